@@ -1,0 +1,23 @@
+"""Lesion segmentation and slice classification in chest CT, as a Detectron2 plugin.
+
+Importing the package registers its backbones, heads, meta-architectures and data sets with
+Detectron2. Research use only, never for diagnosis.
+"""
+
+try:
+    import detectron2  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "ctmasknet needs Detectron2, which is not on PyPI. Run "
+        "`python tools/install_detectron2.py` (pure Python, seconds, no compiler), or follow "
+        "https://detectron2.readthedocs.io/en/latest/tutorials/install.html for a GPU build."
+    ) from error
+
+from . import modeling  # noqa: F401  only registration
+from .config import add_ctmasknet_config, get_cfg
+from .data.registration import register_builtin
+
+__version__ = "0.1.0"
+__all__ = ["add_ctmasknet_config", "get_cfg"]
+
+register_builtin()

@@ -1,0 +1,69 @@
+"""Every configuration key that ctmasknet adds to Detectron2's."""
+
+from detectron2.config import CfgNode
+from detectron2.config import get_cfg as get_detectron2_cfg
+
+
+def add_ctmasknet_config(cfg: CfgNode) -> None:
+    """Add ctmasknet's keys, with their defaults, to a Detectron2 config.
+
+    Detectron2's own keys keep their values: a stock config behaves as before.
+
+    Args:
+        cfg: Detectron2's config, changed in place.
+    """
+    # ---------------------------------------------------------------- data
+    # Data sets evaluated while training; the best checkpoint is chosen on them, so that
+    # DATASETS.TEST is touched once, after training. Any name in DATASETS may also be the path of
+    # a COCO file (.json) or of an image list (.csv: file,label,patient,scan).
+    cfg.DATASETS.VALIDATION = ()
+    # In training, resize to MIN_SIZE_TRAIN[0] x MIN_SIZE_TRAIN[0] and give up the aspect ratio:
+    # the papers' protocol for CT-Mask-Net. Evaluation always keeps the ratio.
+    cfg.INPUT.SQUASH = False
+
+    # ---------------------------------------------------------------- ranked boxes
+    # All scored boxes of an image, ranked and cut to a fixed number, are the input of the image
+    # head (read by RankedROIHeads).
+    cfg.MODEL.RANKED_BOXES = CfgNode()
+    # N, the number of rows of the ranked tensor.
+    cfg.MODEL.RANKED_BOXES.NUM = 128
+    # IoU above which the lower-scored of two boxes of one lesion class is dropped.
+    cfg.MODEL.RANKED_BOXES.NMS_THRESH = 0.75
+
+    # ---------------------------------------------------------------- image head (module S)
+    cfg.MODEL.IMAGE_HEAD = CfgNode()
+    # Name in IMAGE_HEAD_REGISTRY.
+    cfg.MODEL.IMAGE_HEAD.NAME = "RankedBoxHead"
+    # Number of image classes; the three of the papers are Control, Common Pneumonia, COVID-19.
+    cfg.MODEL.IMAGE_HEAD.NUM_CLASSES = 3
+    # Features of the head's two hidden layers.
+    cfg.MODEL.IMAGE_HEAD.FC_DIM = 512
+
+    # What CTMaskNet trains: "heads" (the image head alone), "heads+bn" (and the affine weights of
+    # BatchNorm, whose running statistics stay frozen) or "full" (all that the image loss reaches:
+    # everything but the RPN and the mask head).
+    cfg.MODEL.TRAINABLE = "heads+bn"
+
+    # ---------------------------------------------------------------- training and evaluation
+    # SGD (with Detectron2's momentum keys), ADAM or ADAMW.
+    cfg.SOLVER.OPTIMIZER = "SGD"
+    # Images per evaluation batch. Padding to the largest image of a batch can change results a
+    # little; with images of one size any value gives the same ones.
+    cfg.TEST.IMS_PER_BATCH = 1
+    # Metric whose best value on the first validation set selects model_best.pth, as
+    # "task/metric", for example "segm/AP50" or "image/accuracy". Empty: keep no best checkpoint.
+    cfg.TEST.BEST_METRIC = ""
+    # Lowest score of a detection in the papers' per-image AP. It is not SCORE_THRESH_TEST, because
+    # COCO AP wants the low scores too.
+    cfg.TEST.PER_IMAGE_AP_SCORE_THRESH = 0.75
+
+
+def get_cfg() -> CfgNode:
+    """Return Detectron2's default config with ctmasknet's keys added.
+
+    Returns:
+        A new, unfrozen config.
+    """
+    cfg = get_detectron2_cfg()
+    add_ctmasknet_config(cfg)
+    return cfg

@@ -1,0 +1,15 @@
+"""Training and running: trainer, results file, command line."""
+
+from .progress import ProgressTrainer
+from .results import read_results, write_results
+from .setup import config_from_args, load_config
+from .trainer import Trainer
+
+__all__ = [
+    "ProgressTrainer",
+    "Trainer",
+    "config_from_args",
+    "load_config",
+    "read_results",
+    "write_results",
+]

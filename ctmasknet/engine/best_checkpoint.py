@@ -1,0 +1,46 @@
+"""Keep the best checkpoint, also across an interrupted run."""
+
+import json
+import os
+from pathlib import Path
+
+from detectron2.engine.hooks import BestCheckpointer
+
+BEST_WEIGHTS = "model_best.pth"
+BEST_RECORD = "model_best.json"
+
+
+class ResumableBestCheckpointer(BestCheckpointer):
+    """Detectron2's BestCheckpointer, which by itself forgets its best value on `--resume`.
+
+    A resumed run would then overwrite model_best.pth with the first model it evaluates. The value
+    is kept beside the weights in model_best.json.
+    """
+
+    def __init__(self, eval_period: int, checkpointer, metric: str):
+        """Keep the checkpoint with the largest `metric` ("dataset task/metric" in the storage)."""
+        super().__init__(eval_period, checkpointer, metric, mode="max")
+        self._metric = metric
+        self._record = Path(checkpointer.save_dir) / BEST_RECORD
+
+    def before_train(self) -> None:
+        if self.trainer.start_iter > 0 and self._record.is_file():
+            best = json.loads(self._record.read_text())
+            if best["metric"] == self._metric:
+                self.best_metric, self.best_iter = best["value"], best["iteration"]
+
+    def after_step(self) -> None:
+        super().after_step()
+        self._save_record()
+
+    def after_train(self) -> None:
+        super().after_train()
+        self._save_record()
+
+    def _save_record(self) -> None:
+        if self.best_metric is None:
+            return
+        best = {"metric": self._metric, "value": self.best_metric, "iteration": self.best_iter}
+        partial = self._record.with_suffix(".partial")
+        partial.write_text(json.dumps(best) + "\n")
+        os.replace(partial, self._record)

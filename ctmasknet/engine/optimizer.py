@@ -1,0 +1,56 @@
+"""Optimisers by key."""
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.solver import get_default_optimizer_params
+from detectron2.solver.build import maybe_add_gradient_clipping
+from torch import nn
+
+OPTIMIZERS = ("SGD", "ADAM", "ADAMW")
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """Build `SOLVER.OPTIMIZER` over the trainable parameters.
+
+    Learning rates and weight decays per parameter and gradient clipping follow Detectron2's
+    SOLVER keys, as with its own optimiser.
+
+    Args:
+        cfg: reads SOLVER.
+        model: parameters with `requires_grad=False` are left out.
+
+    Returns:
+        The optimiser.
+
+    Raises:
+        ValueError: unknown SOLVER.OPTIMIZER, or nothing to train.
+    """
+    name = cfg.SOLVER.OPTIMIZER.upper()
+    if name not in OPTIMIZERS:
+        raise ValueError(
+            f"SOLVER.OPTIMIZER is {cfg.SOLVER.OPTIMIZER!r}; valid are {', '.join(OPTIMIZERS)}"
+        )
+    groups = get_default_optimizer_params(
+        model,
+        base_lr=cfg.SOLVER.BASE_LR,
+        weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+        weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+        bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
+        weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+    )
+    if not groups:
+        raise ValueError("the model has no trainable parameter")
+    if name == "SGD":
+        optimizer = maybe_add_gradient_clipping(cfg, torch.optim.SGD)(
+            groups,
+            lr=cfg.SOLVER.BASE_LR,
+            momentum=cfg.SOLVER.MOMENTUM,
+            nesterov=cfg.SOLVER.NESTEROV,
+            weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+        )
+    else:
+        kind = torch.optim.Adam if name == "ADAM" else torch.optim.AdamW
+        optimizer = maybe_add_gradient_clipping(cfg, kind)(
+            groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY
+        )
+    return optimizer

@@ -1,0 +1,67 @@
+"""From the command line to a frozen config."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import default_setup
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from ..config import get_cfg
+from ..data.registration import register_paths
+
+
+def config_from_args(args: Namespace) -> CfgNode:
+    """Build the config of a run and set up its folder and logs.
+
+    The output folder is output/<stem of the config file> unless OUTPUT_DIR is given. Data sets
+    given as paths are registered.
+
+    Args:
+        args: of Detectron2's `default_argument_parser`.
+
+    Returns:
+        The frozen config.
+
+    Raises:
+        FileNotFoundError: the config file, or a data set's file, does not exist.
+    """
+    cfg = load_config(args.config_file, args.opts)
+    default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
+    return cfg
+
+
+def load_config(config_file: str, opts: list[str] | tuple[str, ...] = ()) -> CfgNode:
+    """Read a config file, apply overrides, register its data sets and freeze it.
+
+    MODEL.DEVICE becomes "cpu" where there is no GPU.
+
+    Args:
+        config_file: path of a YAML file.
+        opts: KEY VALUE pairs.
+
+    Returns:
+        The frozen config.
+
+    Raises:
+        FileNotFoundError: no such config file.
+    """
+    if not Path(config_file).is_file():
+        raise FileNotFoundError(
+            f"{config_file or 'no --config-file given'}: no such config file; see configs/"
+        )
+    cfg = get_cfg()
+    default_output = cfg.OUTPUT_DIR
+    cfg.merge_from_file(config_file)
+    cfg.merge_from_list(list(opts))
+    for split in ("TRAIN", "VALIDATION", "TEST"):
+        cfg.DATASETS[split] = register_paths(cfg.DATASETS[split])
+    if cfg.OUTPUT_DIR == default_output:
+        cfg.OUTPUT_DIR = str(Path("output") / Path(config_file).stem)
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    cfg.freeze()
+    return cfg

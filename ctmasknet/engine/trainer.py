@@ -1,0 +1,195 @@
+"""Training and evaluation of lesion models and CT-Mask-Nets."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import (
+    MetadataCatalog,
+    build_detection_test_loader,
+    build_detection_train_loader,
+)
+from detectron2.engine import DefaultTrainer
+from detectron2.engine.hooks import EvalHook
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, DatasetEvaluators
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage, JSONWriter
+from torch import nn
+
+from ..checkpoint import load_weights
+from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
+from ..data.mapper import SliceMapper
+from ..evaluation import ImageClassificationEvaluator, PerImageAPEvaluator
+from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
+from .optimizer import build_optimizer
+from .results import Metrics, write_results
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer(DefaultTrainer):
+    """Detectron2's trainer for both stages.
+
+    Evaluates DATASETS.VALIDATION every TEST.EVAL_PERIOD iterations, keeps the checkpoint with the
+    best TEST.BEST_METRIC, and at the end evaluates it on DATASETS.TEST.
+    """
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS, checked.
+
+        Raises:
+            FileNotFoundError, ValueError: see `load_weights`.
+        """
+        weights = self.cfg.MODEL.WEIGHTS
+        if (resume and self.checkpointer.has_checkpoint()) or not weights:
+            super().resume_or_load(resume)
+            return
+        model = _unwrapped(self.model)
+        new = NEW_IN_CT_MASK_NET if hasattr(model, "image_head") else NEW_IN_LESION_MODEL
+        logger.info("%s: %s", weights, load_weights(model, weights, new))
+
+    def build_hooks(self) -> list:
+        cfg = self.cfg
+
+        def validate() -> dict:
+            metrics = self.evaluate(cfg, self.model, cfg.DATASETS.VALIDATION)
+            return metrics[cfg.DATASETS.VALIDATION[0]] if len(metrics) == 1 else metrics
+
+        hooks = []
+        for hook in super().build_hooks():
+            if not isinstance(hook, EvalHook):
+                hooks.append(hook)
+            elif cfg.DATASETS.VALIDATION:
+                hooks.append(EvalHook(cfg.TEST.EVAL_PERIOD, validate))
+                if cfg.TEST.BEST_METRIC and comm.is_main_process():
+                    hooks.append(self._best_checkpointer())
+        return hooks
+
+    def _best_checkpointer(self) -> ResumableBestCheckpointer:
+        cfg, metric = self.cfg, self.cfg.TEST.BEST_METRIC
+        if len(cfg.DATASETS.VALIDATION) > 1:
+            metric = f"{cfg.DATASETS.VALIDATION[0]}/{metric}"
+        return ResumableBestCheckpointer(cfg.TEST.EVAL_PERIOD, self.checkpointer, metric)
+
+    def train(self) -> Metrics:
+        """Train, then evaluate the best checkpoint (or the last) on DATASETS.TEST.
+
+        Returns:
+            Data set -> task -> metric -> value, also written to OUTPUT_DIR/results.json.
+        """
+        started = time.time()
+        super().train()
+        seconds = time.time() - started
+        best = Path(self.cfg.OUTPUT_DIR) / BEST_WEIGHTS
+        weights = best if self.cfg.TEST.BEST_METRIC and best.is_file() else None
+        comm.synchronize()
+        if weights:
+            load_weights(_unwrapped(self.model), weights)
+        return self._report(
+            self.cfg, self.model, weights or best.with_name("model_final.pth"), seconds
+        )
+
+    @classmethod
+    def evaluate(cls, cfg: CfgNode, model: nn.Module, dataset_names: Sequence[str]) -> Metrics:
+        """Evaluate a model that holds its weights.
+
+        Args:
+            cfg: the config; its DATASETS.TEST is not used.
+            model: a lesion model or a CT-Mask-Net.
+            dataset_names: registered data sets.
+
+        Returns:
+            Data set -> task -> metric -> value.
+        """
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.DATASETS.TEST = tuple(dataset_names)
+        results = cls.test(cfg, model)
+        # Detectron2 leaves the data set's name out when there is one.
+        return results if len(dataset_names) > 1 else {dataset_names[0]: results}
+
+    @classmethod
+    def evaluate_checkpoint(cls, cfg: CfgNode) -> Metrics:
+        """Evaluate MODEL.WEIGHTS on DATASETS.TEST (`--eval-only`) and write results.json.
+
+        Args:
+            cfg: the config.
+
+        Returns:
+            Data set -> task -> metric -> value.
+
+        Raises:
+            FileNotFoundError, ValueError: the checkpoint is missing or does not fit; see
+                `load_weights`.
+        """
+        model = build_model(cfg)
+        logger.info("%s: %s", cfg.MODEL.WEIGHTS, load_weights(model, cfg.MODEL.WEIGHTS))
+        metrics = cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS))
+        if comm.is_main_process():
+            # Detectron2 writes metrics.json in training only.
+            with EventStorage() as storage:
+                storage.put_scalars(smoothing_hint=False, **flatten_results_dict(metrics))
+                JSONWriter(str(Path(cfg.OUTPUT_DIR) / "metrics.json")).write()
+        return metrics
+
+    @classmethod
+    def _report(
+        cls, cfg: CfgNode, model: nn.Module, weights: Path, training_seconds: float | None = None
+    ) -> Metrics:
+        started = time.time()
+        metrics = cls.evaluate(cfg, model, cfg.DATASETS.TEST) if cfg.DATASETS.TEST else {}
+        if comm.is_main_process():
+            write_results(
+                Path(cfg.OUTPUT_DIR) / "results.json",
+                metrics,
+                model=Path(cfg.OUTPUT_DIR).name,
+                weights=str(weights),
+                training_seconds=training_seconds,
+                evaluation_seconds=time.time() - started,
+            )
+        return metrics
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode):
+        return build_detection_train_loader(cfg, mapper=SliceMapper(cfg, is_train=True))
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
+        return build_detection_test_loader(
+            cfg,
+            dataset_name,
+            mapper=SliceMapper(cfg, is_train=False),
+            batch_size=cfg.TEST.IMS_PER_BATCH,
+        )
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        """Return the evaluators of a data set: image classes, or COCO and per-image AP."""
+        folder = str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
+        if MetadataCatalog.get(dataset_name).evaluator_type == "image":
+            return ImageClassificationEvaluator(dataset_name, folder)
+        return DatasetEvaluators(
+            [
+                COCOEvaluator(
+                    dataset_name,
+                    tasks=("bbox", "segm"),  # found by itself, segm is lost without detections
+                    output_dir=folder,
+                    max_dets_per_image=cfg.TEST.DETECTIONS_PER_IMAGE,
+                    use_fast_impl=False,  # the fast one needs Detectron2's compiled operators
+                ),
+                PerImageAPEvaluator(dataset_name, cfg.TEST.PER_IMAGE_AP_SCORE_THRESH),
+            ]
+        )
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model

@@ -1,0 +1,19 @@
+"""Dataset dicts to losses or predictions; importing it fills Detectron2's registries."""
+
+from .backbone import build_truncated_resnet_fpn_backbone
+from .ct_mask_net import CTMaskNet
+from .image_head import IMAGE_HEAD_REGISTRY, RankedBoxHead, build_image_head
+from .mask_head import MaskLogitHead
+from .ranked_boxes import RankedBoxes
+from .roi_heads import RankedROIHeads
+
+__all__ = [
+    "CTMaskNet",
+    "IMAGE_HEAD_REGISTRY",
+    "MaskLogitHead",
+    "RankedBoxHead",
+    "RankedBoxes",
+    "RankedROIHeads",
+    "build_image_head",
+    "build_truncated_resnet_fpn_backbone",
+]

@@ -1,0 +1,76 @@
+"""ResNets cut after the stage that feeds the FPN."""
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone, build_resnet_backbone
+
+FOUR_LEVELS = ("res2", "res3", "res4", "res5")
+SINGLE_LEVELS = (("res3",), ("res4",), ("res5",))
+# Depth -> the FPN inputs of the papers' models (T2, T1 and full; four levels for R50).
+VALID_LEVELS = {18: SINGLE_LEVELS, 34: SINGLE_LEVELS, 50: (FOUR_LEVELS,)}
+
+
+class TruncatedResNetFPN(FPN):
+    """FPN without a pooled top level, whose input is padded to a multiple of 32.
+
+    32 whatever the last stage: the papers pad all models alike, and a model cut after res4 would
+    otherwise see another border than the full one.
+    """
+
+    @property
+    def size_divisibility(self) -> int:
+        return 32
+
+
+def _check_levels(cfg: CfgNode) -> None:
+    depth = cfg.MODEL.RESNETS.DEPTH
+    if depth not in VALID_LEVELS:
+        raise ValueError(
+            f"MODEL.RESNETS.DEPTH is {depth}; build_truncated_resnet_fpn_backbone has "
+            f"{', '.join(map(str, VALID_LEVELS))}"
+        )
+    out_features = tuple(cfg.MODEL.RESNETS.OUT_FEATURES)
+    fpn_inputs = tuple(cfg.MODEL.FPN.IN_FEATURES)
+    valid = VALID_LEVELS[depth]
+    if out_features not in valid or fpn_inputs != out_features:
+        raise ValueError(
+            f"MODEL.RESNETS.OUT_FEATURES is {list(out_features)} and MODEL.FPN.IN_FEATURES is "
+            f"{list(fpn_inputs)}; for ResNet-{depth} both must be one of "
+            f"{', '.join(str(list(levels)) for levels in valid)}"
+        )
+    outputs = [level.replace("res", "p") for level in fpn_inputs]
+    for key in ("RPN", "ROI_HEADS"):
+        found = list(cfg.MODEL[key].IN_FEATURES)
+        if found != outputs:
+            raise ValueError(
+                f"MODEL.{key}.IN_FEATURES is {found}; this backbone's levels are {outputs}"
+            )
+
+
+@BACKBONE_REGISTRY.register()
+def build_truncated_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
+    """Build ResNet-18 or 34 with one FPN level on its last kept stage, or ResNet-50 with four.
+
+    The stages after the last of `MODEL.RESNETS.OUT_FEATURES` are not built. Source: "Lightweight
+    Model For The Prediction of COVID-19", section on truncated backbones.
+
+    Args:
+        cfg: reads MODEL.RESNETS, MODEL.FPN and, to check them, the IN_FEATURES of RPN and
+            ROI_HEADS.
+        input_shape: channels of the input image.
+
+    Returns:
+        The backbone; a level named p4 has stride 16.
+
+    Raises:
+        ValueError: the keys combine to none of the papers' backbones; names those that are valid.
+    """
+    _check_levels(cfg)
+    return TruncatedResNetFPN(
+        bottom_up=build_resnet_backbone(cfg, input_shape),
+        in_features=list(cfg.MODEL.FPN.IN_FEATURES),
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=cfg.MODEL.FPN.NORM,
+        top_block=None,
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )

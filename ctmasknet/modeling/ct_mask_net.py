@@ -1,0 +1,144 @@
+"""CT-Mask-Net: the lesion model, read by an image head.
+
+Shapes: B images, N ranked boxes, C image classes.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Instances
+from torch import nn
+
+from .image_head import build_image_head
+from .trainable import freeze_all_but
+
+
+@META_ARCH_REGISTRY.register()
+class CTMaskNet(GeneralizedRCNN):
+    """Classify an image from the ranked boxes of a Mask R-CNN that has no losses of its own.
+
+    Source: Ter-Sarkisov 2020, "COVID-CT-Mask-Net".
+    """
+
+    @configurable
+    def __init__(self, *, image_head: nn.Module, trainable: str = "heads+bn", **kwargs):
+        """Build the network and freeze what is not trained.
+
+        Args:
+            image_head: maps (B, N, 5) to (B, C); see IMAGE_HEAD_REGISTRY.
+            trainable: "heads", "heads+bn" or "full".
+            kwargs: those of GeneralizedRCNN; its `roi_heads` must have `rank` and `detect`.
+        """
+        super().__init__(**kwargs)
+        if not hasattr(self.roi_heads, "rank"):
+            raise ValueError(
+                f"CTMaskNet needs ROI heads that rank boxes, but MODEL.ROI_HEADS.NAME builds "
+                f"{type(self.roi_heads).__name__}; set it to RankedROIHeads"
+            )
+        self.image_head = image_head
+        freeze_all_but(self, trainable)
+        self.train()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        ret = super().from_config(cfg)
+        ret["image_head"] = build_image_head(cfg)
+        ret["trainable"] = cfg.MODEL.TRAINABLE
+        return ret
+
+    def train(self, mode: bool = True) -> "CTMaskNet":
+        """Switch the image head alone.
+
+        The detector under it always behaves as at inference: no detection losses, and BatchNorm
+        statistics that never move.
+        """
+        super().train(mode)
+        for part in (self.backbone, self.proposal_generator, self.roi_heads):
+            part.eval()
+        return self
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, torch.Tensor] | list[dict]:
+        """Return the image loss in training, else what `inference` returns.
+
+        Args:
+            batched_inputs: one per image: "image", (3, height, width) in MODEL's input format and
+                range; in training also "label", int in [0, C).
+        """
+        if not self.training:
+            return self.inference(batched_inputs)
+        missing = [x.get("file_name", "?") for x in batched_inputs if "label" not in x]
+        if missing:
+            raise ValueError(
+                f"CT-Mask-Net trains on images with a label, but {missing[0]} has none; give "
+                "DATASETS.TRAIN an image list, not a lesion data set"
+            )
+        logits, _, _, _ = self._classify(batched_inputs)
+        labels = torch.tensor([x["label"] for x in batched_inputs], device=self.device)
+        return self.image_head.losses(logits, labels)
+
+    def inference(
+        self,
+        batched_inputs: list[dict],
+        detected_instances: list[Instances] | None = None,
+        do_postprocess: bool = True,
+    ) -> list[dict]:
+        """Classify the images of a batch and return their lesions.
+
+        Args:
+            batched_inputs: as in `forward`, without labels; "height" and "width" are the size in
+                which instances are returned.
+            detected_instances: must be None; the image head needs boxes of its own.
+            do_postprocess: False leaves instances in network input pixels, masks unpasted.
+
+        Returns:
+            One dict per image: "image_logits" (C,), "image_probs" (C,) their softmax,
+            "image_class" int, and "instances" as GeneralizedRCNN returns them.
+        """
+        if detected_instances is not None:
+            raise ValueError("CTMaskNet ranks its own boxes: detected_instances must be None")
+        logits, features, proposals, predictions = self._classify(batched_inputs)
+        instances = self.roi_heads.detect(features, proposals, predictions)
+        if do_postprocess:
+            instances = [
+                detector_postprocess(
+                    found,
+                    x.get("height", found.image_size[0]),
+                    x.get("width", found.image_size[1]),
+                )
+                for found, x in zip(instances, batched_inputs, strict=True)
+            ]
+        classes = logits.argmax(dim=1).tolist()
+        return [
+            {
+                "image_logits": logits_i,
+                "image_probs": logits_i.softmax(dim=0),
+                "image_class": class_i,
+                "instances": found,
+            }
+            for logits_i, class_i, found in zip(logits, classes, instances, strict=True)
+        ]
+
+    def _classify(self, batched_inputs: list[dict]):
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        # Checked before the RPN, which drops what is not finite without a word.
+        self._check_finite(features.values(), batched_inputs)
+        with torch.no_grad():
+            proposals, _ = self.proposal_generator(images, features, None)
+        ranked, predictions = self.roi_heads.rank(features, proposals)
+        self._check_finite([ranked.rows], batched_inputs)
+        return self.image_head(ranked.rows), features, proposals, predictions
+
+    @staticmethod
+    def _check_finite(tensors: Iterable[torch.Tensor], batched_inputs: list[dict]) -> None:
+        for tensor in tensors:
+            finite = torch.isfinite(tensor).flatten(1).all(dim=1).tolist()
+            if not all(finite):
+                name = batched_inputs[finite.index(False)].get("file_name", "an image")
+                raise FloatingPointError(
+                    f"{name} gives NaN or infinity inside the network; "
+                    "the weights have diverged or are damaged"
+                )

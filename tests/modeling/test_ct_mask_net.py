@@ -1,0 +1,106 @@
+import pytest
+import torch
+from detectron2.evaluation import inference_context
+from tiny_models import batch, tiny_model
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def norms(model):
+    return [m for m in model.modules() if isinstance(m, _BatchNorm)]
+
+
+def test_training_returns_the_image_loss_alone():
+    model = tiny_model("ctmasknet")
+    losses = model(batch())
+    assert list(losses) == ["loss_image"]
+    assert losses["loss_image"].ndim == 0 and losses["loss_image"] > 0
+
+
+def test_inference_returns_class_and_instances_of_each_image():
+    model = tiny_model("ctmasknet").eval()
+    with torch.no_grad():
+        outputs = model(batch(3))
+    assert len(outputs) == 3
+    for output in outputs:
+        assert output["image_logits"].shape == (3,)
+        assert output["image_probs"].sum() == pytest.approx(1, abs=1e-6)
+        assert output["image_class"] == output["image_logits"].argmax()
+        assert output["instances"].has("pred_boxes") and output["instances"].has("scores")
+
+
+def test_a_batch_gives_the_answers_of_its_images():
+    model = tiny_model("ctmasknet").eval()
+    inputs = batch(3)
+    with torch.no_grad():
+        together = torch.stack([x["image_logits"] for x in model(inputs)])
+        alone = torch.stack([model([x])[0]["image_logits"] for x in inputs])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_evaluation_hook_restores_training_without_detection_losses_or_moving_statistics():
+    model = tiny_model("ctmasknet")
+    before = [(m.running_mean.clone(), m.running_var.clone()) for m in norms(model)]
+    assert before
+    with inference_context(model):
+        assert not model.training
+    assert model.training and model.image_head.training
+    assert not model.roi_heads.training and not model.proposal_generator.training
+    assert list(model(batch())) == ["loss_image"]
+    for module, (mean, var) in zip(norms(model), before, strict=True):
+        assert torch.equal(module.running_mean, mean) and torch.equal(module.running_var, var)
+
+
+@pytest.mark.parametrize("part", ["heads", "heads+bn", "full"])
+def test_trainable_parts_are_those_that_get_a_gradient(part):
+    model = tiny_model("ctmasknet", "MODEL.TRAINABLE", part)
+    model(batch())["loss_image"].backward()
+    trainable = {n for n, p in model.named_parameters() if p.requires_grad}
+    with_gradient = {n for n, p in model.named_parameters() if p.grad is not None}
+    assert trainable == with_gradient
+    head = {n for n in trainable if n.startswith("image_head")}
+    assert len(head) == 6
+    rest = trainable - head
+    if part == "heads":
+        assert not rest
+    elif part == "heads+bn":
+        # 2 per stem and block convolution, and the shortcuts of res3 and res4: 15 norms in all.
+        assert len(rest) == 2 * 15 and all("norm" in n for n in rest)
+        assert any("shortcut" in n for n in rest)
+    else:
+        assert any("conv1.weight" in n for n in rest)
+        assert not any(n.startswith("proposal_generator") for n in rest)
+
+
+def test_unknown_trainable_part_names_the_valid_ones():
+    with pytest.raises(ValueError, match=r"'head'.*heads, heads\+bn, full"):
+        tiny_model("ctmasknet", "MODEL.TRAINABLE", "head")
+
+
+def test_stock_roi_heads_are_refused():
+    with pytest.raises(ValueError, match="StandardROIHeads; set it to RankedROIHeads"):
+        tiny_model("ctmasknet", "MODEL.ROI_HEADS.NAME", "StandardROIHeads")
+
+
+def test_image_without_label_is_named():
+    inputs = batch()
+    del inputs[1]["label"]
+    with pytest.raises(ValueError, match="slice_1.png has none"):
+        tiny_model("ctmasknet")(inputs)
+
+
+def test_nan_names_the_image():
+    inputs = batch()
+    inputs[1]["image"][0, 0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="slice_1.png"):
+        tiny_model("ctmasknet").eval()(inputs)
+
+
+def test_parameter_counts_are_the_papers_less_what_detectron2_does_not_have():
+    # PROTOCOL of the papers: 6,051,810 - 645 and 6,283,235 - 516.
+    lesion = tiny_model("lesion")
+    assert sum(p.numel() for p in lesion.parameters()) == 6_051_165
+    full_head = tiny_model(
+        "ctmasknet", "MODEL.RANKED_BOXES.NUM", "128", "MODEL.IMAGE_HEAD.FC_DIM", "512"
+    )
+    assert sum(p.numel() for p in full_head.parameters()) == 6_282_719
+    assert sum(p.numel() for p in full_head.image_head.parameters()) == 592_387

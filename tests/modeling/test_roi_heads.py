@@ -1,0 +1,78 @@
+import pytest
+import torch
+from detectron2.structures import Boxes, Instances
+from tiny_models import tiny_model
+
+
+def proposals_at(boxes, size=(64, 64)):
+    instances = Instances(size)
+    instances.proposal_boxes = Boxes(torch.tensor(boxes, dtype=torch.float))
+    return instances
+
+
+@pytest.fixture
+def heads():
+    heads = tiny_model("ctmasknet").roi_heads
+    heads.requires_grad_(True)
+    return heads.eval()
+
+
+BOXES = [[0, 0, 30, 30], [32, 0, 60, 28], [0, 34, 20, 60], [40, 40, 60, 60], [4, 8, 50, 50]]
+
+
+def test_row_is_score_and_raw_deltas_of_its_box_in_descending_order(heads):
+    features = {"p4": torch.randn(1, 256, 4, 4, generator=torch.Generator().manual_seed(1))}
+    proposals = [proposals_at(BOXES)]
+    # Untrained predictors move boxes by a hundredth of their size: all five survive the NMS.
+    ranked, (logits, deltas) = heads.rank(features, proposals)
+    order = logits.softmax(1)[:, 0].argsort(descending=True)
+    expected = torch.cat([logits.softmax(1)[order, :1], deltas[order]], dim=1)
+    rank = torch.arange(16) * 5 // 16
+    assert ranked.counts.tolist() == [5]
+    torch.testing.assert_close(ranked.rows[0], expected[rank])
+    decoded = heads.box_predictor.box2box_transform.apply_deltas(
+        deltas, torch.tensor(BOXES).float()
+    )
+    torch.testing.assert_close(ranked.boxes[0], decoded[order][rank].clamp(0, 64))
+
+
+def test_exactly_num_ranked_are_kept(heads):
+    grid = [[x, y, x + 6, y + 6] for x in range(0, 56, 8) for y in range(0, 56, 8)]
+    features = {"p4": torch.randn(1, 256, 4, 4)}
+    ranked, _ = heads.rank(features, [proposals_at(grid)])
+    assert ranked.counts.tolist() == [16]
+    scores = ranked.rows[0, :, 0]
+    assert (scores[:-1] >= scores[1:]).all()
+
+
+def test_gradient_equals_that_of_scoring_all_rois(heads):
+    """Only the kept RoIs are scored with gradient; the result must not show it."""
+    features = {"p4": torch.randn(2, 256, 4, 4, requires_grad=True)}
+    proposals = [proposals_at(BOXES), proposals_at(BOXES[:3])]
+    ranked, _ = heads.rank(features, proposals)
+    weights = torch.randn(ranked.rows.shape)
+    (ranked.rows * weights).sum().backward()
+    got = [features["p4"].grad.clone()]
+    got += [p.grad.clone() for p in heads.box_head.parameters()]
+
+    heads.zero_grad()
+    features["p4"].grad = None
+    pooled = heads.box_pooler([features["p4"]], [p.proposal_boxes for p in proposals])
+    logits, deltas = heads.box_predictor(heads.box_head(pooled))
+    rows = torch.cat([logits.softmax(1)[:, :1], deltas], dim=1)
+    loss = 0
+    for i, image_rows in enumerate(rows.split([5, 3])):
+        best_first = image_rows[image_rows[:, 0].argsort(descending=True)]
+        loss = loss + (best_first[torch.arange(16) * len(image_rows) // 16] * weights[i]).sum()
+    loss.backward()
+    expected = [features["p4"].grad] + [p.grad for p in heads.box_head.parameters()]
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_no_proposal_gives_zeros(heads):
+    features = {"p4": torch.randn(1, 256, 4, 4)}
+    ranked, predictions = heads.rank(features, [proposals_at(BOXES)[[]]])
+    assert ranked.counts.tolist() == [0]
+    assert ranked.rows.abs().sum() == 0
+    assert len(heads.detect(features, [proposals_at(BOXES)[[]]], predictions)[0]) == 0
