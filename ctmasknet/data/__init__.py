@@ -1,0 +1,1 @@
+"""Files -> dataset dicts: images, lesion masks, image lists, phantoms, registration, the mapper."""

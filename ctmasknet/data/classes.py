@@ -1,0 +1,81 @@
+"""The facts about classes, mask values and the CT window that everything else imports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+IMAGE_CLASSES = ("Control", "Common Pneumonia", "COVID-19")  # index = label
+
+# Mask type -> lesion classes; COCO category id = index + 1. The papers train all three types.
+LESION_CLASSES = {"both": ("GGO", "C"), "merge": ("lesion",), "ggo": ("GGO",)}
+
+# Components of at most this many pixels are background: better precision ([TSL]).
+MIN_LESION_AREA = 100
+
+# The window of the papers' slices, in HU: level - width/2 -> 0, level + width/2 -> 255.
+WINDOW_WIDTH = 1500
+WINDOW_LEVEL = -600
+
+BACKGROUND = "background"
+LESION_NAMES = ("GGO", "C", "lesion")  # "lesion" = GGO and C not told apart
+
+
+@dataclass(frozen=True)
+class MaskValues:
+    """What the pixel values of a mask file mean; 0 is always background.
+
+    Args:
+        names: pixel value (1..255) -> "GGO", "C", "lesion" or "background" (e.g. the lung field).
+    """
+
+    names: Mapping[int, str]
+
+    def __post_init__(self) -> None:
+        for value, name in self.names.items():
+            if not 1 <= value <= 255:
+                raise ValueError(f"mask value {value}: expected 1 to 255 (0 is background)")
+            if name not in (*LESION_NAMES, BACKGROUND):
+                valid = ", ".join((*LESION_NAMES, BACKGROUND))
+                raise ValueError(f"mask value {value} is called '{name}', expected one of {valid}")
+
+    @classmethod
+    def parse(cls, text: str) -> MaskValues:
+        """Read "1=GGO,2=C,3=background"; ValueError when it is something else."""
+        names: dict[int, str] = {}
+        for item in text.split(","):
+            value, _, name = (part.strip() for part in item.partition("="))
+            if not (value.isdecimal() and name) or int(value) in names:
+                raise ValueError(
+                    f"mask values '{text}': cannot use '{item}', expected each value once, "
+                    'as in "1=GGO,2=C,3=background"'
+                )
+            names[int(value)] = name
+        return cls(names)
+
+    def categories(self, mask_type: str) -> dict[int, int]:
+        """Pixel value -> category id (0 background, k = k-th class) under a mask type.
+
+        Raises:
+            ValueError: unknown mask type, or a value named "lesion" where GGO and C are told apart.
+        """
+        if mask_type not in LESION_CLASSES:
+            valid = ", ".join(LESION_CLASSES)
+            raise ValueError(f"mask type '{mask_type}': expected one of {valid}")
+        if mask_type != "merge" and "lesion" in self.names.values():
+            raise ValueError(
+                f"mask type '{mask_type}' tells GGO from C, but the masks have one value for "
+                "'lesion': use mask type 'merge'"
+            )
+        classes = LESION_CLASSES[mask_type]
+        ids = {0: 0}
+        for value, name in self.names.items():
+            merged = "lesion" if mask_type == "merge" and name != BACKGROUND else name
+            ids[value] = classes.index(merged) + 1 if merged in classes else 0
+        return ids
+
+
+MASK_PRESETS = {
+    "cncb": MaskValues({1: BACKGROUND, 2: "GGO", 3: "C"}),  # 1 = lung field
+    "medseg": MaskValues({1: "GGO", 2: "C"}),
+}

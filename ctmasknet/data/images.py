@@ -1,0 +1,158 @@
+"""Reading slices and value masks from image files, refusing what would be misread in silence.
+
+Pillow and Detectron2's `read_image` turn 16-bit and colour-mapped files into 8 bits without a
+word; every file is therefore checked by its header first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from .classes import WINDOW_LEVEL, WINDOW_WIDTH
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+_MODES = {
+    "1": "a 1-bit image",
+    "P": "a colour-mapped (palette) image",
+    "PA": "a colour-mapped (palette) image",
+    "LA": "an image with an alpha channel",
+    "RGBA": "an image with an alpha channel",
+    "CMYK": "a CMYK image",
+    "I": "an image of 32-bit integers",
+    "F": "a floating-point image",
+}
+_TO_8_BIT = (
+    f"apply a CT window (width {WINDOW_WIDTH}, level {WINDOW_LEVEL} HU) and save 8-bit grey PNG"
+)
+_T = TypeVar("_T")
+
+
+def check_slice(path: str | os.PathLike) -> tuple[int, int]:
+    """Check by its header alone that a file is one 8-bit grey or RGB image.
+
+    Args:
+        path: an image file of any format that Pillow reads.
+
+    Returns:
+        (height, width) in pixels, as `read_slice` will return it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not an image, or not 8-bit grey or RGB; the message says what to do.
+    """
+    with _open(path) as image:
+        _check_mode(path, image, "8-bit grey or RGB")
+        width, height = image.size
+        # "exif" in info spares PNGs the decoding that getexif() would do.
+        exif = _decoded(path, image.getexif) if "exif" in image.info else {}
+    turned = exif.get(ExifTags.Base.Orientation, 1) >= 5  # 5 to 8: by 90 degrees
+    return (width, height) if turned else (height, width)
+
+
+def read_slice(path: str | os.PathLike) -> np.ndarray:
+    """Read an 8-bit grey or RGB image.
+
+    Args:
+        path: an image file of any format that Pillow reads.
+
+    Returns:
+        (H, W, 3) uint8, RGB, upright by its EXIF orientation as in Detectron2.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as for `check_slice`, or the file is truncated or damaged.
+    """
+    with _open(path) as image:
+        _check_mode(path, image, "8-bit grey or RGB")
+        return _decoded(path, lambda: np.array(ImageOps.exif_transpose(image).convert("RGB")))
+
+
+def read_mask(path: str | os.PathLike) -> np.ndarray:
+    """Read a value mask: 8-bit grey, or RGB with three equal channels.
+
+    Args:
+        path: a file in a lossless format; its pixel values are class numbers.
+
+    Returns:
+        (H, W) uint8 values.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: another kind of image, a JPEG, or a damaged file.
+    """
+    expected = "an 8-bit grey mask whose values are class numbers"
+    with _open(path) as image:
+        if image.format == "JPEG":
+            raise ValueError(f"{path}: found a JPEG, which blurs values; expected {expected} (PNG)")
+        _check_mode(path, image, expected, advice="save the class numbers as 8-bit grey PNG")
+        values = _decoded(path, lambda: np.array(image))
+    if values.ndim == 3:
+        if (values != values[..., :1]).any():
+            raise ValueError(
+                f"{path}: found a coloured mask, expected {expected}: "
+                "replace each colour by its class number"
+            )
+        values = np.ascontiguousarray(values[..., 0])
+    return values
+
+
+def require_files(paths: Iterable[str], listed_in: str | os.PathLike) -> None:
+    """Raise one FileNotFoundError that names the first missing file of a list and their number."""
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise FileNotFoundError(
+            f"{missing[0]}: no such file; {len(missing)} of the files listed in {listed_in} are "
+            "missing (names in it are relative to its own folder)"
+        )
+
+
+def _open(path: str | os.PathLike) -> Image.Image:
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    return _decoded(path, lambda: Image.open(path))
+
+
+def _decoded(path: str | os.PathLike, decode: Callable[[], _T]) -> _T:
+    try:
+        return decode()
+    # Pillow's readers raise whatever a damaged file makes them raise (OSError, SyntaxError,
+    # struct.error, ...): all of it means the same to the user.
+    except Exception as error:
+        size = f", {os.path.getsize(path)} bytes" if os.path.isfile(path) else ""
+        reason = str(error).split(str(path))[0].strip(" '\"") or type(error).__name__
+        raise ValueError(
+            f"{path}: cannot be read as an image ({reason}{size}): damaged or not an image; "
+            "replace the file"
+        ) from None
+
+
+def _check_mode(
+    path: str | os.PathLike, image: Image.Image, expected: str, advice: str = ""
+) -> None:
+    # Pillow opens 16-bit RGB as mode RGB and 2-bit grey as mode L; the raw mode tells ("RGB;16B").
+    tiles = getattr(image, "tile", None)
+    raw = f"{image.mode} {tiles[0].args}" if tiles else image.mode
+    bits = re.search(r";(\d+)", raw)
+    frames = _decoded(path, lambda: getattr(image, "n_frames", 1))
+    if image.mode in _MODES:
+        found = _MODES[image.mode]
+    elif bits and bits[1] != "8":
+        found = f"a {bits[1]}-bit image"
+    elif image.mode not in ("L", "RGB"):
+        found = f"an image of mode {image.mode}"
+    elif frames > 1:
+        found, advice = f"a stack of {frames} images", "save each slice as a file of its own"
+    else:
+        return
+    if not advice:
+        deep = found in (_MODES["I"], _MODES["F"], "a 16-bit image")
+        advice = _TO_8_BIT if deep else "convert it to 8-bit grey"
+    raise ValueError(f"{path}: found {found}, expected {expected}: {advice}")

@@ -1,0 +1,37 @@
+"""The stock `DatasetMapper`, made safe against silently misread files, with the papers' squash."""
+
+from __future__ import annotations
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetMapper
+from detectron2.data import transforms as T
+
+from .images import check_slice, read_slice
+
+
+class SliceMapper(DatasetMapper):
+    """Dataset dict -> model input; image-level keys (label, patient, scan) pass through.
+
+    With `INPUT.SQUASH`, training resizes to a square of side `INPUT.MIN_SIZE_TRAIN[0]` whatever
+    the aspect ratio, as CT-Mask-Net's training does in the papers.
+    """
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
+        ret = super().from_config(cfg, is_train)
+        if is_train and cfg.INPUT.SQUASH:
+            side = cfg.INPUT.MIN_SIZE_TRAIN[0]
+            ret["augmentations"] = [
+                T.Resize((side, side)) if isinstance(aug, T.ResizeShortestEdge) else aug
+                for aug in ret["augmentations"]
+            ]
+        return ret
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        """As `DatasetMapper`; a file that is not an intact 8-bit slice raises with its path."""
+        check_slice(dataset_dict["file_name"])  # read_image would squeeze 16 bits into 8 silently
+        try:
+            return super().__call__(dataset_dict)
+        except (OSError, SyntaxError):
+            read_slice(dataset_dict["file_name"])  # a damaged file: this error names it
+            raise

@@ -1,0 +1,154 @@
+"""Datasets by name: files are registered lazily in Detectron2's catalogs."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import load_coco_json
+
+from .classes import IMAGE_CLASSES
+from .image_lists import load_image_list
+from .images import require_files
+
+SPLITS = ("train", "val", "test")
+PHANTOM_LESION_TYPES = ("merge", "both")
+_PHANTOM_HINT = (
+    "expected the tree {root}/image, mask, {{train,val,test}}.csv and lesion_*.json; make it with "
+    "`python datasets/make_phantom.py` (DETECTRON2_DATASETS names the folder above it)"
+)
+
+
+def register_lesion_dataset(name: str, json_file: str | os.PathLike, hint: str = "") -> None:
+    """Register a COCO JSON of lesion instances; its classes are read when it is loaded.
+
+    Args:
+        name: name in the catalogs. Registering the same file again does nothing.
+        json_file: COCO JSON; "file_name" in it is relative to the JSON's own folder.
+        hint: how to make the file, for the error when it is missing.
+
+    Raises:
+        ValueError: the name belongs to another dataset.
+    """
+    path = os.path.abspath(json_file)
+    root = os.path.dirname(path)
+    if _claim(name, json_file=path, image_root=root, evaluator_type="coco"):
+        DatasetCatalog.register(name, functools.partial(_load_lesions, name, path, hint))
+
+
+def register_image_dataset(
+    name: str,
+    csv_file: str | os.PathLike,
+    classes: Sequence[str] = IMAGE_CLASSES,
+    hint: str = "",
+) -> None:
+    """Register an image list (see `load_image_list`) with its class names.
+
+    Args:
+        name: name in the catalogs. Registering the same list again does nothing.
+        csv_file: CSV `file,label,patient,scan`.
+        classes: class names in the order of the labels.
+        hint: how to make the file, for the error when it is missing.
+
+    Raises:
+        ValueError: the name belongs to another dataset.
+    """
+    path = os.path.abspath(csv_file)
+    if _claim(name, csv_file=path, image_classes=tuple(classes), evaluator_type="image"):
+        DatasetCatalog.register(name, functools.partial(_load_images, path, tuple(classes), hint))
+
+
+def register_builtin() -> None:
+    """Register phantom_{split} and phantom_lesion_{merge,both}_{split} (train, val, test).
+
+    Their root is $DETECTRON2_DATASETS/phantom (default: datasets/phantom) at the time of the call.
+    """
+    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "phantom"
+    hint = _PHANTOM_HINT.format(root=root)
+    for split in SPLITS:
+        register_image_dataset(f"phantom_{split}", root / f"{split}.csv", hint=hint)
+        for kind in PHANTOM_LESION_TYPES:
+            file = root / f"lesion_{kind}_{split}.json"
+            register_lesion_dataset(f"phantom_lesion_{kind}_{split}", file, hint)
+
+
+def register_paths(names: Sequence[str], classes: Sequence[str] = IMAGE_CLASSES) -> tuple[str, ...]:
+    """Let dataset files stand where dataset names are expected.
+
+    Args:
+        names: registered names, or paths ending in .json (lesions) or .csv (image list), which
+            are registered under their stem.
+        classes: class names of the CSVs.
+
+    Returns:
+        The names, each path replaced by its stem.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a stem that belongs to another dataset, or a name that is not registered.
+    """
+    return tuple(_register_path(name, classes) for name in names)
+
+
+def _register_path(name: str, classes: Sequence[str]) -> str:
+    path = Path(name)
+    suffix = path.suffix.lower()
+    if suffix not in (".json", ".csv"):
+        if name not in DatasetCatalog:
+            known = DatasetCatalog.list()
+            near = difflib.get_close_matches(name, known) or [n for n in known if "phantom" in n]
+            raise ValueError(
+                f"dataset '{name}' is not registered, nearest names: {', '.join(near)}; or give "
+                "the path of a .json (lesions) or .csv (image list)"
+            )
+        return name
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such dataset file")
+    if suffix == ".json":
+        register_lesion_dataset(path.stem, path)
+    else:
+        register_image_dataset(path.stem, path, classes)
+    return path.stem
+
+
+def _claim(name: str, **metadata: Any) -> bool:
+    """Set a dataset's metadata; False when the same dataset is already registered."""
+    registered = name in DatasetCatalog
+    known = MetadataCatalog.get(name)
+    for key, value in metadata.items():
+        found = known.get(key, None if registered else value)
+        if found != value:
+            raise ValueError(
+                f"dataset name '{name}' is taken: its {key} is {found}, not {value}; "
+                "choose another name (for a file: rename it)"
+            )
+    known.set(**metadata)
+    return not registered
+
+
+def _require(path: str, hint: str) -> None:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path}: no such file" + (f"; {hint}" if hint else ""))
+
+
+def _load_images(path: str, classes: tuple[str, ...], hint: str) -> list[dict]:
+    _require(path, hint)
+    return load_image_list(path, classes)
+
+
+def _load_lesions(name: str, path: str, hint: str) -> list[dict]:
+    _require(path, hint)
+    try:
+        records = load_coco_json(path, os.path.dirname(path), name)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: not a usable COCO instances file ({type(error).__name__}: {error}); make "
+            "one with datasets/prepare_lesion_masks.py"
+        ) from error
+    require_files((record["file_name"] for record in records), listed_in=path)
+    return records

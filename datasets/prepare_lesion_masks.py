@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Turn folders of CT slices and value masks into COCO JSON for training a lesion model.
+
+IMAGES and MASKS are matched by relative path without extension: image/12/55.jpg belongs to
+mask/12/55.png. Image paths in OUT are relative to OUT's folder, so move them together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ctmasknet.data.classes import LESION_CLASSES, MASK_PRESETS, MIN_LESION_AREA, MaskValues
+from ctmasknet.data.lesion_masks import (
+    coco_from_folders,
+    describe_coco,
+    split_by_patient,
+    write_coco,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("images", type=Path, help="folder of 8-bit grey or RGB slices")
+    parser.add_argument("masks", type=Path, help="folder of 8-bit masks (values = classes)")
+    parser.add_argument("output", type=Path, metavar="OUT.json")
+    meaning = parser.add_mutually_exclusive_group()
+    meaning.add_argument(
+        "--preset",
+        choices=MASK_PRESETS,
+        default="cncb",
+        help="cncb: 1 lung (background), 2 GGO, 3 C; medseg: 1 GGO, 2 C (default: cncb)",
+    )
+    meaning.add_argument(
+        "--values",
+        metavar='"1=GGO,2=C"',
+        help="meaning of every non-zero value: GGO, C, lesion or background",
+    )
+    parser.add_argument(
+        "--mask-type",
+        choices=LESION_CLASSES,
+        default="merge",
+        help="both: GGO and C; merge: one class; ggo: C is background (default: merge)",
+    )
+    parser.add_argument(
+        "--min-area",
+        type=int,
+        default=MIN_LESION_AREA,
+        metavar="PX",
+        help="components of at most PX pixels are background (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--val-fraction",
+        type=float,
+        metavar="F",
+        help="also split: write OUT_train.json and OUT_val.json instead of OUT.json, F of the "
+        "patients (first folder of the relative path; of the slices when flat) in the latter",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    values = MaskValues.parse(args.values) if args.values else MASK_PRESETS[args.preset]
+    # Said aloud: the wrong preset reads GGO as lung without any error.
+    print("mask values:", ", ".join(f"{value} {name}" for value, name in values.names.items()))
+    coco = coco_from_folders(
+        args.images, args.masks, args.output.parent, values, args.mask_type, args.min_area
+    )
+    parts = {args.output: coco}
+    if args.val_fraction is not None:
+        split = split_by_patient(coco, args.val_fraction, args.seed)
+        parts = {
+            args.output.with_stem(f"{args.output.stem}_{name}"): part
+            for name, part in zip(("train", "val"), split, strict=True)
+        }
+    for path, part in parts.items():
+        write_coco(part, path)
+        print(f"{path}: {describe_coco(part)}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

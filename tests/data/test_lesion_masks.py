@@ -1,0 +1,234 @@
+"""Masks -> instances, by hand-made examples; folders -> COCO JSON that opens anywhere."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+from PIL import Image
+
+from ctmasknet.data.classes import MASK_PRESETS, MaskValues
+from ctmasknet.data.lesion_masks import (
+    coco_from_folders,
+    coco_from_pairs,
+    describe_coco,
+    lesion_instances,
+    split_by_patient,
+    write_coco,
+)
+
+CNCB = MASK_PRESETS["cncb"]
+SCRIPT = Path(__file__).parents[2] / "datasets" / "prepare_lesion_masks.py"
+
+
+@pytest.fixture
+def mask():
+    """40 x 60: lung, a GGO of 12 x 10 with a consolidation of 6 x 5 inside, one of 20 x 6 apart."""
+    mask = np.zeros((40, 60), np.uint8)
+    mask[2:38, 2:58] = 1
+    mask[5:17, 10:20] = 2
+    mask[8:14, 12:17] = 3
+    mask[25:31, 30:50] = 3
+    return mask
+
+
+def summary(instances):
+    return [(item["category_id"], item["bbox"], item["area"]) for item in instances]
+
+
+def test_mask_types(mask):
+    merged = [(1, [10, 5, 10, 12], 120), (1, [30, 25, 20, 6], 120)]
+    assert summary(lesion_instances(mask, CNCB, "merge", 0)) == merged
+    assert summary(lesion_instances(mask, CNCB, "ggo", 0)) == [(1, [10, 5, 10, 12], 90)]
+    assert summary(lesion_instances(mask, CNCB, "both", 0)) == [
+        (1, [10, 5, 10, 12], 90),
+        (2, [12, 8, 5, 6], 30),
+        (2, [30, 25, 20, 6], 120),
+    ]
+
+
+def test_minimum_area_is_exclusive(mask):
+    assert len(lesion_instances(mask, CNCB, "merge", 119)) == 2
+    assert lesion_instances(mask, CNCB, "merge", 120) == []
+
+
+def test_classes_by_value_not_by_rank():
+    mask = np.zeros((20, 20), np.uint8)
+    mask[:, :10] = 3  # {0, 3}: rank 1, and yet consolidation
+    assert summary(lesion_instances(mask, CNCB, "both")) == [(2, [0, 0, 10, 20], 200)]
+    assert lesion_instances(mask, CNCB, "ggo") == []
+
+
+def test_diagonal_pixels_touch():
+    mask = np.eye(5, dtype=np.uint8)
+    assert summary(lesion_instances(mask, MASK_PRESETS["medseg"], "merge", 4)) == [
+        (1, [0, 0, 5, 5], 5)
+    ]
+
+
+def test_rle_round_trip(mask):
+    instances = lesion_instances(mask, CNCB, "both", 0)
+    again = json.loads(json.dumps(instances))
+    ggo, *consolidations = (mask_util.decode(item["segmentation"]) for item in again)
+    assert np.array_equal(ggo == 1, mask == 2)
+    assert np.array_equal(sum(consolidations) == 1, mask == 3)
+
+
+def test_empty_and_full_masks():
+    assert lesion_instances(np.zeros((9, 9), np.uint8), CNCB, "both") == []
+    full = lesion_instances(np.full((11, 12), 2, np.uint8), CNCB, "both")
+    assert summary(full) == [(1, [0, 0, 12, 11], 132)]
+
+
+def test_contract(mask):
+    with pytest.raises(ValueError, match=r"unknown value\(s\) 3, expected .*1=GGO, 2=C"):
+        lesion_instances(mask, MASK_PRESETS["medseg"], "both")
+    with pytest.raises(ValueError, match="mask type 'all': expected one of both, merge, ggo"):
+        lesion_instances(mask, CNCB, "all")
+
+
+def test_mask_values_parse():
+    values = MaskValues.parse("1=GGO, 2=C,3=background")
+    assert values.names == {1: "GGO", 2: "C", 3: "background"}
+    assert values.categories("both") == {0: 0, 1: 1, 2: 2, 3: 0}
+    assert MaskValues.parse("7=lesion").categories("merge") == {0: 0, 7: 1}
+    for text in ("", "GGO", "1=", "x=C", "1=GGO,1=C", "1=tumour", "0=C", "256=C"):
+        with pytest.raises(ValueError, match="mask value"):
+            MaskValues.parse(text)
+    with pytest.raises(ValueError, match="use mask type 'merge'"):
+        MaskValues.parse("7=lesion").categories("both")
+
+
+@pytest.fixture
+def folders(tmp_path, mask):
+    """image/{p1,p2,p3}/{1,2}.png with masks; the second slice of each is lesion-free."""
+    for patient in ("p1", "p2", "p3"):
+        for kind in ("image", "mask"):
+            (tmp_path / kind / patient).mkdir(parents=True)
+        for number, pixels in (("1", mask), ("2", (mask > 0).astype(np.uint8))):
+            Image.fromarray(pixels).save(tmp_path / "mask" / patient / f"{number}.png")
+            Image.fromarray(pixels * 60).save(tmp_path / "image" / patient / f"{number}.jpg")
+    return tmp_path / "image", tmp_path / "mask"
+
+
+def test_nested_folders(folders, tmp_path):
+    coco = coco_from_folders(*folders, tmp_path / "json", CNCB, "both")
+    assert [image["file_name"] for image in coco["images"]][:2] == [
+        "../image/p1/1.jpg",
+        "../image/p1/2.jpg",
+    ]
+    assert [image["id"] for image in coco["images"]] == [1, 2, 3, 4, 5, 6]
+    assert {(image["height"], image["width"]) for image in coco["images"]} == {(40, 60)}
+    assert coco["images"][4]["patient"] == "p3"
+    # GGO is 90 px and the inner consolidation 30: only the one of 120 px is above 100.
+    assert [(a["id"], a["image_id"], a["category_id"]) for a in coco["annotations"]] == [
+        (1, 1, 2),
+        (2, 3, 2),
+        (3, 5, 2),
+    ]
+    assert coco["categories"] == [{"id": 1, "name": "GGO"}, {"id": 2, "name": "C"}]
+    assert describe_coco(coco).split("\n") == [
+        "6 images, 3 lesion-free",
+        "     GGO:      0 instances",
+        "       C:      3 instances, area quartiles 120, 120, 120 px",
+    ]
+
+
+def test_pairs_carry_extra_keys(folders, tmp_path):
+    images, masks = folders
+    pair = (images / "p1/1.jpg", masks / "p1/1.png", {"patient": "x", "scan": "x_1"})
+    coco = coco_from_pairs([pair], images, CNCB, "merge")
+    assert coco["images"] == [
+        {
+            "id": 1,
+            "file_name": "p1/1.jpg",
+            "height": 40,
+            "width": 60,
+            "patient": "x",
+            "scan": "x_1",
+        }
+    ]
+
+
+def test_paths_behind_a_link(folders, tmp_path):
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(deep)
+    root = tmp_path / "link"
+    coco = coco_from_folders(*folders, root, CNCB, "merge")
+    assert (root / coco["images"][0]["file_name"]).is_file()
+
+
+def test_folder_errors(folders, tmp_path, mask):
+    images, masks = folders
+
+    def run():
+        coco_from_folders(images, masks, tmp_path, CNCB, "merge")
+
+    Image.fromarray(mask[:-1]).save(masks / "p1" / "1.png")
+    with pytest.raises(ValueError, match=r"p1/1\.png: found .*60 x 39.*expected 60 x 40.*1\.jpg"):
+        run()
+    Image.fromarray(mask * 9).save(masks / "p1" / "1.png")
+    with pytest.raises(ValueError, match=r"p1/1\.png: found the unknown value\(s\) 9, 18, 27"):
+        run()
+    (masks / "p1" / "1.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"p1/1\.jpg: no mask in .*; 1 of 6"):
+        run()
+    (images / "p1" / "1.jpg").unlink()
+    (images / "p2" / "2.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"p2/2\.png: no image in .*; 1 of 5"):
+        run()
+    shutil.copy(images / "p1" / "2.jpg", images / "p1" / "2.jpeg")
+    with pytest.raises(ValueError, match="has the same name"):
+        run()
+    (tmp_path / "empty").mkdir()
+    for folder, found in ((tmp_path / "empty", "no image files"), (tmp_path / "x", "no such")):
+        with pytest.raises(FileNotFoundError, match=found):
+            coco_from_folders(folder, masks, tmp_path, CNCB, "merge")
+
+
+def test_split_by_patient(folders, tmp_path):
+    coco = coco_from_folders(*folders, tmp_path, CNCB, "merge")
+    train, val = split_by_patient(coco, 0.3, seed=1)
+    assert (train, val) == split_by_patient(coco, 0.3, seed=1)
+    patients = [{image["patient"] for image in part["images"]} for part in (train, val)]
+    assert (len(patients[0]), len(patients[1])) == (2, 1)
+    assert not patients[0] & patients[1]
+    for part in (train, val):
+        ids = {image["id"] for image in part["images"]}
+        assert {item["image_id"] for item in part["annotations"]} <= ids
+    assert len(train["annotations"]) + len(val["annotations"]) == len(coco["annotations"])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        split_by_patient(coco, 1.0, seed=0)
+    with pytest.raises(ValueError, match=r"1 patient\(s\)"):
+        split_by_patient(val, 0.5, seed=0)
+
+
+def test_write_leaves_nothing_behind(tmp_path):
+    with pytest.raises(TypeError):
+        write_coco({"images": object()}, tmp_path / "a.json")
+    assert list(tmp_path.iterdir()) == []
+    write_coco({"images": []}, tmp_path / "new" / "a.json")
+    assert json.loads((tmp_path / "new" / "a.json").read_text()) == {"images": []}
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+def test_script(folders, tmp_path, monkeypatch, capsys):
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, (*folders, *args))])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+    run(tmp_path / "a.json", "--val-fraction", "0.4")
+    printed = capsys.readouterr().out
+    assert "2 GGO" in printed
+    assert "4 images, 2 lesion-free" in printed
+    assert {path.name for path in tmp_path.glob("*.json")} == {"a_train.json", "a_val.json"}
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path / "b.json", "--preset", "medseg")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {folders[1]}/p1/1.png: found the unknown")
+    assert not (tmp_path / "b.json").exists()
