@@ -4,6 +4,8 @@ Importing the package registers its backbones, heads, meta-architectures and dat
 Detectron2. Research use only, never for diagnosis.
 """
 
+import warnings
+
 try:
     import detectron2  # noqa: F401
 except ImportError as error:
@@ -13,7 +15,11 @@ except ImportError as error:
         "https://detectron2.readthedocs.io/en/latest/tutorials/install.html for a GPU build."
     ) from error
 
-from . import modeling  # noqa: F401  only registration
+with warnings.catch_warnings():
+    # Detectron2 uses torch.jit.script, which current PyTorch warns about: nothing for our users.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
+    from . import modeling  # noqa: F401  only registration
+
 from .config import add_ctmasknet_config, get_cfg
 from .data.registration import register_builtin
 

@@ -2,7 +2,7 @@
 
 from .progress import ProgressTrainer
 from .results import read_results, write_results
-from .setup import config_from_args, load_config
+from .setup import config_from_args, load_config, set_up
 from .trainer import Trainer
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "config_from_args",
     "load_config",
     "read_results",
+    "set_up",
     "write_results",
 ]

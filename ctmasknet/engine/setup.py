@@ -29,9 +29,20 @@ def config_from_args(args: Namespace) -> CfgNode:
         FileNotFoundError: the config file, or a data set's file, does not exist.
     """
     cfg = load_config(args.config_file, args.opts)
-    default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
+    set_up(cfg, args)
     return cfg
+
+
+def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
+    """Make the run's folder, its logs and its random numbers.
+
+    Args:
+        cfg: the frozen config.
+        args: the command line, to be logged.
+    """
+    default_setup(cfg, args or Namespace())
+    # Detectron2 sets up its own loggers only; without this the plugin's lines are lost.
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
 
 
 def load_config(config_file: str, opts: list[str] | tuple[str, ...] = ()) -> CfgNode:
@@ -59,7 +70,7 @@ def load_config(config_file: str, opts: list[str] | tuple[str, ...] = ()) -> Cfg
     cfg.merge_from_list(list(opts))
     for split in ("TRAIN", "VALIDATION", "TEST"):
         cfg.DATASETS[split] = register_paths(cfg.DATASETS[split])
-    if cfg.OUTPUT_DIR == default_output:
+    if default_output == cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = str(Path("output") / Path(config_file).stem)
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"

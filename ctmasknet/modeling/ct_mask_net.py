@@ -77,7 +77,7 @@ class CTMaskNet(GeneralizedRCNN):
             )
         logits, _, _, _ = self._classify(batched_inputs)
         labels = torch.tensor([x["label"] for x in batched_inputs], device=self.device)
-        return self.image_head.losses(logits, labels)
+        return self.image_head.losses(logits, labels)  # type: ignore[operator]
 
     def inference(
         self,

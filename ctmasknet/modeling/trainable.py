@@ -1,19 +1,19 @@
 """Which parameters of CT-Mask-Net are trained."""
 
-from torch import nn
+from detectron2.modeling import GeneralizedRCNN
 from torch.nn.modules.batchnorm import _BatchNorm
 
 TRAINABLE = ("heads", "heads+bn", "full")
 
 
-def freeze_all_but(model: nn.Module, part: str) -> None:
+def freeze_all_but(model: GeneralizedRCNN, part: str) -> None:
     """Set `requires_grad` of every parameter of a CT-Mask-Net.
 
     Frozen parameters get no gradient, so data-parallel training works. The RPN and the mask head
     are never trained: the image loss does not reach them.
 
     Args:
-        model: has `backbone`, `roi_heads.box_head`, `roi_heads.box_predictor` and `image_head`.
+        model: a CTMaskNet.
         part: "heads" (the image head), "heads+bn" (and the affine weights of every BatchNorm of
             the backbone, those of the residual shortcuts included) or "full" (and the whole
             backbone, the box head and its predictor).

@@ -1,0 +1,174 @@
+"""The whole idea on phantoms: lesions segmented, slices classified, numbers and pictures."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_util
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from sklearn.metrics import confusion_matrix
+
+from .data.classes import IMAGE_CLASSES
+from .data.images import read_slice
+from .data.phantom import write_phantom
+from .engine import ProgressTrainer, load_config, set_up
+from .evaluation.histogram_baseline import histogram_accuracy
+from .evaluation.image_classification import confusion_table, metric_suffix, read_predictions
+from .inference import NOTICE, Predictor
+from .inference.figures import save_confusion_matrix, save_panels
+from .inference.overlay import draw_lesions
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "quick"
+LESION, CLASSIFIER = "lesion_R18_T1", "ctmasknet_R18_T1"
+MIN_SCORE = 0.5  # of the lesions drawn
+
+
+class Demo:
+    """The stages of the demo, their times and their results."""
+
+    def __init__(self, output: Path):
+        """Write everything under `output`; the log of both trainings to `output`/log.txt."""
+        self.output = output
+        self.seconds: dict[str, float] = {}
+        self._console = sys.stdout
+
+    def say(self, text: str = "") -> None:
+        """Print to the person, while stdout goes to the log."""
+        print(text, file=self._console, flush=True)
+
+    @contextlib.contextmanager
+    def stage(self, name: str, title: str) -> Iterator[None]:
+        """Announce and time a stage."""
+        self.say(f"\n[{len(self.seconds) + 1}/5] {title}")
+        started = time.time()
+        yield
+        self.seconds[name] = round(time.time() - started, 1)
+        self.say(f"      {self.seconds[name]:.0f} s")
+
+    def train(self, stem: str, *opts: str) -> tuple[CfgNode, dict[str, Any]]:
+        """Train configs/quick/<stem>.yaml; return its config and the metrics of its test set."""
+        config = CONFIGS / f"{stem}.yaml"
+        opts = ("OUTPUT_DIR", str(self.output / stem), *opts)
+        self.say(f"      as: tools/train_net.py --config-file configs/quick/{config.name}")
+        cfg = load_config(str(config), opts)
+        set_up(cfg)
+        trainer = ProgressTrainer(cfg)
+        trainer.resume_or_load(resume=False)
+        return cfg, trainer.train()[cfg.DATASETS.TEST[0]]
+
+    def run(self) -> dict[str, Any]:
+        """Run all stages with stdout in the log; return the summary, also in summary.json."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        self.say(f"ctmasknet demo on phantoms. {NOTICE} Details: {self.output / 'log.txt'}")
+        with (self.output / "log.txt").open("w") as log, contextlib.redirect_stdout(log):
+            return self._stages()
+
+    def _stages(self) -> dict[str, Any]:
+        with self.stage("phantoms", "draw phantom CT slices, patients apart"):
+            self._phantoms()
+        with self.stage("histogram", "baseline: logistic regression on intensity histograms"):
+            train, test = (DatasetCatalog.get(f"phantom_{s}") for s in ("train", "test"))
+            histogram = histogram_accuracy(train, test)
+            self.say(f"      accuracy {histogram:.1%}: what can be told without lesions")
+        with self.stage("lesion_model", "train the lesion model (Mask R-CNN, R18_T1) and test it"):
+            lesion_cfg, lesion = self.train(LESION)
+            self._say_lesions(lesion)
+        with self.stage("ct_mask_net", "train CT-Mask-Net (heads+BN) from it and test it"):
+            weights = self.output / LESION / "model_best.pth"
+            cfg, image = self.train(CLASSIFIER, "MODEL.WEIGHTS", str(weights))
+            labels, logits = read_predictions(
+                self.output / CLASSIFIER / "inference" / cfg.DATASETS.TEST[0] / "predictions.csv"
+            )
+            matrix = confusion_matrix(labels, logits.argmax(axis=1), labels=range(3))
+            self.say("\n" + confusion_table(matrix, IMAGE_CLASSES))
+        with self.stage("pictures", "draw three test slices and the confusion matrix"):
+            save_confusion_matrix(self.output / "confusion_matrix.png", matrix, IMAGE_CLASSES)
+            self._pictures(lesion_cfg, cfg)
+        return self._summary(lesion, image["image"], histogram)
+
+    def _phantoms(self) -> None:
+        root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "phantom"
+        if root.exists():
+            self.say(f"      {root} is there already and is used as it is")
+        else:
+            self.say(write_phantom(root, size=256, processes=2))
+
+    def _say_lesions(self, metrics: dict[str, Any]) -> None:
+        bbox, segm, per_image = (metrics[task] for task in ("bbox", "segm", "per_image_ap"))
+        self.say(
+            f"      COCO AP50 / AP: boxes {bbox['AP50']:.1f} / {bbox['AP']:.1f}, "
+            f"masks {segm['AP50']:.1f} / {segm['AP']:.1f} (percent)\n"
+            f"      per-image mAP (the papers') {per_image['mAP']:.3f}; a silent detector gets "
+            f"{per_image['silent_detector']:.3f}"
+        )
+
+    def _pictures(self, lesion_cfg: CfgNode, cfg: CfgNode) -> None:
+        lesions = Predictor(lesion_cfg, str(self.output / LESION / "model_best.pth"))
+        classifier = Predictor(cfg, str(self.output / CLASSIFIER / "model_best.pth"))
+        truth = {x["file_name"]: x for x in DatasetCatalog.get(lesion_cfg.DATASETS.TEST[0])}
+        samples = DatasetCatalog.get(cfg.DATASETS.TEST[0])
+        for label, name in enumerate(IMAGE_CLASSES):
+            own = [x for x in samples if x["label"] == label]
+            sample = own[len(own) // 2]
+            image = read_slice(sample["file_name"])
+            record = truth[os.path.abspath(sample["file_name"])]
+            answer = classifier.describe(classifier(image))
+            probs = ", ".join(f"{k} {v:.0%}" for k, v in answer["image_probs"].items())
+            save_panels(
+                self.output / f"slice_{metric_suffix(name)}.png",
+                [
+                    ("input", draw_lesions(image, np.empty((0, 4)), [])),
+                    ("truth", _draw_truth(image, record["annotations"])),
+                    ("lesion model", _draw_prediction(lesions, image)),
+                ],
+                f"{name} phantom, CT-Mask-Net says {answer['image_class']} ({probs})",
+            )
+
+    def _summary(self, lesion: dict, image: dict, histogram: float) -> dict[str, Any]:
+        summary = {
+            "lesion_segm_AP50": lesion["segm"]["AP50"] / 100,
+            "lesion_per_image_mAP": lesion["per_image_ap"]["mAP"],
+            "slice_accuracy": image["accuracy"],
+            "histogram_accuracy": histogram,
+            "sensitivity": {n: image[f"sensitivity_{metric_suffix(n)}"] for n in IMAGE_CLASSES},
+            "seconds": self.seconds,
+            "notice": NOTICE,
+        }
+        path = self.output / "summary.json"
+        path.write_text(json.dumps(summary, indent=2) + "\n")
+        self.say(
+            f"\nlesion masks AP50 {summary['lesion_segm_AP50']:.2f}, "
+            f"slice accuracy {image['accuracy']:.1%} (histogram alone {histogram:.1%}), "
+            f"{sum(self.seconds.values()) / 60:.1f} minutes"
+            f"\npictures and {path.name} in {self.output}. {NOTICE}"
+        )
+        return summary
+
+
+def _draw_truth(image: np.ndarray, annotations: list[dict]) -> np.ndarray:
+    boxes = np.array([x["bbox"] for x in annotations], dtype=float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    masks = np.array([mask_util.decode(x["segmentation"]) for x in annotations], dtype=bool)
+    return draw_lesions(
+        image, boxes, [x["category_id"] for x in annotations], masks.reshape(-1, *image.shape[:2])
+    )
+
+
+def _draw_prediction(predictor: Predictor, image: np.ndarray) -> np.ndarray:
+    found = predictor(image)["instances"].to("cpu")
+    found = found[found.scores >= MIN_SCORE]
+    labels = [f"{score:.2f}" for score in found.scores.tolist()]
+    return draw_lesions(
+        image,
+        found.pred_boxes.tensor.numpy(),
+        found.pred_classes.tolist(),
+        found.pred_masks.numpy(),
+        labels,
+    )

@@ -1,0 +1,192 @@
+"""Both stages through the command line's functions, on a phantom data set of a few slices."""
+
+import itertools
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.engine import default_argument_parser
+
+from ctmasknet.data.phantom import write_phantom
+from ctmasknet.engine import Trainer, load_config, read_results, write_results
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "INPUT.MIN_SIZE_TRAIN": "(64,)",
+    "INPUT.MIN_SIZE_TEST": "64",
+    "SOLVER.IMS_PER_BATCH": "2",
+    "SOLVER.STEPS": "()",
+    "DATALOADER.NUM_WORKERS": "0",
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": "60",
+    "MODEL.RPN.POST_NMS_TOPK_TEST": "30",
+    "MODEL.RANKED_BOXES.NUM": "8",
+    "MODEL.IMAGE_HEAD.FC_DIM": "8",
+    "TEST.DETECTIONS_PER_IMAGE": "10",
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "phantom"
+    write_phantom(root, patients=9, slices=2, size=96, split=(1, 1, 1))
+    return root
+
+
+@pytest.fixture(scope="module")
+def train_net():
+    return runpy.run_path(str(ROOT / "tools" / "train_net.py"))["main"]
+
+
+def run(train_net, config, data, output, *opts, **flags):
+    kind = "lesion_merge_{}.json" if "lesion" in config else "{}.csv"
+    names = {k: str(data / kind.format(v)) for k, v in SPLITS.items()}
+    command = ["--config-file", str(ROOT / "configs/quick" / f"{config}.yaml")]
+    command += [f"--{flag.replace('_', '-')}" for flag in flags]
+    command += [*itertools.chain(*SMALL.items()), "OUTPUT_DIR", str(output)]
+    for key, path in names.items():
+        command += [f"DATASETS.{key}", f"('{path}',)"]
+    return train_net(default_argument_parser().parse_args([*command, *opts]))
+
+
+SPLITS = {"TRAIN": "train", "VALIDATION": "val", "TEST": "test"}
+
+
+@pytest.fixture(scope="module")
+def lesion_run(data, train_net, tmp_path_factory):
+    """Ten iterations, then resumed up to twenty."""
+    output = tmp_path_factory.mktemp("lesion")
+    schedule = ["TEST.EVAL_PERIOD", "10", "SOLVER.CHECKPOINT_PERIOD", "10"]
+    run(train_net, "lesion_R18_T1", data, output, *schedule, "SOLVER.MAX_ITER", "10")
+    first = json.loads((output / "model_best.json").read_text())
+    metrics = run(
+        train_net, "lesion_R18_T1", data, output, *schedule, "SOLVER.MAX_ITER", "20", resume=True
+    )
+    return output, first, metrics
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_resumed_training_goes_on_where_it_stopped(lesion_run):
+    output, _, _ = lesion_run
+    iterations = [line["iteration"] for line in lines_of(output / "metrics.json")]
+    assert iterations[-1] >= 19 and iterations.count(9) == 1
+    last = torch.load(output / "model_final.pth", weights_only=True)
+    assert last["iteration"] == 19
+    assert list(output.glob("events.out.tfevents.*"))
+
+
+def test_best_value_survives_resuming(lesion_run):
+    output, first, _ = lesion_run
+    best = json.loads((output / "model_best.json").read_text())
+    assert best["metric"] == "segm/AP50"
+    assert best["value"] >= first["value"]
+
+
+def test_results_hold_all_metrics_of_the_test_set(lesion_run, data):
+    output, _, metrics = lesion_run
+    saved = read_results(output / "results.json")
+    assert set(saved["metrics"]) == {"lesion_merge_test"}
+    tasks = saved["metrics"]["lesion_merge_test"]
+    assert {"AP", "AP50"} <= set(tasks["bbox"]) and {"AP", "AP50"} <= set(tasks["segm"])
+    assert tasks["per_image_ap"]["mAP"] == metrics["lesion_merge_test"]["per_image_ap"]["mAP"]
+    truth = json.loads((data / "lesion_merge_test.json").read_text())
+    bearing = {x["image_id"] for x in truth["annotations"]}
+    silent = 1 - len(bearing) / len(truth["images"])
+    assert tasks["per_image_ap"]["silent_detector"] == pytest.approx(silent)
+    assert 0 < silent < 1
+    assert saved["weights"].endswith("model_best.pth") and saved["versions"]["torch"]
+
+
+def test_ct_mask_net_from_the_lesion_checkpoint(lesion_run, data, train_net, tmp_path):
+    lesion, _, _ = lesion_run
+    weights = ["MODEL.WEIGHTS", str(lesion / "model_best.pth")]
+    metrics = run(
+        train_net,
+        "ctmasknet_R18_T1",
+        data,
+        tmp_path / "train",
+        *weights,
+        *["SOLVER.MAX_ITER", "20", "TEST.EVAL_PERIOD", "10"],
+    )
+    log = (tmp_path / "train" / "log.txt").read_text()
+    assert "6 new (image_head)" in log
+    losses = {k for line in lines_of(tmp_path / "train/metrics.json") for k in line if "loss" in k}
+    assert losses == {"total_loss"}  # as Detectron2 logs a single loss
+
+    # BatchNorm statistics are those of the lesion model, its affine weights are not.
+    before = torch.load(lesion / "model_best.pth", weights_only=True)["model"]
+    after = torch.load(tmp_path / "train/model_final.pth", weights_only=True)["model"]
+    moved = {k for k in after if k in before and not torch.equal(before[k], after[k])}
+    assert moved and all(k.endswith(("norm.weight", "norm.bias")) for k in moved)
+
+    best = str(tmp_path / "train/model_best.pth")
+    run(
+        train_net,
+        "ctmasknet_R18_T1",
+        data,
+        tmp_path / "eval",
+        *["MODEL.WEIGHTS", best],
+        eval_only=True,
+    )
+    saved = read_results(tmp_path / "eval/results.json")["metrics"]
+    assert saved == read_results(tmp_path / "train/results.json")["metrics"]
+    assert 0 <= saved["test"]["image"]["accuracy"] <= 1
+    (line,) = lines_of(tmp_path / "eval/metrics.json")
+    assert line["test/image/accuracy"] == metrics["test"]["image"]["accuracy"]
+    assert (tmp_path / "eval/inference/test/predictions.csv").is_file()
+
+
+def test_checkpoint_of_another_architecture_is_one_clear_line(lesion_run, monkeypatch, tmp_path):
+    lesion, _, _ = lesion_run
+    command = ["tools/train_net.py", "--config-file", str(ROOT / "configs/lesion/R18_T1.yaml")]
+    command += ["--eval-only", "OUTPUT_DIR", str(tmp_path), "MODEL.RESNETS.DEPTH", "34"]
+    command += ["MODEL.WEIGHTS", str(lesion / "model_best.pth")]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="__main__")
+    assert stop.value.code != 0 and "another architecture" in str(stop.value.code)
+    assert "\n" not in str(stop.value.code)
+
+
+def test_missing_config_and_unknown_data_set(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.yaml: no such config file"):
+        load_config("nowhere.yaml")
+    with pytest.raises(ValueError, match="not registered.*phantom_lesion_merge_train"):
+        load_config(
+            str(ROOT / "configs/quick/lesion_R18_T1.yaml"),
+            ["DATASETS.TRAIN", "('phantom_lesion_merge_trian',)"],
+        )
+
+
+@pytest.mark.parametrize("name", ["ADAM", "ADAMW", "SGD"])
+def test_optimiser_by_key(name):
+    cfg = load_config(
+        str(ROOT / "configs/lesion/R18_T1.yaml"),
+        ["SOLVER.OPTIMIZER", name, "SOLVER.BASE_LR", "0.5", "SOLVER.WEIGHT_DECAY_NORM", "0.25"],
+    )
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    model[0].bias.requires_grad_(False)
+    optimizer = Trainer.build_optimizer(cfg, model)
+    assert type(optimizer).__name__.upper() == name
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == 3
+    decays = {g["weight_decay"] for g in optimizer.param_groups}
+    assert decays == {cfg.SOLVER.WEIGHT_DECAY, 0.25}
+    assert {g["lr"] for g in optimizer.param_groups} == {0.5}
+
+
+def test_unknown_optimiser_names_the_valid_ones():
+    cfg = load_config(str(ROOT / "configs/lesion/R18_T1.yaml"), ["SOLVER.OPTIMIZER", "LION"])
+    with pytest.raises(ValueError, match="'LION'; valid are SGD, ADAM, ADAMW"):
+        Trainer.build_optimizer(cfg, torch.nn.Linear(1, 1))
+
+
+def test_nan_becomes_null_in_results(tmp_path):
+    write_results(tmp_path / "r.json", {"d": {"t": {"a": math.nan, "b": 0.5}}})
+    assert read_results(tmp_path / "r.json")["metrics"]["d"]["t"] == {"a": None, "b": 0.5}
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
