@@ -1,0 +1,75 @@
+"""Smooth fields that the phantom is drawn from: distances, coverage and noise on any grid.
+
+Lengths are in units of half the image's width; x points to the image's right (the patient's
+left), y down (posterior), both in [-1, 1]. Distances are negative inside a shape. Nothing here
+depends on the image size but the sampling, so a phantom scales to any size.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# Planes of noise turn into one another along z; this many radians over the whole chest.
+NOISE_TURNS = 9.0
+
+
+def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel centres of a size x size image: x and y, each (size, size) float32 in (-1, 1)."""
+    axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
+    x, y = np.meshgrid(axis, axis)
+    return x, y
+
+
+def ellipse(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radii: tuple[float, float]):
+    """First-order signed distance to an axis-parallel ellipse; an empty one is far away."""
+    a, b = radii
+    if min(a, b) <= 1e-3:
+        return np.full_like(x, 1e3)
+    u, v = (x - centre[0]) / a, (y - centre[1]) / b
+    radius = np.sqrt(u * u + v * v)
+    slope = np.sqrt((u / a) ** 2 + (v / b) ** 2)
+    return radius * (radius - 1) / np.maximum(slope, 1e-3)
+
+
+def union(first: np.ndarray, *others: np.ndarray, soft: float = 0.03) -> np.ndarray:
+    """Signed distance of a union whose creases are rounded over a length of `soft`."""
+    for other in others:
+        h = np.maximum(soft - np.abs(first - other), 0) / soft
+        first = np.minimum(first, other) - h * h * (soft / 4)
+    return first
+
+
+def coverage(distance: np.ndarray, width: float) -> np.ndarray:
+    """Share of each pixel inside a shape, its edge spread over `width` (about one pixel)."""
+    return np.clip(0.5 - distance / width, 0, 1)
+
+
+def ramp(value: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Smooth step from 0 at `low` to 1 at `high`."""
+    t = np.clip((value - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def blend(image: np.ndarray, value: np.ndarray | float, share: np.ndarray) -> np.ndarray:
+    """Replace `share` of each pixel by `value`."""
+    return image + (value - image) * share
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Band-limited noise in (x, y, z), about zero mean and unit variance."""
+
+    planes: np.ndarray  # (2, cells, cells) float32
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, cells: int) -> "Noise":
+        """Noise with `cells` independent values across the image."""
+        return cls(rng.standard_normal((2, cells, cells), dtype=np.float32))
+
+    def at(self, z: float, size: int) -> np.ndarray:
+        """The noise on the slice at z (0..1), (size, size) float32."""
+        turn = z * NOISE_TURNS
+        plane = np.cos(turn) * self.planes[0] + np.sin(turn) * self.planes[1]
+        # Cubic interpolation of unit noise has a variance of about 0.6.
+        return cv2.resize(plane, (size, size), interpolation=cv2.INTER_CUBIC) * np.float32(1.3)
