@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import sys
 import time
@@ -58,6 +59,8 @@ class Demo:
         opts = ("OUTPUT_DIR", str(self.output / stem), *opts)
         self.say(f"      as: tools/train_net.py --config-file configs/quick/{config.name}")
         cfg = load_config(str(config), opts)
+        for name in ("detectron2", "fvcore", "ctmasknet"):
+            logging.getLogger(name).handlers.clear()  # the second training has a log of its own
         set_up(cfg)
         trainer = ProgressTrainer(cfg)
         trainer.resume_or_load(resume=False)

@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     )
     default = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "phantom"
     parser.add_argument("--output", type=Path, default=default, help="folder to make")
-    parser.add_argument("--patients", type=int, default=96, help="shared evenly over the classes")
+    parser.add_argument("--patients", type=int, default=174, help="shared evenly over the classes")
     parser.add_argument("--slices", type=int, default=5, help="slices of each patient")
     parser.add_argument("--size", type=int, default=512, help="height and width in pixels")
     parser.add_argument("--seed", type=int, default=0, help="of everything random")
@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         "--split",
         type=float,
         nargs=3,
-        default=(5, 1, 2),
+        default=(20, 3, 6),
         metavar=("TRAIN", "VAL", "TEST"),
         help="weights of the patient-disjoint splits",
     )

@@ -151,11 +151,11 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 def write_phantom(
     output: Path,
-    patients: int = 96,
+    patients: int = 174,
     slices: int = 5,
     size: int = 512,
     seed: int = 0,
-    split: Sequence[float] = (5, 1, 2),
+    split: Sequence[float] = (20, 3, 6),
     processes: int = 1,
     overwrite: bool = False,
 ) -> str:
