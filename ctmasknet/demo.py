@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,9 @@ class Demo:
     def run(self) -> dict[str, Any]:
         """Run all stages with stdout in the log; return the summary, also in summary.json."""
         self.output.mkdir(parents=True, exist_ok=True)
+        # What PyTorch and Detectron2 warn each other about would break the progress bars.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch").setLevel(logging.ERROR)
         self.say(f"ctmasknet demo on phantoms. {NOTICE} Details: {self.output / 'log.txt'}")
         with (self.output / "log.txt").open("w") as log, contextlib.redirect_stdout(log):
             return self._stages()
@@ -118,8 +122,7 @@ class Demo:
         truth = {x["file_name"]: x for x in DatasetCatalog.get(lesion_cfg.DATASETS.TEST[0])}
         samples = DatasetCatalog.get(cfg.DATASETS.TEST[0])
         for label, name in enumerate(IMAGE_CLASSES):
-            own = [x for x in samples if x["label"] == label]
-            sample = own[len(own) // 2]
+            sample = next(x for x in samples if x["label"] == label)
             image = read_slice(sample["file_name"])
             record = truth[os.path.abspath(sample["file_name"])]
             answer = classifier.describe(classifier(image))

@@ -15,7 +15,7 @@ class ProgressBar(HookBase):
 
     def before_train(self) -> None:
         start, total = self.trainer.start_iter, self.trainer.max_iter
-        self._bar = tqdm(total=total, initial=start, desc=self._description, unit="it")
+        self._bar = tqdm(total=total, initial=start, desc=self._description, mininterval=1)
 
     def after_step(self) -> None:
         loss = self.trainer.storage.latest().get("total_loss")
@@ -37,4 +37,4 @@ class ProgressTrainer(Trainer):
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
         loader = super().build_test_loader(cfg, dataset_name)
-        return tqdm(loader, desc=f"evaluate {dataset_name}", unit="batch", leave=False)
+        return tqdm(loader, desc=f"evaluate {dataset_name}", unit="batch", leave=False, mininterval=1)

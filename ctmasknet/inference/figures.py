@@ -18,7 +18,7 @@ def save_panels(path: Path, panels: Sequence[tuple[str, np.ndarray]], title: str
         panels: (caption, (H, W, 3) uint8 RGB) pairs.
         title: line above all of them.
     """
-    figure = Figure(figsize=(4.6 * len(panels), 5.4), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(panels), 5.1), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (caption, image) in zip(axes, panels, strict=True):
         ax.imshow(image, interpolation="none")

@@ -65,7 +65,7 @@ def predict_files(
     """
     problems = []
     names = _output_names(files)
-    for path, name in tqdm(list(zip(files, names, strict=True)), desc="predict", unit="slice"):
+    for path, name in tqdm(list(zip(files, names, strict=True)), desc="predict", unit="slice", mininterval=1):
         try:
             check_slice(path)
             image = read_slice(path)
@@ -102,7 +102,8 @@ def _overlay(
         instances.pred_masks.numpy() if instances.has("pred_masks") else None,
         [f"{lesion['class']} {lesion['score']:.2f}" for lesion in result["lesions"]],
     )
-    title = f"{len(result['lesions'])} lesions"
+    count = len(result["lesions"])
+    title = f"{count} lesion{'' if count == 1 else 's'}"
     if "image_class" in result:
         name = result["image_class"]
         title += f", {name} {result['image_probs'][name]:.0%}"

@@ -1,0 +1,37 @@
+import numpy as np
+
+from ctmasknet.inference.figures import save_confusion_matrix, save_panels
+from ctmasknet.inference.overlay import COLOURS, draw_lesions
+
+IMAGE = np.full((256, 300, 3), 100, np.uint8)
+
+
+def test_box_and_mask_lie_on_their_pixels():
+    mask = np.zeros((1, 256, 300), bool)
+    mask[0, 20:40, 10:50] = True
+    drawn = draw_lesions(IMAGE, np.array([[10.0, 20, 50, 40]]), [0], mask)
+    assert drawn.shape == (512, 600, 3)
+    changed = np.argwhere((drawn != 100).any(axis=-1))
+    # Rows 20 to 39 and columns 10 to 49, enlarged by two.
+    assert changed.min(axis=0).tolist() == [40, 20]
+    assert changed.max(axis=0).tolist() == [79, 99]
+    assert tuple(drawn[40, 20]) == COLOURS[0]
+    assert tuple(drawn[60, 60]) == tuple(int(0.75 * 100 + 0.25 * c) for c in COLOURS[0])
+
+
+def test_no_lesion_leaves_the_image():
+    drawn = draw_lesions(IMAGE, np.empty((0, 4)), [])
+    assert (drawn == 100).all()
+
+
+def test_labels_stay_inside_the_picture():
+    boxes = np.array([[0.0, 0, 5, 5], [290, 250, 300, 256]])
+    drawn = draw_lesions(IMAGE, boxes, [0, 1], labels=["lesion 0.99"] * 2)
+    assert (drawn == 0).any()
+
+
+def test_figures_are_written(tmp_path):
+    save_panels(tmp_path / "a" / "panels.png", [("left", IMAGE), ("right", IMAGE)], "title")
+    save_confusion_matrix(tmp_path / "matrix.png", [[2, 0], [0, 0]], ["a-b", "c"])
+    for path in (tmp_path / "a" / "panels.png", tmp_path / "matrix.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
