@@ -37,4 +37,6 @@ class ProgressTrainer(Trainer):
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
         loader = super().build_test_loader(cfg, dataset_name)
-        return tqdm(loader, desc=f"evaluate {dataset_name}", unit="batch", leave=False, mininterval=1)
+        return tqdm(
+            loader, desc=f"evaluate {dataset_name}", unit="batch", leave=False, mininterval=1
+        )

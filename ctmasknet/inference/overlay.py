@@ -60,10 +60,8 @@ def _draw_label(
 ) -> None:
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.4
     (width, height), baseline = cv2.getTextSize(label, font, scale, 1)
-    # Above the box where there is room, and always inside the picture.
+    # Above the box, or at its top where the picture ends.
     x = int(np.clip(box[0], 0, max(canvas.shape[1] - width - 2, 0)))
-    y = int(box[1]) - baseline
-    if y < height + 2:
-        y = min(int(box[3]) + height + 2, canvas.shape[0] - baseline - 1)
+    y = max(int(box[1]) - baseline, height + 2)
     cv2.rectangle(canvas, (x, y - height - 1), (x + width + 1, y + baseline), (0, 0, 0), -1)
     cv2.putText(canvas, label, (x + 1, y), font, scale, colour, 1, cv2.LINE_AA)

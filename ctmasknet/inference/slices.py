@@ -65,7 +65,9 @@ def predict_files(
     """
     problems = []
     names = _output_names(files)
-    for path, name in tqdm(list(zip(files, names, strict=True)), desc="predict", unit="slice", mininterval=1):
+    for path, name in tqdm(
+        list(zip(files, names, strict=True)), desc="predict", unit="slice", mininterval=1
+    ):
         try:
             check_slice(path)
             image = read_slice(path)
