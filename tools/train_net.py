@@ -38,4 +38,5 @@ if __name__ == "__main__":
             args=(args,),
         )
     except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"error: {error}")
+        # The last line alone: a data loader's worker puts its traceback in front.
+        sys.exit(f"error: {str(error).strip().splitlines()[-1]}")

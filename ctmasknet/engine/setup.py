@@ -5,12 +5,16 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+from yaml import YAMLError
 
 from ..config import get_cfg
 from ..data.registration import register_paths
+
+SPLITS = ("TRAIN", "VALIDATION", "TEST")
 
 
 def config_from_args(args: Namespace) -> CfgNode:
@@ -59,6 +63,7 @@ def load_config(config_file: str, opts: list[str] | tuple[str, ...] = ()) -> Cfg
 
     Raises:
         FileNotFoundError: no such config file.
+        ValueError: an unknown key or value, or a data set of the wrong kind for the model.
     """
     if not Path(config_file).is_file():
         raise FileNotFoundError(
@@ -66,13 +71,30 @@ def load_config(config_file: str, opts: list[str] | tuple[str, ...] = ()) -> Cfg
         )
     cfg = get_cfg()
     default_output = cfg.OUTPUT_DIR
-    cfg.merge_from_file(config_file)
-    cfg.merge_from_list(list(opts))
-    for split in ("TRAIN", "VALIDATION", "TEST"):
+    try:
+        cfg.merge_from_file(config_file)
+        cfg.merge_from_list(list(opts))
+    except (AssertionError, KeyError, ValueError, YAMLError) as error:
+        raise ValueError(f"{config_file} or an override of it: {error}") from None
+    for split in SPLITS:
         cfg.DATASETS[split] = register_paths(cfg.DATASETS[split])
+    _check_kinds(cfg)
     if default_output == cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = str(Path("output") / Path(config_file).stem)
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
     return cfg
+
+
+def _check_kinds(cfg: CfgNode) -> None:
+    wanted = "image" if cfg.MODEL.META_ARCHITECTURE == "CTMaskNet" else "coco"
+    kinds = {"image": "an image list (.csv)", "coco": "a lesion data set (.json)"}
+    for split in SPLITS:
+        for name in cfg.DATASETS[split]:
+            kind = MetadataCatalog.get(name).evaluator_type
+            if kind != wanted:
+                raise ValueError(
+                    f"DATASETS.{split}: {name} is {kinds.get(kind, kind)}, but "
+                    f"{cfg.MODEL.META_ARCHITECTURE} needs {kinds[wanted]}"
+                )

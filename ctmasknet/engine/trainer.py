@@ -160,7 +160,10 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
-        return build_detection_train_loader(cfg, mapper=SliceMapper(cfg, is_train=True))
+        loader = build_detection_train_loader(cfg, mapper=SliceMapper(cfg, is_train=True))
+        for name in cfg.DATASETS.TRAIN:
+            _check_classes(cfg, name)
+        return loader
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
@@ -177,17 +180,31 @@ class Trainer(DefaultTrainer):
         folder = str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
         if MetadataCatalog.get(dataset_name).evaluator_type == "image":
             return ImageClassificationEvaluator(dataset_name, folder)
-        return DatasetEvaluators(
-            [
-                COCOEvaluator(
-                    dataset_name,
-                    tasks=("bbox", "segm"),  # found by itself, segm is lost without detections
-                    output_dir=folder,
-                    max_dets_per_image=cfg.TEST.DETECTIONS_PER_IMAGE,
-                    use_fast_impl=False,  # the fast one needs Detectron2's compiled operators
-                ),
-                PerImageAPEvaluator(dataset_name, cfg.TEST.PER_IMAGE_AP_SCORE_THRESH),
-            ]
+        coco = COCOEvaluator(
+            dataset_name,
+            # Named, because found by itself segm is lost when there is no detection.
+            tasks=("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",),
+            output_dir=folder,
+            max_dets_per_image=cfg.TEST.DETECTIONS_PER_IMAGE,
+            use_fast_impl=False,  # the fast one needs Detectron2's compiled operators
+        )
+        if not cfg.MODEL.MASK_ON:
+            return coco
+        per_image = PerImageAPEvaluator(dataset_name, cfg.TEST.PER_IMAGE_AP_SCORE_THRESH)
+        return DatasetEvaluators([coco, per_image])
+
+
+def _check_classes(cfg: CfgNode, dataset_name: str) -> None:
+    """Compare the classes of a loaded data set with the model's: Detectron2 does not."""
+    metadata = MetadataCatalog.get(dataset_name)
+    if metadata.evaluator_type == "image":
+        key, names, count = "IMAGE_HEAD", metadata.image_classes, cfg.MODEL.IMAGE_HEAD.NUM_CLASSES
+    else:
+        key, names, count = "ROI_HEADS", metadata.thing_classes, cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    if len(names) != count:
+        raise ValueError(
+            f"{dataset_name} has {len(names)} classes ({', '.join(names)}), but "
+            f"MODEL.{key}.NUM_CLASSES is {count}"
         )
 
 

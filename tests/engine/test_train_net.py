@@ -7,9 +7,11 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from detectron2.engine import default_argument_parser
+from PIL import Image
 
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import Trainer, load_config, read_results, write_results
@@ -162,6 +164,34 @@ def test_missing_config_and_unknown_data_set(tmp_path):
             str(ROOT / "configs/quick/lesion_R18_T1.yaml"),
             ["DATASETS.TRAIN", "('phantom_lesion_merge_trian',)"],
         )
+
+
+def test_unknown_key_and_data_of_the_wrong_kind(data):
+    config = str(ROOT / "configs/quick/lesion_R18_T1.yaml")
+    with pytest.raises(ValueError, match="SOLVER.SPEED"):
+        load_config(config, ["SOLVER.SPEED", "9"])
+    with pytest.raises(ValueError, match=r"DATASETS.TRAIN: train is an image list \(.csv\), but"):
+        load_config(config, ["DATASETS.TRAIN", f"('{data / 'train.csv'}',)"])
+
+
+def test_other_classes_than_the_models(data, train_net, tmp_path):
+    both = f"('{data / 'lesion_both_train.json'}',)"
+    with pytest.raises(ValueError, match=r"2 classes \(GGO, C\), but .*ROI_HEADS.NUM_CLASSES is 1"):
+        run(train_net, "lesion_R18_T1", data, tmp_path, "DATASETS.TRAIN", both)
+
+
+def test_a_16_bit_slice_stops_training_with_one_line(data, monkeypatch, tmp_path):
+    Image.fromarray(np.zeros((96, 96), np.uint16)).save(tmp_path / "deep.png")
+    (tmp_path / "bad.csv").write_text("file,label,patient,scan\ndeep.png,0,P,S\n")
+    command = ["tools/train_net.py", "--config-file"]
+    command += [str(ROOT / "configs/quick/ctmasknet_R18_T1.yaml"), "OUTPUT_DIR", str(tmp_path)]
+    command += [*itertools.chain(*(SMALL | {"DATALOADER.NUM_WORKERS": "1"}).items())]
+    command += ["DATASETS.TRAIN", f"('{tmp_path / 'bad.csv'}',)", "MODEL.WEIGHTS", ""]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="__main__")
+    assert "deep.png: found a 16-bit image" in stop.value.code
+    assert "\n" not in stop.value.code
 
 
 @pytest.mark.parametrize("name", ["ADAM", "ADAMW", "SGD"])
