@@ -160,7 +160,13 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
-        loader = build_detection_train_loader(cfg, mapper=SliceMapper(cfg, is_train=True))
+        try:
+            loader = build_detection_train_loader(cfg, mapper=SliceMapper(cfg, is_train=True))
+        except AssertionError as error:  # how Detectron2 says that nothing is left to train on
+            raise ValueError(
+                f"DATASETS.TRAIN: {error} Slices without lesions are skipped in training "
+                "(DATALOADER.FILTER_EMPTY_ANNOTATIONS)"
+            ) from None
         for name in cfg.DATASETS.TRAIN:
             _check_classes(cfg, name)
         return loader

@@ -65,8 +65,9 @@ class RunsCode:
     [
         (b"", "not a checkpoint"),
         (b"<html>not found</html>", "not a checkpoint"),
-        (pickle.dumps(RunsCode()), "not a checkpoint"),
+        (pickle.dumps(RunsCode(), protocol=2), "not a checkpoint"),
     ],
+    ids=["empty", "html", "code"],
 )
 def test_files_that_are_no_checkpoint(tmp_path, content, reason, capsys):
     path = tmp_path / "bad.pth"

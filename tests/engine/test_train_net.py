@@ -175,9 +175,20 @@ def test_unknown_key_and_data_of_the_wrong_kind(data):
 
 
 def test_other_classes_than_the_models(data, train_net, tmp_path):
-    both = f"('{data / 'lesion_both_train.json'}',)"
-    with pytest.raises(ValueError, match=r"2 classes \(GGO, C\), but .*ROI_HEADS.NUM_CLASSES is 1"):
-        run(train_net, "lesion_R18_T1", data, tmp_path, "DATASETS.TRAIN", both)
+    two = json.loads((data / "lesion_merge_train.json").read_text())
+    two["categories"].append({"id": 2, "name": "scar"})
+    file = data / "lesion_two_classes.json"  # file names in it are relative to its folder
+    file.write_text(json.dumps(two))
+    with pytest.raises(ValueError, match=r"2 classes \(lesion, scar\), but .*NUM_CLASSES is 1"):
+        run(train_net, "lesion_R18_T1", data, tmp_path, "DATASETS.TRAIN", f"('{file}',)")
+
+
+def test_nothing_to_train_on(data, train_net, tmp_path):
+    empty = json.loads((data / "lesion_merge_train.json").read_text()) | {"annotations": []}
+    file = data / "lesion_free.json"
+    file.write_text(json.dumps(empty))
+    with pytest.raises(ValueError, match=r"DATASETS.TRAIN: No valid data found in lesion_free"):
+        run(train_net, "lesion_R18_T1", data, tmp_path, "DATASETS.TRAIN", f"('{file}',)")
 
 
 def test_a_16_bit_slice_stops_training_with_one_line(data, monkeypatch, tmp_path):
