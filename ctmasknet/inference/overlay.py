@@ -37,7 +37,8 @@ def draw_lesions(
     for box, colour in zip(boxes, colours, strict=True):
         x0, y0, x1, y1 = (round(float(v) * factor) for v in box)
         cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), colour, 1)
-    for box, label, colour in zip(boxes, labels, colours, strict=False):
+    # Best last: detections come by descending score, and labels may cover each other.
+    for box, label, colour in reversed(list(zip(boxes, labels, colours, strict=False))):
         _draw_label(canvas, box * factor, label, colour)
     return canvas
 
