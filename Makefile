@@ -37,7 +37,7 @@ clean:  ## remove .venv, the demo's phantoms and results, and caches; other resu
 	find ctmasknet datasets tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rmdir output 2>/dev/null || true
 
-$(STAMP): setup.py pyproject.toml tools/install_detectron2.py tools/detectron2_864913f0.sha256 \
+$(STAMP): setup.py tools/install_detectron2.py tools/detectron2_864913f0.sha256 \
 		$(if $(READY),,FORCE)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "error: '$(PYTHON)' is not Python 3.11 or later; name one: make PYTHON=/path/python3.11" >&2; \

@@ -17,20 +17,21 @@ setup(
     license_files=["LICENSE"],
     packages=find_packages(include=["ctmasknet*"]),
     python_requires=">=3.11",
-    # Each lower bound is the minor version the tests ran with; the next major one is untested.
+    # The tests passed with the lowest of these versions together and with those current in
+    # November 2026 (torch 2.15, OpenCV 5.0, Pillow 13); the next major ones are untested.
     install_requires=[
-        # 0.29 declares any torch >= 2.14, but its compiled operators ran with 2.15 only.
-        "torch>=2.15,<3",
-        "torchvision>=0.29,<1",
+        "torch>=2.11,!=2.13.*,<3",  # a CPU-only 2.13 is in circulation that breaks torchvision
+        "torchvision>=0.26,<1",
         "fvcore>=0.1.5.post20221221,<0.1.6",
-        "pycocotools>=2.0.11,<3",
-        "opencv-python-headless>=5.0,<6",
-        "numpy>=2.4,<3",
-        "scikit-learn>=1.9,<2",
-        "scipy>=1.17,<2",
-        "matplotlib>=3.11,<4",
-        "tqdm>=4.70,<5",
-        "Pillow>=13,<14",
+        "pycocotools>=2.0.8,<3",
+        "opencv-python-headless>=4.11,<6",
+        "numpy>=2.2,<3",
+        "scikit-learn>=1.6,<2",
+        "scipy>=1.15,<2",
+        "matplotlib>=3.10,<4",
+        "tqdm>=4.67,<5",
+        "Pillow>=11.1,<14",
+        "tabulate>=0.9,<1",
     ],
     extras_require={"dev": ["mypy>=2.4,<3", "pytest>=9.2,<10", "ruff>=0.17,<0.18"]},
 )
