@@ -31,7 +31,8 @@ setup(
         "matplotlib>=3.10,<4",
         "tqdm>=4.67,<5",
         "Pillow>=11.1,<14",
-        "tabulate>=0.9,<1",
+        "tabulate>=0.10,<1",
+        "PyYAML>=6,<7",
     ],
     extras_require={"dev": ["mypy>=2.4,<3", "pytest>=9.2,<10", "ruff>=0.17,<0.18"]},
 )

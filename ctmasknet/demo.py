@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,15 @@ MIN_SCORE = 0.5  # of the lesions drawn
 class Demo:
     """The stages of the demo, their times and their results."""
 
-    def __init__(self, output: Path):
-        """Write everything under `output`; the log of both trainings to `output`/log.txt."""
+    def __init__(self, output: Path, opts: Sequence[str] = ()):
+        """Prepare a demo.
+
+        Args:
+            output: folder for everything; the log of both trainings becomes log.txt in it.
+            opts: config overrides (KEY VALUE ...) of both trainings.
+        """
         self.output = output
+        self.opts = opts
         self.seconds: dict[str, float] = {}
         self._console = sys.stdout
 
@@ -57,7 +63,7 @@ class Demo:
     def train(self, stem: str, *opts: str) -> tuple[CfgNode, dict[str, Any]]:
         """Train configs/quick/<stem>.yaml; return its config and the metrics of its test set."""
         config = CONFIGS / f"{stem}.yaml"
-        opts = ("OUTPUT_DIR", str(self.output / stem), *opts)
+        opts = ("OUTPUT_DIR", str(self.output / stem), *opts, *self.opts)
         self.say(f"      as: tools/train_net.py --config-file configs/quick/{config.name}")
         cfg = load_config(str(config), opts)
         for name in ("detectron2", "fvcore", "ctmasknet"):

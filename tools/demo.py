@@ -19,7 +19,11 @@ if __name__ == "__main__":
         default=Path("output/demo"),
         help="folder for models, pictures and numbers (default: %(default)s)",
     )
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, help="config overrides of both trainings: KEY VALUE ..."
+    )
+    args = parser.parse_args()
     try:
-        Demo(parser.parse_args().output).run()
+        Demo(args.output, args.opts).run()
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
