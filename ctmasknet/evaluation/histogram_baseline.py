@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ctmasknet.data.images import read_slice
+from ..data.images import read_slice
 
 BINS = 32
 

@@ -5,8 +5,8 @@ from dataclasses import astuple, dataclass
 import cv2
 import numpy as np
 
-from ctmasknet.data.phantom.fields import blend, coverage, ellipse, grid, ramp, union
-from ctmasknet.data.phantom.patient import Body, Surroundings
+from .fields import blend, coverage, ellipse, grid, ramp, union
+from .patient import Body, Surroundings
 
 AIR, FAT, SOFT, BLOOD, MARROW, BONE = -1000.0, -100.0, 45.0, 60.0, 250.0, 800.0
 SPINE_RADIUS = 0.11

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ctmasknet.data.classes import IMAGE_CLASSES, MASK_PRESETS
-from ctmasknet.data.lesion_masks import coco_from_pairs, write_coco
-from ctmasknet.data.phantom.slices import draw_patient, draw_slice, slice_numbers, window
+from ..classes import IMAGE_CLASSES, MASK_PRESETS
+from ..lesion_masks import coco_from_pairs, write_coco
+from .slices import draw_patient, draw_slice, slice_numbers, window
 
 SPLITS = ("train", "val", "test")
 MASK_TYPES = ("merge", "both")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctmasknet.data.classes import IMAGE_CLASSES
-from ctmasknet.data.phantom.anatomy import draw_shapes
-from ctmasknet.data.phantom.fields import Noise, grid, ramp
-from ctmasknet.data.phantom.patient import CHEST_HEIGHT, Body
+from ..classes import IMAGE_CLASSES
+from .anatomy import draw_shapes
+from .fields import Noise, grid, ramp
+from .patient import CHEST_HEIGHT, Body
 
 # The mask's rule: the HU that a lesion adds to a pixel of the lung. Ground glass, 1.3 times
 # GGO_RANGE at most, stays below consolidation, which fills even the densest lung by more.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctmasknet.data.phantom.fields import Noise
+from .fields import Noise
 
 LAST_SLICE = 999  # slices are numbered 0 (apex) .. 999 (diaphragm)
 CHEST_HEIGHT = 1.35  # apex to diaphragm in half image widths

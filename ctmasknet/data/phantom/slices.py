@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ctmasknet.data.classes import WINDOW_LEVEL, WINDOW_WIDTH
-from ctmasknet.data.phantom.anatomy import AIR, BLOOD, SOFT, Shapes, draw_chest, draw_shapes
-from ctmasknet.data.phantom.fields import blend, coverage, ramp
-from ctmasknet.data.phantom.lesions import Lesions, draw_lesions, lesion_mask, lesion_raise
-from ctmasknet.data.phantom.patient import (
+from ..classes import WINDOW_LEVEL, WINDOW_WIDTH
+from .anatomy import AIR, BLOOD, SOFT, Shapes, draw_chest, draw_shapes
+from .fields import blend, coverage, ramp
+from .lesions import Lesions, draw_lesions, lesion_mask, lesion_raise
+from .patient import (
     LAST_SLICE,
     Body,
     Lung,
@@ -20,7 +20,7 @@ from ctmasknet.data.phantom.patient import (
     draw_scanner,
     draw_surroundings,
 )
-from ctmasknet.data.phantom.vessels import Tree, airways_beside, draw_tree, grow_tree
+from .vessels import Tree, airways_beside, draw_tree, grow_tree
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ctmasknet.data.phantom.anatomy import draw_shapes
-from ctmasknet.data.phantom.patient import CHEST_HEIGHT, Body
+from .anatomy import draw_shapes
+from .patient import CHEST_HEIGHT, Body
 
 TWIGS_PER_LUNG = 1500
 TWIG = 0.0034  # radius of the last twig, half image widths
