@@ -129,21 +129,20 @@ class Trainer(DefaultTrainer):
         """
         model = build_model(cfg)
         logger.info("%s: %s", cfg.MODEL.WEIGHTS, load_weights(model, cfg.MODEL.WEIGHTS))
-        metrics = cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS))
-        if comm.is_main_process():
-            # Detectron2 writes metrics.json in training only.
-            with EventStorage() as storage:
-                storage.put_scalars(smoothing_hint=False, **flatten_results_dict(metrics))
-                JSONWriter(str(Path(cfg.OUTPUT_DIR) / "metrics.json")).write()
-        return metrics
+        return cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS))
 
     @classmethod
     def _report(
         cls, cfg: CfgNode, model: nn.Module, weights: Path, training_seconds: float | None = None
     ) -> Metrics:
+        """Evaluate on DATASETS.TEST; write results.json and a last line of metrics.json."""
         started = time.time()
         metrics = cls.evaluate(cfg, model, cfg.DATASETS.TEST) if cfg.DATASETS.TEST else {}
         if comm.is_main_process():
+            # Detectron2 itself writes metrics.json during training only.
+            with EventStorage(cfg.SOLVER.MAX_ITER if training_seconds else 0) as storage:
+                storage.put_scalars(smoothing_hint=False, **flatten_results_dict(metrics))
+                JSONWriter(str(Path(cfg.OUTPUT_DIR) / "metrics.json")).write()
             write_results(
                 Path(cfg.OUTPUT_DIR) / "results.json",
                 metrics,

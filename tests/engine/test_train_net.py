@@ -103,6 +103,8 @@ def test_results_hold_all_metrics_of_the_test_set(lesion_run, data):
     assert tasks["per_image_ap"]["silent_detector"] == pytest.approx(silent)
     assert 0 < silent < 1
     assert saved["weights"].endswith("model_best.pth") and saved["versions"]["torch"]
+    last = lines_of(output / "metrics.json")[-1]
+    assert last["lesion_merge_test/per_image_ap/mAP"] == tasks["per_image_ap"]["mAP"]
 
 
 def test_ct_mask_net_from_the_lesion_checkpoint(lesion_run, data, train_net, tmp_path):
