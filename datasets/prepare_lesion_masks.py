@@ -65,7 +65,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    values = MaskValues.parse(args.values) if args.values else MASK_PRESETS[args.preset]
+    if args.output.suffix.lower() != ".json" or args.output.is_dir():
+        raise ValueError(f"{args.output}: expected the name of a .json file to write")
+    if args.min_area < 0:
+        raise ValueError(f"--min-area {args.min_area}: expected 0 or more pixels")
+    given = args.values is not None
+    values = MaskValues.parse(args.values) if given else MASK_PRESETS[args.preset]
     # Said aloud: the wrong preset reads GGO as lung without any error.
     print("mask values:", ", ".join(f"{value} {name}" for value, name in values.names.items()))
     coco = coco_from_folders(

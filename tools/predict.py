@@ -40,10 +40,12 @@ def parse_args():
 def main() -> int:
     args = parse_args()
     try:
+        args.output.mkdir(parents=True, exist_ok=True)
         files = find_slices(args.inputs)
-        predictor = Predictor(load_config(args.config_file, args.opts), args.weights)
+        cfg = load_config(args.config_file, args.opts, datasets=False)
+        predictor = Predictor(cfg, args.weights)
         problems = predict_files(predictor, files, args.output, args.min_score)
-    except (FileNotFoundError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for problem in problems:

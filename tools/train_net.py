@@ -37,6 +37,7 @@ if __name__ == "__main__":
             dist_url=args.dist_url,
             args=(args,),
         )
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError, KeyError, FloatingPointError) as error:
         # The last line alone: a data loader's worker puts its traceback in front.
-        sys.exit(f"error: {str(error).strip().splitlines()[-1]}")
+        reason = (str(error) or repr(error)).strip().splitlines()[-1]
+        sys.exit(f"error: {reason.removeprefix('ValueError: ')}")

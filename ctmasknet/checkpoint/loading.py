@@ -49,19 +49,25 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         FileNotFoundError: no such file.
         ValueError: not a checkpoint, or it holds NaN or infinity.
     """
+    if not str(path):
+        raise FileNotFoundError("MODEL.WEIGHTS is empty; give a checkpoint (.pth)")
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint (MODEL.WEIGHTS)")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
+        # PyTorch's own text is left out: it advises to run the code in the file.
         raise ValueError(
-            f"{path}: not a checkpoint of tensors ({reason}); expected a .pth file written by "
+            f"{path}: not a checkpoint of tensors alone; expected a .pth file written by "
             "tools/train_net.py"
         ) from None
     weights = content.get("model", content) if isinstance(content, dict) else None
-    if not weights or not all(isinstance(v, torch.Tensor) for v in weights.values()):
+    if (
+        not isinstance(weights, dict)
+        or not weights
+        or not all(isinstance(v, torch.Tensor) for v in weights.values())
+    ):
         raise ValueError(f"{path}: holds no state dict; expected one, bare or under 'model'")
     damaged = [k for k, v in weights.items() if not torch.isfinite(v).all()]
     if damaged:

@@ -10,7 +10,8 @@ IMAGE_CLASSES = ("Control", "Common Pneumonia", "COVID-19")  # index = label
 # Mask type -> lesion classes; COCO category id = index + 1. The papers train all three types.
 LESION_CLASSES = {"both": ("GGO", "C"), "merge": ("lesion",), "ggo": ("GGO",)}
 
-# Components of at most this many pixels are background: better precision ([TSL]).
+# Components of at most this many pixels are background: better precision (Ter-Sarkisov 2020, the
+# paper on lightweight models).
 MIN_LESION_AREA = 100
 
 # The window of the papers' slices, in HU: level - width/2 -> 0, level + width/2 -> 255.

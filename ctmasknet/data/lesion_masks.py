@@ -18,7 +18,7 @@ import pycocotools.mask as mask_util
 from tqdm import tqdm
 
 from .classes import LESION_CLASSES, MIN_LESION_AREA, MaskValues
-from .images import IMAGE_SUFFIXES, check_slice, read_mask
+from .images import IMAGE_SUFFIXES, read_mask, read_slice
 
 Pair = tuple[Path, Path, Mapping[str, str]]  # image, mask, further keys of the image's record
 
@@ -97,7 +97,7 @@ def coco_from_pairs(
     images: list[dict] = []
     annotations: list[dict] = []
     for image, mask, extra in tqdm(pairs, desc=f"masks ({mask_type})", unit="slice", disable=None):
-        height, width = check_slice(image)
+        height, width = read_slice(image).shape[:2]  # whole: a truncated file must not get in
         pixels = read_mask(mask)
         if pixels.shape != (height, width):
             raise ValueError(

@@ -18,6 +18,7 @@ from .images import require_files
 
 SPLITS = ("train", "val", "test")
 PHANTOM_LESION_TYPES = ("merge", "both")
+_GIVEN_AS_PATH: dict[str, str] = {}  # name -> path
 _PHANTOM_HINT = (
     "expected the tree {root}/image, mask, {{train,val,test}}.csv and lesion_*.json; make it with "
     "`python datasets/make_phantom.py` (DETECTRON2_DATASETS names the folder above it)"
@@ -95,6 +96,11 @@ def register_paths(names: Sequence[str], classes: Sequence[str] = IMAGE_CLASSES)
     return tuple(_register_path(name, classes) for name in names)
 
 
+def dataset_source(name: str) -> str:
+    """The absolute path of a data set that was given as a path, else its name."""
+    return _GIVEN_AS_PATH.get(name, name)
+
+
 def _register_path(name: str, classes: Sequence[str]) -> str:
     path = Path(name)
     suffix = path.suffix.lower()
@@ -113,6 +119,7 @@ def _register_path(name: str, classes: Sequence[str]) -> str:
         register_lesion_dataset(path.stem, path)
     else:
         register_image_dataset(path.stem, path, classes)
+    _GIVEN_AS_PATH[path.stem] = str(path.resolve())
     return path.stem
 
 

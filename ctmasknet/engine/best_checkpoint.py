@@ -24,10 +24,15 @@ class ResumableBestCheckpointer(BestCheckpointer):
         self._record = Path(checkpointer.save_dir) / BEST_RECORD
 
     def before_train(self) -> None:
-        if self.trainer.start_iter > 0 and self._record.is_file():
+        if self.trainer.start_iter == 0:
+            # Of an earlier run in this folder: must not be taken for this one's.
+            self._record.unlink(missing_ok=True)
+            self._record.with_name(BEST_WEIGHTS).unlink(missing_ok=True)
+        elif self._record.is_file():
             best = json.loads(self._record.read_text())
             if best["metric"] == self._metric:
                 self.best_metric, self.best_iter = best["value"], best["iteration"]
+        self._recorded = self.best_iter
 
     def after_step(self) -> None:
         super().after_step()
@@ -38,9 +43,10 @@ class ResumableBestCheckpointer(BestCheckpointer):
         self._save_record()
 
     def _save_record(self) -> None:
-        if self.best_metric is None:
+        if self.best_iter == self._recorded:
             return
         best = {"metric": self._metric, "value": self.best_metric, "iteration": self.best_iter}
         partial = self._record.with_suffix(".partial")
         partial.write_text(json.dumps(best) + "\n")
         os.replace(partial, self._record)
+        self._recorded = self.best_iter

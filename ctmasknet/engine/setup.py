@@ -1,20 +1,23 @@
 """From the command line to a frozen config."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from yaml import YAMLError
 
+from ..checkpoint import read_weights
 from ..config import get_cfg
-from ..data.registration import register_paths
+from ..data.images import check_slice
+from ..data.registration import dataset_source, register_paths
 
-SPLITS = ("TRAIN", "VALIDATION", "TEST")
+DATASET_KEYS = ("TRAIN", "VALIDATION", "TEST")
 
 
 def config_from_args(args: Namespace) -> CfgNode:
@@ -33,6 +36,7 @@ def config_from_args(args: Namespace) -> CfgNode:
         FileNotFoundError: the config file, or a data set's file, does not exist.
     """
     cfg = load_config(args.config_file, args.opts)
+    check_files(cfg, DATASET_KEYS[-1:] if args.eval_only else DATASET_KEYS)
     set_up(cfg, args)
     return cfg
 
@@ -47,9 +51,16 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
     default_setup(cfg, args or Namespace())
     # Detectron2 sets up its own loggers only; without this the plugin's lines are lost.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
+    if comm.is_main_process():
+        # Again, with the paths of data sets that were given as paths: so it can be used again.
+        saved = cfg.clone()
+        saved.defrost()
+        for key in DATASET_KEYS:
+            saved.DATASETS[key] = tuple(map(dataset_source, cfg.DATASETS[key]))
+        (Path(cfg.OUTPUT_DIR) / "config.yaml").write_text(saved.dump())
 
 
-def load_config(config_file: str, opts: list[str] | tuple[str, ...] = ()) -> CfgNode:
+def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = True) -> CfgNode:
     """Read a config file, apply overrides, register its data sets and freeze it.
 
     MODEL.DEVICE becomes "cpu" where there is no GPU.
@@ -57,12 +68,13 @@ def load_config(config_file: str, opts: list[str] | tuple[str, ...] = ()) -> Cfg
     Args:
         config_file: path of a YAML file.
         opts: KEY VALUE pairs.
+        datasets: False leaves DATASETS empty, for use without any data set.
 
     Returns:
         The frozen config.
 
     Raises:
-        FileNotFoundError: no such config file.
+        FileNotFoundError: no such config file, or data set file.
         ValueError: an unknown key or value, or a data set of the wrong kind for the model.
     """
     if not Path(config_file).is_file():
@@ -75,9 +87,10 @@ def load_config(config_file: str, opts: list[str] | tuple[str, ...] = ()) -> Cfg
         cfg.merge_from_file(config_file)
         cfg.merge_from_list(list(opts))
     except (AssertionError, KeyError, ValueError, YAMLError) as error:
-        raise ValueError(f"{config_file} or an override of it: {error}") from None
-    for split in SPLITS:
-        cfg.DATASETS[split] = register_paths(cfg.DATASETS[split])
+        reason = " ".join(str(error).split())  # YAML's errors have many lines
+        raise ValueError(f"{config_file} or an override of it: {reason}") from None
+    for key in DATASET_KEYS:
+        cfg.DATASETS[key] = register_paths(cfg.DATASETS[key]) if datasets else ()
     _check_kinds(cfg)
     if default_output == cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = str(Path("output") / Path(config_file).stem)
@@ -90,11 +103,44 @@ def load_config(config_file: str, opts: list[str] | tuple[str, ...] = ()) -> Cfg
 def _check_kinds(cfg: CfgNode) -> None:
     wanted = "image" if cfg.MODEL.META_ARCHITECTURE == "CTMaskNet" else "coco"
     kinds = {"image": "an image list (.csv)", "coco": "a lesion data set (.json)"}
-    for split in SPLITS:
-        for name in cfg.DATASETS[split]:
+    for key in DATASET_KEYS:
+        for name in cfg.DATASETS[key]:
             kind = MetadataCatalog.get(name).evaluator_type
             if kind != wanted:
                 raise ValueError(
-                    f"DATASETS.{split}: {name} is {kinds.get(kind, kind)}, but "
+                    f"DATASETS.{key}: {name} is {kinds.get(kind, kind)}, but "
                     f"{cfg.MODEL.META_ARCHITECTURE} needs {kinds[wanted]}"
                 )
+
+
+def check_files(cfg: CfgNode, keys: Sequence[str] = DATASET_KEYS) -> None:
+    """Look at all files of a run before it starts: lists, image headers, classes, weights.
+
+    Args:
+        cfg: the config.
+        keys: which of DATASETS to look at.
+
+    Raises:
+        FileNotFoundError, ValueError: the first file that cannot be used, or a data set with
+            other classes than the model.
+    """
+    if cfg.MODEL.WEIGHTS:
+        read_weights(cfg.MODEL.WEIGHTS)
+    for name in dict.fromkeys(name for key in keys for name in cfg.DATASETS[key]):
+        for record in DatasetCatalog.get(name):
+            check_slice(record["file_name"])
+        _check_classes(cfg, name)
+
+
+def _check_classes(cfg: CfgNode, dataset_name: str) -> None:
+    """Compare the classes of a loaded data set with the model's: Detectron2 does not."""
+    metadata = MetadataCatalog.get(dataset_name)
+    if metadata.evaluator_type == "image":
+        key, names, count = "IMAGE_HEAD", metadata.image_classes, cfg.MODEL.IMAGE_HEAD.NUM_CLASSES
+    else:
+        key, names, count = "ROI_HEADS", metadata.thing_classes, cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    if len(names) != count:
+        raise ValueError(
+            f"{dataset_name} has {len(names)} classes ({', '.join(names)}), but "
+            f"MODEL.{key}.NUM_CLASSES is {count}"
+        )

@@ -45,19 +45,30 @@ class Trainer(DefaultTrainer):
         Raises:
             FileNotFoundError, ValueError: see `load_weights`.
         """
-        weights = self.cfg.MODEL.WEIGHTS
-        if (resume and self.checkpointer.has_checkpoint()) or not weights:
-            super().resume_or_load(resume)
-            return
-        model = _unwrapped(self.model)
-        new = NEW_IN_CT_MASK_NET if hasattr(model, "image_head") else NEW_IN_LESION_MODEL
-        logger.info("%s: %s", weights, load_weights(model, weights, new))
+        model, weights = _unwrapped(self.model), self.cfg.MODEL.WEIGHTS
+        is_classifier = hasattr(model, "image_head")
+        if resume and self.checkpointer.has_checkpoint():
+            last = self.checkpointer.get_checkpoint_file()
+            load_weights(model, last)  # Detectron2 itself only warns of what does not fit
+            try:
+                super().resume_or_load(resume)
+            except ValueError as error:  # the optimiser's, for other trainable parameters
+                raise ValueError(f"{last}: cannot be resumed with this config: {error}") from None
+        elif weights:
+            new = NEW_IN_CT_MASK_NET if is_classifier else NEW_IN_LESION_MODEL
+            logger.info("%s: %s", weights, load_weights(model, weights, new))
+        elif is_classifier:
+            raise ValueError(
+                "MODEL.WEIGHTS is empty: CT-Mask-Net starts from the checkpoint of a lesion model"
+            )
 
     def build_hooks(self) -> list:
         cfg = self.cfg
 
         def validate() -> dict:
             metrics = self.evaluate(cfg, self.model, cfg.DATASETS.VALIDATION)
+            if comm.is_main_process():
+                _check_best_metric(cfg, metrics)
             return metrics[cfg.DATASETS.VALIDATION[0]] if len(metrics) == 1 else metrics
 
         hooks = []
@@ -86,8 +97,8 @@ class Trainer(DefaultTrainer):
         super().train()
         seconds = time.time() - started
         best = Path(self.cfg.OUTPUT_DIR) / BEST_WEIGHTS
-        weights = best if self.cfg.TEST.BEST_METRIC and best.is_file() else None
         comm.synchronize()
+        weights = best if self.cfg.DATASETS.VALIDATION and best.is_file() else None
         if weights:
             load_weights(_unwrapped(self.model), weights)
         return self._report(
@@ -160,15 +171,12 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
         try:
-            loader = build_detection_train_loader(cfg, mapper=SliceMapper(cfg, is_train=True))
+            return build_detection_train_loader(cfg, mapper=SliceMapper(cfg, is_train=True))
         except AssertionError as error:  # how Detectron2 says that nothing is left to train on
             raise ValueError(
                 f"DATASETS.TRAIN: {error} Slices without lesions are skipped in training "
                 "(DATALOADER.FILTER_EMPTY_ANNOTATIONS)"
             ) from None
-        for name in cfg.DATASETS.TRAIN:
-            _check_classes(cfg, name)
-        return loader
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
@@ -199,17 +207,11 @@ class Trainer(DefaultTrainer):
         return DatasetEvaluators([coco, per_image])
 
 
-def _check_classes(cfg: CfgNode, dataset_name: str) -> None:
-    """Compare the classes of a loaded data set with the model's: Detectron2 does not."""
-    metadata = MetadataCatalog.get(dataset_name)
-    if metadata.evaluator_type == "image":
-        key, names, count = "IMAGE_HEAD", metadata.image_classes, cfg.MODEL.IMAGE_HEAD.NUM_CLASSES
-    else:
-        key, names, count = "ROI_HEADS", metadata.thing_classes, cfg.MODEL.ROI_HEADS.NUM_CLASSES
-    if len(names) != count:
+def _check_best_metric(cfg: CfgNode, metrics: Metrics) -> None:
+    known = flatten_results_dict(metrics[cfg.DATASETS.VALIDATION[0]])
+    if cfg.TEST.BEST_METRIC and cfg.TEST.BEST_METRIC not in known:
         raise ValueError(
-            f"{dataset_name} has {len(names)} classes ({', '.join(names)}), but "
-            f"MODEL.{key}.NUM_CLASSES is {count}"
+            f"TEST.BEST_METRIC is {cfg.TEST.BEST_METRIC!r}; valid are {', '.join(known)}"
         )
 
 

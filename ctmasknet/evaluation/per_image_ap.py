@@ -19,6 +19,8 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from pycocotools.coco import COCO
 
+from ..data.classes import MIN_LESION_AREA
+
 IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).round(2))
 
 
@@ -75,18 +77,26 @@ class PerImageAPEvaluator(DatasetEvaluator):
     without any detection gets), all in [0, 1].
     """
 
-    def __init__(self, dataset_name: str, score_thresh: float = 0.75, distributed: bool = True):
+    def __init__(
+        self,
+        dataset_name: str,
+        score_thresh: float = 0.75,
+        min_area: int = MIN_LESION_AREA,
+        distributed: bool = True,
+    ):
         """Read the ground truth.
 
         Args:
             dataset_name: a registered COCO-format data set with RLE or polygon masks.
             score_thresh: detections must score above it; the papers' tables use 0.75.
+            min_area: lesions of at most so many pixels are background, as in the papers.
             distributed: gather predictions from all processes.
         """
         self._metadata = MetadataCatalog.get(dataset_name)
         with contextlib.redirect_stdout(io.StringIO()):  # COCO prints while it reads
             self._truth = COCO(self._metadata.json_file)
         self._score_thresh = score_thresh
+        self._min_area = min_area
         self._distributed = distributed
         self._logger = logging.getLogger(__name__)
         self._ap: dict[int, tuple[bool, np.ndarray]] = {}
@@ -102,7 +112,7 @@ class PerImageAPEvaluator(DatasetEvaluator):
             self._ap[sample["image_id"]] = self._score(sample["image_id"], instances)
 
     def _score(self, image_id: int, instances) -> tuple[bool, np.ndarray]:
-        lesions = self._truth.imgToAnns[image_id]
+        lesions = [x for x in self._truth.imgToAnns[image_id] if x["area"] > self._min_area]
         to_contiguous = self._metadata.thing_dataset_id_to_contiguous_id
         found = [
             mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))

@@ -8,6 +8,7 @@ import numpy as np
 # Colour-blind safe (Okabe and Ito), RGB, by lesion class.
 COLOURS = ((230, 159, 0), (86, 180, 233), (204, 121, 167))
 MIN_SIDE = 512  # small slices are enlarged so that labels can be read
+MAX_FACTOR = 8  # narrow strips stay drawable
 
 
 def draw_lesions(
@@ -27,9 +28,9 @@ def draw_lesions(
         labels: D texts beside the boxes; empty draws none.
 
     Returns:
-        (f H, f W, 3) uint8 RGB, f = 1, 2, ... so that the shorter side has 512 pixels or more.
+        (f H, f W, 3) uint8 RGB, f = 1 to 8 so that the shorter side has 512 pixels or more.
     """
-    factor = max(1, -(-MIN_SIDE // min(image.shape[:2])))
+    factor = min(max(1, -(-MIN_SIDE // min(image.shape[:2]))), MAX_FACTOR)
     canvas = _enlarged(image, factor)
     colours = [COLOURS[cls % len(COLOURS)] for cls in classes]
     for mask, colour in zip(masks if masks is not None else (), colours, strict=False):

@@ -72,8 +72,8 @@ class Predictor:
             min_score: lesions with a lower score are left out.
 
         Returns:
-            "lesions": class, score, box (x0, y0, x1, y1 in pixels) and area_px of each (None
-            without masks); of a CT-Mask-Net also "image_class", "image_probs" and "image_logits".
+            "lesions": class, score, box (x0, y0, x1, y1 in pixels) and, with masks, area_px of
+            each; of a CT-Mask-Net also "image_class", "image_probs" and "image_logits".
         """
         instances = output["instances"].to("cpu")
         result: dict[str, Any] = {
@@ -87,26 +87,24 @@ class Predictor:
         return result
 
     def _lesions(self, instances: Instances) -> list[dict[str, Any]]:
-        areas = (
-            instances.pred_masks.flatten(1).sum(dim=1).tolist()
-            if instances.has("pred_masks")
-            else [None] * len(instances)
-        )
-        return [
+        lesions: list[dict[str, Any]] = [
             {
                 "class": self.lesion_classes[cls],
                 "score": round(score, 6),
                 "box": [round(x, 2) for x in box],
-                "area_px": area,
             }
-            for cls, score, box, area in zip(
+            for cls, score, box in zip(
                 instances.pred_classes.tolist(),
                 instances.scores.tolist(),
                 instances.pred_boxes.tensor.tolist(),
-                areas,
                 strict=True,
             )
         ]
+        if instances.has("pred_masks"):
+            areas = instances.pred_masks.flatten(1).sum(dim=1).tolist()
+            for lesion, area in zip(lesions, areas, strict=True):
+                lesion["area_px"] = area
+        return lesions
 
 
 def _class_names(count: int, fallback: str, *known: tuple[str, ...]) -> tuple[str, ...]:

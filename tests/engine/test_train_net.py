@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -193,6 +194,41 @@ def test_nothing_to_train_on(data, train_net, tmp_path):
         run(train_net, "lesion_R18_T1", data, tmp_path, "DATASETS.TRAIN", f"('{file}',)")
 
 
+def test_ct_mask_net_is_never_trained_from_scratch(data, train_net, tmp_path):
+    with pytest.raises(ValueError, match="MODEL.WEIGHTS is empty: CT-Mask-Net starts from"):
+        run(train_net, "ctmasknet_R18_T1", data, tmp_path, "MODEL.WEIGHTS", "")
+
+
+def test_unknown_best_metric_names_the_valid_ones(data, train_net, tmp_path):
+    opts = ["TEST.BEST_METRIC", "segm/AP51", "SOLVER.MAX_ITER", "1"]
+    with pytest.raises(ValueError, match="'segm/AP51'; valid are .*segm/AP50"):
+        run(train_net, "lesion_R18_T1", data, tmp_path, *opts)
+
+
+def test_a_new_run_in_a_used_folder_forgets_the_old_best(lesion_run, data, train_net, tmp_path):
+    shutil.copytree(lesion_run[0], tmp_path, dirs_exist_ok=True)
+    none = ["DATASETS.VALIDATION", "()", "SOLVER.MAX_ITER", "1"]
+    run(train_net, "lesion_R18_T1", data, tmp_path, *none)
+    assert read_results(tmp_path / "results.json")["weights"].endswith("model_final.pth")
+
+
+def test_resuming_with_another_model_is_refused(lesion_run, data, train_net):
+    with pytest.raises(ValueError, match="another architecture"):
+        opts = ["MODEL.ROI_BOX_HEAD.FC_DIM", "64"]
+        run(train_net, "lesion_R18_T1", data, lesion_run[0], *opts, resume=True)
+
+
+def test_saved_config_can_be_used_again(lesion_run, data):
+    cfg = load_config(str(lesion_run[0] / "config.yaml"))
+    assert cfg.DATASETS.TRAIN == ("lesion_merge_train",)
+    saved = (lesion_run[0] / "config.yaml").read_text()
+    assert str(data / "lesion_merge_train.json") in saved
+    without = load_config(
+        str(lesion_run[0] / "config.yaml"), ["DATASETS.TEST", "('none.json',)"], datasets=False
+    )
+    assert without.DATASETS.TEST == ()
+
+
 def test_a_16_bit_slice_stops_training_with_one_line(data, monkeypatch, tmp_path):
     Image.fromarray(np.zeros((96, 96), np.uint16)).save(tmp_path / "deep.png")
     (tmp_path / "bad.csv").write_text("file,label,patient,scan\ndeep.png,0,P,S\n")
@@ -203,8 +239,9 @@ def test_a_16_bit_slice_stops_training_with_one_line(data, monkeypatch, tmp_path
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="__main__")
-    assert "deep.png: found a 16-bit image" in stop.value.code
+    assert stop.value.code.startswith(f"error: {tmp_path / 'deep.png'}: found a 16-bit image")
     assert "\n" not in stop.value.code
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.csv", "deep.png"]
 
 
 @pytest.mark.parametrize("name", ["ADAM", "ADAMW", "SGD"])

@@ -52,15 +52,15 @@ def test_precision_is_interpolated_from_the_right():
 def dataset(tmp_path):
     """Two images of 20 x 20: one lesion in the first, none in the second."""
     mask = np.zeros((20, 20), np.uint8)
-    mask[2:12, 2:12] = 1
+    mask[2:12, 2:13] = 1
     rle = mask_util.encode(np.asfortranarray(mask))
     lesion = {
         "id": 1,
         "image_id": 1,
         "category_id": 1,
         "segmentation": {"size": [20, 20], "counts": rle["counts"].decode()},
-        "area": 100,
-        "bbox": [2, 2, 10, 10],
+        "area": 110,
+        "bbox": [2, 2, 11, 10],
         "iscrowd": 0,
     }
     images = [{"id": i, "file_name": f"{i}.png", "height": 20, "width": 20} for i in (1, 2)]
@@ -86,8 +86,8 @@ def output(masks, scores):
     return {"instances": found}
 
 
-def evaluate(name, outputs):
-    evaluator = PerImageAPEvaluator(name)
+def evaluate(name, outputs, **options):
+    evaluator = PerImageAPEvaluator(name, **options)
     evaluator.reset()
     evaluator.process([{"image_id": 1}, {"image_id": 2}], outputs)
     return evaluator.evaluate()["per_image_ap"]
@@ -106,3 +106,9 @@ def test_perfect_detections_and_the_score_threshold(dataset):
     assert metrics["AP50"] == metrics["mAP"] == metrics["mAP_lesion_images"] == 1
     metrics = evaluate(name, [output([mask], [0.9]), output([mask], [0.9])])
     assert metrics["mAP"] == 0.5
+
+
+def test_lesions_of_at_most_the_minimum_area_are_background(dataset):
+    metrics = evaluate(dataset[0], [output([], []), output([], [])], min_area=110)
+    assert metrics["silent_detector"] == metrics["mAP"] == 1
+    assert np.isnan(metrics["mAP_lesion_images"])

@@ -96,7 +96,7 @@ def test_nan_names_the_image():
 
 
 def test_parameter_counts_are_the_papers_less_what_detectron2_does_not_have():
-    # PROTOCOL of the papers: 6,051,810 - 645 and 6,283,235 - 516.
+    # The author's network has 6,051,810 and 6,283,235: 6,051,810 - 645 and 6,283,235 - 516.
     lesion = tiny_model("lesion")
     assert sum(p.numel() for p in lesion.parameters()) == 6_051_165
     full_head = tiny_model(

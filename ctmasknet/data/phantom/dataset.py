@@ -47,7 +47,7 @@ def plan_patients(patients: int, split: Sequence[float], seed: int) -> list[Task
     Raises:
         ValueError: too few patients to give each class one patient in each split.
     """
-    if len(split) != len(SPLITS) or min(split) <= 0:
+    if len(split) != len(SPLITS) or not all(0 < weight < np.inf for weight in split):
         raise ValueError(f"split {list(split)}: expected three positive weights, train val test")
     rng = np.random.default_rng([seed, 1_000_000])  # apart from every patient's own generator
     tasks = []
