@@ -138,6 +138,8 @@ class Trainer(DefaultTrainer):
             FileNotFoundError, ValueError: the checkpoint is missing or does not fit; see
                 `load_weights`.
         """
+        if not cfg.DATASETS.TEST:
+            raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on")
         model = build_model(cfg)
         logger.info("%s: %s", cfg.MODEL.WEIGHTS, load_weights(model, cfg.MODEL.WEIGHTS))
         return cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS))

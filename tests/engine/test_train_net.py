@@ -270,3 +270,9 @@ def test_nan_becomes_null_in_results(tmp_path):
     write_results(tmp_path / "r.json", {"d": {"t": {"a": math.nan, "b": 0.5}}})
     assert read_results(tmp_path / "r.json")["metrics"]["d"]["t"] == {"a": None, "b": 0.5}
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_eval_only_without_a_data_set_is_an_error():
+    cfg = load_config(str(ROOT / "configs/lesion/R18_T1.yaml"))
+    with pytest.raises(ValueError, match="DATASETS.TEST is empty"):
+        Trainer.evaluate_checkpoint(cfg)
