@@ -111,7 +111,7 @@ class Demo:
         if root.exists():
             self.say(f"      {root} is there already and is used as it is")
         else:
-            self.say(write_phantom(root, size=256, processes=2))
+            self.say(write_phantom(root, size=256, threads=2))
 
     def _say_lesions(self, metrics: dict[str, Any]) -> None:
         bbox, segm, per_image = (metrics[task] for task in ("bbox", "segm", "per_image_ap"))

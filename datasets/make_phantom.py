@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw chest CT phantoms with exact lesion masks, as a data set ready for training.
 
-The same seed gives the same bytes, on any number of processes.
+The same seed gives the same bytes, on any number of threads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
         metavar=("TRAIN", "VAL", "TEST"),
         help="weights of the patient-disjoint splits",
     )
-    parser.add_argument("--processes", type=int, default=2, help="that draw at the same time")
+    parser.add_argument("--threads", type=int, default=2, help="that draw at the same time")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier phantom")
     return parser.parse_args()
 

@@ -18,7 +18,7 @@ import pycocotools.mask as mask_util
 from tqdm import tqdm
 
 from .classes import LESION_CLASSES, MIN_LESION_AREA, MaskValues
-from .images import IMAGE_SUFFIXES, read_mask, read_slice
+from .images import IMAGE_SUFFIXES, check_slice, read_mask, read_slice
 
 Pair = tuple[Path, Path, Mapping[str, str]]  # image, mask, further keys of the image's record
 
@@ -97,7 +97,7 @@ def coco_from_pairs(
     images: list[dict] = []
     annotations: list[dict] = []
     for image, mask, extra in tqdm(pairs, desc=f"masks ({mask_type})", unit="slice", disable=None):
-        height, width = read_slice(image).shape[:2]  # whole: a truncated file must not get in
+        height, width = check_slice(image)
         pixels = read_mask(mask)
         if pixels.shape != (height, width):
             raise ValueError(
@@ -160,8 +160,11 @@ def coco_from_folders(
     mask_type: str,
     min_area: int = MIN_LESION_AREA,
 ) -> dict:
-    """COCO dictionary of two folder trees: `coco_from_pairs` of `pair_files`."""
-    return coco_from_pairs(pair_files(images, masks), root, values, mask_type, min_area)
+    """COCO dictionary of two folder trees: `coco_from_pairs` of `pair_files`, all files intact."""
+    pairs = pair_files(images, masks)
+    for image, _, _ in tqdm(pairs, desc="images", unit="slice", disable=None):
+        read_slice(image)  # to its end: headers do not tell a truncated file
+    return coco_from_pairs(pairs, root, values, mask_type, min_area)
 
 
 def split_by_patient(coco: dict, val_fraction: float, seed: int) -> tuple[dict, dict]:

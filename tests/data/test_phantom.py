@@ -203,9 +203,9 @@ def test_lesion_json_agrees_with_the_lists(phantom):
             assert "0" not in bearing and "1" in bearing
 
 
-def test_same_seed_same_bytes_on_any_number_of_processes(phantom, tmp_path):
+def test_same_seed_same_bytes_on_any_number_of_threads(phantom, tmp_path):
     root, _ = phantom
-    write_phantom(tmp_path / "two", **SMALL, seed=5, processes=2)
+    write_phantom(tmp_path / "two", **SMALL, seed=5, threads=2)
     assert digest(tmp_path / "two") == digest(root)
     write_phantom(tmp_path / "other", **SMALL, seed=6)
     images = [digest(r / "image").values() for r in (root, tmp_path / "other")]
@@ -236,7 +236,7 @@ def test_nothing_is_left_behind_when_drawing_fails(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"slices": 0}, {"size": 16}, {"processes": 0}, {"patients": 0}, {"seed": -1}]
+    "wrong", [{"slices": 0}, {"size": 16}, {"threads": 0}, {"patients": 0}, {"seed": -1}]
 )
 def test_arguments_out_of_range_are_named(tmp_path, wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} .*expected"):

@@ -1,7 +1,7 @@
 """Write a phantom data set: slices, masks, image lists and lesion JSONs, whole or not at all."""
 
 import csv
-import multiprocessing
+from multiprocessing.pool import ThreadPool
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -85,12 +85,12 @@ def _draw_task(task: Task, root: Path, slices: int, size: int, seed: int) -> lis
     return rows
 
 
-def _draw_all(tasks: list[Task], processes: int, draw: partial) -> Iterator[list[dict[str, str]]]:
-    if processes == 1:
+def _draw_all(tasks: list[Task], threads: int, draw: partial) -> Iterator[list[dict[str, str]]]:
+    if threads == 1:
         yield from map(draw, tasks)
         return
-    # Not forked: OpenCV's and torch's threads do not survive a fork.
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    # Threads: NumPy and OpenCV release the lock, and processes would import everything again.
+    with ThreadPool(threads) as pool:
         yield from pool.imap(draw, tasks)
 
 
@@ -156,7 +156,7 @@ def write_phantom(
     size: int = 512,
     seed: int = 0,
     split: Sequence[float] = (20, 3, 6),
-    processes: int = 1,
+    threads: int = 1,
     overwrite: bool = False,
 ) -> str:
     """Draw and write a phantom data set; the same arguments give the same bytes.
@@ -169,7 +169,7 @@ def write_phantom(
         size: height and width in pixels, at least 64.
         seed: of everything random.
         split: weights of train, val and test.
-        processes: that draw at the same time; no influence on the result.
+        threads: that draw at the same time; no influence on the result.
         overwrite: replace a phantom data set in `output`.
 
     Returns:
@@ -182,7 +182,7 @@ def write_phantom(
     for name, value, low, high in (
         ("slices", slices, 1, MAX_SLICES),
         ("size", size, 64, 2048),
-        ("processes", processes, 1, 256),
+        ("threads", threads, 1, 256),
         ("patients", patients, 1, 9999),
         ("seed", seed, 0, 2**32),
     ):
@@ -194,7 +194,7 @@ def write_phantom(
     root = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         draw = partial(_draw_task, root=root, slices=slices, size=size, seed=seed)
-        drawn = _draw_all(tasks, processes, draw)
+        drawn = _draw_all(tasks, threads, draw)
         all_rows = list(tqdm(drawn, total=len(tasks), desc="drawing", unit="patient"))
         table = [f"{'split':<6}{'class':<18}{'patients':>9}{'slices':>8}{'lesions':>9}"]
         for name in SPLITS:
