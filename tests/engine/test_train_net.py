@@ -147,10 +147,13 @@ def test_ct_mask_net_from_the_lesion_checkpoint(lesion_run, data, train_net, tmp
     assert (tmp_path / "eval/inference/test/predictions.csv").is_file()
 
 
-def test_checkpoint_of_another_architecture_is_one_clear_line(lesion_run, monkeypatch, tmp_path):
+def test_checkpoint_of_another_architecture_is_one_clear_line(
+    lesion_run, data, monkeypatch, tmp_path
+):
     lesion, _, _ = lesion_run
     command = ["tools/train_net.py", "--config-file", str(ROOT / "configs/lesion/R18_T1.yaml")]
     command += ["--eval-only", "OUTPUT_DIR", str(tmp_path), "MODEL.RESNETS.DEPTH", "34"]
+    command += ["DATASETS.TEST", f"('{data / 'lesion_merge_test.json'}',)"]
     command += ["MODEL.WEIGHTS", str(lesion / "model_best.pth")]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stop:

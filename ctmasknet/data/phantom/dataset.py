@@ -1,13 +1,13 @@
 """Write a phantom data set: slices, masks, image lists and lesion JSONs, whole or not at all."""
 
 import csv
-from multiprocessing.pool import ThreadPool
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import cv2
@@ -72,7 +72,6 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
 
 def _draw_task(task: Task, root: Path, slices: int, size: int, seed: int) -> list[dict[str, str]]:
     """Draw and write one patient; returns the rows of the image list."""
-    cv2.setNumThreads(1)  # the pool already uses every core asked for
     patient = draw_patient(seed, task.index, task.label)
     rows = []
     for number in slice_numbers(patient, slices):
@@ -90,8 +89,13 @@ def _draw_all(tasks: list[Task], threads: int, draw: partial) -> Iterator[list[d
         yield from map(draw, tasks)
         return
     # Threads: NumPy and OpenCV release the lock, and processes would import everything again.
-    with ThreadPool(threads) as pool:
-        yield from pool.imap(draw, tasks)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # OpenCV's own would compete for the same cores
+    try:
+        with ThreadPool(threads) as pool:
+            yield from pool.imap(draw, tasks)
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _write_lists(root: Path, split: str, rows: list[dict[str, str]]) -> dict:
