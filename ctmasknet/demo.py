@@ -25,7 +25,7 @@ from .evaluation.histogram_baseline import histogram_accuracy
 from .evaluation.image_classification import confusion_table, metric_suffix, read_predictions
 from .inference import NOTICE, Predictor
 from .inference.figures import save_confusion_matrix, save_panels
-from .inference.overlay import draw_lesions
+from .inference.overlay import draw_instances, draw_lesions
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "quick"
 LESION, CLASSIFIER = "lesion_R18_T1", "ctmasknet_R18_T1"
@@ -176,11 +176,4 @@ def _draw_truth(image: np.ndarray, annotations: list[dict]) -> np.ndarray:
 def _draw_prediction(predictor: Predictor, image: np.ndarray) -> np.ndarray:
     found = predictor(image)["instances"].to("cpu")
     found = found[found.scores >= MIN_SCORE]
-    labels = [f"{score:.2f}" for score in found.scores.tolist()]
-    return draw_lesions(
-        image,
-        found.pred_boxes.tensor.numpy(),
-        found.pred_classes.tolist(),
-        found.pred_masks.numpy(),
-        labels,
-    )
+    return draw_instances(image, found, [f"{score:.2f}" for score in found.scores.tolist()])

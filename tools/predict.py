@@ -40,7 +40,8 @@ def parse_args():
 def main() -> int:
     args = parse_args()
     try:
-        args.output.mkdir(parents=True, exist_ok=True)
+        if args.output.exists() and not args.output.is_dir():
+            raise ValueError(f"{args.output}: is a file, expected a folder for the results")
         files = find_slices(args.inputs)
         cfg = load_config(args.config_file, args.opts, datasets=False)
         predictor = Predictor(cfg, args.weights)

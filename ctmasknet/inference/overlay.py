@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from detectron2.structures import Instances
 
 # Colour-blind safe (Okabe and Ito), RGB, by lesion class.
 COLOURS = ((230, 159, 0), (86, 180, 233), (204, 121, 167))
@@ -42,6 +43,23 @@ def draw_lesions(
     for box, label, colour in reversed(list(zip(boxes, labels, colours, strict=False))):
         _draw_label(canvas, box * factor, label, colour)
     return canvas
+
+
+def draw_instances(image: np.ndarray, instances: Instances, labels: Sequence[str]) -> np.ndarray:
+    """Draw a model's instances over their slice; see `draw_lesions`.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        instances: on the CPU, in pixels of the image; masks pasted, if there are any.
+        labels: one text for each, or none.
+    """
+    return draw_lesions(
+        image,
+        instances.pred_boxes.tensor.numpy(),
+        instances.pred_classes.tolist(),
+        instances.pred_masks.numpy() if instances.has("pred_masks") else None,
+        labels,
+    )
 
 
 def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:

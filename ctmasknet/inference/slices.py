@@ -1,7 +1,6 @@
 """Predict image files and write an overlay and a JSON for each."""
 
 import json
-import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -12,11 +11,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..data.images import IMAGE_SUFFIXES, check_slice, read_slice
-from .overlay import draw_lesions
+from ..data.images import IMAGE_SUFFIXES, read_slice
+from .overlay import draw_instances
 from .predictor import NOTICE, Predictor
-
-logger = logging.getLogger(__name__)
 
 
 def find_slices(inputs: Sequence[str | Path]) -> list[Path]:
@@ -69,7 +66,6 @@ def predict_files(
         list(zip(files, names, strict=True)), desc="predict", unit="slice", mininterval=1
     ):
         try:
-            check_slice(path)
             image = read_slice(path)
         except (FileNotFoundError, ValueError) as error:
             problems.append(str(error))
@@ -97,13 +93,8 @@ def _overlay(
 ) -> np.ndarray:
     instances = prediction["instances"].to("cpu")
     instances = instances[instances.scores >= min_score]
-    canvas = draw_lesions(
-        image,
-        instances.pred_boxes.tensor.numpy(),
-        instances.pred_classes.tolist(),
-        instances.pred_masks.numpy() if instances.has("pred_masks") else None,
-        [f"{lesion['class']} {lesion['score']:.2f}" for lesion in result["lesions"]],
-    )
+    labels = [f"{lesion['class']} {lesion['score']:.2f}" for lesion in result["lesions"]]
+    canvas = draw_instances(image, instances, labels)
     count = len(result["lesions"])
     title = f"{count} lesion{'' if count == 1 else 's'}"
     if "image_class" in result:

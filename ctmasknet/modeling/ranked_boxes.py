@@ -41,8 +41,8 @@ def select_boxes(
 
     Every RoI gives one candidate for each class: decoded boxes are clipped to the image, those
     without area dropped, the others thinned by NMS within their class and sorted by score; equal
-    scores keep the order of RoIs, then of classes. Source:
-    Ter-Sarkisov 2020, CT-Mask-Net's RoI module.
+    scores keep the order of RoIs, then of classes. Source: Ter-Sarkisov 2020, CT-Mask-Net's RoI
+    module.
 
     Args:
         scores: (R, K) in [0, 1], without the background's column.

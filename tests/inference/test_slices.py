@@ -134,3 +134,15 @@ def test_inputs_of_equal_name_get_their_folders_name(predict, slices, tmp_path):
 def test_files_and_folders_mix(slices):
     files = find_slices([slices / "grey.png", slices])
     assert [p.name for p in files] == ["grey.png", "colour.jpg", "grey.png"]
+
+
+def test_output_that_is_a_file_is_refused_before_any_work(predict, slices, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    code, _, errors = predict(slices)
+    assert code == 2 and len(errors) == 1 and "expected a folder" in errors[0]
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_nothing_is_made_when_the_start_fails(predict, slices, tmp_path):
+    predict(slices, checkpoint=tmp_path / "none.pth")
+    assert not (tmp_path / "out").exists()
