@@ -42,7 +42,8 @@ class Predictor:
         self.lesion_classes = _class_names(
             cfg.MODEL.ROI_HEADS.NUM_CLASSES,
             "lesion class",
-            *({len(names): names for names in reversed(LESION_CLASSES.values())}.values()),
+            LESION_CLASSES["merge"],
+            LESION_CLASSES["both"],
         )
         self.image_classes = _class_names(cfg.MODEL.IMAGE_HEAD.NUM_CLASSES, "class", IMAGE_CLASSES)
 
