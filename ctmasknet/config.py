@@ -3,6 +3,8 @@
 from detectron2.config import CfgNode
 from detectron2.config import get_cfg as get_detectron2_cfg
 
+from .data.classes import MIN_LESION_AREA
+
 
 def add_ctmasknet_config(cfg: CfgNode) -> None:
     """Add ctmasknet's keys, with their defaults, to a Detectron2 config.
@@ -17,9 +19,19 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # DATASETS.TEST is touched once, after training. Any name in DATASETS may also be the path of
     # a COCO file (.json) or of an image list (.csv: file,label,patient,scan).
     cfg.DATASETS.VALIDATION = ()
+    # How lesion data sets are read, in training and in evaluation alike. "": lesions as the data
+    # set has them. From a data set with GGO and C: "merge" (8-connected components of their
+    # union, one class), "ggo" (C is background) or "both". Must agree with
+    # MODEL.ROI_HEADS.NUM_CLASSES.
+    cfg.INPUT.MASK_TYPE = ""
+    # Lesions of at most so many pixels are background, after merging.
+    cfg.INPUT.MIN_LESION_AREA = MIN_LESION_AREA
     # In training, resize to MIN_SIZE_TRAIN[0] x MIN_SIZE_TRAIN[0] and give up the aspect ratio:
     # the papers' protocol for CT-Mask-Net. Evaluation always keeps the ratio.
     cfg.INPUT.SQUASH = False
+    # Resize as the author's code: on float pixels, without smoothing, sizes rounded down.
+    # Detectron2 resizes 8-bit images with Pillow.
+    cfg.INPUT.FLOAT_RESIZE = False
 
     # ---------------------------------------------------------------- ranked boxes
     # All scored boxes of an image, ranked and cut to a fixed number, are the input of the image
@@ -29,6 +41,14 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.MODEL.RANKED_BOXES.NUM = 128
     # IoU above which the lower-scored of two boxes of one lesion class is dropped.
     cfg.MODEL.RANKED_BOXES.NMS_THRESH = 0.75
+    # What a row says of its box beside the score: "deltas" (the papers: raw regression output) or
+    # "image" (decoded box over image size, so that the image head sees where lesions are).
+    cfg.MODEL.RANKED_BOXES.ENCODING = "deltas"
+    # Append the lesion class to each row, as a one-hot.
+    cfg.MODEL.RANKED_BOXES.CLASS_ONE_HOT = False
+    # How fewer than N boxes become N rows in training: "even" (deterministic) or "random" (the
+    # papers; drawn from a generator seeded by SEED). Inference always spreads them evenly.
+    cfg.MODEL.RANKED_BOXES.FILL = "even"
 
     # ---------------------------------------------------------------- image head (module S)
     cfg.MODEL.IMAGE_HEAD = CfgNode()
@@ -39,10 +59,22 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # Features of the head's two hidden layers.
     cfg.MODEL.IMAGE_HEAD.FC_DIM = 512
 
+    # "binary_cross_entropy" of each class against the rest (the papers), or "cross_entropy".
+    cfg.MODEL.IMAGE_HEAD.LOSS = "binary_cross_entropy"
+
+    # Score of a RoI at inference: "softmax", or "sigmoid" of each class's own logit.
+    cfg.MODEL.ROI_BOX_HEAD.SCORE = "softmax"
+
+    # Whose code puts masks into the image: "detectron2" or "torchvision" (the author's).
+    cfg.MODEL.ROI_MASK_HEAD.PASTE = "detectron2"
+
     # What CTMaskNet trains: "heads" (the image head alone), "heads+bn" (and the affine weights of
     # BatchNorm, whose running statistics stay frozen) or "full" (all that the image loss reaches:
     # everything but the RPN and the mask head).
     cfg.MODEL.TRAINABLE = "heads+bn"
+    # Whether "heads+bn" includes the BatchNorm of the residual shortcuts (the author's code does
+    # not).
+    cfg.MODEL.TRAIN_SHORTCUT_NORMS = True
 
     # ---------------------------------------------------------------- training and evaluation
     # SGD (with Detectron2's momentum keys), ADAM or ADAMW.

@@ -1,5 +1,6 @@
 """Weights from files into models, with a report of what was loaded."""
 
-from .loading import LoadReport, load_weights, read_weights
+from .loading import load_weights, read_checkpoint
+from .report import LoadReport
 
-__all__ = ["LoadReport", "load_weights", "read_weights"]
+__all__ = ["LoadReport", "load_weights", "read_checkpoint"]

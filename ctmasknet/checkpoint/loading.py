@@ -1,67 +1,46 @@
 """Load a checkpoint and say exactly what it filled."""
 
+import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-# Parts of a lesion checkpoint that a model may lack: the papers' CT-Mask-Net has no mask head.
-OPTIONAL_PARTS = ("roi_heads.mask_head",)
+from .report import LoadReport
+
 NEW_IN_CT_MASK_NET = ("image_head",)
 NEW_IN_LESION_MODEL = ("proposal_generator", "roi_heads", "backbone.fpn_")
+BACKBONE = "backbone.bottom_up."
 
 
 @dataclass(frozen=True)
-class LoadReport:
-    """Names of tensors: filled from the file, left as initialised, and in the file only."""
+class Checkpoint:
+    """The tensors of a file.
 
-    loaded: tuple[str, ...]
-    new: tuple[str, ...]
-    ignored: tuple[str, ...]
+    Attributes:
+        weights: name -> tensor on the CPU.
+        converted: names that a conversion tool wrote.
+    """
 
-    def __str__(self) -> str:
-        text = f"{len(self.loaded)} tensors loaded, {len(self.new)} new"
-        if self.new:
-            text += f" ({', '.join(sorted({_part(name) for name in self.new}))})"
-        if self.ignored:
-            parts = ", ".join(sorted({_part(name) for name in self.ignored}))
-            text += f", {len(self.ignored)} ignored ({parts}: not part of this model)"
-        return text
+    weights: dict[str, torch.Tensor]
+    converted: frozenset[str] = frozenset()
 
 
-def _part(name: str) -> str:
-    return ".".join(name.split(".")[: 2 if name.startswith(("roi_heads", "backbone")) else 1])
-
-
-def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read the tensors of a .pth checkpoint without running any code from it.
 
     Args:
         path: a file saved by Detectron2's checkpointer, or a bare state dict.
 
-    Returns:
-        Name -> tensor on the CPU.
-
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a checkpoint, or it holds NaN or infinity.
     """
-    if not str(path):
-        raise FileNotFoundError("MODEL.WEIGHTS is empty; give a checkpoint (.pth)")
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint (MODEL.WEIGHTS)")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
-        # PyTorch's own text is left out: it advises to run the code in the file.
-        raise ValueError(
-            f"{path}: not a checkpoint of tensors alone; expected a .pth file written by "
-            "tools/train_net.py"
-        ) from None
+    content = read_tensors(path)
     weights = content.get("model", content) if isinstance(content, dict) else None
     if (
         not isinstance(weights, dict)
@@ -72,7 +51,38 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     damaged = [k for k, v in weights.items() if not torch.isfinite(v).all()]
     if damaged:
         raise ValueError(f"{path}: {damaged[0]} holds NaN or infinity; training has diverged")
-    return weights
+    return Checkpoint(weights, frozenset(content.get("converted", ())))
+
+
+def read_tensors(path: str | Path) -> Any:
+    """Read a file of tensors and plain containers, as PyTorch saved it.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_checkpoint`.
+    """
+    if not str(path):
+        raise FileNotFoundError("MODEL.WEIGHTS is empty; give a checkpoint (.pth)")
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint (MODEL.WEIGHTS)")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
+        # PyTorch's own text is left out: it advises to run the code in the file.
+        raise ValueError(
+            f"{path}: not a checkpoint of tensors alone; expected a .pth file written by "
+            "tools/train_net.py or one of tools/convert_*.py"
+        ) from None
+
+
+def save_converted(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write a checkpoint for MODEL.WEIGHTS whose tensors come from another layout, in one step."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save({"model": dict(weights), "converted": list(weights)}, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) -> LoadReport:
@@ -87,16 +97,17 @@ def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) ->
         What was loaded.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_weights`; ValueError when shapes differ, a tensor
-            outside `new` is missing, or the file has parts that this model does not know.
+        FileNotFoundError, ValueError: as `read_checkpoint`; ValueError when shapes differ, a
+            tensor outside `new` is missing, or the file has parts that this model does not know.
     """
-    weights = read_weights(path)
-    own = model.state_dict()
+    checkpoint = read_checkpoint(path)
+    weights, own = checkpoint.weights, model.state_dict()
+    _check_numbers(path, model, weights)
     mismatched = [k for k in own if k in weights and own[k].shape != weights[k].shape]
     missing = [k for k in own if k not in weights]
-    ignored = [k for k in weights if k not in own]
+    ignored = {k: _why_ignored(k, own, weights) for k in weights if k not in own}
     refused = [k for k in missing if not k.startswith(tuple(new))]
-    foreign = [k for k in ignored if not k.startswith(OPTIONAL_PARTS)]
+    foreign = [k for k, why in ignored.items() if not why]
     for names, problem in (
         (mismatched, "another shape"),
         (refused, "no value"),
@@ -109,7 +120,50 @@ def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) ->
                 "use the config it was trained with"
             )
     model.load_state_dict({k: v for k, v in weights.items() if k in own}, strict=False)
-    return LoadReport(tuple(k for k in own if k in weights), tuple(missing), tuple(ignored))
+    found = [k for k in own if k in weights]
+    return LoadReport(
+        loaded=tuple(k for k in found if k not in checkpoint.converted),
+        converted=tuple(k for k in found if k in checkpoint.converted),
+        ignored=ignored,
+        missing=tuple(missing),
+    )
+
+
+def _why_ignored(name: str, own: Iterable[str], weights: Iterable[str]) -> str:
+    """Why a tensor may be left out; empty when it may not."""
+    if name.startswith("roi_heads.mask_head"):
+        return "ignored: this model has no mask head"
+    stage = name.removeprefix(BACKBONE).split(".")[0]
+    whole_stage = not any(k.startswith(f"{BACKBONE}{stage}.") for k in own)
+    if whole_stage and all(k.startswith(BACKBONE) for k in weights):
+        return "ignored: stages after the cut"
+    return ""
+
+
+# Numbers that configs and checkpoints both state: tensor, axis, size of one unit along it (0: of
+# a row of the ranked tensor), unit, key.
+_NUMBERS = (
+    ("roi_heads.box_predictor.bbox_pred.weight", 0, 4, "lesion class(es)", "ROI_HEADS.NUM_CLASSES"),
+    ("proposal_generator.rpn_head.objectness_logits.weight", 0, 1, "anchors", "ANCHOR_GENERATOR"),
+    ("image_head.fc1.weight", 1, 0, "ranked boxes (N)", "RANKED_BOXES.NUM"),
+    ("image_head.fc1.weight", 0, 1, "features of the image head", "IMAGE_HEAD.FC_DIM"),
+    ("image_head.classifier.weight", 0, 1, "image classes", "IMAGE_HEAD.NUM_CLASSES"),
+)
+
+
+def _check_numbers(path: str | Path, model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    own = model.state_dict()
+    for name, axis, per_unit, unit, key in _NUMBERS:
+        if name not in own or name not in weights:
+            continue
+        size = per_unit or int(model.image_head.row_size)  # type: ignore[union-attr,arg-type]
+        found, rest = divmod(weights[name].shape[axis], size)
+        expected = own[name].shape[axis] // size
+        if found != expected and not rest:
+            raise ValueError(
+                f"{path}: the checkpoint has {found} {unit}, the config {expected} (MODEL.{key}); "
+                "use the config it was trained with"
+            )
 
 
 def _shapes(name: str, own: dict, weights: dict) -> str:

@@ -22,6 +22,14 @@ BACKGROUND = "background"
 LESION_NAMES = ("GGO", "C", "lesion")  # "lesion" = GGO and C not told apart
 
 
+def lesion_classes(mask_type: str) -> tuple[str, ...]:
+    """The lesion classes of a mask type; ValueError when it is unknown."""
+    if mask_type not in LESION_CLASSES:
+        valid = ", ".join(LESION_CLASSES)
+        raise ValueError(f"mask type '{mask_type}': expected one of {valid}")
+    return LESION_CLASSES[mask_type]
+
+
 @dataclass(frozen=True)
 class MaskValues:
     """What the pixel values of a mask file mean; 0 is always background.
@@ -60,15 +68,12 @@ class MaskValues:
         Raises:
             ValueError: unknown mask type, or a value named "lesion" where GGO and C are told apart.
         """
-        if mask_type not in LESION_CLASSES:
-            valid = ", ".join(LESION_CLASSES)
-            raise ValueError(f"mask type '{mask_type}': expected one of {valid}")
+        classes = lesion_classes(mask_type)
         if mask_type != "merge" and "lesion" in self.names.values():
             raise ValueError(
                 f"mask type '{mask_type}' tells GGO from C, but the masks have one value for "
                 "'lesion': use mask type 'merge'"
             )
-        classes = LESION_CLASSES[mask_type]
         ids = {0: 0}
         for value, name in self.names.items():
             merged = "lesion" if mask_type == "merge" and name != BACKGROUND else name

@@ -17,7 +17,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 from tqdm import tqdm
 
-from .classes import LESION_CLASSES, MIN_LESION_AREA, MaskValues
+from .classes import MIN_LESION_AREA, MaskValues, lesion_classes
 from .images import IMAGE_SUFFIXES, check_slice, read_mask, read_slice
 
 Pair = tuple[Path, Path, Mapping[str, str]]  # image, mask, further keys of the image's record
@@ -52,26 +52,47 @@ def lesion_instances(
             f"{meaning}: choose another preset or name all values (--values)"
         )
     instances = []
-    for category in range(1, len(LESION_CLASSES[mask_type]) + 1):
+    for category in range(1, len(lesion_classes(mask_type)) + 1):
         lesion = np.isin(mask, [value for value, k in categories.items() if k == category])
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(
-            lesion.astype(np.uint8), connectivity=8
-        )
-        for label in range(1, count):
-            x, y, width, height, area = (int(number) for number in stats[label])
-            if area <= min_area:
-                continue
-            rle = mask_util.encode(np.asfortranarray(labels == label, dtype=np.uint8))
-            instances.append(
-                {
-                    "category_id": category,
-                    "bbox": [x, y, width, height],
-                    "area": area,
-                    "iscrowd": 0,
-                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
-                }
-            )
+        instances += component_instances(lesion, category, min_area)
     return instances
+
+
+def component_instances(lesion: np.ndarray, category: int, min_area: int) -> list[dict]:
+    """The 8-connected components of one lesion class in one slice.
+
+    Args:
+        lesion: (H, W) bool or uint8, non-zero where the lesion is.
+        category: category_id of the instances.
+        min_area: components of at most so many pixels are left out.
+
+    Returns:
+        COCO annotations as of `lesion_instances`.
+    """
+    instances = []
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        lesion.astype(np.uint8), connectivity=8
+    )
+    for label in range(1, count):
+        x, y, width, height, area = (int(number) for number in stats[label])
+        if area <= min_area:
+            continue
+        rle = mask_util.encode(np.asfortranarray(labels == label, dtype=np.uint8))
+        instances.append(
+            {
+                "category_id": category,
+                "bbox": [x, y, width, height],
+                "area": area,
+                "iscrowd": 0,
+                "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+            }
+        )
+    return instances
+
+
+def lesion_categories(mask_type: str) -> list[dict]:
+    """The COCO categories of a mask type; ids start at 1."""
+    return [{"id": k, "name": name} for k, name in enumerate(lesion_classes(mask_type), start=1)]
 
 
 def coco_from_pairs(
@@ -114,15 +135,12 @@ def coco_from_pairs(
             # From 1: COCOeval takes an annotation with id 0 for "not matched".
             ids = {"id": len(annotations) + 1, "image_id": len(images)}
             annotations.append({**ids, **instance})
-    categories = [
-        {"id": k, "name": name} for k, name in enumerate(LESION_CLASSES[mask_type], start=1)
-    ]
     info = {"description": "CT lesions", "mask_type": mask_type, "min_area": min_area}
     return {
         "info": info,
         "images": images,
         "annotations": annotations,
-        "categories": categories,
+        "categories": lesion_categories(mask_type),
     }
 
 

@@ -7,6 +7,7 @@ from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 
 from .images import check_slice, read_slice
+from .resize import with_float_resize
 
 
 class SliceMapper(DatasetMapper):
@@ -25,6 +26,8 @@ class SliceMapper(DatasetMapper):
                 T.Resize((side, side)) if isinstance(aug, T.ResizeShortestEdge) else aug
                 for aug in ret["augmentations"]
             ]
+        if cfg.INPUT.FLOAT_RESIZE:
+            ret["augmentations"] = with_float_resize(ret["augmentations"])
         return ret
 
     def __call__(self, dataset_dict: dict) -> dict:

@@ -18,7 +18,7 @@ from .images import require_files
 
 SPLITS = ("train", "val", "test")
 PHANTOM_LESION_TYPES = ("merge", "both")
-_GIVEN_AS_PATH: dict[str, str] = {}  # name -> path
+_SOURCES: dict[str, str] = {}  # name -> the path, or the other data set, that it comes from
 _PHANTOM_HINT = (
     "expected the tree {root}/image, mask, {{train,val,test}}.csv and lesion_*.json; make it with "
     "`python datasets/make_phantom.py` (DETECTRON2_DATASETS names the folder above it)"
@@ -64,6 +64,31 @@ def register_image_dataset(
         DatasetCatalog.register(name, functools.partial(_load_images, path, tuple(classes), hint))
 
 
+def register_derived_dataset(name: str, json_file: str | os.PathLike, source: str) -> None:
+    """Register a lesion data set that was made from another one.
+
+    One that was made from the same source before, perhaps in another folder, is replaced.
+
+    Args:
+        name: name in the catalogs.
+        json_file: COCO JSON; it may be written after this call.
+        source: name of the data set it is made from; `dataset_source` gives that one's source.
+
+    Raises:
+        ValueError: the name belongs to another dataset.
+    """
+    origin = dataset_source(source)
+    if name in DatasetCatalog and _SOURCES.get(name) != origin:
+        raise ValueError(
+            f"dataset name '{name}' is taken by {dataset_source(name)}, but is needed for what is "
+            f"made from {origin}; rename one of the two"
+        )
+    DatasetCatalog.pop(name, None)
+    MetadataCatalog.pop(name, None)
+    register_lesion_dataset(name, json_file)
+    _SOURCES[name] = origin
+
+
 def register_builtin() -> None:
     """Register phantom_{split} and phantom_lesion_{merge,both}_{split} (train, val, test).
 
@@ -97,8 +122,20 @@ def register_paths(names: Sequence[str], classes: Sequence[str] = IMAGE_CLASSES)
 
 
 def dataset_source(name: str) -> str:
-    """The absolute path of a data set that was given as a path, else its name."""
-    return _GIVEN_AS_PATH.get(name, name)
+    """What a config must say to get a data set again.
+
+    The absolute path of a data set that was given as a path; of one that was made from another
+    one, that one's path or name; else the name.
+    """
+    return _SOURCES.get(name, name)
+
+
+def unusable_lesions(path: str | os.PathLike, error: Exception) -> ValueError:
+    """The error for a file that is no COCO JSON, from the error that its reader met."""
+    return ValueError(
+        f"{path}: not a usable COCO instances file ({type(error).__name__}: {error}); make "
+        "one with datasets/prepare_lesion_masks.py"
+    )
 
 
 def _register_path(name: str, classes: Sequence[str]) -> str:
@@ -119,7 +156,7 @@ def _register_path(name: str, classes: Sequence[str]) -> str:
         register_lesion_dataset(path.stem, path)
     else:
         register_image_dataset(path.stem, path, classes)
-    _GIVEN_AS_PATH[path.stem] = str(path.resolve())
+    _SOURCES[path.stem] = str(path.resolve())
     return path.stem
 
 
@@ -153,9 +190,6 @@ def _load_lesions(name: str, path: str, hint: str) -> list[dict]:
     try:
         records = load_coco_json(path, os.path.dirname(path), name)
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: not a usable COCO instances file ({type(error).__name__}: {error}); make "
-            "one with datasets/prepare_lesion_masks.py"
-        ) from error
+        raise unusable_lesions(path, error) from error
     require_files((record["file_name"] for record in records), listed_in=path)
     return records

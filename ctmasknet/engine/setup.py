@@ -12,10 +12,12 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from yaml import YAMLError
 
-from ..checkpoint import read_weights
+from ..checkpoint import read_checkpoint
 from ..config import get_cfg
+from ..data.classes import lesion_classes
 from ..data.images import check_slice
 from ..data.registration import dataset_source, register_paths
+from ..data.regroup import regrouped_dataset
 
 DATASET_KEYS = ("TRAIN", "VALIDATION", "TEST")
 
@@ -63,7 +65,9 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
 def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = True) -> CfgNode:
     """Read a config file, apply overrides, register its data sets and freeze it.
 
-    MODEL.DEVICE becomes "cpu" where there is no GPU.
+    Lesion data sets that are not as INPUT.MASK_TYPE and INPUT.MIN_LESION_AREA want them are
+    written anew to OUTPUT_DIR/datasets, and DATASETS names the new ones. MODEL.DEVICE becomes
+    "cpu" where there is no GPU.
 
     Args:
         config_file: path of a YAML file.
@@ -75,7 +79,8 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
 
     Raises:
         FileNotFoundError: no such config file, or data set file.
-        ValueError: an unknown key or value, or a data set of the wrong kind for the model.
+        ValueError: an unknown key or value, or a data set of the wrong kind for the model or
+            that cannot be read as INPUT.MASK_TYPE.
     """
     if not Path(config_file).is_file():
         raise FileNotFoundError(
@@ -89,15 +94,48 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
     except (AssertionError, KeyError, ValueError, YAMLError) as error:
         reason = " ".join(str(error).split())  # YAML's errors have many lines
         raise ValueError(f"{config_file} or an override of it: {reason}") from None
+    _check_lesion_keys(cfg)
     for key in DATASET_KEYS:
         cfg.DATASETS[key] = register_paths(cfg.DATASETS[key]) if datasets else ()
     _check_kinds(cfg)
     if default_output == cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = str(Path("output") / Path(config_file).stem)
+    if cfg.MODEL.META_ARCHITECTURE != "CTMaskNet":
+        _regroup_datasets(cfg)
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
     return cfg
+
+
+def _check_lesion_keys(cfg: CfgNode) -> None:
+    mask_type, count = cfg.INPUT.MASK_TYPE, cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    if cfg.INPUT.MIN_LESION_AREA < 0:
+        raise ValueError(
+            f"INPUT.MIN_LESION_AREA is {cfg.INPUT.MIN_LESION_AREA}, expected 0 or more pixels"
+        )
+    if not mask_type:
+        return
+    try:
+        names = lesion_classes(mask_type)
+    except ValueError as error:
+        raise ValueError(f"INPUT.MASK_TYPE: {error}, or '' for the data set's own") from None
+    if len(names) != count:
+        raise ValueError(
+            f"INPUT.MASK_TYPE is '{mask_type}' with {len(names)} class(es) ({', '.join(names)}), "
+            f"but MODEL.ROI_HEADS.NUM_CLASSES is {count}: change one of the two"
+        )
+
+
+def _regroup_datasets(cfg: CfgNode) -> None:
+    """Let DATASETS name data sets with the mask type and the minimum area of the config."""
+    folder = Path(cfg.OUTPUT_DIR) / "datasets"
+    regrouped = {
+        name: regrouped_dataset(name, cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA, folder)
+        for name in dict.fromkeys(name for key in DATASET_KEYS for name in cfg.DATASETS[key])
+    }
+    for key in DATASET_KEYS:
+        cfg.DATASETS[key] = tuple(regrouped[name] for name in cfg.DATASETS[key])
 
 
 def _check_kinds(cfg: CfgNode) -> None:
@@ -125,7 +163,7 @@ def check_files(cfg: CfgNode, keys: Sequence[str] = DATASET_KEYS) -> None:
             other classes than the model.
     """
     if cfg.MODEL.WEIGHTS:
-        read_weights(cfg.MODEL.WEIGHTS)
+        read_checkpoint(cfg.MODEL.WEIGHTS)
     for name in dict.fromkeys(name for key in keys for name in cfg.DATASETS[key]):
         for record in DatasetCatalog.get(name):
             check_slice(record["file_name"])

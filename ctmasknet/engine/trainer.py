@@ -56,7 +56,7 @@ class Trainer(DefaultTrainer):
                 raise ValueError(f"{last}: cannot be resumed with this config: {error}") from None
         elif weights:
             new = NEW_IN_CT_MASK_NET if is_classifier else NEW_IN_LESION_MODEL
-            logger.info("%s: %s", weights, load_weights(model, weights, new))
+            logger.info("%s:\n%s", weights, load_weights(model, weights, new))
         elif is_classifier:
             raise ValueError(
                 "MODEL.WEIGHTS is empty: CT-Mask-Net starts from the checkpoint of a lesion model"
@@ -141,7 +141,7 @@ class Trainer(DefaultTrainer):
         if not cfg.DATASETS.TEST:
             raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on")
         model = build_model(cfg)
-        logger.info("%s: %s", cfg.MODEL.WEIGHTS, load_weights(model, cfg.MODEL.WEIGHTS))
+        logger.info("%s:\n%s", cfg.MODEL.WEIGHTS, load_weights(model, cfg.MODEL.WEIGHTS))
         return cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS))
 
     @classmethod
@@ -205,7 +205,9 @@ class Trainer(DefaultTrainer):
         )
         if not cfg.MODEL.MASK_ON:
             return coco
-        per_image = PerImageAPEvaluator(dataset_name, cfg.TEST.PER_IMAGE_AP_SCORE_THRESH)
+        per_image = PerImageAPEvaluator(
+            dataset_name, cfg.TEST.PER_IMAGE_AP_SCORE_THRESH, cfg.INPUT.MIN_LESION_AREA
+        )
         return DatasetEvaluators([coco, per_image])
 
 

@@ -39,11 +39,11 @@ class Predictor:
         load_weights(self._model, weights)
         side = cfg.INPUT.MIN_SIZE_TEST
         self._resize = T.ResizeShortestEdge([side, side], cfg.INPUT.MAX_SIZE_TEST)
+        mask_types = (cfg.INPUT.MASK_TYPE,) if cfg.INPUT.MASK_TYPE else ("merge", "both")
         self.lesion_classes = _class_names(
             cfg.MODEL.ROI_HEADS.NUM_CLASSES,
             "lesion class",
-            LESION_CLASSES["merge"],
-            LESION_CLASSES["both"],
+            *(LESION_CLASSES[mask_type] for mask_type in mask_types),
         )
         self.image_classes = _class_names(cfg.MODEL.IMAGE_HEAD.NUM_CLASSES, "class", IMAGE_CLASSES)
 

@@ -1,19 +1,25 @@
 """Dataset dicts to losses or predictions; importing it fills Detectron2's registries."""
 
+from .anchors import RoundedAnchorGenerator
 from .backbone import build_truncated_resnet_fpn_backbone
 from .ct_mask_net import CTMaskNet
 from .image_head import IMAGE_HEAD_REGISTRY, RankedBoxHead, build_image_head
+from .lesion_rcnn import LesionRCNN
 from .mask_head import MaskLogitHead
 from .ranked_boxes import RankedBoxes
 from .roi_heads import RankedROIHeads
+from .rpn import LesionRPN
 
 __all__ = [
     "CTMaskNet",
     "IMAGE_HEAD_REGISTRY",
+    "LesionRCNN",
+    "LesionRPN",
     "MaskLogitHead",
     "RankedBoxHead",
     "RankedBoxes",
     "RankedROIHeads",
+    "RoundedAnchorGenerator",
     "build_image_head",
     "build_truncated_resnet_fpn_backbone",
 ]

@@ -3,6 +3,7 @@
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone, build_resnet_backbone
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 
 FOUR_LEVELS = ("res2", "res3", "res4", "res5")
 SINGLE_LEVELS = (("res3",), ("res4",), ("res5",))
@@ -10,8 +11,11 @@ SINGLE_LEVELS = (("res3",), ("res4",), ("res5",))
 VALID_LEVELS = {18: SINGLE_LEVELS, 34: SINGLE_LEVELS, 50: (FOUR_LEVELS,)}
 
 
+POOLED_LEVEL = "p6"  # of the RPN of R50, in the author's models before November 2020
+
+
 class TruncatedResNetFPN(FPN):
-    """FPN without a pooled top level, whose input is padded to a multiple of 32.
+    """FPN whose input is padded to a multiple of 32.
 
     32 whatever the last stage: the papers pad all models alike, and a model cut after res4 would
     otherwise see another border than the full one.
@@ -39,19 +43,26 @@ def _check_levels(cfg: CfgNode) -> None:
             f"{', '.join(str(list(levels)) for levels in valid)}"
         )
     outputs = [level.replace("res", "p") for level in fpn_inputs]
-    for key in ("RPN", "ROI_HEADS"):
+    if _has_pooled_level(cfg) and depth == 50:
+        outputs.append(POOLED_LEVEL)
+    for key, levels in (("RPN", outputs), ("ROI_HEADS", outputs[: len(fpn_inputs)])):
         found = list(cfg.MODEL[key].IN_FEATURES)
-        if found != outputs:
+        if found != levels:
             raise ValueError(
-                f"MODEL.{key}.IN_FEATURES is {found}; this backbone's levels are {outputs}"
+                f"MODEL.{key}.IN_FEATURES is {found}; this backbone's levels are {levels}"
             )
+
+
+def _has_pooled_level(cfg: CfgNode) -> bool:
+    return POOLED_LEVEL in cfg.MODEL.RPN.IN_FEATURES
 
 
 @BACKBONE_REGISTRY.register()
 def build_truncated_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build ResNet-18 or 34 with one FPN level on its last kept stage, or ResNet-50 with four.
 
-    The stages after the last of `MODEL.RESNETS.OUT_FEATURES` are not built. Source: "Lightweight
+    The stages after the last of `MODEL.RESNETS.OUT_FEATURES` are not built. A pooled level p6 is
+    made of p5 when MODEL.RPN.IN_FEATURES asks for it. Source: "Lightweight
     Model For The Prediction of COVID-19", section on truncated backbones.
 
     Args:
@@ -71,6 +82,6 @@ def build_truncated_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) ->
         in_features=list(cfg.MODEL.FPN.IN_FEATURES),
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
         norm=cfg.MODEL.FPN.NORM,
-        top_block=None,
+        top_block=LastLevelMaxPool() if _has_pooled_level(cfg) else None,
         fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
     )

@@ -3,34 +3,41 @@
 Shapes: B images, N ranked boxes, C image classes.
 """
 
-from collections.abc import Iterable
-
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances
 from torch import nn
 
+from .finite import NotFiniteError, check_finite
 from .image_head import build_image_head
+from .lesion_rcnn import LesionRCNN
 from .trainable import freeze_all_but
 
 
 @META_ARCH_REGISTRY.register()
-class CTMaskNet(GeneralizedRCNN):
+class CTMaskNet(LesionRCNN):
     """Classify an image from the ranked boxes of a Mask R-CNN that has no losses of its own.
 
     Source: Ter-Sarkisov 2020, "COVID-CT-Mask-Net".
     """
 
     @configurable
-    def __init__(self, *, image_head: nn.Module, trainable: str = "heads+bn", **kwargs):
+    def __init__(
+        self,
+        *,
+        image_head: nn.Module,
+        trainable: str = "heads+bn",
+        train_shortcut_norms: bool = True,
+        **kwargs,
+    ):
         """Build the network and freeze what is not trained.
 
         Args:
-            image_head: maps (B, N, 5) to (B, C); see IMAGE_HEAD_REGISTRY.
-            trainable: "heads", "heads+bn" or "full".
-            kwargs: those of GeneralizedRCNN; its `roi_heads` must have `rank` and `detect`.
+            image_head: maps (B, N, D) to (B, C); see IMAGE_HEAD_REGISTRY.
+            trainable, train_shortcut_norms: see `freeze_all_but`.
+            kwargs: those of LesionRCNN; its `roi_heads` must have `rank` and `detect`.
         """
         super().__init__(**kwargs)
         if not hasattr(self.roi_heads, "rank"):
@@ -39,7 +46,7 @@ class CTMaskNet(GeneralizedRCNN):
                 f"{type(self.roi_heads).__name__}; set it to RankedROIHeads"
             )
         self.image_head = image_head
-        freeze_all_but(self, trainable)
+        freeze_all_but(self, trainable, train_shortcut_norms)
         self.train()
 
     @classmethod
@@ -47,6 +54,7 @@ class CTMaskNet(GeneralizedRCNN):
         ret = super().from_config(cfg)
         ret["image_head"] = build_image_head(cfg)
         ret["trainable"] = cfg.MODEL.TRAINABLE
+        ret["train_shortcut_norms"] = cfg.MODEL.TRAIN_SHORTCUT_NORMS
         return ret
 
     def train(self, mode: bool = True) -> "CTMaskNet":
@@ -75,7 +83,7 @@ class CTMaskNet(GeneralizedRCNN):
                 f"CT-Mask-Net trains on images with a label, but {missing[0]} has none; give "
                 "DATASETS.TRAIN an image list, not a lesion data set"
             )
-        logits, _, _, _ = self._classify(batched_inputs)
+        logits, *_ = self._classify(batched_inputs)
         labels = torch.tensor([x["label"] for x in batched_inputs], device=self.device)
         return self.image_head.losses(logits, labels)  # type: ignore[operator]
 
@@ -95,11 +103,15 @@ class CTMaskNet(GeneralizedRCNN):
 
         Returns:
             One dict per image: "image_logits" (C,), "image_probs" (C,) their softmax,
-            "image_class" int, and "instances" as GeneralizedRCNN returns them.
+            "image_class" int, "ranked_boxes" (RankedBoxes of the image, in network input pixels),
+            and "instances" as GeneralizedRCNN returns them.
+
+        Raises:
+            NotFiniteError: an image gives NaN or infinity; names it.
         """
         if detected_instances is not None:
             raise ValueError("CTMaskNet ranks its own boxes: detected_instances must be None")
-        logits, features, proposals, predictions = self._classify(batched_inputs)
+        logits, ranked, features, proposals, predictions = self._classify(batched_inputs)
         instances = self.roi_heads.detect(features, proposals, predictions)
         if do_postprocess:
             instances = [
@@ -116,29 +128,25 @@ class CTMaskNet(GeneralizedRCNN):
                 "image_logits": logits_i,
                 "image_probs": logits_i.softmax(dim=0),
                 "image_class": class_i,
+                "ranked_boxes": ranked[i],
                 "instances": found,
             }
-            for logits_i, class_i, found in zip(logits, classes, instances, strict=True)
+            for i, (logits_i, class_i, found) in enumerate(
+                zip(logits, classes, instances, strict=True)
+            )
         ]
 
     def _classify(self, batched_inputs: list[dict]):
         images = self.preprocess_image(batched_inputs)
-        features = self.backbone(images.tensor)
-        # Checked before the RPN, which drops what is not finite without a word.
-        self._check_finite(features.values(), batched_inputs)
-        with torch.no_grad():
-            proposals, _ = self.proposal_generator(images, features, None)
-        ranked, predictions = self.roi_heads.rank(features, proposals)
-        self._check_finite([ranked.rows], batched_inputs)
-        return self.image_head(ranked.rows), features, proposals, predictions
-
-    @staticmethod
-    def _check_finite(tensors: Iterable[torch.Tensor], batched_inputs: list[dict]) -> None:
-        for tensor in tensors:
-            finite = torch.isfinite(tensor).flatten(1).all(dim=1).tolist()
-            if not all(finite):
-                name = batched_inputs[finite.index(False)].get("file_name", "an image")
-                raise FloatingPointError(
-                    f"{name} gives NaN or infinity inside the network; "
-                    "the weights have diverged or are damaged"
-                )
+        try:
+            features = self.backbone(images.tensor)
+            # Before the RPN, whose best anchors need not show it.
+            for i in range(len(batched_inputs)):
+                check_finite(i, *(level[i] for level in features.values()))
+            with torch.no_grad():
+                proposals, _ = self.proposal_generator(images, features, None)
+            ranked, predictions = self.roi_heads.rank(features, proposals, self.training)
+        except NotFiniteError as error:
+            name = batched_inputs[error.image].get("file_name", "")
+            raise NotFiniteError(error.image, name) from None
+        return self.image_head(ranked.rows), ranked, features, proposals, predictions

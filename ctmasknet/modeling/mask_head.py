@@ -1,9 +1,33 @@
 """The papers' mask head, which keeps logits."""
 
 import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_MASK_HEAD_REGISTRY
 from detectron2.modeling.roi_heads import MaskRCNNConvUpsampleHead
-from detectron2.structures import Instances
+from detectron2.structures import BitMasks, Boxes, Instances, ROIMasks
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+PASTES = ("detectron2", "torchvision")
+
+
+class TorchvisionROIMasks(ROIMasks):
+    """Masks of RoIs that torchvision pastes, as in the author's code.
+
+    torchvision rounds boxes to whole pixels and resizes into them; Detectron2 samples at the true
+    place. They differ by a pixel along the border.
+    """
+
+    def __getitem__(self, item) -> "TorchvisionROIMasks":
+        return TorchvisionROIMasks(super().__getitem__(item).tensor)
+
+    def to_bitmasks(
+        self, boxes: Boxes | torch.Tensor, height: int, width: int, threshold: float = 0.5
+    ) -> BitMasks:
+        """Paste the masks at their boxes into (height, width); see `ROIMasks.to_bitmasks`."""
+        boxes = boxes.tensor if isinstance(boxes, Boxes) else boxes
+        pasted = paste_masks_in_image(self.tensor[:, None], boxes, (height, width))
+        return BitMasks(pasted[:, 0] > threshold)
 
 
 @ROI_MASK_HEAD_REGISTRY.register()
@@ -15,6 +39,31 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
     the stock one.
     """
 
+    @configurable
+    def __init__(self, input_shape: ShapeSpec, *, paste: str = "detectron2", **kwargs):
+        """Build the layers.
+
+        Args:
+            input_shape: of the pooled features.
+            paste: "detectron2" or "torchvision": whose code puts masks into the image.
+            kwargs: those of MaskRCNNConvUpsampleHead.
+
+        Raises:
+            ValueError: unknown paste.
+        """
+        if paste not in PASTES:
+            raise ValueError(
+                f"MODEL.ROI_MASK_HEAD.PASTE is {paste!r}; valid are {', '.join(PASTES)}"
+            )
+        super().__init__(input_shape, **kwargs)
+        self.paste = paste
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
+        ret = super().from_config(cfg, input_shape)
+        ret["paste"] = cfg.MODEL.ROI_MASK_HEAD.PASTE
+        return ret
+
     def forward(self, x: torch.Tensor, instances: list[Instances]):
         """Return the mask loss in training, else the instances with their mask logits.
 
@@ -23,8 +72,8 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
             instances: one per image; at inference with `pred_classes`.
 
         Returns:
-            In training a dict of losses. At inference the instances, each with `pred_masks`:
-            (Ri, 1, 28, 28) logits of its own class.
+            In training a dict of losses. At inference the instances, each with `pred_masks`, the
+            logits of its own class: (Ri, 1, 28, 28), or TorchvisionROIMasks of (Ri, 28, 28).
         """
         if self.training:
             return super().forward(x, instances)
@@ -34,5 +83,8 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
             # A class-agnostic head has one channel, which serves every class.
             channel = image.pred_classes if logits.shape[1] > 1 else 0
             rows = torch.arange(len(image), device=logits.device)
-            image.pred_masks = logits_i[rows, channel][:, None]
+            own = logits_i[rows, channel]
+            image.pred_masks = (
+                TorchvisionROIMasks(own) if self.paste == "torchvision" else own[:, None]
+            )
         return instances

@@ -1,15 +1,15 @@
-"""From the scored boxes of an image to its ranked tensor.
+"""From the chosen boxes of an image to its ranked tensor.
 
-Shapes: B images, R RoIs of one image, K lesion classes, n boxes kept, N ranked boxes.
-A row is (score, dx, dy, dw, dh): the RoI's score for one lesion class and that class's raw
-regression output, neither decoded nor divided by the box weights.
+Shapes: B images, K lesion classes, n boxes kept of one image, N ranked boxes, D numbers in a row.
 """
 
 from dataclasses import dataclass
 
 import torch
-from detectron2.layers import batched_nms
-from detectron2.structures import Boxes
+from torch.nn import functional as F
+
+ENCODINGS = ("deltas", "image")
+FILLS = ("even", "random")
 
 
 @dataclass
@@ -17,7 +17,7 @@ class RankedBoxes:
     """The ranked boxes of a batch, best first.
 
     Attributes:
-        rows: (B, N, 5) float, the ranked tensor that the image head reads.
+        rows: (B, N, D) float, the ranked tensor that the image head reads; see `encode_rows`.
         boxes: (B, N, 4) float, the decoded and clipped boxes, x0 y0 x1 y1 in input pixels.
         classes: (B, N) int64, lesion classes in [0, K).
         counts: (B,) int64, number of different boxes. A row beyond them repeats a neighbour; with
@@ -29,60 +29,87 @@ class RankedBoxes:
     classes: torch.Tensor
     counts: torch.Tensor
 
+    def __getitem__(self, image: int) -> "RankedBoxes":
+        """Return one image's, without the first axis."""
+        return RankedBoxes(
+            self.rows[image], self.boxes[image], self.classes[image], self.counts[image]
+        )
 
-def select_boxes(
+
+def row_size(num_lesion_classes: int, class_one_hot: bool) -> int:
+    """D: score and four numbers of the box, then one for each class if wanted."""
+    return 5 + (num_lesion_classes if class_one_hot else 0)
+
+
+def encode_rows(
     scores: torch.Tensor,
+    deltas: torch.Tensor,
     boxes: torch.Tensor,
+    classes: torch.Tensor,
     image_size: tuple[int, int],
-    nms_thresh: float,
-    num: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Choose and rank the boxes of one image, whatever their scores.
+    encoding: str,
+    num_one_hot: int = 0,
+) -> torch.Tensor:
+    """Write each box as a row of numbers.
 
-    Every RoI gives one candidate for each class: decoded boxes are clipped to the image, those
-    without area dropped, the others thinned by NMS within their class and sorted by score; equal
-    scores keep the order of RoIs, then of classes. Source: Ter-Sarkisov 2020, CT-Mask-Net's RoI
-    module.
+    "deltas" is the papers' row: the raw regression output of the box's own class, neither decoded
+    nor divided by the box weights. It says how a proposal was corrected, not where the lesion is
+    or how large: two boxes at opposite ends of the image can have the same row. "image" exists
+    so that module S can see this: the decoded box over the image's width and height, in [0, 1].
+    A row of the papers does not tell the lesion's class either; the one-hot adds it.
 
     Args:
-        scores: (R, K) in [0, 1], without the background's column.
-        boxes: (R, K, 4) decoded boxes, x0 y0 x1 y1 in input pixels.
-        image_size: (height, width) of the image in the batch.
-        nms_thresh: IoU above which the lower-scored box goes.
-        num: N, the most boxes to keep.
+        scores: (n,) in [0, 1].
+        deltas: (n, 4).
+        boxes: (n, 4) decoded boxes, x0 y0 x1 y1 in input pixels; gradients flow through them.
+        classes: (n,) int64 in [0, K).
+        image_size: (height, width) of the image without padding.
+        encoding: "deltas" or "image".
+        num_one_hot: K to append the class, 0 to leave it out.
 
     Returns:
-        (roi, class, box): (n,), (n,) and (n, 4) of the n <= N boxes kept, best first.
+        (n, 5 + num_one_hot).
     """
-    num_classes = scores.shape[1]
-    clipped = Boxes(boxes.reshape(-1, 4).clone())
-    clipped.clip(image_size)
-    candidates = clipped.nonempty().nonzero()[:, 0]
-    candidate_boxes = clipped.tensor[candidates]
-    candidate_scores = scores.reshape(-1)[candidates]
-    classes = candidates % num_classes
-    # NMS returns survivors by score, but leaves equal scores in no promised order.
-    survivors = batched_nms(candidate_boxes, candidate_scores, classes, nms_thresh).sort().values
-    order = candidate_scores[survivors].sort(descending=True, stable=True).indices[:num]
-    kept = survivors[order]
-    return candidates[kept] // num_classes, classes[kept], candidate_boxes[kept]
+    if encoding == "image":
+        height, width = image_size
+        place = boxes / boxes.new_tensor([width, height, width, height])
+    else:
+        place = deltas
+    parts = [scores[:, None], place]
+    if num_one_hot:
+        parts.append(F.one_hot(classes, num_one_hot).to(scores.dtype))
+    return torch.cat(parts, dim=1)
 
 
-def fill_positions(count: int, num: int, device: torch.device | None = None) -> torch.Tensor:
+def fill_positions(count: int, num: int) -> torch.Tensor:
     """Spread `count` ranks evenly over `num` places, in order.
 
     Copies stand next to their original and every rank is used, so [3, 1, 2] fills five places as
-    [3, 3, 1, 1, 2]. The papers draw the repeated positions at random; this is deterministic.
+    [3, 3, 1, 1, 2]. The papers draw the repeated ranks at random; this is deterministic.
 
     Args:
         count: n, with 1 <= n <= N.
         num: N.
-        device: where to put the result.
 
     Returns:
         (N,) int64, non-decreasing, onto [0, n).
     """
-    return torch.arange(num, device=device) * count // num
+    return torch.arange(num) * count // num
+
+
+def random_fill_positions(count: int, num: int, generator: torch.Generator) -> torch.Tensor:
+    """As `fill_positions`, with the repeated ranks drawn at random as in the papers.
+
+    Args:
+        count: n, with 1 <= n <= N.
+        num: N.
+        generator: on the CPU.
+
+    Returns:
+        (N,) int64, non-decreasing, onto [0, n).
+    """
+    repeated = torch.randint(count, (num - count,), generator=generator)
+    return torch.cat([torch.arange(count), repeated]).sort().values
 
 
 def rank_rows(
@@ -90,27 +117,37 @@ def rank_rows(
     boxes: list[torch.Tensor],
     classes: list[torch.Tensor],
     num: int,
+    generator: torch.Generator | None = None,
 ) -> RankedBoxes:
     """Fill each image's kept boxes to N and stack the batch.
 
     Args:
-        rows: B tensors (n, 5), best first; gradients flow through them.
+        rows: B tensors (n, D), best first; gradients flow through them.
         boxes: B tensors (n, 4).
         classes: B tensors (n,).
         num: N.
+        generator: draw the repeated ranks at random; None spreads them evenly.
 
     Returns:
         The ranked boxes. An image with no box at all gets rows, boxes and classes of zeros.
     """
-
-    def fill(values: torch.Tensor) -> torch.Tensor:
-        if len(values) == 0:
-            return values.new_zeros((num, *values.shape[1:]))
-        return values[fill_positions(len(values), num, values.device)]
-
+    filled = [_fill(image, num, generator) for image in zip(rows, boxes, classes, strict=True)]
     return RankedBoxes(
-        rows=torch.stack([fill(x) for x in rows]),
-        boxes=torch.stack([fill(x) for x in boxes]),
-        classes=torch.stack([fill(x) for x in classes]),
+        rows=torch.stack([image[0] for image in filled]),
+        boxes=torch.stack([image[1] for image in filled]),
+        classes=torch.stack([image[2] for image in filled]),
         counts=torch.tensor([len(x) for x in rows], device=rows[0].device),
     )
+
+
+def _fill(
+    image: tuple[torch.Tensor, ...], num: int, generator: torch.Generator | None
+) -> list[torch.Tensor]:
+    count = len(image[0])
+    if count == 0:
+        return [values.new_zeros((num, *values.shape[1:])) for values in image]
+    if generator is None:
+        positions = fill_positions(count, num)
+    else:
+        positions = random_fill_positions(count, num, generator)
+    return [values[positions.to(values.device)] for values in image]

@@ -7,10 +7,12 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import ROI_HEADS_REGISTRY, StandardROIHeads
 from detectron2.structures import Instances
+from torchvision.ops import clip_boxes_to_image
 
-from .ranked_boxes import RankedBoxes, rank_rows, select_boxes
-
-Predictions = tuple[torch.Tensor, torch.Tensor]
+from .box_predictor import LesionBoxPredictor, Predictions
+from .box_selection import Selection
+from .box_transform import by_class
+from .ranked_boxes import ENCODINGS, FILLS, RankedBoxes, encode_rows, rank_rows
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -18,27 +20,60 @@ class RankedROIHeads(StandardROIHeads):
     """Stock heads (`forward` is unchanged) with a no-loss mode that keeps all scores (`rank`)."""
 
     @configurable
-    def __init__(self, *, num_ranked: int, ranked_nms_thresh: float, **kwargs):
+    def __init__(
+        self,
+        *,
+        num_ranked: int,
+        ranked_nms_thresh: float,
+        encoding: str = "deltas",
+        class_one_hot: bool = False,
+        fill: str = "even",
+        seed: int = 0,
+        **kwargs,
+    ):
         """Build the stock heads.
 
         Args:
             num_ranked: N, rows of the ranked tensor.
             ranked_nms_thresh: IoU of the NMS within each class before ranking.
+            encoding: "deltas" or "image"; see `encode_rows`.
+            class_one_hot: append the lesion class to each row.
+            fill: how fewer than N boxes become N rows in training: "even" or "random".
+            seed: of the random fill.
             kwargs: those of StandardROIHeads.
+
+        Raises:
+            ValueError: unknown encoding or fill.
         """
+        for key, value, valid in (("ENCODING", encoding, ENCODINGS), ("FILL", fill, FILLS)):
+            if value not in valid:
+                raise ValueError(
+                    f"MODEL.RANKED_BOXES.{key} is {value!r}; valid are {', '.join(valid)}"
+                )
         super().__init__(**kwargs)
         self.num_ranked = num_ranked
         self.ranked_nms_thresh = ranked_nms_thresh
+        self.encoding = encoding
+        self.num_one_hot = self.num_classes if class_one_hot else 0
+        self.fill_generator = torch.Generator().manual_seed(seed) if fill == "random" else None
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict) -> dict:
         ret = super().from_config(cfg, input_shape)
+        ret["box_predictor"] = LesionBoxPredictor(cfg, ret["box_head"].output_shape)
         ret["num_ranked"] = cfg.MODEL.RANKED_BOXES.NUM
         ret["ranked_nms_thresh"] = cfg.MODEL.RANKED_BOXES.NMS_THRESH
+        ret["encoding"] = cfg.MODEL.RANKED_BOXES.ENCODING
+        ret["class_one_hot"] = cfg.MODEL.RANKED_BOXES.CLASS_ONE_HOT
+        ret["fill"] = cfg.MODEL.RANKED_BOXES.FILL
+        ret["seed"] = max(cfg.SEED, 0)  # a negative SEED asks for none in particular
         return ret
 
     def rank(
-        self, features: dict[str, torch.Tensor], proposals: list[Instances]
+        self,
+        features: dict[str, torch.Tensor],
+        proposals: list[Instances],
+        training: bool = False,
     ) -> tuple[RankedBoxes, Predictions]:
         """Score all proposals and return each image's N best boxes, without any loss.
 
@@ -50,21 +85,32 @@ class RankedROIHeads(StandardROIHeads):
         Args:
             features: level name -> (B, channels, height, width).
             proposals: one per image, with `proposal_boxes`.
+            training: fill at random if MODEL.RANKED_BOXES.FILL says so.
 
         Returns:
             The ranked boxes, and the predictor's raw output for all proposals without gradient
             (for `detect`).
+
+        Raises:
+            NotFiniteError: NaN or infinity among an image's predictions.
         """
         with torch.no_grad():
             predictions = self._predict(features, proposals)
-            picks = self._pick(predictions, proposals)
-        kept = [p[roi] for p, (roi, _, _) in zip(proposals, picks, strict=True)]
+            picks = self.box_predictor.select(
+                predictions, proposals, self.ranked_nms_thresh, self.num_ranked
+            )
         if self._needs_gradient(features):
-            rows = self._rows(self._predict(features, kept), kept, picks, chosen=True)
+            kept = [p[pick.roi] for p, pick in zip(proposals, picks, strict=True)]
+            chosen = [pick._replace(roi=torch.arange(len(pick.roi)).to(pick.roi)) for pick in picks]
+            rows = self._rows(self._predict(features, kept), kept, chosen)
         else:
-            rows = self._rows(predictions, proposals, picks, chosen=False)
+            rows = self._rows(predictions, proposals, picks)
         ranked = rank_rows(
-            rows, [box for _, _, box in picks], [cls for _, cls, _ in picks], self.num_ranked
+            rows,
+            [pick.box for pick in picks],
+            [pick.lesion_class for pick in picks],
+            self.num_ranked,
+            self.fill_generator if training else None,
         )
         return ranked, predictions
 
@@ -87,37 +133,34 @@ class RankedROIHeads(StandardROIHeads):
         instances, _ = self.box_predictor.inference(predictions, proposals)
         return self.forward_with_given_boxes(features, instances)
 
-    def _predict(self, features: dict[str, torch.Tensor], proposals: list[Instances]):
+    def _predict(
+        self, features: dict[str, torch.Tensor], proposals: list[Instances]
+    ) -> Predictions:
         levels = [features[f] for f in self.box_in_features]
         pooled = self.box_pooler(levels, [p.proposal_boxes for p in proposals])
         return self.box_predictor(self.box_head(pooled))
 
-    def _pick(self, predictions: Predictions, proposals: list[Instances]):
-        probs = self.box_predictor.predict_probs(predictions, proposals)
-        boxes = self.box_predictor.predict_boxes(predictions, proposals)
-        return [
-            select_boxes(
-                probs_i[:, : self.num_classes],
-                # A class-agnostic regressor has one box for all classes.
-                _by_class(boxes_i).expand(-1, self.num_classes, -1),
-                p.image_size,
-                self.ranked_nms_thresh,
-                self.num_ranked,
-            )
-            for probs_i, boxes_i, p in zip(probs, boxes, proposals, strict=True)
-        ]
-
-    def _rows(self, predictions: Predictions, proposals: list[Instances], picks, chosen: bool):
-        """Gather (score, deltas) of the picks; `chosen`: predictions are of the picks alone."""
+    def _rows(
+        self, predictions: Predictions, proposals: list[Instances], picks: list[Selection]
+    ) -> list[torch.Tensor]:
+        """Gather and encode the picks; `pick.roi` counts within `proposals`."""
         probs = self.box_predictor.predict_probs(predictions, proposals)
         deltas = predictions[1].split([len(p) for p in proposals])
-        rows = []
-        for probs_i, deltas_i, (roi, cls, _) in zip(probs, deltas, picks, strict=True):
-            index = torch.arange(len(roi), device=roi.device) if chosen else roi
-            per_class = _by_class(deltas_i)
-            own = cls if per_class.shape[1] > 1 else torch.zeros_like(cls)
-            rows.append(torch.cat([probs_i[index, cls, None], per_class[index, own]], dim=1))
-        return rows
+        boxes = self.box_predictor.predict_boxes(predictions, proposals)
+        return [
+            encode_rows(
+                probs_i[pick.roi, pick.lesion_class],
+                _own(deltas_i, pick),
+                clip_boxes_to_image(_own(boxes_i, pick), p.image_size),
+                pick.lesion_class,
+                p.image_size,
+                self.encoding,
+                self.num_one_hot,
+            )
+            for probs_i, deltas_i, boxes_i, p, pick in zip(
+                probs, deltas, boxes, proposals, picks, strict=True
+            )
+        ]
 
     def _needs_gradient(self, features: dict[str, torch.Tensor]) -> bool:
         parameters = [*self.box_head.parameters(), *self.box_predictor.parameters()]
@@ -126,6 +169,8 @@ class RankedROIHeads(StandardROIHeads):
         )
 
 
-def _by_class(values: torch.Tensor) -> torch.Tensor:
-    """(R, K * 4) to (R, K, 4), also without any RoI."""
-    return values.view(len(values), values.shape[1] // 4, 4)
+def _own(values: torch.Tensor, pick: Selection) -> torch.Tensor:
+    """The pick's own class out of (R, K * 4); a class-agnostic regressor has one for all."""
+    per_class = by_class(values)
+    agnostic = per_class.shape[1] == 1
+    return per_class[pick.roi, torch.zeros_like(pick.roi) if agnostic else pick.lesion_class]

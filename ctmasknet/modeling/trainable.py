@@ -6,7 +6,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 TRAINABLE = ("heads", "heads+bn", "full")
 
 
-def freeze_all_but(model: GeneralizedRCNN, part: str) -> None:
+def freeze_all_but(model: GeneralizedRCNN, part: str, shortcut_norms: bool = True) -> None:
     """Set `requires_grad` of every parameter of a CT-Mask-Net.
 
     Frozen parameters get no gradient, so data-parallel training works. The RPN and the mask head
@@ -15,8 +15,9 @@ def freeze_all_but(model: GeneralizedRCNN, part: str) -> None:
     Args:
         model: a CTMaskNet.
         part: "heads" (the image head), "heads+bn" (and the affine weights of every BatchNorm of
-            the backbone, those of the residual shortcuts included) or "full" (and the whole
-            backbone, the box head and its predictor).
+            the backbone) or "full" (and the whole backbone, the box head and its predictor).
+        shortcut_norms: "heads+bn" includes the BatchNorm of the residual shortcuts. The author's
+            code leaves those out.
 
     Raises:
         ValueError: unknown part.
@@ -26,8 +27,8 @@ def freeze_all_but(model: GeneralizedRCNN, part: str) -> None:
     model.requires_grad_(False)
     model.image_head.requires_grad_(True)
     if part == "heads+bn":
-        for module in model.backbone.modules():
-            if isinstance(module, _BatchNorm):
+        for name, module in model.backbone.named_modules():
+            if isinstance(module, _BatchNorm) and (shortcut_norms or "shortcut" not in name):
                 module.requires_grad_(True)
     elif part == "full":
         for module in (model.backbone, model.roi_heads.box_head, model.roi_heads.box_predictor):

@@ -2,10 +2,15 @@ import pickle
 
 import pytest
 import torch
-from tiny_models import tiny_model
+from detectron2.modeling import build_backbone
+from tiny_models import tiny_cfg, tiny_model
 
-from ctmasknet.checkpoint import load_weights, read_weights
-from ctmasknet.checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
+from ctmasknet.checkpoint import load_weights, read_checkpoint
+from ctmasknet.checkpoint.loading import (
+    NEW_IN_CT_MASK_NET,
+    NEW_IN_LESION_MODEL,
+    save_converted,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +24,19 @@ def test_lesion_checkpoint_fills_all_of_ct_mask_net_but_the_image_head(lesion_fi
     model = tiny_model("ctmasknet", seed=2)
     head = model.image_head.fc1.weight.clone()
     report = load_weights(model, lesion_file, NEW_IN_CT_MASK_NET)
-    assert all(name.startswith("image_head") for name in report.new) and len(report.new) == 6
+    assert all(name.startswith("image_head") for name in report.missing)
     assert all(name.startswith("roi_heads.mask_head") for name in report.ignored)
+    assert len(report.missing) == 6 and len(report.ignored) == 6 and report.converted == ()
     assert len(report.loaded) + 6 == len(model.state_dict())
-    weights = read_weights(lesion_file)
+    weights = read_checkpoint(lesion_file).weights
     assert torch.equal(model.state_dict()[report.loaded[0]], weights[report.loaded[0]])
     assert torch.equal(model.image_head.fc1.weight, head)
-    assert "6 new (image_head)" in str(report) and "roi_heads.mask_head" in str(report)
+    table = [line.split(maxsplit=5) for line in str(report).splitlines()]
+    assert ["image_head", "0", "0", "0", "6", "missing: starts as initialised"] in table
+    assert ["roi_heads.mask_head", "0", "0", "6", "0", "ignored: this model has no mask head"] in (
+        table
+    )
+    assert table[-1] == ["total", str(len(report.loaded)), "0", "6", "6"]
 
 
 def test_another_architecture_is_refused_and_nothing_changes(lesion_file):
@@ -36,10 +47,55 @@ def test_another_architecture_is_refused_and_nothing_changes(lesion_file):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
-def test_another_number_of_classes_is_refused_with_both_shapes(lesion_file):
+def test_another_number_of_classes_is_refused_with_both_numbers(lesion_file):
     model = tiny_model("lesion", "MODEL.ROI_HEADS.NUM_CLASSES", "2")
-    with pytest.raises(ValueError, match=r"file \(2, 128\), model \(3, 128\)"):
+    with pytest.raises(ValueError, match=r"has 1 lesion class.*config 2 \(MODEL.ROI_HEADS.NUM_CL"):
         load_weights(model, lesion_file)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("RANKED_BOXES.NUM", 32, r"has 16 ranked boxes \(N\), the config 32"),
+        ("IMAGE_HEAD.FC_DIM", 4, "has 8 features of the image head, the config 4"),
+        ("IMAGE_HEAD.NUM_CLASSES", 2, "has 3 image classes, the config 2"),
+        ("ANCHOR_GENERATOR.SIZES", [[4]], "has 30 anchors, the config 6"),
+        # 16 rows of 5 do not make whole rows of 6.
+        ("RANKED_BOXES.CLASS_ONE_HOT", True, r"another shape.*\(8, 80\).*\(8, 96\)"),
+    ],
+)
+def test_other_numbers_are_refused_with_both(tmp_path, key, value, message):
+    torch.save(tiny_model("ctmasknet").state_dict(), tmp_path / "image.pth")
+    model = tiny_model("ctmasknet", f"MODEL.{key}", value)
+    with pytest.raises(ValueError, match=message):
+        load_weights(model, tmp_path / "image.pth")
+
+
+def test_converted_tensors_and_stages_after_the_cut_are_told_apart(tmp_path):
+    body = build_backbone(
+        tiny_cfg(
+            "lesion",
+            "MODEL.FPN.IN_FEATURES",
+            ["res5"],
+            "MODEL.RESNETS.OUT_FEATURES",
+            ["res5"],
+            "MODEL.RPN.IN_FEATURES",
+            ["p5"],
+            "MODEL.ROI_HEADS.IN_FEATURES",
+            ["p5"],
+        )
+    ).bottom_up.state_dict()
+    whole = {f"backbone.bottom_up.{k}": v for k, v in body.items()}
+    save_converted(tmp_path / "r18.pth", whole)
+    model = tiny_model("lesion")
+    report = load_weights(model, tmp_path / "r18.pth", NEW_IN_LESION_MODEL)
+    assert report.loaded == () and len(report.converted) == 90
+    assert len(report.ignored) == len(whole) - 90
+    assert set(report.ignored.values()) == {"ignored: stages after the cut"}
+    # A whole lesion model is not cut in silence.
+    torch.save({**whole, "backbone.fpn_lateral5.bias": torch.zeros(256)}, tmp_path / "lesion.pth")
+    with pytest.raises(ValueError, match="a tensor this model does not have"):
+        load_weights(model, tmp_path / "lesion.pth", NEW_IN_LESION_MODEL)
 
 
 def test_ct_mask_net_without_its_head_is_refused_for_evaluation(lesion_file):
@@ -73,14 +129,14 @@ def test_files_that_are_no_checkpoint(tmp_path, content, reason, capsys):
     path = tmp_path / "bad.pth"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"bad.pth: {reason}"):
-        read_weights(path)
+        read_checkpoint(path)
     assert "ran" not in capsys.readouterr().out
 
 
 def test_missing_file_and_empty_dict_and_nan(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.pth: no such checkpoint"):
-        read_weights(tmp_path / "none.pth")
+        read_checkpoint(tmp_path / "none.pth")
     for content, reason in (({}, "no state dict"), ({"w": torch.tensor([float("nan")])}, "NaN")):
         torch.save(content, tmp_path / "x.pth")
         with pytest.raises(ValueError, match=reason):
-            read_weights(tmp_path / "x.pth")
+            read_checkpoint(tmp_path / "x.pth")

@@ -2,16 +2,15 @@
 
 import numpy as np
 import pytest
-from detectron2.config import get_cfg
 from PIL import Image
 
+from ctmasknet import get_cfg
 from ctmasknet.data.mapper import SliceMapper
 
 
 @pytest.fixture
 def cfg():
     cfg = get_cfg()
-    cfg.INPUT.SQUASH = False
     cfg.INPUT.MIN_SIZE_TRAIN = (64,)
     cfg.INPUT.MIN_SIZE_TEST = 64
     cfg.INPUT.RANDOM_FLIP = "none"

@@ -120,7 +120,8 @@ def test_ct_mask_net_from_the_lesion_checkpoint(lesion_run, data, train_net, tmp
         *["SOLVER.MAX_ITER", "20", "TEST.EVAL_PERIOD", "10"],
     )
     log = (tmp_path / "train" / "log.txt").read_text()
-    assert "6 new (image_head)" in log
+    (row,) = [line.split() for line in log.splitlines() if line.startswith("image_head ")]
+    assert row[:5] == ["image_head", "0", "0", "0", "6"]
     losses = {k for line in lines_of(tmp_path / "train/metrics.json") for k in line if "loss" in k}
     assert losses == {"total_loss"}  # as Detectron2 logs a single loss
 
@@ -185,8 +186,11 @@ def test_other_classes_than_the_models(data, train_net, tmp_path):
     two["categories"].append({"id": 2, "name": "scar"})
     file = data / "lesion_two_classes.json"  # file names in it are relative to its folder
     file.write_text(json.dumps(two))
+    opts = ["DATASETS.TRAIN", f"('{file}',)", "INPUT.MASK_TYPE"]
     with pytest.raises(ValueError, match=r"2 classes \(lesion, scar\), but .*NUM_CLASSES is 1"):
-        run(train_net, "lesion_R18_T1", data, tmp_path, "DATASETS.TRAIN", f"('{file}',)")
+        run(train_net, "lesion_R18_T1", data, tmp_path, *opts, "")
+    with pytest.raises(ValueError, match=r"two_classes\.json: found no known .*'merge'"):
+        run(train_net, "lesion_R18_T1", data, tmp_path, *opts, "merge")
 
 
 def test_nothing_to_train_on(data, train_net, tmp_path):

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from tiny_models import CONFIG_FOLDER, CONFIGS, tiny_model
 
+from ctmasknet.engine import load_config
+from ctmasknet.inference import Predictor
 from ctmasknet.inference.slices import find_slices
 
 ROOT = Path(__file__).parents[2]
@@ -146,3 +148,13 @@ def test_output_that_is_a_file_is_refused_before_any_work(predict, slices, tmp_p
 def test_nothing_is_made_when_the_start_fails(predict, slices, tmp_path):
     predict(slices, checkpoint=tmp_path / "none.pth")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("mask_type", "name"), [("ggo", "GGO"), ("merge", "lesion"), ("", "lesion")]
+)
+def test_lesions_are_called_what_the_config_says(weights, mask_type, name):
+    config = str(CONFIG_FOLDER / CONFIGS["lesion"])
+    opts = [*(x for pair in SMALL.items() for x in pair), "INPUT.MASK_TYPE", mask_type]
+    predictor = Predictor(load_config(config, opts, datasets=False), str(weights / "lesion.pth"))
+    assert predictor.lesion_classes == (name,)

@@ -1,0 +1,140 @@
+"""Files of other projects -> files for MODEL.WEIGHTS, tried out before they are kept."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_backbone, build_model
+from tabulate import tabulate
+
+from ..config import get_cfg
+from .loading import load_weights, read_tensors, save_converted
+from .reference import Architecture, convert_reference_weights, find_architecture
+from .reference_config import CONFIGS, reference_config, write_config
+from .reference_file import read_reference_checkpoint
+from .report import LoadReport
+from .torchvision_backbone import PREFIX, convert_torchvision_backbone
+
+
+def convert_reference_checkpoint(
+    source: Path, target: Path, mask_type: str = "", frozen_eps: float = 1e-5
+) -> tuple[str, LoadReport]:
+    """Convert one of the author's files.
+
+    Args:
+        source: the author's .pth.
+        target: the .pth to write; the config lands beside it, with the suffix .yaml.
+        mask_type: see `reference_config`.
+        frozen_eps: see `convert_reference_weights`.
+
+    Returns:
+        What the file is, and what of it the model of the new config took.
+
+    Raises:
+        FileNotFoundError, ValueError: `source` cannot be used, says why; nothing is written.
+    """
+    _check_target(target)
+    checkpoint = read_reference_checkpoint(source)
+    try:
+        architecture = find_architecture(checkpoint.weights)
+        weights, ignored = convert_reference_weights(checkpoint.weights, architecture, frozen_eps)
+        cfg = reference_config(checkpoint, architecture, mask_type)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    cfg.MODEL.WEIGHTS = str(target.resolve())
+    with _tried(target) as partial:
+        save_converted(partial, weights)
+        on_cpu = cfg.clone()
+        on_cpu.MODEL.DEVICE = "cpu"
+        report = load_weights(build_model(on_cpu), partial)
+        write_config(cfg, target.with_suffix(".yaml"))
+    return _describe(architecture, cfg), LoadReport(
+        report.loaded, report.converted, {**report.ignored, **ignored}, report.missing
+    )
+
+
+def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
+    """Convert a torchvision ResNet.
+
+    Args:
+        source: its state dict, bare or under "state_dict" or "model".
+        target: the .pth to write.
+
+    Returns:
+        A table: for each lesion model of that depth, how many of its backbone's tensors the file
+        fills.
+
+    Raises:
+        FileNotFoundError, ValueError: `source` cannot be used; nothing is written.
+    """
+    _check_target(target)
+    content = read_tensors(source)
+    for key in ("state_dict", "model"):
+        content = content.get(key, content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(
+        isinstance(x, torch.Tensor) for x in content.values()
+    ):
+        raise ValueError(f"{source}: holds no state dict")
+    try:
+        depth, weights, ignored = convert_torchvision_backbone(content)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    rows = [
+        _backbone_row(config, weights)
+        for config in sorted((CONFIGS.parent / "lesion").glob(f"R{depth}*.yaml"))
+    ]
+    save_converted(target, weights)
+    text = f"{source}: ResNet-{depth}, {len(weights)} tensors of convolutions and norms converted"
+    if ignored:
+        text += f", {len(ignored)} ignored ({', '.join(sorted(set(ignored.values())))})"
+    return text + "\n\n" + tabulate(rows, ["lesion config", "its backbone's tensors filled"])
+
+
+def _backbone_row(config: Path, weights: dict[str, torch.Tensor]) -> list[str]:
+    cfg = get_cfg()
+    cfg.merge_from_file(str(config))
+    own = build_backbone(cfg).bottom_up.state_dict()
+    filled = [k for k in own if PREFIX + k in weights]
+    for name in filled:
+        if own[name].shape != weights[PREFIX + name].shape:
+            raise ValueError(
+                f"{name} has the shape {tuple(weights[PREFIX + name].shape)}, but "
+                f"{config.stem} needs {tuple(own[name].shape)}"
+            )
+    return [config.stem, f"{len(filled)} of {len(own)}"]
+
+
+def _check_target(target: Path) -> None:
+    if target.suffix != ".pth":
+        raise ValueError(f"{target}: the output must end in .pth")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target.parent}: no such folder")
+
+
+@contextlib.contextmanager
+def _tried(target: Path) -> Iterator[Path]:
+    """A file beside the target that takes its place only when nothing goes wrong."""
+    partial = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _describe(architecture: Architecture, cfg: CfgNode) -> str:
+    kind = (
+        f"CT-Mask-Net (N = {architecture.ranked}, {architecture.fc_dim} features, "
+        f"{architecture.image_classes} image classes)"
+        if architecture.ranked
+        else "lesion model"
+    )
+    frozen = ", frozen norms" if architecture.frozen_norms else ""
+    pooled = ", pooled RPN level" if "p6" in cfg.MODEL.RPN.IN_FEATURES else ""
+    return (
+        f"{architecture.name} {kind}, {architecture.lesion_classes} lesion class(es) "
+        f"read as {cfg.INPUT.MASK_TYPE or 'they are'}{frozen}{pooled}"
+    )

@@ -1,0 +1,197 @@
+"""The author's lesion models and CT-Mask-Nets -> ours.
+
+Source: the layout of the checkpoints of COVID-CT-Mask-Net (Ter-Sarkisov 2020).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from .resnet_names import detectron2_name, resnet_depth
+
+_BODY = "backbone.body."
+_CUTS = {2: "_T2", 3: "_T1", 4: ""}  # stages kept -> how the papers call it
+_DETECTRON2_EPS = 1e-5  # of its frozen norms
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the tensors of a checkpoint tell about its network.
+
+    Attributes:
+        depth: 18, 34 or 50.
+        stages: how many of the ResNet's four are kept.
+        frozen_norms: the file has frozen norms and, with depth 50, a pooled fifth RPN level:
+            released before November 2020.
+        lesion_classes: 1 or more.
+        anchors: per location.
+        ranked: N; 0 for a lesion model.
+        fc_dim: features of module S; 0 for a lesion model.
+        image_classes: 0 for a lesion model.
+    """
+
+    depth: int
+    stages: int
+    frozen_norms: bool
+    lesion_classes: int
+    anchors: int
+    ranked: int = 0
+    fc_dim: int = 0
+    image_classes: int = 0
+
+    @property
+    def name(self) -> str:
+        """The backbone's name in the papers: "R18_T1", "R50", ..."""
+        return f"R{self.depth}{_CUTS[self.stages]}"
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """FPN levels that RoIs are pooled from, as k of p<k>."""
+        return (2, 3, 4, 5) if self.depth == 50 else (self.stages + 1,)
+
+
+def find_architecture(weights: Mapping[str, torch.Tensor]) -> Architecture:
+    """Read the architecture from the shapes of a checkpoint's tensors.
+
+    Args:
+        weights: the author's names -> tensors.
+
+    Raises:
+        ValueError: not one of the author's networks; says what is missing or unknown.
+    """
+    body = [name.removeprefix(_BODY) for name in weights if name.startswith(_BODY)]
+    if not body:
+        raise ValueError(f"no tensor is called {_BODY}...; not a checkpoint of the author")
+    depth, stages = resnet_depth(body)
+    if stages not in _CUTS or (depth == 50 and stages < 4):
+        raise ValueError(f"a ResNet-{depth} with {stages} stages is none of the papers' models")
+
+    def shape(name: str) -> tuple[int, ...]:
+        if name not in weights:
+            raise ValueError(f"{name} is missing; not a whole checkpoint of the author")
+        return tuple(weights[name].shape)
+
+    module_s = {}
+    if any(name.startswith("s2new.") for name in weights):
+        fc_dim, inputs = shape("s2new.fc_scores.weight")
+        if inputs % 5:
+            raise ValueError(f"s2new.fc_scores reads {inputs} numbers, not rows of 5")
+        module_s = {
+            "ranked": inputs // 5,
+            "fc_dim": fc_dim,
+            "image_classes": shape("s2new.fc_scores_img.weight")[0],
+        }
+    return Architecture(
+        depth=depth,
+        stages=stages,
+        frozen_norms=f"{_BODY}bn1.num_batches_tracked" not in weights,
+        lesion_classes=shape("roi_heads.box_predictor.cls_score.weight")[0] - 1,
+        anchors=shape("rpn.head.cls_logits.weight")[0],
+        **module_s,
+    )
+
+
+def convert_reference_weights(
+    weights: Mapping[str, torch.Tensor], architecture: Architecture, frozen_eps: float = 1e-5
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Rename the author's tensors and put the background last.
+
+    Args:
+        weights: the author's names -> tensors.
+        architecture: what `find_architecture` says of them.
+        frozen_eps: what frozen norms added to the variance: 1e-5 in Detectron2 and current
+            torchvision, 0 in torchvision before 0.9. With another one than 1e-5 their weights are
+            scaled so that Detectron2's give the same output.
+
+    Returns:
+        (weights, ignored): our names -> tensors, and the author's names left out -> why.
+
+    Raises:
+        ValueError: a name that is not the author's, or a negative frozen_eps.
+    """
+    if frozen_eps < 0:
+        raise ValueError(f"the epsilon of frozen norms is {frozen_eps}, but cannot be negative")
+    converted, ignored = {}, {}
+    for name, tensor in weights.items():
+        if architecture.ranked and name.startswith(("roi_heads.mask_head", "roi_heads.mask_pred")):
+            ignored[name] = "CT-Mask-Net has no mask head"
+            continue
+        ours, values = _convert(name, tensor, architecture)
+        if ours in converted:
+            raise ValueError(f"{name} is there twice")
+        converted[ours] = values
+    if architecture.frozen_norms and frozen_eps != _DETECTRON2_EPS:
+        _rescale_frozen_norms(converted, frozen_eps)
+    return converted, ignored
+
+
+def _same(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def _background_last(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.cat([tensor[1:], tensor[:1]])
+
+
+def _without_background(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor[1:].clone()
+
+
+def _without_background_box(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor[4:].clone()
+
+
+_HEADS: dict[str, tuple[str, Callable]] = {
+    "rpn.head.conv": ("proposal_generator.rpn_head.conv", _same),
+    "rpn.head.cls_logits": ("proposal_generator.rpn_head.objectness_logits", _same),
+    "rpn.head.bbox_pred": ("proposal_generator.rpn_head.anchor_deltas", _same),
+    "roi_heads.box_head.fc6": ("roi_heads.box_head.fc1", _same),
+    "roi_heads.box_head.fc7": ("roi_heads.box_head.fc2", _same),
+    "roi_heads.box_predictor.cls_score": ("roi_heads.box_predictor.cls_score", _background_last),
+    "roi_heads.box_predictor.bbox_pred": (
+        "roi_heads.box_predictor.bbox_pred",
+        _without_background_box,
+    ),
+    "roi_heads.mask_predictor.conv5_mask": ("roi_heads.mask_head.deconv", _same),
+    "roi_heads.mask_predictor.mask_fcn_logits": (
+        "roi_heads.mask_head.predictor",
+        _without_background,
+    ),
+    "s2new.fc_scores": ("image_head.fc1", _same),
+    "s2new.fc_scores_2": ("image_head.fc2", _same),
+    "s2new.fc_scores_img": ("image_head.classifier", _same),
+}
+_FPN = {"inner_blocks": "fpn_lateral", "layer_blocks": "fpn_output"}
+
+
+def _convert(
+    name: str, tensor: torch.Tensor, architecture: Architecture
+) -> tuple[str, torch.Tensor]:
+    module, _, parameter = name.rpartition(".")
+    if name.startswith(_BODY):
+        ours = detectron2_name(name.removeprefix(_BODY))
+        if ours:
+            return f"backbone.bottom_up.{ours}", tensor
+    elif match := re.fullmatch(r"backbone\.fpn\.(inner_blocks|layer_blocks)\.(\d)", module):
+        if int(match[2]) < len(architecture.levels):
+            level = architecture.levels[int(match[2])]
+            return f"backbone.{_FPN[match[1]]}{level}.{parameter}", tensor
+    elif re.fullmatch(r"roi_heads\.mask_head\.mask_fcn\d", module):
+        return name, tensor
+    elif module in _HEADS:
+        ours, rearrange = _HEADS[module]
+        return f"{ours}.{parameter}", rearrange(tensor)
+    raise ValueError(f"{name} is no tensor of the author's {architecture.name}")
+
+
+def _rescale_frozen_norms(weights: dict[str, torch.Tensor], eps: float) -> None:
+    for name, variance in weights.items():
+        if name.endswith(".norm.running_var"):
+            weight = name.replace("running_var", "weight")
+            ratio = (variance.double() + _DETECTRON2_EPS) / (variance.double() + eps)
+            scaled = weights[weight] * ratio.sqrt()
+            if not torch.isfinite(scaled).all():
+                raise ValueError(f"{name} has a zero: give an epsilon above 0")
+            weights[weight] = scaled.to(variance.dtype)

@@ -1,0 +1,101 @@
+"""The config under which a converted checkpoint gives the author's answers."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from detectron2.config import CfgNode
+from detectron2.config import get_cfg as get_detectron2_cfg
+
+from ..config import get_cfg
+from ..data.classes import LESION_CLASSES
+from .reference import Architecture
+from .reference_file import ReferenceCheckpoint
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "reference"
+
+
+def reference_config(
+    checkpoint: ReferenceCheckpoint, architecture: Architecture, mask_type: str = ""
+) -> CfgNode:
+    """Build the config of one of the author's checkpoints.
+
+    Args:
+        checkpoint: reads the anchors and the dimensions of the heads.
+        architecture: what `find_architecture` says of it.
+        mask_type: what one lesion class is: "merge" or "ggo", which the file does not tell.
+            Empty: "merge" with one class, "both" with two.
+
+    Raises:
+        ValueError: the anchors or the mask type do not fit the network.
+    """
+    classes = architecture.lesion_classes
+    mask_type = mask_type or {1: "merge", 2: "both"}.get(classes, "")
+    if mask_type and len(LESION_CLASSES[mask_type]) != classes:
+        raise ValueError(
+            f"it has {classes} lesion class(es), but mask type {mask_type!r} has "
+            f"{len(LESION_CLASSES[mask_type])}"
+        )
+    cfg = get_cfg()
+    name = architecture.name + ("_both" if classes == 2 else "_merge") * (architecture.depth == 50)
+    kind = "_heads_BN" if architecture.ranked else ""
+    cfg.merge_from_file(str(CONFIGS / f"{name}{kind}_reference.yaml"))
+    cfg.INPUT.MASK_TYPE = mask_type
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = classes
+    _set_levels(cfg, checkpoint, architecture)
+    _set_heads(cfg, checkpoint)
+    if architecture.ranked:
+        cfg.MODEL.RANKED_BOXES.NUM = architecture.ranked
+        cfg.MODEL.IMAGE_HEAD.FC_DIM = architecture.fc_dim
+        cfg.MODEL.IMAGE_HEAD.NUM_CLASSES = architecture.image_classes
+    return cfg
+
+
+def _set_levels(cfg: CfgNode, checkpoint: ReferenceCheckpoint, architecture: Architecture) -> None:
+    if architecture.frozen_norms:
+        cfg.MODEL.RESNETS.NORM = "FrozenBN"
+        if architecture.depth == 50:
+            cfg.MODEL.RPN.IN_FEATURES = [*cfg.MODEL.RPN.IN_FEATURES, "p6"]
+    count = len(cfg.MODEL.RPN.IN_FEATURES)
+    # The author's files name more levels than a single-level network has.
+    sizes, ratios = checkpoint.anchor_sizes[:count], checkpoint.anchor_ratios[:count]
+    per_location = {len(s) * len(r) for s, r in zip(sizes, ratios, strict=True)}
+    if len(sizes) < count or per_location != {architecture.anchors}:
+        raise ValueError(
+            f"its RPN has {architecture.anchors} anchors at each location of {count} level(s), but "
+            f"its anchor generator has sizes {sizes} and ratios {ratios}"
+        )
+    cfg.MODEL.ANCHOR_GENERATOR.SIZES = [list(level) for level in sizes]
+    cfg.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS = [list(level) for level in ratios]
+
+
+def _set_heads(cfg: CfgNode, checkpoint: ReferenceCheckpoint) -> None:
+    weights = checkpoint.weights
+    cfg.MODEL.FPN.OUT_CHANNELS = len(weights["backbone.fpn.layer_blocks.0.weight"])
+    cfg.MODEL.ROI_BOX_HEAD.FC_DIM = len(weights["roi_heads.box_head.fc6.weight"])
+    if cfg.MODEL.MASK_ON:
+        convs = [k for k in weights if k.startswith("roi_heads.mask_head.mask_fcn")]
+        cfg.MODEL.ROI_MASK_HEAD.NUM_CONV = len(convs) // 2
+        cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = len(weights["roi_heads.mask_head.mask_fcn1.weight"])
+
+
+def write_config(cfg: CfgNode, path: Path) -> None:
+    """Write a config that needs no other file: what differs from Detectron2's defaults."""
+    text = yaml.safe_dump(_difference(cfg, get_detectron2_cfg()), default_flow_style=None)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _difference(cfg: CfgNode, default: CfgNode) -> dict[str, Any]:
+    changed: dict[str, Any] = {}
+    for key, value in cfg.items():
+        if isinstance(value, CfgNode):
+            changed[key] = _difference(value, default.get(key, CfgNode()))
+        elif key not in default or value != default[key]:
+            changed[key] = list(value) if isinstance(value, tuple) else value
+    return {key: value for key, value in changed.items() if value != {}}

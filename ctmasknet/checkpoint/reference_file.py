@@ -1,0 +1,162 @@
+"""Read the author's checkpoints without running code from them.
+
+They are dicts with "model_weights" and, among other things, a pickled anchor generator of the
+author's own class, so that `torch.load(weights_only=True)` refuses them.
+"""
+
+import pickle
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+FORMAT = "a dict with 'model_weights' and 'anchor_generator', saved by the author's training code"
+LEGACY_START = b"\x80\x02\x8a"  # protocol 2 and a long integer: torch.save before 1.6
+
+
+class AnchorGeneratorStub(nn.Module):
+    """Stands for the pickled anchor generator: keeps its attributes, does nothing."""
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+
+
+def _no_backend() -> None:
+    """Stands for a function that modules of PyTorch before 1.2 were pickled with."""
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("builtins", "set"): set,
+    ("__builtin__", "set"): set,
+    ("torch", "Size"): torch.Size,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch.nn.backends.thnn", "_get_thnn_function_backend"): _no_backend,
+    ("models.mask_net.rpn_segmentation", "AnchorGenerator"): AnchorGeneratorStub,
+    ("models.mask_net.rpn", "AnchorGenerator"): AnchorGeneratorStub,
+    ("torchvision.models.detection.rpn", "AnchorGenerator"): AnchorGeneratorStub,
+}
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    """Knows the names in _ALLOWED and nothing else; PyTorch resolves the storages before it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f"it refers to {module}.{name}, which no checkpoint of the author needs; "
+                "nothing of it was run"
+            ) from None
+
+
+def _restricted_pickle() -> ModuleType:
+    """What `torch.load` takes as its `pickle_module`."""
+    module = ModuleType("restricted_pickle")
+    module.__dict__.update(
+        Unpickler=_RestrictedUnpickler,
+        load=lambda file, **kwargs: _RestrictedUnpickler(file, **kwargs).load(),
+    )
+    return module
+
+
+@dataclass(frozen=True)
+class ReferenceCheckpoint:
+    """What the author's file says.
+
+    Attributes:
+        weights: author's name -> tensor.
+        anchor_sizes: of each RPN level, in pixels.
+        anchor_ratios: height / width, of each RPN level.
+    """
+
+    weights: dict[str, torch.Tensor]
+    anchor_sizes: tuple[tuple[float, ...], ...]
+    anchor_ratios: tuple[tuple[float, ...], ...]
+
+
+def read_reference_checkpoint(path: str | Path) -> ReferenceCheckpoint:
+    """Read a file of the author, in PyTorch's zip format or the one before 1.6.
+
+    Args:
+        path: the .pth file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not one of the author's, says why.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    content = _unpickle(path)
+    weights = content.get("model_weights") if isinstance(content, Mapping) else None
+    if not isinstance(weights, Mapping) or not weights:
+        raise ValueError(f"{path}: no 'model_weights' in it; expected {FORMAT}")
+    for name, tensor in weights.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"{path}: 'model_weights' holds {name!r}, which is no tensor")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{path}: {name} holds NaN or infinity; training has diverged")
+    sizes, ratios = _anchors(path, content.get("anchor_generator"))
+    return ReferenceCheckpoint(dict(weights), sizes, ratios)
+
+
+def _unpickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        start = file.read(len(LEGACY_START))
+    if zipfile.is_zipfile(path):
+        names = zipfile.ZipFile(path).namelist()
+        if any(name.endswith("/constants.pkl") for name in names):
+            raise ValueError(f"{path}: a TorchScript program, not a checkpoint; expected {FORMAT}")
+    elif start != LEGACY_START:
+        raise ValueError(f"{path}: not a file saved by PyTorch; expected {FORMAT}")
+    try:
+        with warnings.catch_warnings():
+            # That the anchor generator's source differs: it is not even looked at.
+            warnings.simplefilter("ignore")
+            return torch.load(
+                path, map_location="cpu", pickle_module=_restricted_pickle(), weights_only=False
+            )
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except Exception as error:  # a damaged pickle can fail anywhere
+        raise ValueError(
+            f"{path}: damaged, or not a checkpoint ({type(error).__name__}); expected {FORMAT}"
+        ) from None
+
+
+def _anchors(path: Path, generator: Any) -> tuple[tuple, tuple]:
+    found = []
+    for key in ("sizes", "aspect_ratios"):
+        levels = getattr(generator, key, ())
+        if not _is_numbers_by_level(levels):
+            raise ValueError(
+                f"{path}: its anchor generator has no usable {key!r}; expected {FORMAT}"
+            )
+        found.append(tuple(tuple(float(x) for x in level) for level in levels))
+    if len(found[0]) != len(found[1]):
+        raise ValueError(f"{path}: its anchors have sizes and ratios of different levels")
+    return found[0], found[1]
+
+
+def _is_numbers_by_level(levels: Any) -> bool:
+    return (
+        isinstance(levels, Sequence)
+        and len(levels) > 0
+        and all(
+            isinstance(level, Sequence)
+            and len(level) > 0
+            and all(isinstance(x, int | float) for x in level)
+            for level in levels
+        )
+    )

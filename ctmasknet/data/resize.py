@@ -1,0 +1,55 @@
+"""Resizing as the author's code does it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+
+
+class FloatResizeTransform(T.ResizeTransform):
+    """Bilinear on float pixels, neither rounded to 8 bits nor smoothed when an image shrinks.
+
+    8-bit pixels become float64 in 0..255 by way of float32 in 0..1, as in the author's code.
+    """
+
+    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
+        if interp is None:
+            img = (img.astype(np.float32) / 255).astype(np.float64) * 255
+        return super().apply_image(img, interp)
+
+
+class FloatResizeShortestEdge(T.ResizeShortestEdge):
+    """Detectron2's resizing by the short side, with FloatResizeTransform and sizes rounded down."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        height, width = image.shape[:2]
+        side = np.random.choice(self.short_edge_length)
+        if side == 0:  # Detectron2's way to leave the size alone
+            return T.NoOpTransform()
+        scale = min(side / min(height, width), self.max_size / max(height, width))
+        return FloatResizeTransform(
+            height, width, math.floor(height * scale), math.floor(width * scale)
+        )
+
+
+def with_float_resize(augmentations: list[T.Augmentation]) -> list[T.Augmentation]:
+    """Return the augmentations with their resizing by the short side replaced."""
+    return [
+        FloatResizeShortestEdge(aug.short_edge_length, aug.max_size, sample_style="choice")
+        if isinstance(aug, T.ResizeShortestEdge)
+        else aug
+        for aug in augmentations
+    ]
+
+
+def build_test_resize(cfg: CfgNode) -> T.Augmentation:
+    """Return the resizing of inference.
+
+    Args:
+        cfg: reads INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST and FLOAT_RESIZE.
+    """
+    resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    return with_float_resize([resize])[0] if cfg.INPUT.FLOAT_RESIZE else resize
