@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 
 from ..checkpoint import load_weights
 from ..data.classes import IMAGE_CLASSES, LESION_CLASSES
+from ..data.resize import build_test_resize
 
 NOTICE = "Research use only, not for diagnosis."
 
@@ -37,8 +37,7 @@ class Predictor:
         self.cfg = cfg
         self._model = build_model(cfg).eval()
         load_weights(self._model, weights)
-        side = cfg.INPUT.MIN_SIZE_TEST
-        self._resize = T.ResizeShortestEdge([side, side], cfg.INPUT.MAX_SIZE_TEST)
+        self._resize = build_test_resize(cfg)
         mask_types = (cfg.INPUT.MASK_TYPE,) if cfg.INPUT.MASK_TYPE else ("merge", "both")
         self.lesion_classes = _class_names(
             cfg.MODEL.ROI_HEADS.NUM_CLASSES,

@@ -71,6 +71,14 @@ def test_trainable_parts_are_those_that_get_a_gradient(part):
         assert not any(n.startswith("proposal_generator") for n in rest)
 
 
+def test_shortcut_norms_can_be_left_out_as_the_authors_code_does():
+    model = tiny_model("ctmasknet", "MODEL.TRAIN_SHORTCUT_NORMS", False)
+    trainable = {n for n, p in model.named_parameters() if p.requires_grad}
+    norms = {n for n in trainable if "norm" in n}
+    assert len(norms) == 2 * 13  # the shortcuts of res3 and res4 are missing
+    assert not any("shortcut" in n for n in norms)
+
+
 def test_unknown_trainable_part_names_the_valid_ones():
     with pytest.raises(ValueError, match=r"'head'.*heads, heads\+bn, full"):
         tiny_model("ctmasknet", "MODEL.TRAINABLE", "head")
@@ -93,6 +101,60 @@ def test_nan_names_the_image():
     inputs[1]["image"][0, 0, 0] = float("nan")
     with pytest.raises(FloatingPointError, match="slice_1.png"):
         tiny_model("ctmasknet").eval()(inputs)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "proposal_generator.rpn_head.objectness_logits",
+        "proposal_generator.rpn_head.anchor_deltas",
+        "roi_heads.box_predictor.cls_score",
+        "roi_heads.box_predictor.bbox_pred",
+    ],
+)
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("mode", [True, False], ids=["training", "inference"])
+def test_what_is_not_finite_never_reaches_the_image_head(part, value, mode):
+    model = tiny_model("ctmasknet").train(mode)
+    model.get_submodule(part).bias.data[0] = float(value)
+    seen = []
+    model.image_head.register_forward_hook(lambda *_: seen.append(True))
+    with pytest.raises(FloatingPointError, match="slice_0.png gives NaN or infinity"):
+        model(batch())
+    assert not seen
+
+
+def test_no_row_at_all_is_classified_and_trained_from_zeros():
+    """Proposals of zero area, moved outside the image: nothing is left to rank."""
+    model = tiny_model("ctmasknet")
+    model.roi_heads.box_predictor.bbox_pred.bias.data[0] = 1e6
+    losses = model(batch())
+    losses["loss_image"].backward()
+    assert torch.isfinite(losses["loss_image"])
+    with torch.no_grad():
+        (output,) = model.eval()(batch(1))
+    assert output["ranked_boxes"].counts == 0 and output["ranked_boxes"].rows.abs().sum() == 0
+    head = model.image_head
+    expected = head(torch.zeros(1, head.num_boxes, head.row_size))[0]
+    torch.testing.assert_close(output["image_logits"], expected.detach())
+    assert len(output["instances"]) == 0
+
+
+def test_the_image_loss_is_a_key():
+    logits, labels = torch.tensor([[2.0, -1, 0], [0.5, 0, 0]]), torch.tensor([0, 2])
+    losses = {
+        name: tiny_model("ctmasknet", "MODEL.IMAGE_HEAD.LOSS", name).image_head.losses(
+            logits, labels
+        )["loss_image"]
+        for name in ("binary_cross_entropy", "cross_entropy")
+    }
+    p, q = logits.sigmoid(), logits.softmax(dim=1)
+    one_hot = torch.tensor([[1.0, 0, 0], [0, 0, 1]])
+    binary = -(one_hot * p.log() + (1 - one_hot) * (1 - p).log()).mean()
+    torch.testing.assert_close(losses["binary_cross_entropy"], binary)
+    torch.testing.assert_close(losses["cross_entropy"], -(q[0, 0].log() + q[1, 2].log()) / 2)
+    with pytest.raises(ValueError, match="'focal'; valid are binary_cross_entropy, cross_entropy"):
+        tiny_model("ctmasknet", "MODEL.IMAGE_HEAD.LOSS", "focal")
 
 
 def test_parameter_counts_are_the_papers_less_what_detectron2_does_not_have():

@@ -10,11 +10,15 @@ def proposals_at(boxes, size=(64, 64)):
     return instances
 
 
-@pytest.fixture
-def heads():
-    heads = tiny_model("ctmasknet").roi_heads
+def roi_heads(*opts):
+    heads = tiny_model("ctmasknet", *opts).roi_heads
     heads.requires_grad_(True)
     return heads.eval()
+
+
+@pytest.fixture
+def heads():
+    return roi_heads()
 
 
 BOXES = [[0, 0, 30, 30], [32, 0, 60, 28], [0, 34, 20, 60], [40, 40, 60, 60], [4, 8, 50, 50]]
@@ -76,3 +80,71 @@ def test_no_proposal_gives_zeros(heads):
     assert ranked.counts.tolist() == [0]
     assert ranked.rows.abs().sum() == 0
     assert len(heads.detect(features, [proposals_at(BOXES)[[]]], predictions)[0]) == 0
+
+
+IMAGE = ("MODEL.RANKED_BOXES.ENCODING", "image")
+TWO = ("MODEL.ROI_HEADS.NUM_CLASSES", 2)
+ONE_HOT = ("MODEL.RANKED_BOXES.CLASS_ONE_HOT", True)
+AGNOSTIC = ("MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", True)
+
+
+@pytest.mark.parametrize("opts", [(), TWO, (*TWO, *AGNOSTIC)], ids=["one", "two", "agnostic"])
+def test_image_rows_are_the_boxes_over_the_image_size(opts):
+    heads = roi_heads(*IMAGE, *opts)
+    features = {"p4": torch.randn(1, 256, 4, 4, generator=torch.Generator().manual_seed(1))}
+    ranked, _ = heads.rank(features, [proposals_at(BOXES, size=(64, 128))])
+    expected = ranked.boxes[0] / torch.tensor([128.0, 64, 128, 64])
+    torch.testing.assert_close(ranked.rows[0, :, 1:], expected)
+    with torch.no_grad():  # without gradient the rows are gathered by another way
+        again, _ = heads.rank(features, [proposals_at(BOXES, size=(64, 128))])
+    torch.testing.assert_close(again.rows, ranked.rows)
+
+
+def test_image_rows_pass_gradients_to_the_box_regressor():
+    heads = roi_heads(*IMAGE)
+    ranked, _ = heads.rank({"p4": torch.randn(1, 256, 4, 4)}, [proposals_at([[8, 8, 30, 30]])])
+    ranked.rows[0, 0, 1].backward()  # the left edge
+    gradient = heads.box_predictor.bbox_pred.bias.grad
+    assert gradient[0] > 0 and gradient[2] < 0  # of dx and dw
+    assert gradient[1] == 0 and gradient[3] == 0
+
+
+def test_one_hot_says_the_class_of_each_row():
+    heads = roi_heads(*TWO, *ONE_HOT)
+    ranked, _ = heads.rank({"p4": torch.randn(1, 256, 4, 4)}, [proposals_at(BOXES)])
+    assert ranked.rows.shape == (1, 16, 7)
+    assert torch.equal(ranked.rows[0, :, 5:].argmax(dim=1), ranked.classes[0])
+    assert set(ranked.classes[0].tolist()) == {0, 1}
+
+
+def test_random_fill_is_for_training_only_and_repeats_with_the_seed():
+    features = {"p4": torch.randn(1, 256, 4, 4, generator=torch.Generator().manual_seed(1))}
+    proposals = [proposals_at(BOXES)]
+
+    def draw(heads, training):
+        with torch.no_grad():
+            return heads.rank(features, proposals, training)[0].rows
+
+    fill = ("MODEL.RANKED_BOXES.FILL", "random", "SEED", 3)
+    first, second = roi_heads(*fill), roi_heads(*fill)
+    even = draw(roi_heads(), training=True)
+    assert torch.equal(draw(first, training=False), even)
+    drawn = draw(first, training=True)
+    assert torch.equal(drawn, draw(second, training=True))
+    assert not torch.equal(drawn, even)
+    assert not torch.equal(drawn, draw(first, training=True))
+    assert torch.equal(draw(first, training=False), even)
+
+
+@pytest.mark.parametrize(
+    ("key", "valid"), [("ENCODING", "deltas, image"), ("FILL", "even, random")]
+)
+def test_unknown_values_name_the_valid_ones(key, valid):
+    with pytest.raises(ValueError, match=f"RANKED_BOXES.{key} is 'x'; valid are {valid}"):
+        roi_heads(f"MODEL.RANKED_BOXES.{key}", "x")
+
+
+def test_no_proposal_among_two_classes_gives_zeros():
+    heads = roi_heads(*TWO, *ONE_HOT, *IMAGE)
+    ranked, _ = heads.rank({"p4": torch.randn(1, 256, 4, 4)}, [proposals_at(BOXES)[[]]])
+    assert ranked.rows.shape == (1, 16, 7) and ranked.rows.abs().sum() == 0

@@ -1,0 +1,73 @@
+"""Resizing as the author's code does it."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from ctmasknet import get_cfg
+from ctmasknet.data.mapper import SliceMapper
+from ctmasknet.data.resize import build_test_resize
+
+
+def resize(image, short=512, longest=1024, exact=True):
+    cfg = get_cfg()
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = short, longest
+    cfg.INPUT.FLOAT_RESIZE = exact
+    return build_test_resize(cfg).get_transform(image)
+
+
+def noise(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((380, 500), (512, 673)),  # 673.7: Detectron2 rounds to 674
+        ((500, 380), (673, 512)),
+        ((512, 512), (512, 512)),
+        ((100, 400), (256, 1024)),  # the long side decides
+    ],
+)
+def test_sizes_are_rounded_down(size, expected):
+    transform = resize(noise(*size))
+    assert (transform.new_h, transform.new_w) == expected
+    assert resize(noise(380, 500), exact=False).new_w == 674
+
+
+def test_pixels_are_interpolated_as_floats():
+    image = noise(48, 60)
+    resized = resize(image, short=40, longest=100).apply_image(image)
+    unit = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    expected = F.interpolate(unit.double(), (40, 50), mode="bilinear")[0] * 255
+    assert resized.dtype == np.float64
+    np.testing.assert_allclose(resized, expected.permute(1, 2, 0).numpy(), rtol=0, atol=1e-12)
+    pillow = resize(image, short=40, longest=100, exact=False).apply_image(image)
+    assert pillow.dtype == np.uint8 and np.abs(resized - pillow).max() > 5  # it smooths
+
+
+def test_an_image_of_the_right_size_keeps_its_pixels():
+    image = noise(512, 512)
+    np.testing.assert_allclose(resize(image).apply_image(image), image, rtol=0, atol=2e-5)
+
+
+def test_zero_leaves_the_size_alone():
+    image = noise(30, 40)
+    assert resize(image, short=0).apply_image(image).shape == (30, 40, 3)
+
+
+def test_the_mapper_uses_it_and_leaves_masks_alone(tmp_path):
+    Image.fromarray(noise(38, 50)).save(tmp_path / "slice.png")
+    cfg = get_cfg()
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MASK_FORMAT = (51,), "bitmask"
+    cfg.INPUT.RANDOM_FLIP, cfg.INPUT.FLOAT_RESIZE, cfg.MODEL.MASK_ON = "none", True, True
+    square = [[10, 10, 30, 10, 30, 30, 10, 30]]
+    lesion = {"bbox": [10, 10, 20, 20], "bbox_mode": 1, "category_id": 0, "segmentation": square}
+    record = {"file_name": str(tmp_path / "slice.png"), "annotations": [lesion]}
+    mapped = SliceMapper(cfg, is_train=True)({**record, "image_id": 0})
+    assert mapped["image"].dtype == torch.float64
+    assert mapped["image"].shape == (3, 51, 67)
+    masks = mapped["instances"].gt_masks.tensor
+    assert masks.shape == (1, 51, 67) and masks.dtype == torch.bool
