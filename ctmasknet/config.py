@@ -33,6 +33,11 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # Detectron2 resizes 8-bit images with Pillow.
     cfg.INPUT.FLOAT_RESIZE = False
 
+    # ---------------------------------------------------------------- model
+    # What the model is called in results and, unless OUTPUT_DIR is given, its output folder.
+    # Empty: the stem of the config file.
+    cfg.MODEL.NAME = ""
+
     # ---------------------------------------------------------------- ranked boxes
     # All scored boxes of an image, ranked and cut to a fixed number, are the input of the image
     # head (read by RankedROIHeads).

@@ -8,12 +8,18 @@ from detectron2.modeling import build_model
 from ctmasknet import get_cfg
 
 CONFIG_FOLDER = Path(__file__).parents[1] / "configs"
-CONFIGS = {"lesion": "lesion/R18_T1.yaml", "ctmasknet": "ctmasknet/R18_T1_heads_BN.yaml"}
+CONFIGS = {"lesion": "lesion/R18_T1", "ctmasknet": "ctmasknet/R18_T1_heads_BN"}
 
 
 def tiny_cfg(kind, *opts):
+    """The R18_T1 config of a kind, small."""
+    return small_cfg(CONFIGS[kind], *opts)
+
+
+def small_cfg(name, *opts):
+    """Any shipped config ("lesion/R50_both") with few proposals and a small image head."""
     cfg = get_cfg()
-    cfg.merge_from_file(str(CONFIG_FOLDER / CONFIGS[kind]))
+    cfg.merge_from_file(str(CONFIG_FOLDER / f"{name}.yaml"))
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.RPN.PRE_NMS_TOPK_TEST = 100
     cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 50
@@ -42,3 +48,12 @@ def batch(num=2, size=(64, 64), seed=0):
         }
         for i in range(num)
     ]
+
+
+def meta_model(cfg):
+    """A model of any size without memory or time: its tensors have shapes but no values."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        return build_model(cfg)

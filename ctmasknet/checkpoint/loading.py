@@ -64,7 +64,10 @@ def read_tensors(path: str | Path) -> Any:
         raise FileNotFoundError("MODEL.WEIGHTS is empty; give a checkpoint (.pth)")
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint (MODEL.WEIGHTS)")
+        raise FileNotFoundError(
+            f"{path}: no such checkpoint (MODEL.WEIGHTS); train the model it comes from first, or "
+            "give another path"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
@@ -102,6 +105,11 @@ def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) ->
     """
     checkpoint = read_checkpoint(path)
     weights, own = checkpoint.weights, model.state_dict()
+    if "layer1.0.conv1.weight" in weights:
+        raise ValueError(
+            f"{path}: a ResNet of torchvision; convert it with "
+            "tools/convert_torchvision_backbone.py first"
+        )
     _check_numbers(path, model, weights)
     mismatched = [k for k in own if k in weights and own[k].shape != weights[k].shape]
     missing = [k for k in own if k not in weights]

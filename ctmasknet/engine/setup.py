@@ -98,8 +98,9 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
     for key in DATASET_KEYS:
         cfg.DATASETS[key] = register_paths(cfg.DATASETS[key]) if datasets else ()
     _check_kinds(cfg)
+    cfg.MODEL.NAME = cfg.MODEL.NAME or Path(config_file).stem
     if default_output == cfg.OUTPUT_DIR:
-        cfg.OUTPUT_DIR = str(Path("output") / Path(config_file).stem)
+        cfg.OUTPUT_DIR = str(Path("output") / cfg.MODEL.NAME)
     if cfg.MODEL.META_ARCHITECTURE != "CTMaskNet":
         _regroup_datasets(cfg)
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():

@@ -159,7 +159,7 @@ class Trainer(DefaultTrainer):
             write_results(
                 Path(cfg.OUTPUT_DIR) / "results.json",
                 metrics,
-                model=Path(cfg.OUTPUT_DIR).name,
+                model=cfg.MODEL.NAME,
                 weights=str(weights),
                 training_seconds=training_seconds,
                 evaluation_seconds=time.time() - started,

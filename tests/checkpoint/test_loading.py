@@ -140,3 +140,9 @@ def test_missing_file_and_empty_dict_and_nan(tmp_path):
         torch.save(content, tmp_path / "x.pth")
         with pytest.raises(ValueError, match=reason):
             read_checkpoint(tmp_path / "x.pth")
+
+
+def test_a_torchvision_file_names_the_tool(tmp_path):
+    torch.save({"layer1.0.conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
+    with pytest.raises(ValueError, match="tools/convert_torchvision_backbone.py"):
+        load_weights(tiny_model("lesion"), tmp_path / "resnet.pth", NEW_IN_LESION_MODEL)

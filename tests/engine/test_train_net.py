@@ -94,6 +94,7 @@ def test_best_value_survives_resuming(lesion_run):
 def test_results_hold_all_metrics_of_the_test_set(lesion_run, data):
     output, _, metrics = lesion_run
     saved = read_results(output / "results.json")
+    assert saved["model"] == "lesion_R18_T1"  # the config's stem, whatever the folder
     assert set(saved["metrics"]) == {"lesion_merge_test"}
     tasks = saved["metrics"]["lesion_merge_test"]
     assert {"AP", "AP50"} <= set(tasks["bbox"]) and {"AP", "AP50"} <= set(tasks["segm"])
@@ -228,6 +229,7 @@ def test_resuming_with_another_model_is_refused(lesion_run, data, train_net):
 def test_saved_config_can_be_used_again(lesion_run, data):
     cfg = load_config(str(lesion_run[0] / "config.yaml"))
     assert cfg.DATASETS.TRAIN == ("lesion_merge_train",)
+    assert cfg.MODEL.NAME == "lesion_R18_T1" and cfg.OUTPUT_DIR == str(lesion_run[0])
     saved = (lesion_run[0] / "config.yaml").read_text()
     assert str(data / "lesion_merge_train.json") in saved
     without = load_config(
@@ -265,6 +267,21 @@ def test_optimiser_by_key(name):
     decays = {g["weight_decay"] for g in optimizer.param_groups}
     assert decays == {cfg.SOLVER.WEIGHT_DECAY, 0.25}
     assert {g["lr"] for g in optimizer.param_groups} == {0.5}
+
+
+@pytest.mark.parametrize("name", ["SGD", "ADAM", "ADAMW"])
+def test_gradient_clipping_works_with_every_optimiser(name):
+    clip = "SOLVER.CLIP_GRADIENTS."
+    cfg = load_config(
+        str(ROOT / "configs/lesion/R18_T1.yaml"),
+        ["SOLVER.OPTIMIZER", name, f"{clip}ENABLED", "True", f"{clip}CLIP_TYPE", "norm"]
+        + [f"{clip}CLIP_VALUE", "0.5", f"{clip}NORM_TYPE", "2.0"],
+    )
+    layer = torch.nn.Linear(3, 1, bias=False)
+    optimizer = Trainer.build_optimizer(cfg, layer)
+    layer.weight.grad = torch.tensor([[30.0, 0, 40]])
+    optimizer.step()
+    torch.testing.assert_close(layer.weight.grad, torch.tensor([[0.3, 0, 0.4]]))
 
 
 def test_unknown_optimiser_names_the_valid_ones():

@@ -1,0 +1,264 @@
+"""Size and cost of every shipped model, beside the papers' figures."""
+
+import csv
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import GeneralizedRCNN, build_model
+from detectron2.utils.analysis import FlopCountAnalysis
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .setup import load_config
+
+# Millions of parameters by the papers: lesion model, CT-Mask-Net.
+PAPERS = {
+    "R18": (14.52, 14.75),
+    "R18_T1": (6.12, 6.35),
+    "R18_T2": (4.02, 4.25),
+    "R34": (24.63, 24.86),
+    "R34_T1": (11.45, 11.74),
+    "R34_T2": (4.68, 4.92),
+    "R50": (31.78, 34.14),
+}
+IMAGE_SIZE = 512
+# fvcore has these too, in its own units: 2 for each number that BatchNorm reads, 1 for each that
+# upsampling writes.
+NOT_MULTIPLY_ADDS = ("batch_norm", "upsample_nearest2d")
+
+BEGIN = "<!-- made by: python tools/model_table.py --update README.md -->"
+END = "<!-- end of the model table -->"
+HEADER = (
+    "| config | parameters | trained | module S | BatchNorm | multiply-adds (G) | papers (M) "
+    "| what the papers count on top |\n|---|--:|--:|--:|--:|--:|--:|---|\n"
+)
+NOTES = """
+Multiply-adds: one slice of 512 x 512 at inference, counted by fvcore's FlopCountAnalysis with one
+multiply-add as one: the convolutions and linear layers of backbone, FPN and RPN head, of box head
+and predictor for 1,000 RoIs, of the mask head for 128 instances, and of module S. Not counted:
+BatchNorm (it can be folded into the convolution before it), ReLU, additions, max pooling and
+upsampling; RoIAlign, NMS, decoding and pasting.
+
+BatchNorm: its weights and biases. The papers count the whole state dict of the author's code:
+*background* is outputs for the background class, which Detectron2's predictors do not have;
+*statistics* is BatchNorm's buffers; *lateral* is an FPN input of 512 channels where a cut model has
+256 or 128, with which it could not run; *mask head* is one that R50's CT-Mask-Net does not use. The
+sums are the papers' figures, cut after two decimals (4.92 is rounded). One is not: 11.45, the
+lesion model R34_T1, is 11,449,215, without the lateral that all other cut models have.
+"""
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One config's numbers; the last four are what the papers count on top of `parameters`.
+
+    Attributes:
+        name: stem of the config file.
+        parameters: all of the model.
+        trained: those with a gradient.
+        image_head: those of module S; 0 in a lesion model.
+        batch_norm: weights and biases of BatchNorm.
+        multiply_adds: of one image of 512 x 512; see `count_multiply_adds`.
+        papers_millions: the papers' figure for this model.
+        background: the background's outputs in the author's box and mask predictors.
+        statistics: BatchNorm's buffers.
+        lateral: weights for the input channels that a cut model's FPN does not get.
+        mask_head: left in R50's CT-Mask-Net, unused.
+    """
+
+    name: str
+    parameters: int
+    trained: int
+    image_head: int
+    batch_norm: int
+    multiply_adds: int
+    papers_millions: float
+    background: int
+    statistics: int
+    lateral: int
+    mask_head: int
+
+    @property
+    def papers_count(self) -> int:
+        """What the papers should have counted, by the four reasons."""
+        return self.parameters + self.background + self.statistics + self.lateral + self.mask_head
+
+
+def model_rows(config_folder: Path) -> list[ModelRow]:
+    """Measure the lesion models and CT-Mask-Nets of a folder.
+
+    Args:
+        config_folder: the repository's `configs`.
+
+    Returns:
+        One row for each config: lesion models first, in the papers' order.
+
+    Raises:
+        FileNotFoundError: the folder has no such configs.
+        ValueError: the papers have no such backbone.
+    """
+    paths = [*config_folder.glob("lesion/*.yaml"), *config_folder.glob("ctmasknet/*.yaml")]
+    if not paths:
+        raise FileNotFoundError(f"{config_folder}: no configs in its lesion and ctmasknet")
+    order = list(PAPERS)
+    paths.sort(key=lambda p: (p.parent.name == "ctmasknet", order.index(_backbone(p)), p.stem))
+    return [model_row(path) for path in paths]
+
+
+def model_row(config_file: Path) -> ModelRow:
+    """Build the model of one config, without memory for its weights, and measure it.
+
+    Args:
+        config_file: named after a backbone of the papers.
+
+    Returns:
+        The row.
+
+    Raises:
+        ValueError: the papers have no such backbone.
+    """
+    backbone = _backbone(config_file)
+    cfg = load_config(str(config_file), ["MODEL.DEVICE", "meta"], datasets=False)
+    model = _build(cfg)
+    image_head = getattr(model, "image_head", None)
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    counted = model
+    if image_head and backbone == "R50":
+        cfg = load_config(
+            str(config_file), ["MODEL.DEVICE", "meta", "MODEL.MASK_ON", "True"], datasets=False
+        )
+        counted = _build(cfg)
+    return ModelRow(
+        name=config_file.stem,
+        parameters=_size(model),
+        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        image_head=_size(image_head) if image_head else 0,
+        batch_norm=sum(map(_size, norms)),
+        papers_millions=PAPERS[backbone][1 if image_head else 0],
+        background=_background_outputs(counted),
+        statistics=sum(b.numel() for norm in norms for b in norm.buffers()),
+        lateral=_missing_lateral(model),
+        mask_head=_size(counted) - _size(model),
+        multiply_adds=count_multiply_adds(model),
+    )
+
+
+def count_multiply_adds(model: GeneralizedRCNN) -> int:
+    """Count the multiply-adds of one image of 512 x 512 at inference.
+
+    The RPN hands on all the proposals it may, and the mask head sees all the instances it may, so
+    the number does not hang on weights.
+
+    Args:
+        model: a LesionRCNN or CTMaskNet on the meta device. Its parts are moved to the CPU, with
+            no values in them.
+
+    Returns:
+        Those of convolutions and linear layers.
+    """
+    # The cost of a convolution is proportional to the area, and that of a head to the number of
+    # RoIs: tracing the smallest input that the strides divide is as exact as tracing all of it.
+    cell = model.backbone.size_divisibility
+    cells = (IMAGE_SIZE // cell) ** 2
+    levels = [
+        torch.zeros(1, level.channels, cell // level.stride, cell // level.stride)
+        for level in model.backbone.output_shape().values()
+    ]
+    heads = model.roi_heads
+    channels = levels[0].shape[1]
+    pooled = torch.zeros(1, channels, *heads.box_pooler.output_size)
+    box_features = torch.zeros(1, heads.box_head.output_shape.channels)
+    rois = model.proposal_generator.post_nms_topk[False]
+    count = (
+        _traced(model.backbone, torch.zeros(1, 3, cell, cell)) * cells
+        + _traced(model.proposal_generator.rpn_head, levels) * cells
+        + _traced(heads.box_head, pooled) * rois
+        + _traced(heads.box_predictor, box_features) * rois
+    )
+    if heads.mask_on:
+        pooled = torch.zeros(1, channels, *heads.mask_pooler.output_size)
+        # Its layers alone: its `forward` wants instances.
+        layers = nn.Sequential(*heads.mask_head)
+        count += _traced(layers, pooled) * heads.box_predictor.test_topk_per_image
+    if hasattr(model, "image_head"):
+        head = model.image_head
+        count += _traced(head, torch.zeros(1, head.num_boxes, head.row_size))
+    return count
+
+
+def markdown(rows: list[ModelRow]) -> str:
+    """Write the rows as a Markdown table, with what its numbers mean under it."""
+    return HEADER + "".join(map(_markdown_row, rows)) + NOTES
+
+
+def write_csv(rows: list[ModelRow], path: Path) -> None:
+    """Write the rows as CSV, with the attributes of ModelRow as columns."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(ModelRow)])
+        writer.writeheader()
+        writer.writerows(map(asdict, rows))
+
+
+def update_table(path: Path, table: str) -> None:
+    """Put a table between the two marker comments of a file, in place of what is there.
+
+    Args:
+        path: a Markdown file.
+        table: as from `markdown`.
+
+    Raises:
+        ValueError: the file does not have each marker once, in their order.
+    """
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end or BEGIN in rest or END in before + after:
+        raise ValueError(f"{path}: expected the lines '{BEGIN}' and '{END}', each once")
+    # Without the empty lines GitHub reads no Markdown beside a comment.
+    path.write_text(f"{before}{begin}\n\n{table}\n{end}{after}", encoding="utf-8")
+
+
+def _backbone(config_file: Path) -> str:
+    """The papers' name of a config's backbone, which its stem begins with."""
+    names = [name for name in PAPERS if f"{config_file.stem}_".startswith(f"{name}_")]
+    if not names:
+        raise ValueError(f"{config_file}: named after none of {', '.join(PAPERS)}")
+    return max(names, key=len)
+
+
+def _build(cfg: CfgNode) -> GeneralizedRCNN:
+    with torch.device("meta"):
+        return build_model(cfg).eval()
+
+
+def _size(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def _background_outputs(model: GeneralizedRCNN) -> int:
+    heads = model.roi_heads
+    count = 4 * (heads.box_predictor.bbox_pred.in_features + 1)
+    return count + (heads.mask_head.predictor.in_channels + 1 if heads.mask_on else 0)
+
+
+def _missing_lateral(model: GeneralizedRCNN) -> int:
+    lateral, *others = model.backbone.lateral_convs
+    return 0 if others else (512 - lateral.in_channels) * lateral.out_channels
+
+
+def _traced(part: nn.Module, inputs: torch.Tensor | list[torch.Tensor]) -> int:
+    # PyTorch cannot trace convolutions on the meta device.
+    counts = FlopCountAnalysis(part.to_empty(device="cpu"), (inputs,)).by_operator()
+    return sum(count for name, count in counts.items() if name not in NOT_MULTIPLY_ADDS)
+
+
+def _markdown_row(row: ModelRow) -> str:
+    sizes = (row.parameters, row.trained, row.image_head, row.batch_norm)
+    cells = [row.name, *(f"{n:,}" if n else "-" for n in sizes), f"{row.multiply_adds / 1e9:.2f}"]
+    terms = ("background", "statistics", "lateral", "mask_head")
+    reasons = [f"{getattr(row, t):,} {t.replace('_', ' ')}" for t in terms if getattr(row, t)]
+    count, papers = row.papers_count, round(100 * row.papers_millions)
+    explained = papers in (count // 10_000, round(count / 10_000))
+    cells += [f"{row.papers_millions:.2f}", f"{' + '.join(reasons)}: {count:,}"]
+    return f"| {' | '.join(cells)}{'' if explained else ', not the figure: see below'} |\n"

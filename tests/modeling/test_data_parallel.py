@@ -1,0 +1,30 @@
+"""DistributedDataParallel refuses parameters that want a gradient and get none."""
+
+import pytest
+import torch.distributed as dist
+from tiny_models import batch, tiny_model
+from torch.nn.parallel import DistributedDataParallel
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    """One process is enough: the check is the same as with many."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("part", ["heads", "heads+bn", "full"])
+def test_every_trainable_part_trains_data_parallel(process_group, part):
+    model = DistributedDataParallel(tiny_model("ctmasknet", "MODEL.TRAINABLE", part))
+    for _ in range(2):  # the second step raises when the first left a gradient out
+        model(batch())["loss_image"].backward()
+
+
+def test_a_parameter_without_gradient_is_noticed(process_group):
+    net = tiny_model("ctmasknet", "MODEL.TRAINABLE", "heads")
+    net.proposal_generator.requires_grad_(True)
+    model = DistributedDataParallel(net)
+    with pytest.raises(RuntimeError, match="did not receive grad|not used in producing loss"):
+        for _ in range(2):
+            model(batch())["loss_image"].backward()
