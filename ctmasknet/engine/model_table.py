@@ -1,11 +1,11 @@
 """Size and cost of every shipped model, beside the papers' figures."""
 
 import csv
+from copy import deepcopy
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode
 from detectron2.modeling import GeneralizedRCNN, build_model
 from detectron2.utils.analysis import FlopCountAnalysis
 from torch import nn
@@ -28,10 +28,13 @@ IMAGE_SIZE = 512
 # upsampling writes.
 NOT_MULTIPLY_ADDS = ("batch_norm", "upsample_nearest2d")
 
+# Layers and input shape -> multiply-adds: the configs share most of their parts.
+_COUNTS: dict[str, int] = {}
+
 BEGIN = "<!-- made by: python tools/model_table.py --update README.md -->"
 END = "<!-- end of the model table -->"
 HEADER = (
-    "| config | parameters | trained | module S | BatchNorm | multiply-adds (G) | papers (M) "
+    "| config | parameters | trainable | module S | BatchNorm | multiply-adds (G) | papers (M) "
     "| what the papers count on top |\n|---|--:|--:|--:|--:|--:|--:|---|\n"
 )
 NOTES = """
@@ -39,14 +42,14 @@ Multiply-adds: one slice of 512 x 512 at inference, counted by fvcore's FlopCoun
 multiply-add as one: the convolutions and linear layers of backbone, FPN and RPN head, of box head
 and predictor for 1,000 RoIs, of the mask head for 128 instances, and of module S. Not counted:
 BatchNorm (it can be folded into the convolution before it), ReLU, additions, max pooling and
-upsampling; RoIAlign, NMS, decoding and pasting.
+upsampling; RoIAlign, decoding, NMS and pasting.
 
-BatchNorm: its weights and biases. The papers count the whole state dict of the author's code:
-*background* is outputs for the background class, which Detectron2's predictors do not have;
-*statistics* is BatchNorm's buffers; *lateral* is an FPN input of 512 channels where a cut model has
-256 or 128, with which it could not run; *mask head* is one that R50's CT-Mask-Net does not use. The
-sums are the papers' figures, cut after two decimals (4.92 is rounded). One is not: 11.45, the
-lesion model R34_T1, is 11,449,215, without the lateral that all other cut models have.
+BatchNorm: its weights and biases. Papers: they count the whole state dict of the author's code.
+*background* is outputs for the background, which Detectron2's box and mask predictors lack;
+*statistics* is BatchNorm's running means, variances and batch counters; *lateral* is an FPN layer
+for 512 channels where a cut model has 256 or 128, so that it could not run; *mask head* is one that
+R50's CT-Mask-Net does not use. The sums, cut or rounded to two decimals, are the papers' figures,
+but for the lesion model R34_T1: 11.45 is 11,449,215, without *lateral*.
 """
 
 
@@ -57,7 +60,7 @@ class ModelRow:
     Attributes:
         name: stem of the config file.
         parameters: all of the model.
-        trained: those with a gradient.
+        trainable: those that training changes.
         image_head: those of module S; 0 in a lesion model.
         batch_norm: weights and biases of BatchNorm.
         multiply_adds: of one image of 512 x 512; see `count_multiply_adds`.
@@ -70,7 +73,7 @@ class ModelRow:
 
     name: str
     parameters: int
-    trained: int
+    trainable: int
     image_head: int
     batch_norm: int
     multiply_adds: int
@@ -120,20 +123,15 @@ def model_row(config_file: Path) -> ModelRow:
         ValueError: the papers have no such backbone.
     """
     backbone = _backbone(config_file)
-    cfg = load_config(str(config_file), ["MODEL.DEVICE", "meta"], datasets=False)
-    model = _build(cfg)
+    model = _build(config_file)
     image_head = getattr(model, "image_head", None)
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    counted = model
-    if image_head and backbone == "R50":
-        cfg = load_config(
-            str(config_file), ["MODEL.DEVICE", "meta", "MODEL.MASK_ON", "True"], datasets=False
-        )
-        counted = _build(cfg)
+    # What the papers counted: their R50 still had its mask head.
+    counted = _build(config_file, "MODEL.MASK_ON", "True") if backbone == "R50" else model
     return ModelRow(
         name=config_file.stem,
         parameters=_size(model),
-        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
         image_head=_size(image_head) if image_head else 0,
         batch_norm=sum(map(_size, norms)),
         papers_millions=PAPERS[backbone][1 if image_head else 0],
@@ -152,8 +150,7 @@ def count_multiply_adds(model: GeneralizedRCNN) -> int:
     the number does not hang on weights.
 
     Args:
-        model: a LesionRCNN or CTMaskNet on the meta device. Its parts are moved to the CPU, with
-            no values in them.
+        model: a LesionRCNN or CTMaskNet, on any device; left as it is.
 
     Returns:
         Those of convolutions and linear layers.
@@ -227,9 +224,10 @@ def _backbone(config_file: Path) -> str:
     return max(names, key=len)
 
 
-def _build(cfg: CfgNode) -> GeneralizedRCNN:
+def _build(config_file: Path, *opts: str) -> GeneralizedRCNN:
+    cfg = load_config(str(config_file), ["MODEL.DEVICE", "meta", *opts], datasets=False)
     with torch.device("meta"):
-        return build_model(cfg).eval()
+        return build_model(cfg)
 
 
 def _size(module: nn.Module) -> int:
@@ -248,17 +246,27 @@ def _missing_lateral(model: GeneralizedRCNN) -> int:
 
 
 def _traced(part: nn.Module, inputs: torch.Tensor | list[torch.Tensor]) -> int:
-    # PyTorch cannot trace convolutions on the meta device.
-    counts = FlopCountAnalysis(part.to_empty(device="cpu"), (inputs,)).by_operator()
-    return sum(count for name, count in counts.items() if name not in NOT_MULTIPLY_ADDS)
+    shapes = [tuple(x.shape) for x in inputs] if isinstance(inputs, list) else inputs.shape
+    key = f"{part} {shapes}"
+    if key not in _COUNTS:
+        # PyTorch does not trace convolutions on the meta device.
+        part = deepcopy(part).to_empty(device="cpu").eval()
+        counts = FlopCountAnalysis(part, (inputs,)).by_operator()
+        _COUNTS[key] = sum(n for name, n in counts.items() if name not in NOT_MULTIPLY_ADDS)
+    return _COUNTS[key]
 
 
 def _markdown_row(row: ModelRow) -> str:
-    sizes = (row.parameters, row.trained, row.image_head, row.batch_norm)
-    cells = [row.name, *(f"{n:,}" if n else "-" for n in sizes), f"{row.multiply_adds / 1e9:.2f}"]
+    sizes = (row.parameters, row.trainable, row.image_head, row.batch_norm)
     terms = ("background", "statistics", "lateral", "mask_head")
-    reasons = [f"{getattr(row, t):,} {t.replace('_', ' ')}" for t in terms if getattr(row, t)]
+    reasons = [f"+ {getattr(row, t):,} {t.replace('_', ' ')}" for t in terms if getattr(row, t)]
     count, papers = row.papers_count, round(100 * row.papers_millions)
     explained = papers in (count // 10_000, round(count / 10_000))
-    cells += [f"{row.papers_millions:.2f}", f"{' + '.join(reasons)}: {count:,}"]
-    return f"| {' | '.join(cells)}{'' if explained else ', not the figure: see below'} |\n"
+    cells = [
+        row.name,
+        *(f"{n:,}" if n else "-" for n in sizes),
+        f"{row.multiply_adds / 1e9:.2f}",
+        f"{row.papers_millions:.2f}",
+        f"{' '.join(reasons)} = {count:,}{'' if explained else ', not the figure: see below'}",
+    ]
+    return f"| {' | '.join(cells)} |\n"
