@@ -4,6 +4,7 @@ Importing the package registers its backbones, heads, meta-architectures and dat
 Detectron2. Research use only, never for diagnosis.
 """
 
+import logging
 import warnings
 
 try:
@@ -19,6 +20,9 @@ with warnings.catch_warnings():
     # Detectron2 uses torch.jit.script, which current PyTorch warns about: nothing for our users.
     warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
     from . import modeling  # noqa: F401  only registration
+# As little for them: what it says of Detectron2's anchors and of torch.fx, once in every run.
+warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
+logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 from .config import add_ctmasknet_config, get_cfg
 from .data.registration import register_builtin

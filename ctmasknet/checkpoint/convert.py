@@ -49,7 +49,10 @@ def convert_reference_checkpoint(
         save_converted(partial, weights)
         on_cpu = cfg.clone()
         on_cpu.MODEL.DEVICE = "cpu"
-        report = load_weights(build_model(on_cpu), partial)
+        try:
+            report = load_weights(build_model(on_cpu), partial)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(partial), str(source))) from None
         write_config(cfg, target.with_suffix(".yaml"))
     return _describe(architecture, cfg), LoadReport(
         report.loaded, report.converted, {**report.ignored, **ignored}, report.missing

@@ -86,7 +86,7 @@ def find_architecture(weights: Mapping[str, torch.Tensor]) -> Architecture:
     return Architecture(
         depth=depth,
         stages=stages,
-        frozen_norms=f"{_BODY}bn1.num_batches_tracked" not in weights,
+        frozen_norms=not any(name.endswith(".num_batches_tracked") for name in weights),
         lesion_classes=shape("roi_heads.box_predictor.cls_score.weight")[0] - 1,
         anchors=shape("rpn.head.cls_logits.weight")[0],
         **module_s,

@@ -71,18 +71,23 @@ def _set_levels(cfg: CfgNode, checkpoint: ReferenceCheckpoint, architecture: Arc
 
 
 def _set_heads(cfg: CfgNode, checkpoint: ReferenceCheckpoint) -> None:
-    weights = checkpoint.weights
-    cfg.MODEL.FPN.OUT_CHANNELS = len(weights["backbone.fpn.layer_blocks.0.weight"])
-    cfg.MODEL.ROI_BOX_HEAD.FC_DIM = len(weights["roi_heads.box_head.fc6.weight"])
+    def outputs(name: str) -> int:
+        if name not in checkpoint.weights:
+            raise ValueError(f"{name} is missing; not a whole checkpoint of the author")
+        return len(checkpoint.weights[name])
+
+    cfg.MODEL.FPN.OUT_CHANNELS = outputs("backbone.fpn.layer_blocks.0.weight")
+    cfg.MODEL.ROI_BOX_HEAD.FC_DIM = outputs("roi_heads.box_head.fc6.weight")
     if cfg.MODEL.MASK_ON:
-        convs = [k for k in weights if k.startswith("roi_heads.mask_head.mask_fcn")]
-        cfg.MODEL.ROI_MASK_HEAD.NUM_CONV = len(convs) // 2
-        cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = len(weights["roi_heads.mask_head.mask_fcn1.weight"])
+        convs = [k for k in checkpoint.weights if k.startswith("roi_heads.mask_head.mask_fcn")]
+        cfg.MODEL.ROI_MASK_HEAD.NUM_CONV = sum(k.endswith(".weight") for k in convs)
+        cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = outputs("roi_heads.mask_head.mask_fcn1.weight")
 
 
 def write_config(cfg: CfgNode, path: Path) -> None:
     """Write a config that needs no other file: what differs from Detectron2's defaults."""
-    text = yaml.safe_dump(_difference(cfg, get_detectron2_cfg()), default_flow_style=None)
+    changed = {**_difference(cfg, get_detectron2_cfg()), "VERSION": cfg.VERSION}
+    text = yaml.safe_dump(changed, default_flow_style=None)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(text, encoding="utf-8")

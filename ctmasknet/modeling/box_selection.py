@@ -53,7 +53,7 @@ def select_boxes(
     """
     num_classes = scores.shape[1]
     flat_boxes = clip_boxes_to_image(boxes.reshape(-1, 4), image_size)
-    flat_scores = scores.reshape(-1)
+    flat_scores = scores.reshape(-1).to(flat_boxes.dtype)  # of a half-precision network too
     has_area = (flat_boxes[:, 2:] > flat_boxes[:, :2]).all(dim=1)
     candidates = (has_area & (flat_scores > score_thresh)).nonzero()[:, 0]
     survivors = batched_nms(

@@ -86,7 +86,7 @@ class LesionRPN(RPN):
         boxes = clip_boxes_to_image(boxes, image_size)
         large = (boxes[:, 2:] - boxes[:, :2] > self.min_box_size).all(dim=1)
         boxes, logits, levels = boxes[large], logits[large], levels[large]
-        kept = batched_nms(boxes, logits, levels, self.nms_thresh)
+        kept = batched_nms(boxes, logits.to(boxes.dtype), levels, self.nms_thresh)
         kept = kept[: self.post_nms_topk[self.training]]
         return Instances(
             image_size,

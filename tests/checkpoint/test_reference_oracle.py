@@ -21,9 +21,9 @@ from ctmasknet.engine import load_config
 
 NAMES = ("R50", "R34_T1", "R18", "R18_T2")
 SIDE = 128  # short side of the networks' input, to save time; the author's is 512
-# The square image keeps its size; the odd one becomes 178 x 128, padded to 192 x 128.
-SHAPES = {"square": (128, 128), "odd": (127, 91)}
-RANKED = 24
+# The square image keeps its size; the odd one becomes 166 (of 166.5) x 128, padded to 192 x 128.
+SHAPES = {"square": (128, 128), "odd": (121, 93)}
+RANKED = 48
 ROI_NMS = 0.75  # of the classifier
 
 
@@ -52,7 +52,7 @@ def calibrated(network):
     norms = [m for m in network.backbone.body.modules() if isinstance(m, nn.BatchNorm2d)]
     for module in network.backbone.body.modules():
         if isinstance(module, nn.Conv2d):
-            module.weight.mul_(0.02)  # small variances, beside which an epsilon of 1e-5 counts
+            module.weight.mul_(0.1)  # small variances, beside which an epsilon of 1e-5 counts
     for norm in norms:
         norm.train().momentum = 1.0
         norm.weight.uniform_(0.5, 1.5)
@@ -69,7 +69,7 @@ def calibrated(network):
     spreads[network.rpn.head.cls_logits] = 2
     spreads[network.rpn.head.bbox_pred] = 0.3
     spreads[box.box_head.fc6] = spreads[box.box_head.fc7] = spreads[box.box_predictor.bbox_pred] = 1
-    spreads[box.box_predictor.cls_score] = spreads[box.mask_predictor.mask_fcn_logits] = 2
+    spreads[box.box_predictor.cls_score] = spreads[box.mask_predictor.mask_fcn_logits] = 1.5
 
     def spread(layer, inputs, output):
         if layer not in spreads:  # the RPN's head sees every level; the first has set it
@@ -105,8 +105,8 @@ def author_rules():
 
 
 @torch.no_grad()
-def author_ranking(network, image, nms=ROI_NMS):
-    """Rank the boxes of one image, step by step: scores, raw deltas and classes, best first."""
+def author_ranking(network, image):
+    """Rank the boxes of one image, step by step: rows of score and raw deltas, best first."""
     images, _ = network.transform([image])
     height, width = images.image_sizes[0]
     features = network.backbone(images.tensors)
@@ -129,20 +129,17 @@ def author_ranking(network, image, nms=ROI_NMS):
         corners = [x - half_w, y - half_h, x + half_w, y + half_h]
         sides = (width, height, width, height)
         boxes = torch.stack([c.clamp(0, m) for c, m in zip(corners, sides, strict=True)], 1)
-        left = [
-            i
-            for i in probs[:, lesion].argsort(descending=True).tolist()
-            if boxes[i, 2] > boxes[i, 0] and boxes[i, 3] > boxes[i, 1]
-        ]
-        while left:
-            best = left.pop(0)
+        left = probs[:, lesion].argsort(descending=True)
+        left = left[(boxes[left, 2] > boxes[left, 0]) & (boxes[left, 3] > boxes[left, 1])]
+        for _ in range(RANKED):
+            best, left = left[0], left[1:]
             rows.append((probs[best, lesion], raw[best], lesion))
-            overlaps = box_iou(boxes[best, None], boxes[left])[0] > nms
-            left = [i for i, gone in zip(left, overlaps.tolist(), strict=True) if not gone]
-    rows.sort(key=lambda row: -row[0].item())
+            left = left[box_iou(boxes[best, None], boxes[left])[0] <= ROI_NMS]
+    rows = sorted(rows, key=lambda row: -row[0].item())[:RANKED]
     return {
         "rows": torch.stack([torch.cat([score[None], raw]) for score, raw, _ in rows]),
-        "classes": torch.tensor([lesion for *_, lesion in rows]),
+        "classes": [lesion for *_, lesion in rows],
+        "scores": probs[:, 1:],
         "empty": int(((x1 == x0) | (y1 == y0)).sum()),
     }
 
@@ -156,30 +153,137 @@ def author_image_logits(weights, rows):
     return x
 
 
-def converted(folder, weights, dtype, legacy=False, frozen_eps=1e-5, **options):
-    """Our model of the author's weights, by way of both files, and its resizing."""
-    source = write_reference_checkpoint(folder / "theirs.pth", weights, legacy, **options)
-    convert_reference_checkpoint(source, folder / "ours.pth", frozen_eps=frozen_eps)
-    cfg = load_config(
-        str(folder / "ours.yaml"),
-        ["MODEL.DEVICE", "cpu", "INPUT.MIN_SIZE_TEST", SIDE],
-        datasets=False,
-    )
-    model = build_model(cfg).to(dtype).eval()
+def converted(folder, weights, **options):
+    """Our model of the author's weights, by way of both files, as a function of image and dtype."""
+    source = write_reference_checkpoint(folder / "theirs.pth", weights, **options)
+    return converted_file(source, folder / "ours.pth")
+
+
+def converted_file(source, target, frozen_eps=1e-5):
+    convert_reference_checkpoint(source, target, frozen_eps=frozen_eps)
+    opts = ["MODEL.DEVICE", "cpu", "INPUT.MIN_SIZE_TEST", SIDE]
+    cfg = load_config(str(target.with_suffix(".yaml")), opts, datasets=False)
+    model = build_model(cfg).eval().double()
     load_weights(model, cfg.MODEL.WEIGHTS)
     resize = build_test_resize(cfg)
 
     @torch.no_grad()
-    def predict(image):
+    def predict(image, dtype):
         resized = resize.get_transform(image).apply_image(image)
         tensor = torch.from_numpy(resized.transpose(2, 0, 1).copy())
         height, width = image.shape[:2]
-        return model([{"image": tensor, "height": height, "width": width}])[0]
+        return model.to(dtype)([{"image": tensor, "height": height, "width": width}])[0]
 
-    return predict, cfg
+    predict.cfg = cfg
+    return predict
+
+
+def check_ranking(network, weights, predict, image, dtype, tolerance):
+    """Rows, classes and image logits are the author's; returns the logits."""
+    theirs = author_ranking(network.to(dtype), author_input(image, dtype))
+    ours = predict(image, dtype)
+    rows, found = theirs["rows"], ours["ranked_boxes"]
+    assert found.counts == RANKED
+    assert rows.dtype == found.rows.dtype == dtype
+    assert (found.classes + 1).tolist() == theirs["classes"]
+    torch.testing.assert_close(found.rows, rows, rtol=0, atol=tolerance)
+    logits = author_image_logits(weights, rows)
+    torch.testing.assert_close(ours["image_logits"], logits, rtol=0, atol=tolerance)
+    return logits
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def network(request):
     torch.manual_seed(NAMES.index(request.param))
-    return calibrated(author_network(request.param)), request.param
+    return calibrated(author_network(request.param))
+
+
+@pytest.fixture(scope="module")
+def classifier(network, tmp_path_factory):
+    weights = author_weights(network.float(), RANKED)
+    return weights, converted(tmp_path_factory.mktemp("classifier"), weights, legacy=True)
+
+
+def test_lesions_are_the_authors(network, tmp_path):
+    predict = converted(tmp_path, author_weights(network.float()))
+    for image in IMAGES.values():
+        with author_rules(), torch.no_grad():
+            (theirs,) = network.double()([author_input(image, torch.float64)])
+        ours = predict(image, torch.float64)["instances"]
+        assert len(ours) == len(theirs["boxes"]) == 128
+        # Sub-cell proposals at one place share their features, so scores can tie: any order.
+        values = [
+            torch.cat([boxes, scores[:, None], labels[:, None]], dim=1)
+            for boxes, scores, labels in (
+                (ours.pred_boxes.tensor.double(), ours.scores, ours.pred_classes + 1),
+                (theirs["boxes"], theirs["scores"], theirs["labels"]),
+            )
+        ]
+        distance, partner = torch.cdist(*values, p=torch.inf).min(dim=1)
+        assert sorted(partner.tolist()) == list(range(128))
+        # The boxes of the image are float32 in Detectron2, and torchvision's scale is.
+        assert distance.max() < 1e-4
+        assert (ours.scores - theirs["scores"][partner]).abs().max() < 1e-9
+        masks = theirs["masks"][partner, 0] > 0.5
+        assert torch.equal(ours.pred_masks, masks)
+        # There is something to see: both classes, scores of all sizes, masks of all shapes.
+        assert theirs["labels"].unique().tolist() == [1, 2]
+        x0, y0, x1, y1 = theirs["boxes"].T
+        assert 0.2 < masks.sum() / ((x1 - x0) * (y1 - y0)).sum() < 0.8
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "tolerance"),
+    [
+        ("square", torch.float64, 1e-9),
+        ("odd", torch.float64, 1e-9),
+        ("square", torch.float32, 1e-3),
+    ],
+)
+def test_ranked_rows_and_image_logits_are_the_authors(network, classifier, shape, dtype, tolerance):
+    weights, predict = classifier
+    check_ranking(network, weights, predict, IMAGES[shape], dtype, tolerance)
+
+
+def test_the_judge_would_see_a_wrong_order_class_or_choice(network):
+    image = author_input(IMAGES["square"], torch.float64)
+    ranking = author_ranking(network.double(), image)
+    scores = ranking["scores"]
+    assert scores.min() < 0.1 and scores.max() > 0.9 and scores.std() > 0.15
+    assert scores.numel() > 10 * RANKED and set(ranking["classes"]) == {1, 2}
+    assert ranking["rows"][:, 1:].std() > 0.3
+    assert ranking["empty"] > 10  # proposals without area
+
+
+def test_r50_from_before_november_2020(tmp_path):
+    """Frozen norms and a pooled RPN level; the classifier's file still has the mask head."""
+    torch.manual_seed(len(NAMES))
+    source = calibrated(author_network("R50"))
+    with torch.no_grad():  # otherwise few proposals come from the coarse levels
+        source.backbone.fpn.layer_blocks[3][0].weight.mul_(5)
+    old = author_network("R50", norm=FrozenBatchNorm2d, pooled=True)
+    old.load_state_dict(source.state_dict())
+    old.transform, old.rpn.min_size = source.transform, -1
+    masks = {k: x for k, x in author_weights(old).items() if ".mask_" in k}
+    weights = {**author_weights(old, RANKED), **masks}
+    assert len(masks) == 12 and not any("num_batches_tracked" in k for k in weights)
+    for name, tensor in weights.items():  # norms in float64: scaling them rounds nothing then
+        if name.startswith("backbone.body") and tensor.dim() == 1:
+            weights[name] = tensor.double()
+    file = write_reference_checkpoint(tmp_path / "theirs.pth", weights)
+    answers = []
+    for eps in (1e-5, 0.0):
+        predict = converted_file(file, tmp_path / "ours.pth", eps)
+        assert predict.cfg.MODEL.RESNETS.NORM == "FrozenBN"
+        assert predict.cfg.MODEL.RPN.IN_FEATURES == ["p2", "p3", "p4", "p5", "p6"]
+        for module in old.modules():
+            if isinstance(module, FrozenBatchNorm2d):
+                module.eps = eps
+        answers.append(check_ranking(old, weights, predict, IMAGES["odd"], torch.float64, 1e-9))
+    # The epsilon makes a difference, and so does the pooled level.
+    old.backbone.fpn.extra_blocks = None
+    old.rpn.anchor_generator.cell_anchors.pop()
+    rows = author_ranking(old, author_input(IMAGES["odd"], torch.float64))["rows"]
+    answers.append(author_image_logits(weights, rows))
+    assert (answers[0] - answers[1]).abs().max() > 1e-2
+    assert (answers[2] - answers[1]).abs().max() > 1e-2

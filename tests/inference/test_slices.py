@@ -46,7 +46,7 @@ def slices(tmp_path):
 @pytest.fixture
 def predict(monkeypatch, weights, tmp_path, capsys):
     def run(*inputs, kind="ctmasknet", checkpoint=None):
-        command = ["predict.py", "--config-file", str(CONFIG_FOLDER / CONFIGS[kind])]
+        command = ["predict.py", "--config-file", str(CONFIG_FOLDER / f"{CONFIGS[kind]}.yaml")]
         command += ["--weights", str(checkpoint or weights / f"{kind}.pth")]
         command += ["--output", str(tmp_path / "out"), "--min-score", "0.1", *map(str, inputs)]
         command += ["--opts", *(x for pair in SMALL.items() for x in pair)]
@@ -154,7 +154,7 @@ def test_nothing_is_made_when_the_start_fails(predict, slices, tmp_path):
     ("mask_type", "name"), [("ggo", "GGO"), ("merge", "lesion"), ("", "lesion")]
 )
 def test_lesions_are_called_what_the_config_says(weights, mask_type, name):
-    config = str(CONFIG_FOLDER / CONFIGS["lesion"])
+    config = str(CONFIG_FOLDER / "lesion" / "R18_T1.yaml")
     opts = [*(x for pair in SMALL.items() for x in pair), "INPUT.MASK_TYPE", mask_type]
     predictor = Predictor(load_config(config, opts, datasets=False), str(weights / "lesion.pth"))
     assert predictor.lesion_classes == (name,)
