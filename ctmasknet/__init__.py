@@ -20,12 +20,13 @@ with warnings.catch_warnings():
     # Detectron2 uses torch.jit.script, which current PyTorch warns about: nothing for our users.
     warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
     from . import modeling  # noqa: F401  only registration
-# As little for them: what it says of Detectron2's anchors and of torch.fx, once in every run.
-warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
-logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 from .config import add_ctmasknet_config, get_cfg
 from .data.registration import register_builtin
+
+# As little for them: what PyTorch says of Detectron2's anchors and of its tracing, once in a run.
+warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
+logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 __version__ = "0.1.0"
 __all__ = ["add_ctmasknet_config", "get_cfg"]

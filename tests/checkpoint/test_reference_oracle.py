@@ -1,7 +1,8 @@
 """Converted checkpoints give the answers of torchvision's Mask R-CNN under the author's rules.
 
-torchvision shares no code with Detectron2's networks, so it is an independent judge: the weights
-go through a file in the author's layout, the conversion and the config written beside it.
+torchvision's detector is other code than Detectron2's (NMS and RoIAlign are shared), so it is an
+independent judge: the weights go through a file in the author's layout, the conversion and the
+config written beside it.
 """
 
 from contextlib import contextmanager
