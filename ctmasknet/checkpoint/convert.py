@@ -9,6 +9,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_backbone, build_model
 from tabulate import tabulate
+from torch import nn
 
 from ..config import get_cfg
 from .loading import load_weights, read_tensors, save_converted
@@ -42,17 +43,18 @@ def convert_reference_checkpoint(
         architecture = find_architecture(checkpoint.weights)
         weights, ignored = convert_reference_weights(checkpoint.weights, architecture, frozen_eps)
         cfg = reference_config(checkpoint, architecture, mask_type)
+        on_cpu = cfg.clone()
+        on_cpu.MODEL.DEVICE = "cpu"
+        model = build_model(on_cpu)
+        _check_shapes(weights, model)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
+    except (IndexError, TypeError):
+        raise ValueError(f"{source}: a tensor has fewer dimensions than the author's") from None
     cfg.MODEL.WEIGHTS = str(target.resolve())
     with _tried(target) as partial:
         save_converted(partial, weights)
-        on_cpu = cfg.clone()
-        on_cpu.MODEL.DEVICE = "cpu"
-        try:
-            report = load_weights(build_model(on_cpu), partial)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(partial), str(source))) from None
+        report = load_weights(model, partial)
         write_config(cfg, target.with_suffix(".yaml"))
     return _describe(architecture, cfg), LoadReport(
         report.loaded, report.converted, {**report.ignored, **ignored}, report.missing
@@ -74,6 +76,8 @@ def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
         FileNotFoundError, ValueError: `source` cannot be used; nothing is written.
     """
     _check_target(target)
+    if not source.is_file():
+        raise FileNotFoundError(f"{source}: no such file")
     content = read_tensors(source)
     for key in ("state_dict", "model"):
         content = content.get(key, content) if isinstance(content, dict) else content
@@ -94,6 +98,18 @@ def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
     if ignored:
         text += f", {len(ignored)} ignored ({', '.join(sorted(set(ignored.values())))})"
     return text + "\n\n" + tabulate(rows, ["lesion config", "its backbone's tensors filled"])
+
+
+def _check_shapes(weights: dict[str, torch.Tensor], model: nn.Module) -> None:
+    """Whether converted weights make up a whole model."""
+    for name, own in model.state_dict().items():
+        if name not in weights:
+            raise ValueError(f"not a whole checkpoint of the author: nothing for our {name}")
+        if weights[name].shape != own.shape:
+            raise ValueError(
+                f"what becomes our {name} has the shape {tuple(weights[name].shape)}, but this "
+                f"network needs {tuple(own.shape)}"
+            )
 
 
 def _backbone_row(config: Path, weights: dict[str, torch.Tensor]) -> list[str]:

@@ -228,8 +228,11 @@ WEIGHTS = {
     "neck.weight is no tensor of the author's R18_T2": lambda w: w | {"neck.weight": torch.ones(1)},
     "no ResNet-18, 34 or 50: .* 3, 4, 23, 3 blocks": resnet101,
     "no tensor is called backbone.body": lambda w: {"fc.weight": torch.ones(1)},
-    "another shape for .*fpn_output3.bias": (
+    r"our backbone.fpn_output3.bias has the shape \(9,\), but this network needs": (
         lambda w: w | {"backbone.fpn.layer_blocks.0.bias": torch.ones(9)}
+    ),
+    "a tensor has fewer dimensions": (
+        lambda w: w | {"roi_heads.box_predictor.cls_score.weight": torch.ones(())}
     ),
 }
 
@@ -280,7 +283,7 @@ def test_a_missing_tensor_is_noticed(before, weights):
     assert len(one_of_each) > 12
     for name in one_of_each:
         saved(before, {k: x for k, x in weights.items() if k != name})
-        check_refused(before, "theirs.pth: .*(missing|no value for)")
+        check_refused(before, "theirs.pth: .*(missing|nothing for our)")
 
 
 def test_outputs_and_options_that_are_refused(before, weights):
