@@ -24,7 +24,7 @@ demo: $(SETUP)  ## set up if needed, then train and evaluate on phantoms: result
 	$(PY) tools/demo.py
 
 test: lint  ## set up if needed, then lint and run the tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 
 lint: $(SETUP)  ## set up if needed, then ruff and mypy
 	$(PY) -m ruff check .

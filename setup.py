@@ -34,5 +34,7 @@ setup(
         "tabulate>=0.10,<1",
         "PyYAML>=6,<7",
     ],
-    extras_require={"dev": ["mypy>=2.4,<3", "pytest>=9.2,<10", "ruff>=0.17,<0.18"]},
+    extras_require={
+        "dev": ["mypy>=2.4,<3", "pytest>=9.2,<10", "pytest-xdist>=3.8,<4", "ruff>=0.17,<0.18"]
+    },
 )

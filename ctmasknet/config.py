@@ -37,6 +37,10 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # What the model is called in results and, unless OUTPUT_DIR is given, its output folder.
     # Empty: the stem of the config file.
     cfg.MODEL.NAME = ""
+    # Score of a RoI at inference: "softmax", or "sigmoid" of each class's own logit.
+    cfg.MODEL.ROI_BOX_HEAD.SCORE = "softmax"
+    # Whose code puts masks into the image: "detectron2" or "torchvision" (the author's).
+    cfg.MODEL.ROI_MASK_HEAD.PASTE = "detectron2"
 
     # ---------------------------------------------------------------- ranked boxes
     # All scored boxes of an image, ranked and cut to a fixed number, are the input of the image
@@ -63,16 +67,10 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.MODEL.IMAGE_HEAD.NUM_CLASSES = 3
     # Features of the head's two hidden layers.
     cfg.MODEL.IMAGE_HEAD.FC_DIM = 512
-
     # "binary_cross_entropy" of each class against the rest (the papers), or "cross_entropy".
     cfg.MODEL.IMAGE_HEAD.LOSS = "binary_cross_entropy"
 
-    # Score of a RoI at inference: "softmax", or "sigmoid" of each class's own logit.
-    cfg.MODEL.ROI_BOX_HEAD.SCORE = "softmax"
-
-    # Whose code puts masks into the image: "detectron2" or "torchvision" (the author's).
-    cfg.MODEL.ROI_MASK_HEAD.PASTE = "detectron2"
-
+    # ---------------------------------------------------------------- training and evaluation
     # What CTMaskNet trains: "heads" (the image head alone), "heads+bn" (and the affine weights of
     # BatchNorm, whose running statistics stay frozen) or "full" (all that the image loss reaches:
     # everything but the RPN and the mask head).
@@ -80,8 +78,6 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # Whether "heads+bn" includes the BatchNorm of the residual shortcuts (the author's code does
     # not).
     cfg.MODEL.TRAIN_SHORTCUT_NORMS = True
-
-    # ---------------------------------------------------------------- training and evaluation
     # SGD (with Detectron2's momentum keys), ADAM or ADAMW.
     cfg.SOLVER.OPTIMIZER = "SGD"
     # Images per evaluation batch. Padding to the largest image of a batch can change results a
