@@ -29,8 +29,8 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # In training, resize to MIN_SIZE_TRAIN[0] x MIN_SIZE_TRAIN[0] and give up the aspect ratio:
     # the papers' protocol for CT-Mask-Net. Evaluation always keeps the ratio.
     cfg.INPUT.SQUASH = False
-    # Resize as the author's code: on float pixels, without smoothing, sizes rounded down.
-    # Detectron2 resizes 8-bit images with Pillow.
+    # Resize by the short side as the author's code: on float pixels, without smoothing, sizes
+    # rounded down. Detectron2, and SQUASH, resize 8-bit images with Pillow.
     cfg.INPUT.FLOAT_RESIZE = False
 
     # ---------------------------------------------------------------- model
@@ -56,7 +56,8 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # Append the lesion class to each row, as a one-hot.
     cfg.MODEL.RANKED_BOXES.CLASS_ONE_HOT = False
     # How fewer than N boxes become N rows in training: "even" (deterministic) or "random" (the
-    # papers; drawn from a generator seeded by SEED). Inference always spreads them evenly.
+    # papers; drawn from a generator seeded by SEED, which a resumed run starts anew). Inference
+    # always spreads them evenly.
     cfg.MODEL.RANKED_BOXES.FILL = "even"
 
     # ---------------------------------------------------------------- image head (module S)
@@ -80,8 +81,8 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.MODEL.TRAIN_SHORTCUT_NORMS = True
     # SGD (with Detectron2's momentum keys), ADAM or ADAMW.
     cfg.SOLVER.OPTIMIZER = "SGD"
-    # Images per evaluation batch. Padding to the largest image of a batch can change results a
-    # little; with images of one size any value gives the same ones.
+    # Images per evaluation batch. With images of one size any value gives the same results; with
+    # several, padding to the largest of a batch changes them, so leave it at 1.
     cfg.TEST.IMS_PER_BATCH = 1
     # Metric whose best value on the first validation set selects model_best.pth, as
     # "task/metric", for example "segm/AP50" or "image/accuracy". Empty: keep no best checkpoint.

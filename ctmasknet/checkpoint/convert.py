@@ -1,8 +1,5 @@
 """Files of other projects -> files for MODEL.WEIGHTS, tried out before they are kept."""
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,6 +14,7 @@ from .reference import Architecture, convert_reference_weights, find_architectur
 from .reference_config import CONFIGS, reference_config, write_config
 from .reference_file import read_reference_checkpoint
 from .report import LoadReport
+from .settings import settings_of
 from .torchvision_backbone import PREFIX, convert_torchvision_backbone
 
 
@@ -37,7 +35,7 @@ def convert_reference_checkpoint(
     Raises:
         FileNotFoundError, ValueError: `source` cannot be used, says why; nothing is written.
     """
-    _check_target(target)
+    _check_target(source, target)
     checkpoint = read_reference_checkpoint(source)
     try:
         architecture = find_architecture(checkpoint.weights)
@@ -52,10 +50,9 @@ def convert_reference_checkpoint(
     except (IndexError, TypeError):
         raise ValueError(f"{source}: a tensor has fewer dimensions than the author's") from None
     cfg.MODEL.WEIGHTS = str(target.resolve())
-    with _tried(target) as partial:
-        save_converted(partial, weights)
-        report = load_weights(model, partial)
-        write_config(cfg, target.with_suffix(".yaml"))
+    write_config(cfg, target.with_suffix(".yaml"))
+    save_converted(target, weights, settings_of(model))
+    report = load_weights(model, target)
     return _describe(architecture, cfg), LoadReport(
         report.loaded, report.converted, {**report.ignored, **ignored}, report.missing
     )
@@ -75,9 +72,7 @@ def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
     Raises:
         FileNotFoundError, ValueError: `source` cannot be used; nothing is written.
     """
-    _check_target(target)
-    if not source.is_file():
-        raise FileNotFoundError(f"{source}: no such file")
+    _check_target(source, target)
     content = read_tensors(source)
     for key in ("state_dict", "model"):
         content = content.get(key, content) if isinstance(content, dict) else content
@@ -87,12 +82,10 @@ def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
         raise ValueError(f"{source}: holds no state dict")
     try:
         depth, weights, ignored = convert_torchvision_backbone(content)
+        configs = sorted((CONFIGS.parent / "lesion").glob(f"R{depth}*.yaml"))
+        rows = [_backbone_row(config, weights) for config in configs]
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
-    rows = [
-        _backbone_row(config, weights)
-        for config in sorted((CONFIGS.parent / "lesion").glob(f"R{depth}*.yaml"))
-    ]
     save_converted(target, weights)
     text = f"{source}: ResNet-{depth}, {len(weights)} tensors of convolutions and norms converted"
     if ignored:
@@ -116,32 +109,27 @@ def _backbone_row(config: Path, weights: dict[str, torch.Tensor]) -> list[str]:
     cfg = get_cfg()
     cfg.merge_from_file(str(config))
     own = build_backbone(cfg).bottom_up.state_dict()
-    filled = [k for k in own if PREFIX + k in weights]
-    for name in filled:
-        if own[name].shape != weights[PREFIX + name].shape:
+    for name, tensor in own.items():
+        found = weights.get(PREFIX + name)
+        if found is None:
+            raise ValueError(f"not a whole ResNet: nothing for our {name} in {config.stem}")
+        if found.shape != tensor.shape:
             raise ValueError(
-                f"{name} has the shape {tuple(weights[PREFIX + name].shape)}, but "
-                f"{config.stem} needs {tuple(own[name].shape)}"
+                f"what becomes our {name} has the shape {tuple(found.shape)}, but {config.stem} "
+                f"needs {tuple(tensor.shape)}"
             )
-    return [config.stem, f"{len(filled)} of {len(own)}"]
+    return [config.stem, f"{len(own)} of {len(own)}"]
 
 
-def _check_target(target: Path) -> None:
+def _check_target(source: Path, target: Path) -> None:
+    if not source.is_file():
+        raise FileNotFoundError(f"{source}: no such file")
     if target.suffix != ".pth":
         raise ValueError(f"{target}: the output must end in .pth")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target.parent}: no such folder")
-
-
-@contextlib.contextmanager
-def _tried(target: Path) -> Iterator[Path]:
-    """A file beside the target that takes its place only when nothing goes wrong."""
-    partial = target.with_name(f".{os.getpid()}.{target.name}")
-    try:
-        yield partial
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    if target.exists() and source.samefile(target):
+        raise ValueError(f"{target}: the output must be another file than the input")
 
 
 def _describe(architecture: Architecture, cfg: CfgNode) -> str:

@@ -3,13 +3,14 @@
 import os
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from . import settings
 from .report import LoadReport
 
 NEW_IN_CT_MASK_NET = ("image_head",)
@@ -24,10 +25,12 @@ class Checkpoint:
     Attributes:
         weights: name -> tensor on the CPU.
         converted: names that a conversion tool wrote.
+        settings: what the file says of its making; see settings.py.
     """
 
     weights: dict[str, torch.Tensor]
     converted: frozenset[str] = frozenset()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -51,7 +54,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     damaged = [k for k, v in weights.items() if not torch.isfinite(v).all()]
     if damaged:
         raise ValueError(f"{path}: {damaged[0]} holds NaN or infinity; training has diverged")
-    return Checkpoint(weights, frozenset(content.get("converted", ())))
+    if weights is content:
+        return Checkpoint(weights)
+    return Checkpoint(
+        weights, frozenset(content.get("converted", ())), content.get(settings.KEY, {})
+    )
 
 
 def read_tensors(path: str | Path) -> Any:
@@ -78,11 +85,24 @@ def read_tensors(path: str | Path) -> Any:
         ) from None
 
 
-def save_converted(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write a checkpoint for MODEL.WEIGHTS whose tensors come from another layout, in one step."""
+def save_converted(
+    path: Path, weights: Mapping[str, torch.Tensor], made_with: Mapping[str, str] | None = None
+) -> None:
+    """Write a checkpoint for MODEL.WEIGHTS whose tensors come from another layout, in one step.
+
+    Args:
+        path: the .pth file.
+        weights: our names -> tensors.
+        made_with: the settings of the model they are for; see settings.py.
+    """
+    content = {
+        "model": dict(weights),
+        "converted": list(weights),
+        settings.KEY: dict(made_with or {}),
+    }
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        torch.save({"model": dict(weights), "converted": list(weights)}, partial)
+        torch.save(content, partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -111,6 +131,7 @@ def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) ->
             "tools/convert_torchvision_backbone.py first"
         )
     _check_numbers(path, model, weights)
+    settings.check_settings(path, model, checkpoint.settings)
     mismatched = [k for k in own if k in weights and own[k].shape != weights[k].shape]
     missing = [k for k in own if k not in weights]
     ignored = {k: _why_ignored(k, own, weights) for k in weights if k not in own}
@@ -148,25 +169,32 @@ def _why_ignored(name: str, own: Iterable[str], weights: Iterable[str]) -> str:
     return ""
 
 
-# Numbers that configs and checkpoints both state: tensor, axis, size of one unit along it (0: of
-# a row of the ranked tensor), unit, key.
+# Numbers that configs and checkpoints both state: tensor, axis, how many more there are than units
+# (the background), size of one unit (0: of a row of the ranked tensor), unit, key.
 _NUMBERS = (
-    ("roi_heads.box_predictor.bbox_pred.weight", 0, 4, "lesion class(es)", "ROI_HEADS.NUM_CLASSES"),
-    ("proposal_generator.rpn_head.objectness_logits.weight", 0, 1, "anchors", "ANCHOR_GENERATOR"),
-    ("image_head.fc1.weight", 1, 0, "ranked boxes (N)", "RANKED_BOXES.NUM"),
-    ("image_head.fc1.weight", 0, 1, "features of the image head", "IMAGE_HEAD.FC_DIM"),
-    ("image_head.classifier.weight", 0, 1, "image classes", "IMAGE_HEAD.NUM_CLASSES"),
+    (
+        "roi_heads.box_predictor.cls_score.bias",
+        0,
+        1,
+        1,
+        "lesion class(es)",
+        "ROI_HEADS.NUM_CLASSES",
+    ),
+    ("proposal_generator.rpn_head.objectness_logits.bias", 0, 0, 1, "anchors", "ANCHOR_GENERATOR"),
+    ("image_head.fc1.weight", 1, 0, 0, "ranked boxes (N)", "RANKED_BOXES.NUM"),
+    ("image_head.fc1.weight", 0, 0, 1, "features of the image head", "IMAGE_HEAD.FC_DIM"),
+    ("image_head.classifier.bias", 0, 0, 1, "image classes", "IMAGE_HEAD.NUM_CLASSES"),
 )
 
 
 def _check_numbers(path: str | Path, model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     own = model.state_dict()
-    for name, axis, per_unit, unit, key in _NUMBERS:
+    for name, axis, extra, per_unit, unit, key in _NUMBERS:
         if name not in own or name not in weights:
             continue
         size = per_unit or int(model.image_head.row_size)  # type: ignore[union-attr,arg-type]
-        found, rest = divmod(weights[name].shape[axis], size)
-        expected = own[name].shape[axis] // size
+        found, rest = divmod(weights[name].shape[axis] - extra, size)
+        expected = (own[name].shape[axis] - extra) // size
         if found != expected and not rest:
             raise ValueError(
                 f"{path}: the checkpoint has {found} {unit}, the config {expected} (MODEL.{key}); "

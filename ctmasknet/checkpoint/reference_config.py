@@ -55,6 +55,7 @@ def reference_config(
 def _set_levels(cfg: CfgNode, checkpoint: ReferenceCheckpoint, architecture: Architecture) -> None:
     if architecture.frozen_norms:
         cfg.MODEL.RESNETS.NORM = "FrozenBN"
+        cfg.MODEL.TRAINABLE = "heads"  # there is no BatchNorm to train
         if architecture.depth == 50:
             cfg.MODEL.RPN.IN_FEATURES = [*cfg.MODEL.RPN.IN_FEATURES, "p6"]
     count = len(cfg.MODEL.RPN.IN_FEATURES)

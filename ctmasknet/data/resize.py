@@ -26,7 +26,10 @@ class FloatResizeShortestEdge(T.ResizeShortestEdge):
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
-        side = np.random.choice(self.short_edge_length)
+        sides = self.short_edge_length
+        side = (
+            np.random.randint(sides[0], sides[1] + 1) if self.is_range else np.random.choice(sides)
+        )
         if side == 0:  # Detectron2's way to leave the size alone
             return T.NoOpTransform()
         scale = min(side / min(height, width), self.max_size / max(height, width))
@@ -36,9 +39,18 @@ class FloatResizeShortestEdge(T.ResizeShortestEdge):
 
 
 def with_float_resize(augmentations: list[T.Augmentation]) -> list[T.Augmentation]:
-    """Return the augmentations with their resizing by the short side replaced."""
+    """Replace the resizing by the short side by FloatResizeShortestEdge.
+
+    Args:
+        augmentations: Detectron2's, not changed.
+
+    Returns:
+        The new list.
+    """
     return [
-        FloatResizeShortestEdge(aug.short_edge_length, aug.max_size, sample_style="choice")
+        FloatResizeShortestEdge(
+            aug.short_edge_length, aug.max_size, "range" if aug.is_range else "choice"
+        )
         if isinstance(aug, T.ResizeShortestEdge)
         else aug
         for aug in augmentations
@@ -46,10 +58,13 @@ def with_float_resize(augmentations: list[T.Augmentation]) -> list[T.Augmentatio
 
 
 def build_test_resize(cfg: CfgNode) -> T.Augmentation:
-    """Return the resizing of inference.
+    """Build the resizing of inference.
 
     Args:
         cfg: reads INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST and FLOAT_RESIZE.
+
+    Returns:
+        An augmentation without randomness.
     """
     resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
     return with_float_resize([resize])[0] if cfg.INPUT.FLOAT_RESIZE else resize

@@ -23,6 +23,7 @@ from torch import nn
 
 from ..checkpoint import load_weights
 from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
+from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.mapper import SliceMapper
 from ..evaluation import ImageClassificationEvaluator, PerImageAPEvaluator
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
@@ -38,6 +39,10 @@ class Trainer(DefaultTrainer):
     Evaluates DATASETS.VALIDATION every TEST.EVAL_PERIOD iterations, keeps the checkpoint with the
     best TEST.BEST_METRIC, and at the end evaluates it on DATASETS.TEST.
     """
+
+    def __init__(self, cfg: CfgNode):
+        super().__init__(cfg)
+        self.checkpointer.add_checkpointable(KEY, SettingsRecord(_unwrapped(self.model)))
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS, checked.

@@ -10,7 +10,7 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Instances
 
 from .box_selection import Selection, select_boxes
-from .box_transform import PreciseBox2BoxTransform, by_class, precise_boxes
+from .box_transform import PreciseBox2BoxTransform, PreciseBoxes, by_class
 from .finite import check_finite
 
 SCORES = ("softmax", "sigmoid")
@@ -86,7 +86,7 @@ class LesionBoxPredictor(FastRCNNOutputLayers):
         instances = [
             Instances(
                 p.image_size,
-                pred_boxes=precise_boxes(pick.box),
+                pred_boxes=PreciseBoxes(pick.box),
                 scores=pick.score,
                 pred_classes=pick.lesion_class,
             )

@@ -36,11 +36,23 @@ class PreciseBox2BoxTransform(Box2BoxTransform):
         return torch.stack(corners, dim=2).flatten(1)
 
 
-def precise_boxes(tensor: torch.Tensor) -> Boxes:
-    """Wrap (R, 4) boxes without rounding them to float32."""
-    boxes = Boxes(tensor)
-    boxes.tensor = tensor
-    return boxes
+class PreciseBoxes(Boxes):
+    """Detectron2's boxes that are not rounded to float32."""
+
+    def __init__(self, tensor: torch.Tensor):
+        """Wrap (R, 4) float boxes, x0 y0 x1 y1 in pixels."""
+        super().__init__(tensor)
+        self.tensor = tensor
+
+    def clone(self) -> "PreciseBoxes":
+        return PreciseBoxes(self.tensor.clone())
+
+    def to(self, device: torch.device) -> "PreciseBoxes":
+        return PreciseBoxes(self.tensor.to(device=device))
+
+    def __getitem__(self, item) -> "PreciseBoxes":
+        rows = self.tensor[item]
+        return PreciseBoxes(rows[None] if rows.dim() == 1 else rows)
 
 
 def by_class(values: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances
 from torch import nn
 
-from .finite import NotFiniteError, check_finite
+from .finite import check_finite, naming_images
 from .image_head import build_image_head
 from .lesion_rcnn import LesionRCNN
 from .trainable import freeze_all_but
@@ -137,8 +137,9 @@ class CTMaskNet(LesionRCNN):
         ]
 
     def _classify(self, batched_inputs: list[dict]):
+        """Return image logits (B, C), ranked boxes, features, proposals and raw predictions."""
         images = self.preprocess_image(batched_inputs)
-        try:
+        with naming_images(batched_inputs):
             features = self.backbone(images.tensor)
             # Before the RPN, whose best anchors need not show it.
             for i in range(len(batched_inputs)):
@@ -146,7 +147,4 @@ class CTMaskNet(LesionRCNN):
             with torch.no_grad():
                 proposals, _ = self.proposal_generator(images, features, None)
             ranked, predictions = self.roi_heads.rank(features, proposals, self.training)
-        except NotFiniteError as error:
-            name = batched_inputs[error.image].get("file_name", "")
-            raise NotFiniteError(error.image, name) from None
         return self.image_head(ranked.rows), ranked, features, proposals, predictions

@@ -5,6 +5,8 @@ from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import ImageList
 
+from .finite import naming_images
+
 
 @META_ARCH_REGISTRY.register()
 class LesionRCNN(GeneralizedRCNN):
@@ -25,6 +27,11 @@ class LesionRCNN(GeneralizedRCNN):
         super().__init__(pixel_mean=pixel_mean, pixel_std=pixel_std, **kwargs)
         self._mean = [x / 255 for x in pixel_mean]
         self._std = [x / 255 for x in pixel_std]
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, torch.Tensor] | list[dict]:
+        """As GeneralizedRCNN; an image that gives NaN or infinity is named (NotFiniteError)."""
+        with naming_images(batched_inputs):
+            return super().forward(batched_inputs)
 
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise the images of a batch and pad them with zeros to one size.

@@ -145,7 +145,9 @@ def _fill(
 ) -> list[torch.Tensor]:
     count = len(image[0])
     if count == 0:
-        return [values.new_zeros((num, *values.shape[1:])) for values in image]
+        # Joined to nothing, zeros still belong to the graph: data-parallel training wants a
+        # gradient of every parameter, if only of zeros.
+        return [torch.cat([x, x.new_zeros((num, *x.shape[1:]))]) for x in image]
     if generator is None:
         positions = fill_positions(count, num)
     else:

@@ -7,6 +7,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import ROI_HEADS_REGISTRY, StandardROIHeads
 from detectron2.structures import Instances
+from detectron2.utils import comm
 from torchvision.ops import clip_boxes_to_image
 
 from .box_predictor import LesionBoxPredictor, Predictions
@@ -43,13 +44,15 @@ class RankedROIHeads(StandardROIHeads):
             kwargs: those of StandardROIHeads.
 
         Raises:
-            ValueError: unknown encoding or fill.
+            ValueError: unknown encoding or fill, or no row at all.
         """
         for key, value, valid in (("ENCODING", encoding, ENCODINGS), ("FILL", fill, FILLS)):
             if value not in valid:
                 raise ValueError(
                     f"MODEL.RANKED_BOXES.{key} is {value!r}; valid are {', '.join(valid)}"
                 )
+        if num_ranked < 1:
+            raise ValueError(f"MODEL.RANKED_BOXES.NUM is {num_ranked}; it must be 1 or more")
         super().__init__(**kwargs)
         self.num_ranked = num_ranked
         self.ranked_nms_thresh = ranked_nms_thresh
@@ -66,7 +69,8 @@ class RankedROIHeads(StandardROIHeads):
         ret["encoding"] = cfg.MODEL.RANKED_BOXES.ENCODING
         ret["class_one_hot"] = cfg.MODEL.RANKED_BOXES.CLASS_ONE_HOT
         ret["fill"] = cfg.MODEL.RANKED_BOXES.FILL
-        ret["seed"] = max(cfg.SEED, 0)  # a negative SEED asks for none in particular
+        # A negative SEED asks for none in particular: Detectron2 has then seeded PyTorch by time.
+        ret["seed"] = (cfg.SEED if cfg.SEED >= 0 else torch.initial_seed()) + comm.get_rank()
         return ret
 
     def rank(

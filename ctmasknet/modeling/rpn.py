@@ -10,7 +10,7 @@ from detectron2.modeling.proposal_generator import RPN
 from detectron2.structures import Boxes, Instances
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from .box_transform import PreciseBox2BoxTransform, precise_boxes
+from .box_transform import PreciseBox2BoxTransform, PreciseBoxes
 from .finite import check_finite
 
 
@@ -90,6 +90,6 @@ class LesionRPN(RPN):
         kept = kept[: self.post_nms_topk[self.training]]
         return Instances(
             image_size,
-            proposal_boxes=precise_boxes(boxes[kept]),
+            proposal_boxes=PreciseBoxes(boxes[kept]),
             objectness_logits=logits[kept],
         )

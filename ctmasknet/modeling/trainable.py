@@ -20,16 +20,25 @@ def freeze_all_but(model: GeneralizedRCNN, part: str, shortcut_norms: bool = Tru
             code leaves those out.
 
     Raises:
-        ValueError: unknown part.
+        ValueError: unknown part, or "heads+bn" of a backbone without BatchNorm.
     """
     if part not in TRAINABLE:
         raise ValueError(f"MODEL.TRAINABLE is {part!r}; valid are {', '.join(TRAINABLE)}")
     model.requires_grad_(False)
     model.image_head.requires_grad_(True)
     if part == "heads+bn":
-        for name, module in model.backbone.named_modules():
-            if isinstance(module, _BatchNorm) and (shortcut_norms or "shortcut" not in name):
-                module.requires_grad_(True)
+        norms = [
+            module
+            for name, module in model.backbone.named_modules()
+            if isinstance(module, _BatchNorm) and (shortcut_norms or "shortcut" not in name)
+        ]
+        if not norms:
+            raise ValueError(
+                "MODEL.TRAINABLE is 'heads+bn', but the backbone has no BatchNorm to train "
+                "(MODEL.RESNETS.NORM); set it to 'heads' or 'full'"
+            )
+        for module in norms:
+            module.requires_grad_(True)
     elif part == "full":
         for module in (model.backbone, model.roi_heads.box_head, model.roi_heads.box_predictor):
             module.requires_grad_(True)

@@ -290,10 +290,11 @@ def test_outputs_and_options_that_are_refused(before, weights):
     saved(before, weights)
     check_refused(before, "must end in .pth", target="ours.pt")
     check_refused(before, "folder: no such folder", target="folder/ours.pth")
-    check_refused(before, "none.pth: no such checkpoint", source="none.pth")
+    check_refused(before, "none.pth: no such file", source="none.pth")
+    with pytest.raises(ValueError, match="another file than the input"):
+        convert_reference_checkpoint(before / "theirs.pth", before / "theirs.pth")
     check_refused(before, "1 lesion class.* but mask type 'both' has 2", mask_type="both")
     check_refused(before, "cannot be negative", frozen_eps=-1.0)
     frozen = {k: x for k, x in weights.items() if "num_batches_tracked" not in k}
-    frozen["backbone.body.bn1.running_var"] = torch.zeros(64)
-    saved(before, frozen)
+    saved(before, frozen | {"backbone.body.bn1.running_var": torch.zeros(64)})
     check_refused(before, "has a zero: give an epsilon above 0", frozen_eps=0.0)

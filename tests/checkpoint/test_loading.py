@@ -11,6 +11,7 @@ from ctmasknet.checkpoint.loading import (
     NEW_IN_LESION_MODEL,
     save_converted,
 )
+from ctmasknet.checkpoint.settings import settings_of
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,29 @@ def test_other_numbers_are_refused_with_both(tmp_path, key, value, message):
     model = tiny_model("ctmasknet", f"MODEL.{key}", value)
     with pytest.raises(ValueError, match=message):
         load_weights(model, tmp_path / "image.pth")
+
+
+def test_class_agnostic_boxes_do_not_hide_another_number_of_classes(tmp_path):
+    agnostic = ("MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", True)
+    torch.save(tiny_model("lesion", *agnostic).state_dict(), tmp_path / "one.pth")
+    with pytest.raises(ValueError, match="has 1 lesion class.*the config 2"):
+        two = tiny_model("lesion", *agnostic, "MODEL.ROI_HEADS.NUM_CLASSES", 2)
+        load_weights(two, tmp_path / "one.pth")
+
+
+@pytest.mark.parametrize(
+    ("key", "found", "expected"),
+    [
+        ("ANCHOR_GENERATOR.NAME", "RoundedAnchorGenerator", "DefaultAnchorGenerator"),
+        ("RANKED_BOXES.ENCODING", "image", "deltas"),
+    ],
+)
+def test_settings_that_no_shape_tells_are_compared(tmp_path, key, found, expected):
+    made = tiny_model("ctmasknet", f"MODEL.{key}", found)
+    save_converted(tmp_path / "made.pth", made.state_dict(), settings_of(made))
+    load_weights(made, tmp_path / "made.pth")
+    with pytest.raises(ValueError, match=f"MODEL.{key} {found}, the config says {expected}"):
+        load_weights(tiny_model("ctmasknet"), tmp_path / "made.pth")
 
 
 def test_converted_tensors_and_stages_after_the_cut_are_told_apart(tmp_path):

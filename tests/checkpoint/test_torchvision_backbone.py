@@ -114,6 +114,29 @@ def test_the_table_tells_which_backbones_are_filled(resnets, depth):
     assert rows == {config: f"{n} of {n}" for config, n in TENSORS[depth].items()}
 
 
+def whole_resnet18():
+    return torchvision.models.resnet18(weights=None).state_dict()
+
+
+def test_files_from_before_batches_were_counted_fill_all_of_a_backbone(tmp_path):
+    """PyTorch 0.4.1 brought the counters; files of torchvision's older than that lack them."""
+    torch.manual_seed(0)
+    old = {k: x for k, x in whole_resnet18().items() if not k.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "theirs.pth")
+    text = convert_torchvision_checkpoint(tmp_path / "theirs.pth", tmp_path / "ours.pth")
+    assert re.search(r"R18_T1 +90 of 90", text)
+    counters = [
+        x
+        for k, x in read_checkpoint(tmp_path / "ours.pth").weights.items()
+        if k.endswith("num_batches_tracked")
+    ]
+    assert len(counters) == 20 and all(x == 0 and x.dtype == torch.int64 for x in counters)
+
+
+def without_one_tensor():
+    return {k: x for k, x in whole_resnet18().items() if k != "layer2.0.conv1.weight"}
+
+
 def without_layer4():
     return {k: x for k, x in names_of("resnet18").items() if not k.startswith("layer4.")}
 
@@ -130,6 +153,7 @@ def with_other_shapes():
     [
         (lambda: names_of("resnet101"), "no ResNet-18, 34 or 50.* 3, 4, 23, 3 blocks"),
         (without_layer4, "ResNet-18 has layer1 to layer4, but layer4 is missing"),
+        (without_one_tensor, "theirs.pth: not a whole ResNet: nothing for our res3.0.conv1.weight"),
         (with_other_shapes, r"res2.0.conv1.weight has the shape \(128, .* R50_both needs \(64, "),
         (lambda: names_of("resnet18") | {"neck.weight": torch.zeros(1)}, "neck.weight is no tens"),
         (lambda: [torch.zeros(1)], "holds no state dict"),
@@ -137,7 +161,17 @@ def with_other_shapes():
         (lambda: {}, "no ResNet-18, 34 or 50"),
         (lambda: nn.Linear(1, 1), "not a checkpoint of tensors alone"),
     ],
-    ids=["R101", "no layer4", "ResNeXt", "unknown", "list", "no tensors", "empty", "module"],
+    ids=[
+        "R101",
+        "no layer4",
+        "incomplete",
+        "ResNeXt",
+        "unknown",
+        "list",
+        "no tensors",
+        "empty",
+        "module",
+    ],
 )
 def test_refused_and_nothing_written(tmp_path, content, reason):
     source, target = tmp_path / "theirs.pth", tmp_path / "ours.pth"
@@ -155,5 +189,7 @@ def test_files_that_are_not_there_or_cannot_be_written(tmp_path):
         convert_torchvision_checkpoint(tmp_path / "none.pth", tmp_path / "ours.pth")
     with pytest.raises(FileNotFoundError, match="folder: no such folder"):
         convert_torchvision_checkpoint(tmp_path / "theirs.pth", tmp_path / "folder" / "ours.pth")
+    with pytest.raises(ValueError, match="another file than the input"):
+        convert_torchvision_checkpoint(tmp_path / "theirs.pth", tmp_path / "theirs.pth")
     with pytest.raises(ValueError, match="must end in .pth"):
         convert_torchvision_checkpoint(tmp_path / "theirs.pth", tmp_path / "ours.pt")

@@ -53,6 +53,17 @@ def test_an_image_of_the_right_size_keeps_its_pixels():
     np.testing.assert_allclose(resize(image).apply_image(image), image, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("style", ["choice", "range"])
+def test_training_draws_the_short_side_as_detectron2_does(style):
+    cfg = get_cfg()
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING = (40, 60), style
+    cfg.INPUT.FLOAT_RESIZE = True
+    (resize, *_) = SliceMapper(cfg, is_train=True).augmentations.augs
+    drawn = {resize.get_transform(noise(50, 50)).new_h for _ in range(100)}
+    assert drawn == {40, 60} if style == "choice" else len(drawn) > 10
+    assert min(drawn) >= 40 and max(drawn) <= 60
+
+
 def test_zero_leaves_the_size_alone():
     image = noise(30, 40)
     assert resize(image, short=0).apply_image(image).shape == (30, 40, 3)

@@ -164,6 +164,13 @@ def test_checkpoint_of_another_architecture_is_one_clear_line(
     assert "\n" not in str(stop.value.code)
 
 
+def test_weights_made_with_other_anchors_are_refused(lesion_run, data, train_net, tmp_path):
+    weights = ["MODEL.WEIGHTS", str(lesion_run[0] / "model_best.pth")]
+    other = ["MODEL.ANCHOR_GENERATOR.NAME", "RoundedAnchorGenerator"]
+    with pytest.raises(ValueError, match="NAME DefaultAnchorGenerator, the config says Rounded"):
+        run(train_net, "lesion_R18_T1", data, tmp_path, *weights, *other, eval_only=True)
+
+
 def test_missing_config_and_unknown_data_set(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.yaml: no such config file"):
         load_config("nowhere.yaml")
@@ -251,43 +258,6 @@ def test_a_16_bit_slice_stops_training_with_one_line(data, monkeypatch, tmp_path
     assert stop.value.code.startswith(f"error: {tmp_path / 'deep.png'}: found a 16-bit image")
     assert "\n" not in stop.value.code
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.csv", "deep.png"]
-
-
-@pytest.mark.parametrize("name", ["ADAM", "ADAMW", "SGD"])
-def test_optimiser_by_key(name):
-    cfg = load_config(
-        str(ROOT / "configs/lesion/R18_T1.yaml"),
-        ["SOLVER.OPTIMIZER", name, "SOLVER.BASE_LR", "0.5", "SOLVER.WEIGHT_DECAY_NORM", "0.25"],
-    )
-    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
-    model[0].bias.requires_grad_(False)
-    optimizer = Trainer.build_optimizer(cfg, model)
-    assert type(optimizer).__name__.upper() == name
-    assert sum(len(g["params"]) for g in optimizer.param_groups) == 3
-    decays = {g["weight_decay"] for g in optimizer.param_groups}
-    assert decays == {cfg.SOLVER.WEIGHT_DECAY, 0.25}
-    assert {g["lr"] for g in optimizer.param_groups} == {0.5}
-
-
-@pytest.mark.parametrize("name", ["SGD", "ADAM", "ADAMW"])
-def test_gradient_clipping_works_with_every_optimiser(name):
-    clip = "SOLVER.CLIP_GRADIENTS."
-    cfg = load_config(
-        str(ROOT / "configs/lesion/R18_T1.yaml"),
-        ["SOLVER.OPTIMIZER", name, f"{clip}ENABLED", "True", f"{clip}CLIP_TYPE", "norm"]
-        + [f"{clip}CLIP_VALUE", "0.5", f"{clip}NORM_TYPE", "2.0"],
-    )
-    layer = torch.nn.Linear(3, 1, bias=False)
-    optimizer = Trainer.build_optimizer(cfg, layer)
-    layer.weight.grad = torch.tensor([[30.0, 0, 40]])
-    optimizer.step()
-    torch.testing.assert_close(layer.weight.grad, torch.tensor([[0.3, 0, 0.4]]))
-
-
-def test_unknown_optimiser_names_the_valid_ones():
-    cfg = load_config(str(ROOT / "configs/lesion/R18_T1.yaml"), ["SOLVER.OPTIMIZER", "LION"])
-    with pytest.raises(ValueError, match="'LION'; valid are SGD, ADAM, ADAMW"):
-        Trainer.build_optimizer(cfg, torch.nn.Linear(1, 1))
 
 
 def test_nan_becomes_null_in_results(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from detectron2.modeling.box_regression import Box2BoxTransform
 
-from ctmasknet.modeling.box_transform import PreciseBox2BoxTransform, by_class, precise_boxes
+from ctmasknet.modeling.box_transform import PreciseBox2BoxTransform, PreciseBoxes, by_class
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
@@ -46,10 +46,18 @@ def test_float64_moves_by_less_than_float32_can_tell():
     deltas = torch.tensor([[1e-8, 0, 0, 0]], dtype=torch.float64)
     found = PreciseBox2BoxTransform(WEIGHTS).apply_deltas(deltas, boxes)
     assert found[0, 0].item() == pytest.approx(500 + 1e-8, abs=1e-12)
-    assert precise_boxes(found).tensor[0, 0] == found[0, 0]
+    assert PreciseBoxes(found).tensor[0, 0] == found[0, 0]
 
 
 def test_no_roi():
     empty = PreciseBox2BoxTransform(WEIGHTS).apply_deltas(torch.zeros(0, 8), torch.zeros(0, 4))
     assert empty.shape == (0, 8)
     assert by_class(empty).shape == (0, 2, 4)
+
+
+def test_indexing_copying_and_moving_boxes_does_not_round_them():
+    boxes = PreciseBoxes(torch.tensor([[0, 0, 1 + 1e-12, 2], [1, 1, 3, 3]], dtype=torch.float64))
+    for same in (boxes[[0, 1]], boxes.clone(), boxes.to("cpu"), boxes[boxes.nonempty()]):
+        assert type(same) is PreciseBoxes and torch.equal(same.tensor, boxes.tensor)
+    assert boxes[0].tensor.tolist() == [[0, 0, 1 + 1e-12, 2]]
+    assert PreciseBoxes.cat([boxes, boxes]).tensor.dtype == torch.float64

@@ -79,6 +79,14 @@ def test_shortcut_norms_can_be_left_out_as_the_authors_code_does():
     assert not any("shortcut" in n for n in norms)
 
 
+@pytest.mark.parametrize("norm", ["FrozenBN", "GN"])
+def test_a_backbone_without_batch_norm_cannot_train_it(norm):
+    opts = ("MODEL.RESNETS.NORM", norm)
+    with pytest.raises(ValueError, match="no BatchNorm to train"):
+        tiny_model("ctmasknet", *opts)
+    assert tiny_model("ctmasknet", *opts, "MODEL.TRAINABLE", "heads").training
+
+
 def test_unknown_trainable_part_names_the_valid_ones():
     with pytest.raises(ValueError, match=r"'head'.*heads, heads\+bn, full"):
         tiny_model("ctmasknet", "MODEL.TRAINABLE", "head")
@@ -122,6 +130,26 @@ def test_what_is_not_finite_never_reaches_the_image_head(part, value, mode):
     with pytest.raises(FloatingPointError, match="slice_0.png gives NaN or infinity"):
         model(batch())
     assert not seen
+
+
+def test_a_lesion_model_names_the_image_too():
+    model = tiny_model("lesion").eval()
+    model.roi_heads.box_predictor.cls_score.bias.data[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="slice_0.png gives NaN or infinity"):
+        model(batch())
+
+
+def test_rows_with_gradient_are_those_without_to_the_last_digit():
+    """With gradient the kept RoIs are pooled again: the same boxes, not rounded ones."""
+    model = tiny_model("ctmasknet", "MODEL.TRAINABLE", "full").double().eval()
+    with_gradient = model(batch(2))
+    with torch.no_grad():
+        without = model(batch(2))
+    for a, b in zip(with_gradient, without, strict=True):
+        assert a["image_logits"].requires_grad
+        for key in ("rows", "boxes"):
+            x, y = (getattr(z["ranked_boxes"], key) for z in (a, b))
+            torch.testing.assert_close(x.detach(), y, rtol=0, atol=1e-12)
 
 
 def test_no_row_at_all_is_classified_and_trained_from_zeros():

@@ -21,6 +21,16 @@ def test_every_trainable_part_trains_data_parallel(process_group, part):
         model(batch())["loss_image"].backward()
 
 
+@pytest.mark.parametrize("part", ["heads+bn", "full"])
+def test_a_batch_without_any_row_trains_data_parallel(process_group, part):
+    net = tiny_model("ctmasknet", "MODEL.TRAINABLE", part)
+    net.roi_heads.box_predictor.bbox_pred.bias.data[0] = 1e6  # all boxes lie outside the image
+    model = DistributedDataParallel(net)
+    for _ in range(2):
+        model(batch())["loss_image"].backward()
+    assert net.backbone.bottom_up.stem.conv1.norm.weight.grad.abs().sum() == 0
+
+
 def test_a_parameter_without_gradient_is_noticed(process_group):
     net = tiny_model("ctmasknet", "MODEL.TRAINABLE", "heads")
     net.proposal_generator.requires_grad_(True)

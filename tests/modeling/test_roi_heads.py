@@ -144,6 +144,11 @@ def test_unknown_values_name_the_valid_ones(key, valid):
         roi_heads(f"MODEL.RANKED_BOXES.{key}", "x")
 
 
+def test_there_is_a_row_at_least():
+    with pytest.raises(ValueError, match="RANKED_BOXES.NUM is 0; it must be 1 or more"):
+        roi_heads("MODEL.RANKED_BOXES.NUM", 0)
+
+
 def test_no_proposal_among_two_classes_gives_zeros():
     heads = roi_heads(*TWO, *ONE_HOT, *IMAGE)
     ranked, _ = heads.rank({"p4": torch.randn(1, 256, 4, 4)}, [proposals_at(BOXES)[[]]])
