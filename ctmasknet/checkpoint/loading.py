@@ -39,6 +39,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Args:
         path: a file saved by Detectron2's checkpointer, or a bare state dict.
 
+    Returns:
+        Its tensors, and what it says of them.
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a checkpoint, or it holds NaN or infinity.
@@ -62,7 +65,13 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def read_tensors(path: str | Path) -> Any:
-    """Read a file of tensors and plain containers, as PyTorch saved it.
+    """Read a file of tensors and plain containers.
+
+    Args:
+        path: a file that PyTorch saved.
+
+    Returns:
+        What was saved, tensors on the CPU.
 
     Raises:
         FileNotFoundError, ValueError: as `read_checkpoint`.

@@ -58,6 +58,9 @@ def find_architecture(weights: Mapping[str, torch.Tensor]) -> Architecture:
     Args:
         weights: the author's names -> tensors.
 
+    Returns:
+        The architecture.
+
     Raises:
         ValueError: not one of the author's networks; says what is missing or unknown.
     """

@@ -27,6 +27,9 @@ def reference_config(
         mask_type: what one lesion class is: "merge" or "ggo", which the file does not tell.
             Empty: "merge" with one class, "both" with two.
 
+    Returns:
+        The config, not frozen.
+
     Raises:
         ValueError: the anchors or the mask type do not fit the network.
     """
@@ -86,7 +89,12 @@ def _set_heads(cfg: CfgNode, checkpoint: ReferenceCheckpoint) -> None:
 
 
 def write_config(cfg: CfgNode, path: Path) -> None:
-    """Write a config that needs no other file: what differs from Detectron2's defaults."""
+    """Write a config that needs no other file: what differs from Detectron2's defaults.
+
+    Args:
+        cfg: the config.
+        path: the YAML file, replaced in one step.
+    """
     changed = {**_difference(cfg, get_detectron2_cfg()), "VERSION": cfg.VERSION}
     text = yaml.safe_dump(changed, default_flow_style=None)
     partial = path.with_name(f".{path.name}.{os.getpid()}")

@@ -91,6 +91,9 @@ def read_reference_checkpoint(path: str | Path) -> ReferenceCheckpoint:
     Args:
         path: the .pth file.
 
+    Returns:
+        Weights and anchors.
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is not one of the author's, says why.

@@ -235,6 +235,7 @@ def _size(module: nn.Module) -> int:
 
 
 def _background_outputs(model: GeneralizedRCNN) -> int:
+    """Parameters that the author's predictors have for the background and ours have not."""
     heads = model.roi_heads
     count = 4 * (heads.box_predictor.bbox_pred.in_features + 1)
     return count + (heads.mask_head.predictor.in_channels + 1 if heads.mask_on else 0)

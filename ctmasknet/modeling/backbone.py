@@ -7,11 +7,9 @@ from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 
 FOUR_LEVELS = ("res2", "res3", "res4", "res5")
 SINGLE_LEVELS = (("res3",), ("res4",), ("res5",))
+POOLED_LEVEL = "p6"  # of the RPN of R50, in the author's models before November 2020
 # Depth -> the FPN inputs of the papers' models (T2, T1 and full; four levels for R50).
 VALID_LEVELS = {18: SINGLE_LEVELS, 34: SINGLE_LEVELS, 50: (FOUR_LEVELS,)}
-
-
-POOLED_LEVEL = "p6"  # of the RPN of R50, in the author's models before November 2020
 
 
 class TruncatedResNetFPN(FPN):
@@ -62,8 +60,8 @@ def build_truncated_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) ->
     """Build ResNet-18 or 34 with one FPN level on its last kept stage, or ResNet-50 with four.
 
     The stages after the last of `MODEL.RESNETS.OUT_FEATURES` are not built. A pooled level p6 is
-    made of p5 when MODEL.RPN.IN_FEATURES asks for it. Source: "Lightweight
-    Model For The Prediction of COVID-19", section on truncated backbones.
+    made of p5 when MODEL.RPN.IN_FEATURES asks for it. Source: "Lightweight Model For The
+    Prediction of COVID-19", section on truncated backbones.
 
     Args:
         cfg: reads MODEL.RESNETS, MODEL.FPN and, to check them, the IN_FEATURES of RPN and

@@ -102,7 +102,19 @@ class LesionBoxPredictor(FastRCNNOutputLayers):
         num: int | None,
         score_thresh: float = -1.0,
     ) -> list[Selection]:
-        """Choose and rank the boxes of each image: see `select_boxes`."""
+        """Choose and rank the boxes of each image.
+
+        Args:
+            predictions: what `forward` returned for all RoIs of the batch.
+            proposals: B Instances with `proposal_boxes`.
+            nms_thresh, num, score_thresh: see `select_boxes`.
+
+        Returns:
+            B selections.
+
+        Raises:
+            NotFiniteError: NaN or infinity among an image's predictions.
+        """
         sizes = [len(p) for p in proposals]
         for i, parts in enumerate(zip(*(x.split(sizes) for x in predictions), strict=True)):
             check_finite(i, *parts)

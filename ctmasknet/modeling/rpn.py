@@ -25,6 +25,7 @@ class LesionRPN(RPN):
 
     @configurable
     def __init__(self, **kwargs):
+        """Build the RPN; kwargs are those of Detectron2's."""
         super().__init__(**kwargs)
 
     @classmethod
