@@ -1,5 +1,7 @@
 """Every configuration key that ctmasknet adds to Detectron2's."""
 
+from collections.abc import Iterable
+
 from detectron2.config import CfgNode
 from detectron2.config import get_cfg as get_detectron2_cfg
 
@@ -101,3 +103,10 @@ def get_cfg() -> CfgNode:
     cfg = get_detectron2_cfg()
     add_ctmasknet_config(cfg)
     return cfg
+
+
+def require_one_of(key: str, value: str, valid: Iterable[str]) -> None:
+    """Raise a ValueError that names the config key, its value and the valid ones."""
+    valid = tuple(valid)
+    if value not in valid:
+        raise ValueError(f"{key} is {value!r}; valid are {', '.join(valid)}")

@@ -1,5 +1,6 @@
-"""Files of other projects -> files for MODEL.WEIGHTS, tried out before they are kept."""
+"""Files of other projects -> files for MODEL.WEIGHTS, checked before they are written."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -44,15 +45,15 @@ def convert_reference_checkpoint(
         on_cpu = cfg.clone()
         on_cpu.MODEL.DEVICE = "cpu"
         model = build_model(on_cpu)
-        _check_shapes(weights, model)
+        _check_whole(weights, model)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
     except (IndexError, TypeError):
         raise ValueError(f"{source}: a tensor has fewer dimensions than the author's") from None
     cfg.MODEL.WEIGHTS = str(target.resolve())
-    write_config(cfg, target.with_suffix(".yaml"))
     save_converted(target, weights, settings_of(model))
     report = load_weights(model, target)
+    write_config(cfg, target.with_suffix(".yaml"))
     return _describe(architecture, cfg), LoadReport(
         report.loaded, report.converted, {**report.ignored, **ignored}, report.missing
     )
@@ -93,32 +94,25 @@ def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
     return text + "\n\n" + tabulate(rows, ["lesion config", "its backbone's tensors filled"])
 
 
-def _check_shapes(weights: dict[str, torch.Tensor], model: nn.Module) -> None:
-    """Whether converted weights make up a whole model."""
-    for name, own in model.state_dict().items():
+def _check_whole(weights: Mapping[str, torch.Tensor], part: nn.Module, prefix: str = "") -> int:
+    """Whether converted weights fill a model, or its part called `prefix`; how many do."""
+    own = part.state_dict(prefix=prefix)
+    for name, tensor in own.items():
         if name not in weights:
-            raise ValueError(f"not a whole checkpoint of the author: nothing for our {name}")
-        if weights[name].shape != own.shape:
+            raise ValueError(f"not a whole network: nothing for our {name}")
+        if weights[name].shape != tensor.shape:
             raise ValueError(
                 f"what becomes our {name} has the shape {tuple(weights[name].shape)}, but this "
-                f"network needs {tuple(own.shape)}"
+                f"network needs {tuple(tensor.shape)}"
             )
+    return len(own)
 
 
-def _backbone_row(config: Path, weights: dict[str, torch.Tensor]) -> list[str]:
+def _backbone_row(config: Path, weights: Mapping[str, torch.Tensor]) -> list[str]:
     cfg = get_cfg()
     cfg.merge_from_file(str(config))
-    own = build_backbone(cfg).bottom_up.state_dict()
-    for name, tensor in own.items():
-        found = weights.get(PREFIX + name)
-        if found is None:
-            raise ValueError(f"not a whole ResNet: nothing for our {name} in {config.stem}")
-        if found.shape != tensor.shape:
-            raise ValueError(
-                f"what becomes our {name} has the shape {tuple(found.shape)}, but {config.stem} "
-                f"needs {tuple(tensor.shape)}"
-            )
-    return [config.stem, f"{len(own)} of {len(own)}"]
+    count = _check_whole(weights, build_backbone(cfg).bottom_up, PREFIX)
+    return [config.stem, f"{count} of {count}"]
 
 
 def _check_target(source: Path, target: Path) -> None:

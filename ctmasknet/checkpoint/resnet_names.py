@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-BLOCKS = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34}  # blocks of layer1..layer4 -> depth, basic blocks
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}  # depth -> those of layer1..layer4
 _RULES = (
     (r"^conv1\.", "stem.conv1."),
     (r"^bn1\.", "stem.conv1.norm."),
@@ -49,13 +49,9 @@ def resnet_depth(names: Iterable[str]) -> tuple[int, int]:
         blocks.append(len(found))
     stages = blocks.index(0) if 0 in blocks else 4
     bottleneck = any(re.match(r"layer1\.0\.conv3\.", name) for name in names)
-    depths = [
-        50 if bottleneck else depth
-        for full, depth in BLOCKS.items()
-        if stages and full[:stages] == tuple(blocks[:stages]) and (depth == 34 or not bottleneck)
-    ]
-    if not depths or any(blocks[stages:]):
-        raise ValueError(
-            f"no ResNet-18, 34 or 50: layer1 to layer4 have {', '.join(map(str, blocks))} blocks"
-        )
-    return depths[0], stages
+    for depth in (50,) if bottleneck else (18, 34):
+        if stages and BLOCKS[depth][:stages] == tuple(blocks[:stages]) and not any(blocks[stages:]):
+            return depth, stages
+    raise ValueError(
+        f"no ResNet-18, 34 or 50: layer1 to layer4 have {', '.join(map(str, blocks))} blocks"
+    )

@@ -6,6 +6,8 @@ from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from torch import nn
 
+from ..config import require_one_of
+
 OPTIMIZERS = ("SGD", "ADAM", "ADAMW")
 
 
@@ -26,10 +28,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         ValueError: unknown SOLVER.OPTIMIZER, or nothing to train.
     """
     name = cfg.SOLVER.OPTIMIZER.upper()
-    if name not in OPTIMIZERS:
-        raise ValueError(
-            f"SOLVER.OPTIMIZER is {cfg.SOLVER.OPTIMIZER!r}; valid are {', '.join(OPTIMIZERS)}"
-        )
+    require_one_of("SOLVER.OPTIMIZER", name, OPTIMIZERS)
     groups = get_default_optimizer_params(
         model,
         base_lr=cfg.SOLVER.BASE_LR,

@@ -9,6 +9,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Instances
 
+from ..config import require_one_of
 from .box_selection import Selection, select_boxes
 from .box_transform import PreciseBox2BoxTransform, PreciseBoxes, by_class
 from .finite import check_finite
@@ -37,10 +38,7 @@ class LesionBoxPredictor(FastRCNNOutputLayers):
         Raises:
             ValueError: unknown score.
         """
-        if score not in SCORES:
-            raise ValueError(
-                f"MODEL.ROI_BOX_HEAD.SCORE is {score!r}; valid are {', '.join(SCORES)}"
-            )
+        require_one_of("MODEL.ROI_BOX_HEAD.SCORE", score, SCORES)
         super().__init__(input_shape, **kwargs)
         self.score = score
 

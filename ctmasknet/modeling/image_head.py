@@ -10,6 +10,7 @@ from fvcore.nn import weight_init
 from torch import nn
 from torch.nn import functional as F
 
+from ..config import require_one_of
 from .ranked_boxes import row_size
 
 LOSSES = ("binary_cross_entropy", "cross_entropy")
@@ -53,8 +54,7 @@ class RankedBoxHead(nn.Module):
         Raises:
             ValueError: unknown loss.
         """
-        if loss not in LOSSES:
-            raise ValueError(f"MODEL.IMAGE_HEAD.LOSS is {loss!r}; valid are {', '.join(LOSSES)}")
+        require_one_of("MODEL.IMAGE_HEAD.LOSS", loss, LOSSES)
         super().__init__()
         self.num_boxes = num_boxes
         self.row_size = row_size

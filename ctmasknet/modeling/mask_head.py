@@ -8,6 +8,8 @@ from detectron2.modeling.roi_heads import MaskRCNNConvUpsampleHead
 from detectron2.structures import BitMasks, Boxes, Instances, ROIMasks
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from ..config import require_one_of
+
 PASTES = ("detectron2", "torchvision")
 
 
@@ -51,10 +53,7 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
         Raises:
             ValueError: unknown paste.
         """
-        if paste not in PASTES:
-            raise ValueError(
-                f"MODEL.ROI_MASK_HEAD.PASTE is {paste!r}; valid are {', '.join(PASTES)}"
-            )
+        require_one_of("MODEL.ROI_MASK_HEAD.PASTE", paste, PASTES)
         super().__init__(input_shape, **kwargs)
         self.paste = paste
 

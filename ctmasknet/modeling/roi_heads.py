@@ -10,6 +10,7 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 from torchvision.ops import clip_boxes_to_image
 
+from ..config import require_one_of
 from .box_predictor import LesionBoxPredictor, Predictions
 from .box_selection import Selection
 from .box_transform import by_class
@@ -46,11 +47,8 @@ class RankedROIHeads(StandardROIHeads):
         Raises:
             ValueError: unknown encoding or fill, or no row at all.
         """
-        for key, value, valid in (("ENCODING", encoding, ENCODINGS), ("FILL", fill, FILLS)):
-            if value not in valid:
-                raise ValueError(
-                    f"MODEL.RANKED_BOXES.{key} is {value!r}; valid are {', '.join(valid)}"
-                )
+        require_one_of("MODEL.RANKED_BOXES.ENCODING", encoding, ENCODINGS)
+        require_one_of("MODEL.RANKED_BOXES.FILL", fill, FILLS)
         if num_ranked < 1:
             raise ValueError(f"MODEL.RANKED_BOXES.NUM is {num_ranked}; it must be 1 or more")
         super().__init__(**kwargs)

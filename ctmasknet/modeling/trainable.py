@@ -3,6 +3,8 @@
 from detectron2.modeling import GeneralizedRCNN
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..config import require_one_of
+
 TRAINABLE = ("heads", "heads+bn", "full")
 
 
@@ -22,8 +24,7 @@ def freeze_all_but(model: GeneralizedRCNN, part: str, shortcut_norms: bool = Tru
     Raises:
         ValueError: unknown part, or "heads+bn" of a backbone without BatchNorm.
     """
-    if part not in TRAINABLE:
-        raise ValueError(f"MODEL.TRAINABLE is {part!r}; valid are {', '.join(TRAINABLE)}")
+    require_one_of("MODEL.TRAINABLE", part, TRAINABLE)
     model.requires_grad_(False)
     model.image_head.requires_grad_(True)
     if part == "heads+bn":
