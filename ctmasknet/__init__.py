@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     from . import modeling  # noqa: F401  only registration
 
 from .config import add_ctmasknet_config, get_cfg
-from .data.registration import register_builtin
+from .data.builtin import register_builtin
 
 # As little for them: what PyTorch says of Detectron2's anchors and of its tracing, once in a run.
 warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)

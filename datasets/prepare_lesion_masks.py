@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 from ctmasknet.data.classes import LESION_CLASSES, MASK_PRESETS, MIN_LESION_AREA, MaskValues
-from ctmasknet.data.lesion_masks import (
-    coco_from_folders,
-    describe_coco,
-    split_by_patient,
-    write_coco,
-)
+from ctmasknet.data.lesion_masks import coco_from_pairs
+from ctmasknet.data.lesion_parts import write_parts
+from ctmasknet.data.mask_pairs import pair_files, with_flattened_patients
+from ctmasknet.data.problems import describe_skipped
+from ctmasknet.data.splits import split_coco
+from ctmasknet.data.window import say_windowed_once
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,7 +32,8 @@ def parse_args() -> argparse.Namespace:
         "--preset",
         choices=MASK_PRESETS,
         default="cncb",
-        help="cncb: 1 lung (background), 2 GGO, 3 C; medseg: 1 GGO, 2 C (default: cncb)",
+        help="cncb: 1 lung (background), 2 GGO, 3 C; medseg: 1 GGO, 2 C, 3 pleural effusion "
+        "(background) (default: cncb)",
     )
     meaning.add_argument(
         "--values",
@@ -57,9 +58,13 @@ def parse_args() -> argparse.Namespace:
         type=float,
         metavar="F",
         help="also split: write OUT_train.json and OUT_val.json instead of OUT.json, F of the "
-        "patients (first folder of the relative path; of the slices when flat) in the latter",
+        "patients in the latter (first folder of the relative path, or with cncb flat names "
+        "{patient}_{slice}; of the slices where patients are unknown)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out files that cannot be used, list them"
+    )
     return parser.parse_args()
 
 
@@ -73,19 +78,28 @@ def main() -> None:
     values = MaskValues.parse(args.values) if given else MASK_PRESETS[args.preset]
     # Said aloud: the wrong preset reads GGO as lung without any error.
     print("mask values:", ", ".join(f"{value} {name}" for value, name in values.names.items()))
-    coco = coco_from_folders(
-        args.images, args.masks, args.output.parent, values, args.mask_type, args.min_area
+    say_windowed_once()
+    skipped: list[str] | None = [] if args.skip_bad else None
+    pairs = pair_files(args.images, args.masks, skipped)
+    if not given and args.preset == "cncb":
+        pairs = with_flattened_patients(pairs)
+    coco = coco_from_pairs(
+        pairs,
+        args.output.parent,
+        values,
+        args.mask_type,
+        args.min_area,
+        whole_images=True,
+        skipped=skipped,
     )
-    parts = {args.output: coco}
+    parts = {"": coco}
     if args.val_fraction is not None:
-        split = split_by_patient(coco, args.val_fraction, args.seed)
-        parts = {
-            args.output.with_stem(f"{args.output.stem}_{name}"): part
-            for name, part in zip(("train", "val"), split, strict=True)
-        }
-    for path, part in parts.items():
-        write_coco(part, path)
-        print(f"{path}: {describe_coco(part)}")
+        if not 0 < args.val_fraction < 1:
+            raise ValueError(f"--val-fraction {args.val_fraction}: expected between 0 and 1")
+        weights = {"train": 1 - args.val_fraction, "val": args.val_fraction}
+        parts = split_coco(coco, weights, args.seed)
+    print(write_parts(parts, args.output))
+    print(describe_skipped(skipped or []), end="")
 
 
 if __name__ == "__main__":

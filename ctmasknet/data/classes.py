@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+NOTICE = "Research use only, not for diagnosis."
+
 IMAGE_CLASSES = ("Control", "Common Pneumonia", "COVID-19")  # index = label
 
 # Mask type -> lesion classes; COCO category id = index + 1. The papers train all three types.
@@ -83,5 +85,5 @@ class MaskValues:
 
 MASK_PRESETS = {
     "cncb": MaskValues({1: BACKGROUND, 2: "GGO", 3: "C"}),  # 1 = lung field
-    "medseg": MaskValues({1: "GGO", 2: "C"}),
+    "medseg": MaskValues({1: "GGO", 2: "C", 3: BACKGROUND}),  # 3 = pleural effusion
 }

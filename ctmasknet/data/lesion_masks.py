@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,13 +18,18 @@ import pycocotools.mask as mask_util
 from tqdm import tqdm
 
 from .classes import MIN_LESION_AREA, MaskValues, lesion_classes
-from .images import IMAGE_SUFFIXES, check_slice, read_mask, read_slice
-
-Pair = tuple[Path, Path, Mapping[str, str]]  # image, mask, further keys of the image's record
+from .image_lists import relative_path
+from .images import check_slice, read_mask, read_slice
+from .mask_pairs import Pair
+from .problems import refuse_or_skip
 
 
 def lesion_instances(
-    mask: np.ndarray, values: MaskValues, mask_type: str, min_area: int = MIN_LESION_AREA
+    mask: np.ndarray,
+    values: MaskValues,
+    mask_type: str,
+    min_area: int = MIN_LESION_AREA,
+    by_rank: bool = False,
 ) -> list[dict]:
     """Lesion instances of one value mask.
 
@@ -33,6 +38,7 @@ def lesion_instances(
         values: meaning of the pixel values.
         mask_type: "both" (GGO and C), "merge" (one class) or "ggo" (C is background).
         min_area: components of at most so many pixels are background.
+        by_rank: read values as `values_by_rank` does.
 
     Returns:
         COCO annotations without ids, by class, then in the order of their first pixel:
@@ -51,11 +57,32 @@ def lesion_instances(
             f"found the unknown value(s) {shown}, expected 0=background, "
             f"{meaning}: choose another preset or name all values (--values)"
         )
+    if by_rank:
+        mask = values_by_rank(mask, values)
     instances = []
     for category in range(1, len(lesion_classes(mask_type)) + 1):
         lesion = np.isin(mask, [value for value, k in categories.items() if k == category])
         instances += component_instances(lesion, category, min_area)
     return instances
+
+
+def values_by_rank(mask: np.ndarray, values: MaskValues) -> np.ndarray:
+    """The mask as code reads it that goes by the rank of the values present in the slice.
+
+    The author's code does: the lowest value present is background, the next one stands for the
+    lowest value of `values`, and so on. With CNCB's values a slice of {0, 1, 3} calls
+    consolidation GGO, and one of {0, 3} has no lesion. For comparison with results obtained so.
+
+    Args:
+        mask: (H, W) uint8.
+        values: meaning of the pixel values.
+
+    Returns:
+        (H, W) uint8, values replaced.
+    """
+    meanings = np.array([0, *sorted(values.names)], dtype=np.uint8)
+    _, ranks = np.unique(mask, return_inverse=True)
+    return meanings[ranks.reshape(mask.shape)]
 
 
 def component_instances(lesion: np.ndarray, category: int, min_area: int) -> list[dict]:
@@ -101,119 +128,50 @@ def coco_from_pairs(
     values: MaskValues,
     mask_type: str,
     min_area: int = MIN_LESION_AREA,
+    by_rank: bool = False,
+    whole_images: bool = False,
+    skipped: list[str] | None = None,
 ) -> dict:
     """COCO dictionary of (image, mask, further image keys) triples; lesion-free slices stay.
 
     Args:
         pairs: image file, mask file, and keys to add to the image's record (patient, scan, ...).
         root: folder of the JSON to be written; "file_name" is relative to it.
-        values, mask_type, min_area: as for `lesion_instances`.
+        values, mask_type, min_area, by_rank: as for `lesion_instances`.
+        whole_images: read images to their end: headers do not tell a truncated file.
+        skipped: receives what is wrong with an unusable pair instead of an error.
 
     Returns:
         {"info", "images", "annotations", "categories"}; ids start at 1.
 
     Raises:
-        FileNotFoundError, ValueError: a file that cannot be used, with its path.
+        FileNotFoundError, ValueError: a file that cannot be used, with its path, or none left.
     """
     images: list[dict] = []
     annotations: list[dict] = []
     for image, mask, extra in tqdm(pairs, desc=f"masks ({mask_type})", unit="slice", disable=None):
-        height, width = check_slice(image)
-        pixels = read_mask(mask)
-        if pixels.shape != (height, width):
-            raise ValueError(
-                f"{mask}: found a mask of {pixels.shape[1]} x {pixels.shape[0]} pixels, expected "
-                f"{width} x {height} as its image {image}"
-            )
         try:
-            instances = lesion_instances(pixels, values, mask_type, min_area)
-        except ValueError as error:
-            raise ValueError(f"{mask}: {error}") from None
-        record = {"id": len(images) + 1, "file_name": _relative(image, root)}
+            height, width = read_slice(image).shape[:2] if whole_images else check_slice(image)
+            pixels = _read_mask_of(image, mask, (height, width))
+            instances = _instances_of(mask, pixels, values, mask_type, min_area, by_rank)
+        except (FileNotFoundError, ValueError) as error:
+            refuse_or_skip(error, skipped)
+            continue
+        record = {"id": len(images) + 1, "file_name": relative_path(image, root)}
         images.append({**record, "height": height, "width": width, **extra})
         for instance in instances:
             # From 1: COCOeval takes an annotation with id 0 for "not matched".
             ids = {"id": len(annotations) + 1, "image_id": len(images)}
             annotations.append({**ids, **instance})
+    if not images:
+        raise ValueError(f"{root}: no usable slice with a mask")
     info = {"description": "CT lesions", "mask_type": mask_type, "min_area": min_area}
     return {
-        "info": info,
+        "info": {**info, "values_by_rank": True} if by_rank else info,
         "images": images,
         "annotations": annotations,
         "categories": lesion_categories(mask_type),
     }
-
-
-def pair_files(images: Path, masks: Path) -> list[Pair]:
-    """Match images and masks of two folder trees by relative path without extension.
-
-    The first folder of a nested path is the image's "patient".
-
-    Raises:
-        FileNotFoundError: a folder that is missing or empty, an image or a mask without the other.
-        ValueError: two files that differ in their extension only.
-    """
-    found_images, found_masks = _files_by_stem(images), _files_by_stem(masks)
-    for have, want, what in (
-        (found_images, found_masks, f"mask in {masks}"),
-        (found_masks, found_images, f"image in {images}"),
-    ):
-        alone = [path for stem, path in have.items() if stem not in want]
-        if alone:
-            raise FileNotFoundError(
-                f"{alone[0]}: no {what}; {len(alone)} of {len(have)} files lack theirs (matched "
-                "by relative path without extension)"
-            )
-    return [
-        (path, found_masks[stem], {"patient": stem.parts[0]} if len(stem.parts) > 1 else {})
-        for stem, path in found_images.items()
-    ]
-
-
-def coco_from_folders(
-    images: Path,
-    masks: Path,
-    root: Path,
-    values: MaskValues,
-    mask_type: str,
-    min_area: int = MIN_LESION_AREA,
-) -> dict:
-    """COCO dictionary of two folder trees: `coco_from_pairs` of `pair_files`, all files intact."""
-    pairs = pair_files(images, masks)
-    for image, _, _ in tqdm(pairs, desc="images", unit="slice", disable=None):
-        read_slice(image)  # to its end: headers do not tell a truncated file
-    return coco_from_pairs(pairs, root, values, mask_type, min_area)
-
-
-def split_by_patient(coco: dict, val_fraction: float, seed: int) -> tuple[dict, dict]:
-    """Split a COCO dictionary into (train, validation) without a shared patient.
-
-    An image without a "patient" counts as a patient of its own.
-
-    Args:
-        val_fraction: share of the patients in the second part, in (0, 1); at least one in each.
-        seed: same seed, same split.
-
-    Raises:
-        ValueError: a fraction outside (0, 1), or fewer than two patients.
-    """
-    if not 0 < val_fraction < 1:
-        raise ValueError(f"validation fraction {val_fraction}: expected between 0 and 1")
-    patient_of = {image["id"]: image.get("patient", image["file_name"]) for image in coco["images"]}
-    patients = sorted(set(patient_of.values()))
-    if len(patients) < 2:
-        raise ValueError(f"found {len(patients)} patient(s), expected at least 2 to split")
-    random.Random(seed).shuffle(patients)
-    count = min(max(round(val_fraction * len(patients)), 1), len(patients) - 1)
-    chosen = set(patients[:count])
-
-    def part(in_val: bool) -> dict:
-        ids = {image for image, patient in patient_of.items() if (patient in chosen) is in_val}
-        images = [image for image in coco["images"] if image["id"] in ids]
-        annotations = [item for item in coco["annotations"] if item["image_id"] in ids]
-        return {**coco, "images": images, "annotations": annotations}
-
-    return part(False), part(True)
 
 
 def describe_coco(coco: dict) -> str:
@@ -241,23 +199,18 @@ def write_coco(coco: dict, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _relative(image: Path, root: Path) -> str:
-    # Both sides without symbolic links: ".." behind a link leads elsewhere.
-    here = os.path.join(os.path.realpath(image.parent), image.name)
-    return Path(os.path.relpath(here, os.path.realpath(root))).as_posix()
+def _read_mask_of(image: Path, mask: Path, size: tuple[int, int]) -> np.ndarray:
+    pixels = read_mask(mask)
+    if pixels.shape != size:
+        raise ValueError(
+            f"{mask}: found a mask of {pixels.shape[1]} x {pixels.shape[0]} pixels, expected "
+            f"{size[1]} x {size[0]} as its image {image}"
+        )
+    return pixels
 
 
-def _files_by_stem(folder: Path) -> dict[Path, Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
-    files: dict[Path, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        stem = path.relative_to(folder).with_suffix("")
-        if stem in files:
-            raise ValueError(f"{path}: {files[stem].name} has the same name: remove one of them")
-        files[stem] = path
-    if not files:
-        raise FileNotFoundError(f"{folder}: found no image files ({', '.join(IMAGE_SUFFIXES)})")
-    return files
+def _instances_of(mask: Path, *args: Any) -> list[dict]:
+    try:
+        return lesion_instances(*args)
+    except ValueError as error:
+        raise ValueError(f"{mask}: {error}") from None

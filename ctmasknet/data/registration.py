@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,16 +14,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
 
 from .classes import IMAGE_CLASSES
+from .covidx import listed_sample, read_covidx_list
 from .image_lists import load_image_list
 from .images import require_files
 
-SPLITS = ("train", "val", "test")
-PHANTOM_LESION_TYPES = ("merge", "both")
 _SOURCES: dict[str, str] = {}  # name -> the path, or the other data set, that it comes from
-_PHANTOM_HINT = (
-    "expected the tree {root}/image, mask, {{train,val,test}}.csv and lesion_*.json; make it with "
-    "`python datasets/make_phantom.py` (DETECTRON2_DATASETS names the folder above it)"
-)
 
 
 def register_lesion_dataset(name: str, json_file: str | os.PathLike, hint: str = "") -> None:
@@ -89,18 +85,32 @@ def register_derived_dataset(name: str, json_file: str | os.PathLike, source: st
     _SOURCES[name] = origin
 
 
-def register_builtin() -> None:
-    """Register phantom_{split} and phantom_lesion_{merge,both}_{split} (train, val, test).
+def register_covidx_dataset(
+    name: str,
+    list_file: str | os.PathLike,
+    images: Sequence[str | os.PathLike],
+    metadata: str | os.PathLike | None = None,
+    sample: str | os.PathLike | None = None,
+    hint: str = "",
+) -> None:
+    """Register a split list of COVIDx-CT (see `read_covidx_list`).
 
-    Their root is $DETECTRON2_DATASETS/phantom (default: datasets/phantom) at the time of the call.
+    Args:
+        name: name in the catalogs. Registering the same list again does nothing.
+        list_file: the split list.
+        images: folders that may hold the images; the first that exists does.
+        metadata: metadata.csv; it is not missed when it does not exist.
+        sample: list of names; only these slices are taken, in its order.
+        hint: which files are expected and what makes them, for the error when they are missing.
+
+    Raises:
+        ValueError: the name belongs to another dataset.
     """
-    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "phantom"
-    hint = _PHANTOM_HINT.format(root=root)
-    for split in SPLITS:
-        register_image_dataset(f"phantom_{split}", root / f"{split}.csv", hint=hint)
-        for kind in PHANTOM_LESION_TYPES:
-            file = root / f"lesion_{kind}_{split}.json"
-            register_lesion_dataset(f"phantom_lesion_{kind}_{split}", file, hint)
+    path = os.path.abspath(list_file)
+    keys = {"list_file": path, "sample_file": os.path.abspath(sample) if sample else ""}
+    if _claim(name, **keys, image_classes=IMAGE_CLASSES, evaluator_type="image"):
+        load = functools.partial(_load_covidx, path, tuple(images), metadata, sample, hint)
+        DatasetCatalog.register(name, load)
 
 
 def register_paths(names: Sequence[str], classes: Sequence[str] = IMAGE_CLASSES) -> tuple[str, ...]:
@@ -130,6 +140,24 @@ def dataset_source(name: str) -> str:
     return _SOURCES.get(name, name)
 
 
+def read_dataset(name: str, skipped: list[str] | None = None) -> list[dict]:
+    """The dicts of a registered data set, if need be without what is unusable in its lists.
+
+    Args:
+        name: a registered name.
+        skipped: None gives what DatasetCatalog gives. A list receives what is wrong with single
+            lines instead of an error; whether image files exist is then not looked at.
+
+    Raises:
+        FileNotFoundError, ValueError: as the data set's own reader.
+    """
+    if name not in DatasetCatalog:
+        raise ValueError(_unregistered(name))
+    load = DatasetCatalog[name]
+    takes_skipped = isinstance(load, functools.partial) and load.func in _READERS
+    return load() if skipped is None or not takes_skipped else load(skipped=skipped)
+
+
 def unusable_lesions(path: str | os.PathLike, error: Exception) -> ValueError:
     """The error for a file that is no COCO JSON, from the error that its reader met."""
     return ValueError(
@@ -143,12 +171,7 @@ def _register_path(name: str, classes: Sequence[str]) -> str:
     suffix = path.suffix.lower()
     if suffix not in (".json", ".csv"):
         if name not in DatasetCatalog:
-            known = DatasetCatalog.list()
-            near = difflib.get_close_matches(name, known) or [n for n in known if "phantom" in n]
-            raise ValueError(
-                f"dataset '{name}' is not registered, nearest names: {', '.join(near)}; or give "
-                "the path of a .json (lesions) or .csv (image list)"
-            )
+            raise ValueError(_unregistered(name))
         return name
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such dataset file")
@@ -175,21 +198,62 @@ def _claim(name: str, **metadata: Any) -> bool:
     return not registered
 
 
-def _require(path: str, hint: str) -> None:
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path}: no such file" + (f"; {hint}" if hint else ""))
+def _unregistered(name: str) -> str:
+    known = DatasetCatalog.list()
+    near = difflib.get_close_matches(name, known) or [n for n in known if "phantom" in n]
+    return (
+        f"dataset '{name}' is not registered, nearest names: {', '.join(near)}; or give "
+        "the path of a .json (lesions) or .csv (image list)"
+    )
 
 
-def _load_images(path: str, classes: tuple[str, ...], hint: str) -> list[dict]:
+def _require(path: str | os.PathLike, hint: str) -> None:
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such file or folder" + (f"; {hint}" if hint else ""))
+
+
+def _load_images(
+    path: str, classes: tuple[str, ...], hint: str, skipped: list[str] | None = None
+) -> list[dict]:
     _require(path, hint)
-    return load_image_list(path, classes)
+    return load_image_list(path, classes, skipped)
 
 
-def _load_lesions(name: str, path: str, hint: str) -> list[dict]:
+def _load_covidx(
+    path: str,
+    images: Sequence[str | os.PathLike],
+    metadata: str | os.PathLike | None,
+    sample: str | os.PathLike | None,
+    hint: str,
+    skipped: list[str] | None = None,
+) -> list[dict]:
+    _require(path, hint)
+    folder = next((folder for folder in images if os.path.isdir(folder)), images[0])
+    _require(folder, hint)
+    known = metadata if metadata and os.path.isfile(metadata) else None
+    records = read_covidx_list(path, folder, known, skipped)
+    if sample:
+        _require(sample, hint)
+        records = listed_sample(records, sample)
+    if skipped is None:
+        require_files((record["file_name"] for record in records), listed_in=path)
+    return records
+
+
+def _load_lesions(name: str, path: str, hint: str, skipped: list[str] | None = None) -> list[dict]:
     _require(path, hint)
     try:
         records = load_coco_json(path, os.path.dirname(path), name)
+        with open(path, encoding="utf-8") as stream:
+            images = {image["id"]: image for image in json.load(stream)["images"]}
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise unusable_lesions(path, error) from error
-    require_files((record["file_name"] for record in records), listed_in=path)
+    for record in records:  # Detectron2 leaves an image's own keys out
+        image = images[record["image_id"]]
+        record.update({key: image[key] for key in ("patient", "scan") if key in image})
+    if skipped is None:
+        require_files((record["file_name"] for record in records), listed_in=path)
     return records
+
+
+_READERS = (_load_images, _load_covidx, _load_lesions)

@@ -14,7 +14,8 @@ from yaml import YAMLError
 
 from ..checkpoint import read_checkpoint
 from ..config import get_cfg
-from ..data.classes import lesion_classes
+from ..data.classes import IMAGE_CLASSES, lesion_classes
+from ..data.image_lists import find_classes
 from ..data.images import check_slice
 from ..data.registration import dataset_source, register_paths
 from ..data.regroup import regrouped_dataset
@@ -95,8 +96,11 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
         reason = " ".join(str(error).split())  # YAML's errors have many lines
         raise ValueError(f"{config_file} or an override of it: {reason}") from None
     _check_lesion_keys(cfg)
+    if datasets and cfg.MODEL.META_ARCHITECTURE == "CTMaskNet":
+        cfg.DATASETS.IMAGE_CLASSES = _image_classes(cfg)
+    classes = cfg.DATASETS.IMAGE_CLASSES or IMAGE_CLASSES
     for key in DATASET_KEYS:
-        cfg.DATASETS[key] = register_paths(cfg.DATASETS[key]) if datasets else ()
+        cfg.DATASETS[key] = register_paths(cfg.DATASETS[key], classes) if datasets else ()
     _check_kinds(cfg)
     cfg.MODEL.NAME = cfg.MODEL.NAME or Path(config_file).stem
     if default_output == cfg.OUTPUT_DIR:
@@ -107,6 +111,17 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
     return cfg
+
+
+def _image_classes(cfg: CfgNode) -> tuple[str, ...]:
+    """The config's image classes; if it has none, those of its data sets."""
+    if cfg.DATASETS.IMAGE_CLASSES:
+        return tuple(cfg.DATASETS.IMAGE_CLASSES)
+    names = [name for key in DATASET_KEYS for name in cfg.DATASETS[key]]
+    for name in names:
+        if name in DatasetCatalog and "image_classes" in MetadataCatalog.get(name).as_dict():
+            return tuple(MetadataCatalog.get(name).image_classes)
+    return find_classes([name for name in names if name.lower().endswith(".csv")])
 
 
 def _check_lesion_keys(cfg: CfgNode) -> None:
@@ -176,10 +191,15 @@ def _check_classes(cfg: CfgNode, dataset_name: str) -> None:
     metadata = MetadataCatalog.get(dataset_name)
     if metadata.evaluator_type == "image":
         key, names, count = "IMAGE_HEAD", metadata.image_classes, cfg.MODEL.IMAGE_HEAD.NUM_CLASSES
+        if tuple(names) != tuple(cfg.DATASETS.IMAGE_CLASSES):
+            raise ValueError(
+                f"{dataset_name} has the classes {', '.join(names)}, expected "
+                f"{', '.join(cfg.DATASETS.IMAGE_CLASSES)} as in DATASETS.IMAGE_CLASSES"
+            )
     else:
         key, names, count = "ROI_HEADS", metadata.thing_classes, cfg.MODEL.ROI_HEADS.NUM_CLASSES
     if len(names) != count:
         raise ValueError(
             f"{dataset_name} has {len(names)} classes ({', '.join(names)}), but "
-            f"MODEL.{key}.NUM_CLASSES is {count}"
+            f"MODEL.{key}.NUM_CLASSES is {count}: set it to {len(names)}"
         )

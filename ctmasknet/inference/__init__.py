@@ -1,5 +1,6 @@
 """A person's image to an answer: predictor, overlays, figures."""
 
-from .predictor import NOTICE, Predictor
+from ..data.classes import NOTICE
+from .predictor import Predictor
 
 __all__ = ["NOTICE", "Predictor"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..data.classes import NOTICE
 from ..evaluation.image_classification import classification_metrics, metric_suffix
-from .predictor import NOTICE
 
 
 def save_panels(path: Path, panels: Sequence[tuple[str, np.ndarray]], title: str) -> None:

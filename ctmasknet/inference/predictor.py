@@ -12,8 +12,6 @@ from ..checkpoint import load_weights
 from ..data.classes import IMAGE_CLASSES, LESION_CLASSES
 from ..data.resize import build_test_resize
 
-NOTICE = "Research use only, not for diagnosis."
-
 
 class Predictor:
     """A lesion model or a CT-Mask-Net with its weights, ready for slices of any size.
@@ -44,7 +42,9 @@ class Predictor:
             "lesion class",
             *(LESION_CLASSES[mask_type] for mask_type in mask_types),
         )
-        self.image_classes = _class_names(cfg.MODEL.IMAGE_HEAD.NUM_CLASSES, "class", IMAGE_CLASSES)
+        self.image_classes = _class_names(
+            cfg.MODEL.IMAGE_HEAD.NUM_CLASSES, "class", cfg.DATASETS.IMAGE_CLASSES, IMAGE_CLASSES
+        )
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray) -> dict[str, Any]:

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ..data.classes import NOTICE
 from ..data.images import IMAGE_SUFFIXES, read_slice
 from .overlay import draw_instances
-from .predictor import NOTICE, Predictor
+from .predictor import Predictor
 
 
 def find_slices(inputs: Sequence[str | Path]) -> list[Path]:

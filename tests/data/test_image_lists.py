@@ -1,8 +1,15 @@
 """Image lists: what is read, and which line is to blame."""
 
 import pytest
+from PIL import Image
 
-from ctmasknet.data.image_lists import load_image_list
+from ctmasknet.data.classes import IMAGE_CLASSES
+from ctmasknet.data.image_lists import (
+    find_classes,
+    load_image_list,
+    usable_images,
+    write_image_list,
+)
 
 HEADER = "file,label,patient,scan\n"
 
@@ -77,3 +84,75 @@ def test_missing_files(write, tmp_path):
     path = write(HEADER + "a.png,0,p,s\nx.png,0,p,s\ny.png,0,p,s\n")
     with pytest.raises(FileNotFoundError, match=r"x\.png: no such file; 2 of the files.*list\.csv"):
         load_image_list(path)
+
+
+def test_source_and_body_box(write):
+    path = write(
+        "file,label,patient,scan,source,xmin,ymin,xmax,ymax\n"
+        "a.png,2,p1,s1,CNCB,1,2,30,40\nb.png,0,p2,s2,,,,,\n"
+    )
+    first, second = load_image_list(path)
+    assert (first["source"], first["body_box"]) == ("CNCB", [1, 2, 30, 40])
+    assert "source" not in second
+    assert "body_box" not in second
+    path = write("file,label,patient,scan,xmin,ymin,xmax,ymax\na.png,2,p1,s1,1,2,x,40\n")
+    with pytest.raises(ValueError, match="line 2: box '1 2 x 40'"):
+        load_image_list(path)
+
+
+def test_unusable_lines_are_listed(write):
+    path = write(HEADER + "a.png,2,p1\nb.png,0,p2,s2\nc.png,0,p3,s3\nb.png,0,p2,s2\nd.png,9,p,s\n")
+    skipped = []
+    records = load_image_list(path, skipped=skipped)
+    assert [record["image_id"] for record in records] == ["b.png", "c.png"]  # c.png does not exist
+    assert [line.partition(": ")[2] for line in skipped] == [
+        "no value for 'scan' (too few fields?); give each slice its own if unknown",
+        "b.png is already in line 3",
+        "unknown label '9', expected 0 to 2 or one of Control, Common Pneumonia, COVID-19",
+    ]
+    assert ", line 2:" in skipped[0]
+
+
+def test_find_classes(write, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text(HEADER + "a.png,well,p,s\n")
+    assert find_classes([write(HEADER + "a.png,2,p,s\nb.png,Control,p,s\n")]) == IMAGE_CLASSES
+    assert find_classes([]) == IMAGE_CLASSES
+    ill = write(HEADER + "a.png,ill,p,s\nb.png,grave,p,s\n")
+    assert find_classes([ill, other]) == ("grave", "ill", "well")
+    with pytest.raises(ValueError, match="what number 1 means"):
+        find_classes([write(HEADER + "a.png,1,p,s\n"), other])
+
+
+def test_write_and_read_again(write, tmp_path):
+    names = ("ill", "well")
+    path = write(
+        "file,label,patient,scan,source,xmin,ymin,xmax,ymax\n"
+        "a.png,ill,p1,s1,CNCB,1,2,30,40\nb.png,well,p2,s2,X,0,0,9,9\n"
+    )
+    records = load_image_list(path, names)
+    copy = tmp_path / "new" / "copy.csv"
+    write_image_list(records, names, copy)
+    assert copy.read_text().split("\n")[1] == "../a.png,ill,p1,s1,CNCB,1,2,30,40"
+    again = load_image_list(copy, names)
+    assert [record["body_box"] for record in again] == [[1, 2, 30, 40], [0, 0, 9, 9]]
+    for record in (*records, *again):
+        del record["file_name"], record["image_id"]
+    assert records == again
+    write_image_list(
+        [{**records[0], "file_name": str(tmp_path / "a.png"), "source": ""}], names, copy
+    )
+    assert copy.read_text().startswith("file,label,patient,scan,xmin,ymin,xmax,ymax\n")
+
+
+def test_usable_images(tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "good.png")
+    Image.new("P", (9, 9)).save(tmp_path / "palette.png")
+    records = [{"file_name": str(tmp_path / f"{name}.png")} for name in ("good", "palette", "none")]
+    with pytest.raises(ValueError, match=r"palette\.png: found a colour-mapped"):
+        usable_images(records)
+    skipped = []
+    assert usable_images(records, skipped) == records[:1]
+    assert ["palette" in skipped[0], "none.png: no such file" in skipped[1]] == [True, True]
+    with pytest.raises(ValueError, match="none of the images"):
+        usable_images(records[1:], [])

@@ -13,13 +13,13 @@ from PIL import Image
 
 from ctmasknet.data.classes import MASK_PRESETS, MaskValues
 from ctmasknet.data.lesion_masks import (
-    coco_from_folders,
     coco_from_pairs,
     describe_coco,
     lesion_instances,
-    split_by_patient,
+    values_by_rank,
     write_coco,
 )
+from ctmasknet.data.mask_pairs import pair_files
 
 CNCB = MASK_PRESETS["cncb"]
 SCRIPT = Path(__file__).parents[2] / "datasets" / "prepare_lesion_masks.py"
@@ -63,6 +63,30 @@ def test_classes_by_value_not_by_rank():
     assert lesion_instances(mask, CNCB, "ggo") == []
 
 
+@pytest.mark.parametrize(
+    ("present", "read"),
+    [
+        ({0, 1, 2, 3}, {0: 0, 1: 1, 2: 2, 3: 3}),
+        ({0, 1, 3}, {0: 0, 1: 1, 3: 2}),  # consolidation called GGO
+        ({0, 2, 3}, {0: 0, 2: 1, 3: 2}),  # GGO called lung, consolidation GGO
+        ({0, 3}, {0: 0, 3: 1}),  # nothing left
+        ({1, 2}, {1: 0, 2: 1}),  # no background: its lowest value is taken for it
+    ],
+)
+def test_values_by_rank(present, read):
+    mask = np.array([sorted(present)] * 2, np.uint8)
+    assert values_by_rank(mask, CNCB).tolist() == [[read[value] for value in sorted(present)]] * 2
+
+
+def test_by_rank_switch():
+    mask = np.zeros((20, 20), np.uint8)
+    mask[:, 5:] = 1
+    mask[:, 10:] = 3
+    assert summary(lesion_instances(mask, CNCB, "both")) == [(2, [10, 0, 10, 20], 200)]
+    by_rank = lesion_instances(mask, CNCB, "both", by_rank=True)
+    assert summary(by_rank) == [(1, [10, 0, 10, 20], 200)]
+
+
 def test_diagonal_pixels_touch():
     mask = np.eye(5, dtype=np.uint8)
     assert summary(lesion_instances(mask, MASK_PRESETS["medseg"], "merge", 4)) == [
@@ -86,7 +110,7 @@ def test_empty_and_full_masks():
 
 def test_contract(mask):
     with pytest.raises(ValueError, match=r"unknown value\(s\) 3, expected .*1=GGO, 2=C"):
-        lesion_instances(mask, MASK_PRESETS["medseg"], "both")
+        lesion_instances(mask, MaskValues({1: "GGO", 2: "C"}), "both")
     with pytest.raises(ValueError, match="mask type 'all': expected one of both, merge, ggo"):
         lesion_instances(mask, CNCB, "all")
 
@@ -116,7 +140,7 @@ def folders(tmp_path, mask):
 
 
 def test_nested_folders(folders, tmp_path):
-    coco = coco_from_folders(*folders, tmp_path / "json", CNCB, "both")
+    coco = coco_from_pairs(pair_files(*folders), tmp_path / "json", CNCB, "both")
     assert [image["file_name"] for image in coco["images"]][:2] == [
         "../image/p1/1.jpg",
         "../image/p1/2.jpg",
@@ -159,7 +183,7 @@ def test_paths_behind_a_link(folders, tmp_path):
     deep.mkdir(parents=True)
     (tmp_path / "link").symlink_to(deep)
     root = tmp_path / "link"
-    coco = coco_from_folders(*folders, root, CNCB, "merge")
+    coco = coco_from_pairs(pair_files(*folders), root, CNCB, "merge")
     assert (root / coco["images"][0]["file_name"]).is_file()
 
 
@@ -167,7 +191,7 @@ def test_folder_errors(folders, tmp_path, mask):
     images, masks = folders
 
     def run():
-        coco_from_folders(images, masks, tmp_path, CNCB, "merge")
+        coco_from_pairs(pair_files(images, masks), tmp_path, CNCB, "merge")
 
     Image.fromarray(mask[:-1]).save(masks / "p1" / "1.png")
     with pytest.raises(ValueError, match=r"p1/1\.png: found .*60 x 39.*expected 60 x 40.*1\.jpg"):
@@ -188,24 +212,27 @@ def test_folder_errors(folders, tmp_path, mask):
     (tmp_path / "empty").mkdir()
     for folder, found in ((tmp_path / "empty", "no image files"), (tmp_path / "x", "no such")):
         with pytest.raises(FileNotFoundError, match=found):
-            coco_from_folders(folder, masks, tmp_path, CNCB, "merge")
+            coco_from_pairs(pair_files(folder, masks), tmp_path, CNCB, "merge")
 
 
-def test_split_by_patient(folders, tmp_path):
-    coco = coco_from_folders(*folders, tmp_path, CNCB, "merge")
-    train, val = split_by_patient(coco, 0.3, seed=1)
-    assert (train, val) == split_by_patient(coco, 0.3, seed=1)
-    patients = [{image["patient"] for image in part["images"]} for part in (train, val)]
-    assert (len(patients[0]), len(patients[1])) == (2, 1)
-    assert not patients[0] & patients[1]
-    for part in (train, val):
-        ids = {image["id"] for image in part["images"]}
-        assert {item["image_id"] for item in part["annotations"]} <= ids
-    assert len(train["annotations"]) + len(val["annotations"]) == len(coco["annotations"])
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        split_by_patient(coco, 1.0, seed=0)
-    with pytest.raises(ValueError, match=r"1 patient\(s\)"):
-        split_by_patient(val, 0.5, seed=0)
+def test_skipped_pairs(folders, tmp_path):
+    images, masks = folders
+    (images / "p1" / "1.jpg").write_bytes(b"<!DOCTYPE html><html></html>")
+    Image.fromarray(np.full((40, 60), 9, np.uint8)).save(masks / "p1" / "2.png")
+    whole = (images / "p2" / "1.jpg").read_bytes()
+    (images / "p2" / "1.jpg").write_bytes(whole[: len(whole) // 2])
+    (images / "p2" / "2.jpg").unlink()
+    skipped = []
+    pairs = pair_files(images, masks, skipped)
+    coco = coco_from_pairs(pairs, tmp_path, CNCB, "merge", whole_images=True, skipped=skipped)
+    assert [image["file_name"] for image in coco["images"]] == ["image/p3/1.jpg", "image/p3/2.jpg"]
+    assert [image["id"] for image in coco["images"]] == [1, 2]
+    assert {item["image_id"] for item in coco["annotations"]} == {1}
+    for line, name in zip(skipped, ("p2/2.png", "p1/1.jpg", "p1/2.png", "p2/1.jpg"), strict=True):
+        assert name in line
+    assert "unknown value(s) 9" in skipped[2]
+    with pytest.raises(ValueError, match="no usable slice"):
+        coco_from_pairs(pairs[:1], tmp_path, CNCB, "merge", skipped=[])
 
 
 def test_write_leaves_nothing_behind(tmp_path):
@@ -228,7 +255,13 @@ def test_script(folders, tmp_path, monkeypatch, capsys):
     assert "4 images, 2 lesion-free" in printed
     assert {path.name for path in tmp_path.glob("*.json")} == {"a_train.json", "a_val.json"}
     with pytest.raises(SystemExit) as stopped:
-        run(tmp_path / "b.json", "--preset", "medseg")
+        run(tmp_path / "b.json", "--values", "1=GGO,2=C")
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: {folders[1]}/p1/1.png: found the unknown")
     assert not (tmp_path / "b.json").exists()
+    (folders[0] / "p1" / "1.jpg").write_bytes(b"")
+    run(tmp_path / "c.json", "--skip-bad")
+    printed = capsys.readouterr().out
+    assert "5 images, 3 lesion-free" in printed
+    assert printed.rstrip().split("\n")[-2:][0] == "skipped 1:"
+    assert "p1/1.jpg" in printed.rstrip().split("\n")[-1]

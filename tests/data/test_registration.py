@@ -7,10 +7,12 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
+from ctmasknet.data.builtin import register_builtin
 from ctmasknet.data.classes import IMAGE_CLASSES, MASK_PRESETS
 from ctmasknet.data.lesion_masks import coco_from_pairs, write_coco
 from ctmasknet.data.registration import (
-    register_builtin,
+    read_dataset,
+    register_covidx_dataset,
     register_image_dataset,
     register_lesion_dataset,
     register_paths,
@@ -19,9 +21,10 @@ from ctmasknet.data.registration import (
 
 @pytest.fixture(autouse=True)
 def clean_catalogs(monkeypatch):
-    """Every test starts without the phantoms and leaves the catalogs as they were."""
+    """Every test starts without our data sets and leaves the catalogs as they were."""
+    ours = ("phantom", "cncb", "medseg", "covidx")
     for catalog in (DatasetCatalog, MetadataCatalog):
-        others = {name: value for name, value in catalog.data.items() if "phantom" not in name}
+        others = {k: value for k, value in catalog.data.items() if not k.startswith(ours)}
         monkeypatch.setattr(catalog, "data", others)
 
 
@@ -106,19 +109,102 @@ def test_missing_image_of_a_json(lesions):
         DatasetCatalog.get("mine")
 
 
+def test_patients_of_lesions(lesions):
+    coco = json.loads(lesions.read_text())
+    coco["images"][0] |= {"patient": "p7", "scan": "p7_1"}
+    lesions.write_text(json.dumps(coco))
+    register_lesion_dataset("mine", lesions)
+    ill, well = DatasetCatalog.get("mine")
+    assert (ill["patient"], ill["scan"]) == ("p7", "p7_1")
+    assert "patient" not in well
+
+
+BUILTIN = {
+    "phantom_val": ("phantom/val.csv", "make_phantom.py"),
+    "phantom_lesion_both_test": ("phantom/lesion_both_test.json", "make_phantom.py"),
+    "cncb_lesion_train": ("cncb_lesion/lesion_train.json", "prepare_lesion_dataset.py cncb`"),
+    "cncb_lesion_by_rank_val": (
+        "cncb_lesion/lesion_by_rank_val.json",
+        "prepare_lesion_dataset.py cncb --by-rank`",
+    ),
+    "medseg_lesion_test": ("medseg_lesion/lesion_test.json", "prepare_lesion_dataset.py medseg`"),
+    "covidx_ct_v1_test": ("covidx_ct/test_COVIDx_CT-1.txt", "prepare_covidx_ct.py"),
+    "covidx_ct_v2b_train": ("covidx_ct/train_COVIDx_CT-2B.txt", "prepare_covidx_ct.py"),
+    "covidx_ct_v1_author_train": ("covidx_ct/train_COVIDx_CT-1.txt", "prepare_covidx_ct.py"),
+}
+
+
 def test_builtin_is_lazy_and_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    before = set(DatasetCatalog.list())
     register_builtin()
     register_builtin()
-    ours = {name for name in DatasetCatalog.list() if name.startswith("phantom")}
-    kinds = ("", "lesion_merge_", "lesion_both_")
-    assert ours == {f"phantom_{k}{split}" for k in kinds for split in ("train", "val", "test")}
-    for name, file in (
-        ("phantom_val", "val.csv"),
-        ("phantom_lesion_both_test", "lesion_both_test.json"),
-    ):
-        with pytest.raises(FileNotFoundError, match=rf"phantom/{file}: .*make_phantom\.py"):
+    kinds = ["phantom", "phantom_lesion_merge", "phantom_lesion_both", "medseg_lesion"]
+    kinds += ["cncb_lesion", "cncb_lesion_by_rank"]
+    kinds += [f"covidx_ct_{version}" for version in ("v1", "v2a", "v2b", "v3a", "v3b")]
+    names = {f"{kind}_{split}" for kind in kinds for split in ("train", "val", "test")}
+    assert set(DatasetCatalog.list()) - before == names | {"covidx_ct_v1_author_train"}
+    for name, (file, script) in BUILTIN.items():
+        with pytest.raises(FileNotFoundError) as caught:
             DatasetCatalog.get(name)
+        message = str(caught.value)
+        assert message.startswith(f"{tmp_path / file}: no such file")
+        assert "expected the tree" in message
+        assert script in message
+
+
+@pytest.mark.parametrize("folder", ["images", "2A_images"])
+def test_covidx_tree(tmp_path, monkeypatch, folder):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    root = tmp_path / "covidx_ct"
+    root.mkdir()
+    lines = ["NCP_1_2_0003.png 2 0 0 700 10\n", "CP_1_2_0003.png 1 0 0 10 10\n"]
+    for version in ("1", "2A", "2B"):
+        (root / f"train_COVIDx_CT-{version}.txt").write_text("".join(lines))
+    register_builtin()
+    with pytest.raises(FileNotFoundError, match=r"covidx_ct/images: no such .* expected the tree"):
+        DatasetCatalog.get("covidx_ct_v2a_train")
+    (root / folder).mkdir()
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(root / folder / "NCP_1_2_0003.png")
+    with pytest.raises(FileNotFoundError, match=r"CP_1_2_0003\.png: no such file; 1 of the files"):
+        DatasetCatalog.get("covidx_ct_v2a_train")
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(root / folder / "CP_1_2_0003.png")
+    for version in ("v2a", "v2b"):  # the images of B may lie in A's folder
+        ill, pneumonia = DatasetCatalog.get(f"covidx_ct_{version}_train")
+        assert (ill["label"], ill["patient"], ill["body_box"]) == (2, "NCP_1", [0, 0, 700, 10])
+        assert pneumonia["source"] == ""
+    (root / "metadata.csv").write_text("patient id,source\nCP_1,CNCB\n")
+    assert DatasetCatalog.get("covidx_ct_v2a_train")[1]["source"] == "CNCB"
+    assert MetadataCatalog.get("covidx_ct_v2a_train").image_classes == IMAGE_CLASSES
+    if folder == "images":
+        with pytest.raises(FileNotFoundError, match=r"author_classification_train\.txt: no such"):
+            DatasetCatalog.get("covidx_ct_v1_author_train")
+        (root / "author_classification_train.txt").write_text("1_1_2_0003.png\n")
+        (only,) = DatasetCatalog.get("covidx_ct_v1_author_train")
+        assert only["image_id"] == "CP_1_2_0003.png"
+
+
+def test_read_dataset_without_what_is_unusable(tmp_path, slices, lesions):
+    (tmp_path / "list.txt").write_text("NCP_1_2_0003.png 2 0 0 7 7\nNCP_1_2_0004.png 2\n")
+    register_covidx_dataset("covidx", tmp_path / "list.txt", [tmp_path])
+    slices.write_text(slices.read_text() + "b.png,0,q,t\nc.png,7,q,t\n")
+    register_image_dataset("mine", slices)
+    (lesions.parent / "well.png").unlink()
+    register_lesion_dataset("lesions", lesions)
+    DatasetCatalog.register("foreign", lambda: [{"file_name": "x"}])
+    found = {}
+    for name in ("covidx", "mine", "lesions", "foreign"):
+        skipped = []
+        found[name] = (len(read_dataset(name, skipped)), skipped)
+    assert [count for count, _ in found.values()] == [1, 2, 2, 1]
+    assert "list.txt, line 2: found 2 fields" in found["covidx"][1][0]
+    assert "slices.csv, line 4: unknown label '7'" in found["mine"][1][0]
+    assert found["lesions"][1] == []
+    for name in ("covidx", "mine", "lesions"):
+        with pytest.raises((ValueError, FileNotFoundError)):
+            read_dataset(name)
+    with pytest.raises(ValueError, match="'lesion' is not registered, nearest names: lesions"):
+        read_dataset("lesion")
 
 
 def test_register_paths(lesions, slices, tmp_path):

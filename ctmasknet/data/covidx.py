@@ -1,0 +1,248 @@
+"""COVIDx-CT: split lists of `filename class xmin ymin xmax ymax` -> Detectron2 dataset dicts.
+
+Version 1 holds CNCB slices alone; 2 and 3 (A: verified findings, B: all) add other sources, each
+with file names of its own form, from which patient, scan and slice number are read.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .classes import IMAGE_CLASSES
+from .problems import refuse_or_skip
+
+VERSIONS = {"v1": "1", "v2a": "2A", "v2b": "2B", "v3a": "3A", "v3b": "3B"}
+LIST_LINE = "filename class xmin ymin xmax ymax"
+_CNCB_CLASSES = ("Normal", "CP", "NCP")  # index = label
+_CNCB = re.compile(r"(?P<patient>(?P<group>Normal|CP|NCP)_\d+)_\d+_(?P<slice>\d+)")
+# The author's own copies carry the label in place of the group.
+_AUTHOR = re.compile(r"(?P<label>[012])_(?P<rest>\d+_\d+_\d+)")
+_OTHERS = re.compile(
+    r"""(?P<scan>(?P<patient>
+        coronacases_\d+ | radiopaedia_\d+_\d+_\d+ | radiopaedia-\d+ | volume-covid\d+-A-\d+(?:_\d+)?
+        | \w*?patient\d+ | LIDC-IDRI-\d+ | study_\d+ | HUST-Patient\d+ | COVIDCTMD-[A-Za-z]+\d+
+        | STOIC-\d+ | A\d+)
+        (?:[-_].+?)?)[-_](?:IM)?(?P<slice>\d+)""",
+    re.VERBOSE,
+)
+
+
+class SliceName(NamedTuple):
+    """What a slice's file name tells; label is None where the name does not say it."""
+
+    patient: str
+    scan: str
+    slice_number: int
+    label: int | None
+
+
+def parse_slice_name(name: str) -> SliceName | None:
+    """Read patient, scan, slice number and label from a file name of COVIDx-CT or of the author.
+
+    Args:
+        name: file name, with or without folders and extension.
+
+    Returns:
+        None when the name has none of the known forms. The author's `2_96_1328_0032.png` gives the
+        same as `NCP_96_1328_0032.png`.
+    """
+    stem = os.path.splitext(os.path.basename(name))[0]
+    if match := _AUTHOR.fullmatch(stem):
+        stem = f"{_CNCB_CLASSES[int(match['label'])]}_{match['rest']}"
+    if match := _CNCB.fullmatch(stem):
+        label = _CNCB_CLASSES.index(match["group"])
+        return SliceName(match["patient"], stem.rpartition("_")[0], int(match["slice"]), label)
+    if match := _OTHERS.fullmatch(stem):
+        return SliceName(match["patient"], match["scan"], int(match["slice"]), None)
+    return None
+
+
+def read_covidx_list(
+    path: str | os.PathLike,
+    images: str | os.PathLike | None = None,
+    metadata: str | os.PathLike | None = None,
+    skipped: list[str] | None = None,
+) -> list[dict]:
+    """Read a split list of COVIDx-CT.
+
+    Args:
+        path: text file without a header, `filename class xmin ymin xmax ymax` a line.
+        images: folder of the images; None leaves bare names in "file_name". Whether the images
+            exist is not looked at.
+        metadata: the data set's metadata.csv (`patient id`, `source`, ...). Its patient ids win
+            over those in file names where one patient has several scans under numbered names.
+        skipped: receives what cannot be used instead of an error.
+
+    Returns:
+        One dict a line: file_name, image_id (the name), label (0 Control, 1 Common Pneumonia,
+        2 COVID-19), patient, scan, source ("" when unknown) and body_box [x0, y0, x1, y1] in
+        pixels, half-open; it may reach beyond 512 where the image is larger.
+
+    Raises:
+        FileNotFoundError: no such list or metadata.
+        ValueError: which line is wrong and how; a list without a usable line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such split list (lines of `{LIST_LINE}`)")
+    sources = read_metadata(metadata) if metadata is not None else {}
+    records: list[dict] = []
+    lines: dict[str, int] = {}  # name -> line
+    for number, text in enumerate(_text(path).splitlines(), start=1):
+        if not text.strip():
+            continue
+        try:
+            record = _parse_line(text)
+            name = record["image_id"]
+            if name in lines:
+                raise ValueError(f"{name} is already in line {lines[name]}: remove one of them")
+        except ValueError as error:
+            refuse_or_skip(ValueError(f"{path}, line {number}: {error}"), skipped)
+            continue
+        lines[name] = number
+        record["file_name"] = name if images is None else os.path.join(images, name)
+        record["patient"], record["source"] = _look_up(record["patient"], sources)
+        records.append(record)
+    if not records:
+        raise ValueError(f"{path}: found no usable line, expected `{LIST_LINE}`")
+    return records
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """Read patient id -> source from a metadata.csv.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it has no such columns.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such metadata file")
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        missing = {"patient id", "source"} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(
+                f"{path}, line 1: no column {', '.join(sorted(missing))}; expected the "
+                "metadata.csv that comes with COVIDx-CT"
+            )
+        return {row["patient id"]: row["source"] or "" for row in reader}
+
+
+def balanced_sample(records: Sequence[dict], per_class: int, seed: int) -> list[dict]:
+    """Draw the same number of slices of each class; 1,000 of each are the papers' 3,000.
+
+    Args:
+        records: dataset dicts with "label".
+        per_class: slices of each class that occurs.
+        seed: same seed and records, same sample, on any machine.
+
+    Returns:
+        The chosen dicts in the order of `records`.
+
+    Raises:
+        ValueError: a class has fewer slices.
+    """
+    members = defaultdict(list)
+    for index, record in enumerate(records):
+        members[record["label"]].append(index)
+    chosen: set[int] = set()
+    for label in sorted(members):
+        if not 1 <= per_class <= len(members[label]):
+            raise ValueError(
+                f"class {label} has {len(members[label])} slices, cannot draw {per_class} of it"
+            )
+        chosen.update(random.Random(f"{seed} {label}").sample(members[label], per_class))
+    return [record for index, record in enumerate(records) if index in chosen]
+
+
+def listed_sample(records: Sequence[dict], names: str | os.PathLike) -> list[dict]:
+    """Pick the slices that a list names, such as the author's 3,000.
+
+    Args:
+        records: dataset dicts of a split list.
+        names: text file, a file name a line, of COVIDx-CT or as the author writes it
+            ({0,1,2}_{patient}_{scan}_{slice}.png).
+
+    Returns:
+        The dicts in the order of the list.
+
+    Raises:
+        FileNotFoundError: no such list.
+        ValueError: a name that is in no record, with its line.
+    """
+    if not Path(names).is_file():
+        raise FileNotFoundError(f"{names}: no such list of slices (a file name a line)")
+    by_slice = {_slice_key(record["image_id"]): record for record in records}
+    chosen = []
+    for number, line in enumerate(_text(Path(names)).split("\n"), start=1):
+        if not line.strip():
+            continue
+        record = by_slice.get(_slice_key(line.strip()))
+        if record is None:
+            raise ValueError(
+                f"{names}, line {number}: {line.strip()} is not in the split list; was it drawn "
+                "from another version or split?"
+            )
+        chosen.append(record)
+    return chosen
+
+
+def _slice_key(name: str) -> tuple | str:
+    parsed = parse_slice_name(name)
+    return parsed if parsed else name
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file ({error})") from None
+
+
+def _parse_line(text: str) -> dict:
+    fields = text.split()
+    if len(fields) != 6:
+        raise ValueError(f"found {len(fields)} fields, expected 6 (`{LIST_LINE}`)")
+    name, label, *corners = fields
+    if label not in ("0", "1", "2"):
+        meaning = ", ".join(f"{k} {name}" for k, name in enumerate(IMAGE_CLASSES))
+        raise ValueError(f"class '{label}', expected {meaning}")
+    if not all(corner.isdecimal() for corner in corners):
+        raise ValueError(f"box '{' '.join(corners)}', expected four whole numbers >= 0")
+    x0, y0, x1, y1 = map(int, corners)
+    if x0 >= x1 or y0 >= y1:
+        raise ValueError(f"box '{' '.join(corners)}' is empty, expected xmin < xmax, ymin < ymax")
+    parsed = parse_slice_name(name)
+    if parsed is None:
+        raise ValueError(
+            f"{name} has no known form of COVIDx-CT names, so its patient is unknown: list such "
+            "images in a CSV file,label,patient,scan"
+        )
+    return {
+        "file_name": name,
+        "image_id": name,
+        "label": int(label),
+        "patient": parsed.patient,
+        "scan": parsed.scan,
+        "source": "",
+        "body_box": [x0, y0, x1, y1],
+    }
+
+
+def _look_up(patient: str, sources: dict[str, str]) -> tuple[str, str]:
+    """The patient as the metadata calls him, and his source."""
+    if patient in sources:
+        return patient, sources[patient]
+    # radiopaedia_10_85902_1 and _3 are scans of radiopaedia_10_85902.
+    whole = patient.rpartition("_")[0]
+    if patient.startswith("radiopaedia_") and whole in sources:
+        return whole, sources[whole]
+    # 137covid_patient1 stands as patient1: the first part is the hospital's group.
+    return patient, sources.get(patient.rpartition("_")[2], "")

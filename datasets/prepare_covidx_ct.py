@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Turn a split list of COVIDx-CT into an image list, whole or a sample of it.
+
+    prepare_covidx_ct.py train_COVIDx_CT-1.txt train3000.csv --images images --per-class 1000
+    prepare_covidx_ct.py train_COVIDx_CT-1.txt train3000.csv --images images --sample names.txt
+
+The first draws 1,000 slices of each class, as many as the papers train on; the second takes the
+slices that a list names, such as the author's own 3,000. OUT.csv (file, label, patient, scan,
+source, body box) can stand wherever a data set's name is expected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ctmasknet.data.classes import IMAGE_CLASSES
+from ctmasknet.data.covidx import LIST_LINE, balanced_sample, listed_sample, read_covidx_list
+from ctmasknet.data.image_lists import usable_images, write_image_list
+from ctmasknet.data.problems import describe_skipped
+from ctmasknet.data.split_files import describe_records
+from ctmasknet.data.window import say_windowed_once
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("list", type=Path, metavar="LIST.txt", help=f"lines of `{LIST_LINE}`")
+    parser.add_argument("output", type=Path, metavar="OUT.csv")
+    parser.add_argument("--images", type=Path, required=True, help="folder of the images")
+    parser.add_argument("--metadata", type=Path, help="metadata.csv, for each patient's source")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--per-class", type=int, metavar="N", help="draw N slices of each class")
+    which.add_argument("--sample", type=Path, metavar="NAMES.txt", help="take the slices named")
+    parser.add_argument("--seed", type=int, default=0, help="of --per-class (default: %(default)s)")
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out lines and images that cannot be used, list them",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.output.suffix.lower() != ".csv" or args.output.is_dir():
+        raise ValueError(f"{args.output}: expected the name of a .csv file to write")
+    if not args.images.is_dir():
+        raise FileNotFoundError(f"{args.images}: no such folder of images")
+    skipped: list[str] | None = [] if args.skip_bad else None
+    say_windowed_once()
+    records = read_covidx_list(args.list, args.images, args.metadata, skipped)
+    if args.sample:
+        records = listed_sample(records, args.sample)
+    elif args.per_class is not None:
+        records = balanced_sample(records, args.per_class, args.seed)
+    records = usable_images(records, skipped)
+    write_image_list(records, IMAGE_CLASSES, args.output)
+    print(f"{args.output}: {describe_records(records, IMAGE_CLASSES)}")
+    print(describe_skipped(skipped or []), end="")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,191 @@
+"""The scripts in datasets/ that make data sets ready: what they write under which names."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
+
+from ctmasknet.data.builtin import register_builtin
+from ctmasknet.data.image_lists import find_classes, load_image_list
+
+SCRIPTS = Path(__file__).parents[2] / "datasets"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a script; returns what it printed, or raises SystemExit with the message printed."""
+
+    def run(name, *args):
+        script = SCRIPTS / f"{name}.py"
+        monkeypatch.setattr(sys, "argv", [str(script), *map(str, args)])
+        runpy.run_path(str(script), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """$DETECTRON2_DATASETS, and catalogs in which our names have not been registered."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    for catalog in (DatasetCatalog, MetadataCatalog):
+        monkeypatch.setattr(catalog, "data", {})
+    register_builtin()
+    return tmp_path
+
+
+def write_pair(image, mask, value):
+    """A slice of lung with a 12 x 12 lesion of the value, and a tiny one of 3 x 3."""
+    pixels = np.ones((40, 50), np.uint8)
+    pixels[:, :5] = 0
+    pixels[10:22, 20:32] = value
+    pixels[30:33, 40:43] = value
+    for path in (image, mask):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels * 50).save(image)
+    Image.fromarray(pixels).save(mask)
+
+
+@pytest.fixture(params=["nested", "flattened"])
+def cncb(request, root):
+    """Ten patients with two slices each, the first GGO, the second consolidation."""
+    join = "/" if request.param == "nested" else "_"
+    tree = root / "cncb_lesion"
+    for patient in range(10):
+        for number, value in ((5, 2), (15, 3)):
+            name = f"{patient}{join}{number}"
+            write_pair(tree / f"image/{name}.jpg", tree / f"mask/{name}.png", value)
+    return tree
+
+
+def patients(name):
+    return {record["patient"] for record in DatasetCatalog.get(name)}
+
+
+def test_cncb(run, cncb):
+    printed = run("prepare_lesion_dataset", "cncb")
+    assert "lesion_train.json: 7 patients, 14 images, 0 lesion-free" in printed
+    parts = [patients(f"cncb_lesion_{split}") for split in ("train", "val", "test")]
+    assert [len(part) for part in parts] == [7, 1, 2]
+    assert set().union(*parts) == {str(patient) for patient in range(10)}
+    first = DatasetCatalog.get("cncb_lesion_train")[0]
+    assert [item["bbox"] for item in first["annotations"]] == [[20, 10, 12, 12], [40, 30, 3, 3]]
+    assert MetadataCatalog.get("cncb_lesion_train").thing_classes == ["GGO", "C"]
+
+
+def test_cncb_by_published_lists(run, cncb, capsys):
+    train, test = cncb / "train.txt", cncb / "test.txt"
+    train.write_text("".join(f"{p}_5.jpg\n{p}_15.jpg\n" for p in range(6)))
+    test.write_text("8_5.jpg\n9_15.jpg\n")
+    run("prepare_lesion_dataset", "cncb")
+    printed = run("prepare_lesion_dataset", "cncb", "--lists", train, test)
+    assert "no val part" in printed
+    assert not (cncb / "lesion_val.json").exists()  # the older one shared patients with train
+    assert patients("cncb_lesion_train") == set("012345")
+    assert len(DatasetCatalog.get("cncb_lesion_test")) == 2
+    run("prepare_lesion_dataset", "cncb", "--lists", train, test, "--val-fraction", 0.3)
+    val = {
+        image["patient"] for image in json.loads((cncb / "lesion_val.json").read_text())["images"]
+    }
+    assert len(val) == 2
+    assert val < set("012345")
+    test.write_text("5_5.jpg\n")
+    with pytest.raises(SystemExit):
+        run("prepare_lesion_dataset", "cncb", "--lists", train, test)
+    assert "patient 5 is in the list of train, too" in capsys.readouterr().err
+
+
+def test_cncb_by_rank(run, cncb):
+    masks = [np.array(Image.open(path)) for path in (cncb / "mask").rglob("*15.png")]
+    assert [sorted(np.unique(mask)) for mask in masks] == [[0, 1, 3]] * 10
+    run("prepare_lesion_dataset", "cncb", "--by-rank")
+    records = DatasetCatalog.get("cncb_lesion_by_rank_train")
+    # Consolidation, the third of the values present, is called GGO.
+    assert {item["category_id"] for record in records for item in record["annotations"]} == {0}
+    assert json.loads((cncb / "lesion_by_rank_train.json").read_text())["info"]["values_by_rank"]
+    assert not (cncb / "lesion_train.json").exists()
+
+
+def test_medseg(run, root, capsys):
+    tree = root / "medseg_lesion"
+    for number in range(10):
+        value = 1 + number % 3  # 3 = pleural effusion
+        write_pair(tree / f"images/tr_{number}.png", tree / f"masks/tr_{number}.png", value)
+    printed = run("prepare_lesion_dataset", "medseg", "--split", 6, 2, 2)
+    assert "patients are unknown" in printed
+    assert [len(DatasetCatalog.get(f"medseg_lesion_{s}")) for s in ("train", "val", "test")] == [
+        6,
+        2,
+        2,
+    ]
+    (tree / "masks/tr_0.png").unlink()
+    with pytest.raises(SystemExit):
+        run("prepare_lesion_dataset", "medseg")
+    assert "tr_0.png: no mask" in capsys.readouterr().err
+    assert "skipped 1:\n" in run("prepare_lesion_dataset", "medseg", "--skip-bad")
+
+
+def test_missing_tree(run, root, capsys):
+    with pytest.raises(SystemExit):
+        run("prepare_lesion_dataset", "cncb")
+    message = capsys.readouterr().err
+    assert f"error: {root}/cncb_lesion: no such folder; expected image/" in message
+
+
+@pytest.fixture
+def slices(tmp_path):
+    """slices.csv: 20 patients with two slices each, labels of one's own."""
+    lines = ["file,label,patient,scan"]
+    for patient in range(20):
+        for number in range(2):
+            Image.new("L", (9, 9)).save(tmp_path / f"{patient}_{number}.png")
+            label = "well" if patient % 4 else "ill"
+            lines.append(f"{patient}_{number}.png,{label},p{patient},s{patient}")
+    path = tmp_path / "slices.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_split_image_list(run, slices, tmp_path):
+    printed = run("split_dataset", slices, "--output", tmp_path / "parts", "--seed", 1)
+    assert "slices_train.csv: 28 slices of 14 patients (ill 8, well 20)" in printed
+    files = [tmp_path / "parts" / f"slices_{part}.csv" for part in ("train", "val", "test")]
+    assert find_classes(files) == ("ill", "well")
+    parts = [load_image_list(file, ("ill", "well")) for file in files]
+    assert sum(map(len, parts)) == 40
+    found = [{record["patient"] for record in part} for part in parts]
+    assert not (found[0] & found[1] or found[0] & found[2] or found[1] & found[2])
+
+
+def test_split_lesions_and_covidx(run, tmp_path, capsys):
+    images = [{"id": k, "file_name": f"{k}.png", "patient": f"p{k}"} for k in range(4)]
+    path = tmp_path / "lesions.json"
+    path.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    run("split_dataset", path, "--parts", "a=3", "b=1", "--output", tmp_path / "sub")
+    part = json.loads((tmp_path / "sub" / "lesions_a.json").read_text())
+    assert len(part["images"]) == 3
+    assert part["images"][0]["file_name"].startswith("../")
+    lines = []
+    for number in range(4):
+        Image.new("L", (9, 9)).save(tmp_path / f"CP_{number}_1_0001.png")
+        lines.append(f"CP_{number}_1_0001.png 1 0 0 9 9\n")
+    (tmp_path / "list.txt").write_text("".join(lines))
+    printed = run(
+        "split_dataset", tmp_path / "list.txt", "--images", tmp_path, "--parts", "a=1", "b=1"
+    )
+    assert "list_b.csv: 2 slices of 2 patients" in printed
+    for args, message in (
+        ([tmp_path / "list.txt"], "need the folder of the images"),
+        ([tmp_path / "x.csv"], "x.csv: no such image list"),
+        ([tmp_path / "x.json"], "x.json: no such file"),
+        ([path, "--parts", "a=1", "a=2"], "two parts have the same name"),
+        ([path, "--parts", "a=1", "b=-1"], "positive"),
+    ):
+        with pytest.raises(SystemExit):
+            run("split_dataset", *args)
+        assert message in capsys.readouterr().err
