@@ -126,12 +126,22 @@ def _decoded(path: str | os.PathLike, decode: Callable[[], _T]) -> _T:
     # Pillow's readers raise whatever a damaged file makes them raise (OSError, SyntaxError,
     # struct.error, ...): all of it means the same to the user.
     except Exception as error:
-        size = f", {os.path.getsize(path)} bytes" if os.path.isfile(path) else ""
         reason = str(error).split(str(path))[0].strip(" '\"") or type(error).__name__
         raise ValueError(
-            f"{path}: cannot be read as an image ({reason}{size}): damaged or not an image; "
-            "replace the file"
+            f"{path}: cannot be read as an image ({_what_else(path) or reason}): damaged or not an "
+            "image; replace the file"
         ) from None
+
+
+def _what_else(path: str | os.PathLike) -> str:
+    """What a file that is no image is, as far as its size and first bytes tell."""
+    if not os.path.isfile(path):
+        return ""
+    with open(path, "rb") as stream:
+        start = stream.read(200).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return f"an HTML page of {os.path.getsize(path)} bytes, as of a failed download"
+    return "" if start else f"empty, {os.path.getsize(path)} bytes"
 
 
 def _check_mode(

@@ -19,6 +19,7 @@ from ..data.image_lists import find_classes
 from ..data.images import check_slice
 from ..data.registration import dataset_source, register_paths
 from ..data.regroup import regrouped_dataset
+from ..data.window import say_windowed_once
 
 DATASET_KEYS = ("TRAIN", "VALIDATION", "TEST")
 
@@ -54,6 +55,7 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
     default_setup(cfg, args or Namespace())
     # Detectron2 sets up its own loggers only; without this the plugin's lines are lost.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
+    say_windowed_once()
     if comm.is_main_process():
         # Again, with the paths of data sets that were given as paths: so it can be used again.
         saved = cfg.clone()

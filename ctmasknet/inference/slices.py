@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..data.classes import NOTICE
 from ..data.images import IMAGE_SUFFIXES, read_slice
+from ..data.window import say_windowed_once
 from .overlay import draw_instances
 from .predictor import Predictor
 
@@ -63,6 +64,7 @@ def predict_files(
     """
     problems = []
     names = _output_names(files)
+    say_windowed_once()
     for path, name in tqdm(
         list(zip(files, names, strict=True)), desc="predict", unit="slice", mininterval=1
     ):

@@ -81,12 +81,20 @@ def test_stack_is_refused(tmp_path, grey):
 
 
 @pytest.mark.parametrize("read", [check_slice, read_slice, read_mask])
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
-def test_not_an_image(tmp_path, read, content):
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "empty, 0 bytes"),
+        (b"\n<!DOCTYPE html><html>not found</html>", "an HTML page of 38 bytes"),
+        (b"<HTML>", "an HTML page of 6 bytes"),
+        (b"some text", "cannot identify image file"),
+    ],
+)
+def test_not_an_image(tmp_path, read, content, found):
     path = tmp_path / "a.png"
     path.write_bytes(content)
     with pytest.raises(
-        ValueError, match=rf"a\.png: cannot be read.*{len(content)} bytes"
+        ValueError, match=rf"a\.png: cannot be read as an image \({found}"
     ) as caught:
         read(path)
     assert str(caught.value).count(str(path)) == 1
