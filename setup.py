@@ -16,6 +16,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["ctmasknet*"]),
+    package_data={"ctmasknet.audit": ["*.jinja"]},
     python_requires=">=3.11",
     # The tests passed with the lowest of these versions together and with those current in
     # November 2026 (torch 2.15, OpenCV 5.0, Pillow 13); the next major ones are untested.
