@@ -18,6 +18,36 @@ COLUMNS = ("file", "label", "patient", "scan")
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 
 
+@contextmanager
+def open_list(path: Path, what: str = "image list") -> Iterator[csv.DictReader]:
+    """Open a CSV with at least the columns `file,label,patient,scan`.
+
+    Args:
+        path: UTF-8 CSV.
+        what: it is a list of, for messages.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a column is missing, or it is no UTF-8 CSV.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such {what} (CSV {','.join(COLUMNS)})")
+    # utf-8-sig: spreadsheets write a byte-order mark that would become part of "file".
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        try:
+            header = reader.fieldnames or ()
+            missing = [column for column in COLUMNS if column not in header]
+            if missing:
+                raise ValueError(
+                    f"{path}, line 1: found the columns '{','.join(header)}', expected "
+                    f"'{','.join(COLUMNS)}' (no {', '.join(missing)})"
+                )
+            yield reader
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not a UTF-8 CSV file ({error})") from None
+
+
 def load_image_list(
     csv_path: str | os.PathLike,
     classes: Sequence[str] = IMAGE_CLASSES,
@@ -46,7 +76,7 @@ def load_image_list(
     labels.update({name: label for label, name in enumerate(classes)})
     records: list[dict] = []
     lines: dict[str, int] = {}  # file -> line
-    with _open_list(path) as reader:
+    with open_list(path) as reader:
         for row in reader:
             try:
                 record = _parse_row(row, labels, classes)
@@ -72,7 +102,7 @@ def label_names(csv_path: str | os.PathLike) -> set[str]:
     Raises:
         FileNotFoundError, ValueError: there is no such list, or it is not one.
     """
-    with _open_list(Path(csv_path)) as reader:
+    with open_list(Path(csv_path)) as reader:
         return {label for row in reader if (label := (row["label"] or "").strip())}
 
 
@@ -159,28 +189,8 @@ def relative_path(file: Path, root: Path) -> str:
     return Path(os.path.relpath(here, os.path.realpath(root))).as_posix()
 
 
-@contextmanager
-def _open_list(path: Path) -> Iterator[csv.DictReader]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such image list (CSV {','.join(COLUMNS)})")
-    # utf-8-sig: spreadsheets write a byte-order mark that would become part of "file".
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        try:
-            header = reader.fieldnames or ()
-            missing = [column for column in COLUMNS if column not in header]
-            if missing:
-                raise ValueError(
-                    f"{path}, line 1: found the columns '{','.join(header)}', expected "
-                    f"'{','.join(COLUMNS)}' (no {', '.join(missing)})"
-                )
-            yield reader
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: not a UTF-8 CSV file ({error})") from None
-
-
 def _parse_row(row: dict, labels: dict[str, int], classes: Sequence[str]) -> dict:
-    file, label, patient, scan = (_field(row, column) for column in COLUMNS)
+    file, label, patient, scan = (field_of(row, column) for column in COLUMNS)
     if label not in labels:
         raise ValueError(
             f"unknown label '{label}', expected 0 to {len(classes) - 1} or one of "
@@ -197,7 +207,8 @@ def _parse_row(row: dict, labels: dict[str, int], classes: Sequence[str]) -> dic
     return record
 
 
-def _field(row: dict, column: str) -> str:
+def field_of(row: dict, column: str) -> str:
+    """The text in a column of COLUMNS; ValueError when there is none."""
     value = (row[column] or "").strip()
     if not value:
         hint = "; give each slice its own if unknown" if column in ("patient", "scan") else ""

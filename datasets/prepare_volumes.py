@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Cut CT volumes into windowed 8-bit slices and write the image list that training reads.
+
+A volume is a folder or zip of DICOM files or images, or a NIfTI, MetaImage or NRRD file. Name a
+list of them (CSV file,label,patient,scan; `file` is relative to the list), or the volumes
+themselves with one --label. Written are DIR/slices/{scan}/{z}.png, from the feet to the head, and
+DIR/slices.csv. Patient and scan of volumes without a list are DICOM's, or the file's name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ctmasknet.data.problems import describe_skipped
+from ctmasknet.data.volume_slices import VolumeEntry, read_volume_list, write_slices
+from ctmasknet.data.window import WINDOWS, Window
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "inputs", type=Path, nargs="+", metavar="INPUT", help="a list.csv, or volumes"
+    )
+    parser.add_argument("--label", help="class name or number of the volumes named here")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument(
+        "--window",
+        default="lung",
+        help=f"WIDTH,LEVEL in HU, or one of {', '.join(WINDOWS)} (default: lung, the papers'); "
+        "8-bit volumes are taken to have it",
+    )
+    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID to take of several")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out what cannot be used, and list it"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier slices in DIR")
+    return parser.parse_args()
+
+
+def entries_of(
+    inputs: list[Path], label: str | None, skipped: list[str] | None
+) -> list[VolumeEntry]:
+    lists = [path for path in inputs if path.suffix.lower() == ".csv"]
+    if lists:
+        if len(inputs) > 1 or label is not None:
+            raise ValueError(
+                f"{lists[0]}: expected this list alone, without --label: it has labels"
+            )
+        return read_volume_list(lists[0], skipped)
+    if not label:
+        raise ValueError("no --label: name the class of these volumes, or give a list (CSV)")
+    return [VolumeEntry(path, label) for path in inputs]
+
+
+def main() -> None:
+    args = parse_args()
+    skipped: list[str] | None = [] if args.skip_bad else None
+    table = write_slices(
+        entries_of(args.inputs, args.label, skipped),
+        args.output,
+        window=Window.parse(args.window),
+        series=args.series,
+        skipped=skipped,
+        overwrite=args.overwrite,
+    )
+    print(table)
+    print(f"{args.output / 'slices.csv'}: the list of the slices")
+    if skipped:
+        print(describe_skipped(skipped))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

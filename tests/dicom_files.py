@@ -1,0 +1,96 @@
+"""Small CT series for tests, written as DICOM."""
+
+import numpy as np
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+SIZE = 16
+INTERCEPT = -1024
+
+
+def lung_hu(slices=8):
+    """(Z, SIZE, SIZE) int16 HU in LPS, no symmetry: every slice tells its number and its corners.
+
+    A bright square lies at the patient's right front ([2:5, 2:7]: rows from the front, columns from
+    the right), and a voxel's value grows with z.
+    """
+    hu = np.full((slices, SIZE, SIZE), -850, np.int16)
+    hu += np.arange(slices, dtype=np.int16)[:, None, None] * 10
+    hu[:, 2:5, 2:7] = 40
+    hu[:, 12, 12] = -1000
+    return hu
+
+
+def write_series(folder, hu, axes=None, step=2.0, names=None, **tags):
+    """Write (Z, Y, X) HU given in LPS as files of `folder`, as a scanner with these axes stores it.
+
+    Args:
+        axes: (row direction, column direction) of the files' images in LPS, by default those of
+            the array; each is a unit vector along a patient axis of the axial plane, x or y.
+        step: in mm from slice to slice.
+        names: of the files from the lowest slice up.
+        tags: set in every file; None deletes one.
+
+    Returns:
+        The paths from the lowest slice up.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    row, column = (np.array(axis, float) for axis in axes or ((1, 0, 0), (0, 1, 0)))
+    series = generate_uid()
+    paths = []
+    for z, pixels in enumerate(hu):
+        position = np.array([-50.0, -60.0, -100.0 + step * z])
+        if row[0] < 0:
+            pixels, position[0] = pixels[:, ::-1], position[0] + 0.7 * (SIZE - 1)
+        if column[1] < 0:
+            pixels, position[1] = pixels[::-1], position[1] + 0.7 * (SIZE - 1)
+        name = names[z] if names else f"{z:03d}.dcm"
+        paths.append(folder / name)
+        values = {
+            "SeriesInstanceUID": series,
+            "ImagePositionPatient": position.tolist(),
+            "ImageOrientationPatient": [*row, *column],
+            **tags,
+        }
+        write_slice(paths[-1], pixels, **values)
+    return paths
+
+
+def write_slice(path, hu, **tags):
+    """Write one CT file of (Y, X) HU; tags as for `write_series`."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    values = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "Modality": "CT",
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "PatientID": "p7",
+        "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2.3.4",
+        "SeriesDescription": "lung",
+        "PixelSpacing": [0.7, 0.7],
+        "SliceThickness": 1.5,
+        "ImagePositionPatient": [0, 0, 0],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "RescaleSlope": 1,
+        "RescaleIntercept": INTERCEPT,
+        "Rows": hu.shape[0],
+        "Columns": hu.shape[1],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 1,
+        **tags,
+    }
+    for tag, value in values.items():
+        if value is not None:
+            setattr(dataset, tag, value)
+    stored = (hu - (tags.get("RescaleIntercept") or INTERCEPT)) / (tags.get("RescaleSlope") or 1)
+    dataset.PixelData = np.rint(stored).astype(np.int16).tobytes()
+    dataset.save_as(path, enforce_file_format=True)
