@@ -1,0 +1,1 @@
+"""Data sets before training: leaks between splits, damaged files, confounders, as a report."""

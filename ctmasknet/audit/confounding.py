@@ -1,0 +1,170 @@
+"""What else than the lungs tells the label: the data source, the position of the slice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+from scipy.stats.contingency import association
+
+from ..data.covidx import parse_slice_name
+from .records import Slice, Split
+
+POSITION_BINS = 10
+POSITION_NOTE = (
+    "COVIDx-CT holds every slice of a normal scan, but of pneumonia and COVID-19 scans only "
+    "slices with visible infection: there, position is confounded with the label."
+)
+
+
+class Association(TypedDict):
+    """Cramér's V between something and the label.
+
+    Args (keys):
+        cramers_v: 0 (nothing) to 1 (it tells the label); None when it cannot be computed.
+        words: what that means, or why there is none.
+        rows, columns: names of the table's rows (sources or position bins) and columns (classes).
+        table: (rows, columns) counts of patients or slices.
+        left_out: how many patients or slices are not in the table and why; "" for none.
+    """
+
+    cramers_v: float | None
+    words: str
+    rows: list[str]
+    columns: list[str]
+    table: list[list[int]]
+    left_out: str
+
+
+class Position(Association):
+    """The same for the slice's position, and how well it guesses.
+
+    Args (keys):
+        learned_on, tried_on: names of the first and the last split.
+        accuracy, base_rate: share (0 to 1) of the last split's slices whose label is guessed by
+            the most frequent class of their bin, or overall, in the first split; None with one
+            split.
+    """
+
+    learned_on: str
+    tried_on: str
+    accuracy: float | None
+    base_rate: float | None
+
+
+def cramers_v(table: np.ndarray) -> float | None:
+    """Cramér's V of a table of counts; None if only one of its rows or columns is not empty."""
+    table = np.asarray(table)
+    table = table[table.any(axis=1)][:, table.any(axis=0)]
+    if min(table.shape) < 2:
+        return None
+    return float(association(table, method="cramer"))
+
+
+def source_association(splits: Sequence[Split], classes: Sequence[str]) -> Association:
+    """Source against label over the patients of all splits.
+
+    Args:
+        splits: of the same image classes.
+        classes: their C names.
+
+    Returns:
+        With one row a source; a patient with slices of several labels counts once for each.
+    """
+    patients = {
+        (item.patient, item.label, item.source)
+        for split in splits
+        for item in split.slices
+        if item.label is not None
+    }
+    known = sorted((source, label) for _, label, source in patients if source)
+    sources = sorted({source for source, _ in known})
+    counts = Counter(known)
+    unknown = len(patients) - len(known)
+    table = [[counts[source, label] for label in range(len(classes))] for source in sources]
+    value = cramers_v(np.array(table)) if sources else None
+    if not sources:
+        words = "cannot say: no source is known"
+    elif len(sources) == 1:
+        words = f"cannot say: one source ({sources[0]})"
+    elif value is None:
+        words = "cannot say: one class"
+    else:
+        words = _in_words(value, "the data source")
+    return {
+        "cramers_v": value,
+        "words": words,
+        "rows": sources,
+        "columns": list(classes),
+        "table": table,
+        "left_out": f"patients without a source, left out: {unknown:,}" if unknown else "",
+    }
+
+
+def position_association(splits: Sequence[Split], classes: Sequence[str]) -> Position | None:
+    """Slice number against label; None when no name tells a slice number.
+
+    Bins hold about a tenth of the first split's slices each.
+
+    Args:
+        splits: of the same image classes.
+        classes: their C names.
+    """
+    numbered = [_numbers(split.slices) for split in splits]
+    numbers, labels = (np.concatenate(arrays) for arrays in zip(*numbered, strict=True))
+    if not len(numbered[0][0]):
+        return None
+    deciles = np.quantile(numbered[0][0], np.linspace(0, 1, POSITION_BINS + 1)[1:-1])
+    edges = np.unique(np.ceil(deciles)).astype(int)
+    edges = edges[edges > numbers.min()]
+
+    def table_of(numbers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        table = np.zeros((len(edges) + 1, len(classes)), int)
+        np.add.at(table, (np.searchsorted(edges, numbers, side="right"), labels), 1)
+        return table
+
+    table = table_of(numbers, labels)
+    unknown = sum(len(split.slices) for split in splits) - len(numbers)
+    accuracy = base_rate = None
+    if len(splits) > 1 and len(numbered[-1][0]):
+        first, last = table_of(*numbered[0]), table_of(*numbered[-1])
+        guess = first.argmax(axis=1)
+        accuracy = float(last[np.arange(len(guess)), guess].sum() / last.sum())
+        base_rate = float(last[:, first.sum(axis=0).argmax()].sum() / last.sum())
+    value = cramers_v(table)
+    return {
+        "cramers_v": value,
+        "words": "cannot say: one class" if value is None else _in_words(value, "slice position"),
+        "rows": _bin_names(edges),
+        "columns": list(classes),
+        "table": table.tolist(),
+        "left_out": f"slices without a number, left out: {unknown:,}" if unknown else "",
+        "learned_on": splits[0].name,
+        "tried_on": splits[-1].name,
+        "accuracy": accuracy,
+        "base_rate": base_rate,
+    }
+
+
+def _numbers(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) slice numbers and (N,) labels of the slices whose names tell a number."""
+    parsed = [(parse_slice_name(item.name), item.label) for item in slices]
+    pairs = [(name.slice_number, label) for name, label in parsed if name and label is not None]
+    array = np.array(pairs, int).reshape(-1, 2)
+    return array[:, 0], array[:, 1]
+
+
+def _bin_names(edges: np.ndarray) -> list[str]:
+    starts, ends = [0, *edges.tolist()], [*(edges - 1).tolist(), None]
+    names = [f"{a} to {b}" for a, b in zip(starts, ends, strict=True) if b is not None]
+    return [*names, f"{starts[-1]} and above"]
+
+
+def _in_words(value: float, what: str) -> str:
+    # Bounds as usual for Cramér's V, whose maximum of 1 means that one tells the other.
+    for bound, words in ((0.1, "hardly"), (0.3, "weakly"), (0.5, "moderately")):
+        if value < bound:
+            return f"{what} {words} goes with the label"
+    return f"{what} strongly goes with the label: a model may learn it instead of the lungs"

@@ -1,0 +1,120 @@
+"""Figures of an audit, as SVG in data URIs, so that the page is one file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from PIL import Image
+
+from ..data.images import read_slice
+from .confounding import Position
+from .lesions import area_shares, instances_per_slice
+from .records import Split
+
+_WIDTH, _HEIGHT = 5.4, 3.4  # inches: at the width of a phone the text is still readable
+_MOST_BARS = 20
+_PICTURE_SIDE = 256
+
+
+def instance_count_figure(splits: Sequence[Split]) -> str:
+    """Histogram of lesions in a slice, each split as a share of its slices (TS20a, Figure 1)."""
+    figure, ax = _figure()
+    counts = [np.minimum(instances_per_slice(split), _MOST_BARS) for split in splits]
+    top = int(max((values.max(initial=0) for values in counts), default=0))
+    _histogram(ax, counts, np.arange(-0.5, top + 1), splits)
+    ax.set_xticks(range(0, top + 1, 1 if top < 12 else 2))
+    beyond = f" ({_MOST_BARS}: that many or more)" if top == _MOST_BARS else ""
+    ax.set_xlabel(f"lesions in a slice{beyond}")
+    ax.set_ylabel("share of slices")
+    return _data_uri(figure)
+
+
+def area_figure(splits: Sequence[Split]) -> str:
+    """Histogram of lesion areas as shares of the image, logarithmic (TS20a, Figure 1)."""
+    figure, ax = _figure()
+    shares = [np.array(area_shares(split)) for split in splits]
+    every = np.concatenate(shares)
+    every = every[every > 0]
+    low, high = (every.min(), every.max()) if len(every) else (1e-3, 1)
+    _histogram(ax, shares, np.geomspace(low * 0.99, high * 1.01, 16), splits)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4%}".rstrip("0%").rstrip(".") + " %")
+    ax.set_xlabel("area of a lesion, as a share of its image")
+    ax.set_ylabel("share of lesions")
+    return _data_uri(figure)
+
+
+def position_figure(position: Position) -> str:
+    """Share of each class in each bin of slice numbers."""
+    figure, ax = _figure()
+    table = np.array(position["table"])
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    bottom = np.zeros(len(table))
+    for name, values, colour in zip(
+        position["columns"], share.T, ("#0072b2", "#e69f00", "#d55e00", "#999999") * 9, strict=False
+    ):
+        ax.bar(range(len(table)), values, bottom=bottom, color=colour, label=name, width=0.9)
+        bottom += values
+    ax.set_xticks(range(len(table)), position["rows"], rotation=40, ha="right")
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("slice number")
+    ax.set_ylabel("share of slices")
+    _legend(ax)
+    return _data_uri(figure)
+
+
+def picture(path: str) -> str:
+    """A small copy of an image, as a data URI; "" when it cannot be read."""
+    try:
+        image = Image.fromarray(read_slice(path))
+    except (OSError, ValueError):
+        return ""
+    image.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    ax = figure.subplots()
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure, ax
+
+
+def _histogram(
+    ax: Axes, values: Sequence[np.ndarray], bins: np.ndarray, splits: Sequence[Split]
+) -> None:
+    """Bars of all splits side by side, each split's adding up to 1."""
+    weights = [np.full(len(items), 1 / max(len(items), 1)) for items in values]
+    labels = [f"{split.name} ({len(items):,})" for split, items in zip(splits, values, strict=True)]
+    ax.hist(list(values), bins.tolist(), weights=weights, label=labels, color=_colours(len(values)))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    _legend(ax)
+
+
+def _legend(ax: Axes) -> None:
+    # Above the axes, where it hides no bar.
+    handles, names = ax.get_legend_handles_labels()
+    columns = 3 if sum(map(len, names)) < 50 else 1
+    ax.figure.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False)
+
+
+def _colours(count: int) -> list[str]:
+    # Told apart by the colour-blind too (Okabe and Ito).
+    return [("#0072b2", "#e69f00", "#009e73", "#cc79a7")[index % 4] for index in range(count)]
+
+
+def _data_uri(figure: Figure) -> str:
+    stream = io.BytesIO()
+    # A fixed salt and no date: the same audit gives the same bytes.
+    with matplotlib.rc_context({"svg.hashsalt": "ctmasknet"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,0 +1,54 @@
+"""What an audit can find: leaks, which make splits useless, and problems, which are to be known."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+LEAKS = {
+    "shared_patient": "patient in two splits",
+    "shared_scan": "scan in two splits",
+    "identical_image": "identical image in two splits",
+    "near_image": "nearly identical image in two splits",
+}
+PROBLEMS = {
+    "unusable_line": "line of a list that cannot be used",
+    "missing_image": "image that does not exist",
+    "unreadable_image": "image that cannot be read",
+    "constant_image": "image of one value only",
+    "odd_size": "image size other than the split's usual one",
+    "size_mismatch": "image of another size than its list or mask says",
+    "box_outside": "body box that reaches beyond its image",
+    "duplicate_image": "image that is twice in one split",
+    "label_against_name": "label that contradicts the file name",
+    "unpaired_file": "mask without image, or image without mask",
+    "unusable_mask": "mask that cannot be read or has unknown values",
+    "outside_sample": "name of the sample that is in no split",
+}
+
+
+class Finding(NamedTuple):
+    """One thing found.
+
+    Args:
+        kind: key of `LEAKS` or `PROBLEMS`.
+        splits: names of the splits concerned, in the order given.
+        message: what was found where, and what to do where that is not obvious from the kind.
+        images: paths of the images to look at, if any.
+    """
+
+    kind: str
+    splits: tuple[str, ...]
+    message: str
+    images: tuple[str, ...] = ()
+
+
+def count_by_kind(findings: list[Finding], kinds: dict[str, str]) -> dict[str, int]:
+    """Number of findings of each of `kinds` that occurs, in the order of `kinds`."""
+    counts = {kind: sum(finding.kind == kind for finding in findings) for kind in kinds}
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def verdict(findings: list[Finding]) -> str:
+    """ "no leak found", "1 leak found", "2 leaks found", ..."""
+    total = sum(count_by_kind(findings, LEAKS).values())
+    return f"{format(total, ',') if total else 'no'} {'leaks' if total > 1 else 'leak'} found"

@@ -1,0 +1,107 @@
+"""Labels against file names, and a sample of names against the splits."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from ..data.classes import IMAGE_CLASSES
+from ..data.covidx import parse_slice_name
+from .findings import Finding
+from .records import Split
+
+
+class SampleCounts(TypedDict):
+    """Where the names of a sample are; "classes" and "patients" as the names tell them."""
+
+    names: int
+    classes: dict[str, int]
+    patients: int
+    in_splits: dict[str, int]
+    in_none: int
+
+
+def label_findings(split: Split) -> list[Finding]:
+    """Slices whose label is not the class that their file name tells.
+
+    Names of COVIDx-CT and of the author tell it by their form; any other name by a part that is
+    equal to one of the split's class names.
+    """
+    findings = []
+    for item in split.slices:
+        told = _told_label(item.name, split.classes)
+        if item.label is not None and told is not None and told != item.label:
+            text = f"{item.path}: listed as {split.classes[item.label]}, named as "
+            text += f"{split.classes[told]}; correct the list or the name"
+            findings.append(Finding("label_against_name", (split.name,), text, (item.path,)))
+    return findings
+
+
+def sample_counts(names: Path, splits: Sequence[Split]) -> tuple[SampleCounts, list[Finding]]:
+    """Where the names of a sample are, such as the 3,000 that the author trained on.
+
+    Args:
+        names: text file, a name a line, as in the split lists or as the author writes them
+            ({0,1,2}_{patient}_{scan}_{slice}.png).
+        splits: of COVIDx-CT.
+
+    Returns:
+        The counts, and a finding for each name that is in no split.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or nothing in it.
+    """
+    if not names.is_file():
+        raise FileNotFoundError(f"{names}: no such list of slices (a file name a line)")
+    lines = names.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    wanted = {number: line.strip() for number, line in enumerate(lines, start=1) if line.strip()}
+    if not wanted:
+        raise ValueError(f"{names}: found no name, expected a file name a line")
+    keys = {split.name: {_slice_key(item.name) for item in split.slices} for split in splits}
+    found: Counter[str] = Counter()
+    classes: Counter[str] = Counter()
+    patients = set()
+    findings = []
+    for number, name in wanted.items():
+        homes = [split for split, members in keys.items() if _slice_key(name) in members]
+        found.update(homes)
+        if not homes:
+            text = f"{names}, line {number}: {name} is in no split list"
+            findings.append(Finding("outside_sample", (), text))
+        parsed = parse_slice_name(name)
+        label = parsed.label if parsed else None
+        classes["unknown" if label is None else IMAGE_CLASSES[label]] += 1
+        patients.add(parsed.patient if parsed else name)
+    counts: SampleCounts = {
+        "names": len(wanted),
+        "classes": dict(classes),
+        "patients": len(patients),
+        "in_splits": {split.name: found[split.name] for split in splits},
+        "in_none": len(findings),
+    }
+    return counts, findings
+
+
+def _told_label(name: str, classes: Sequence[str]) -> int | None:
+    """The label that a file name tells; None when it tells none, or several."""
+    parsed = parse_slice_name(name)
+    if parsed and parsed.label is not None:
+        return parsed.label if tuple(classes) == IMAGE_CLASSES else None
+    parts = f"-{_plain(Path(name).stem)}-"
+    words = [_plain(word) for word in classes]
+    told = [word for word in words if f"-{word}-" in parts]
+    # "non-covid" holds "covid": the longer one is meant.
+    whole = [word for word in told if not any(word != w and word in w for w in told)]
+    return words.index(whole[0]) if len(whole) == 1 else None
+
+
+def _plain(text: str) -> str:
+    """In small letters, with single hyphens between the parts."""
+    return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")
+
+
+def _slice_key(name: str) -> tuple | str:
+    return parse_slice_name(name) or name

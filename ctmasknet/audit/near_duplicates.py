@@ -1,0 +1,118 @@
+"""The same or nearly the same image in two splits, under whatever names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from .findings import Finding
+from .images import ImageFacts
+from .records import Slice, Split
+
+# Two hashes of 256 bits and two thumbnails, measured on real slices and phantoms (docs/audit.md):
+#   a slice saved again (JPEG 30 to 95, WebP) or resized (224 to 700):  0 to 10 bits, r > 0.999
+#   a neighbour 6 mm apart in the same scan:                            8 to 60 bits, r < 0.996
+#   different patients, CNCB and COVID-CT-MD (8,744 pairs):           >= 60 bits, r < 0.89
+#   different patients, phantoms (718,800 pairs):                     >= 34 bits, r < 0.97
+NEAR_BITS = 16
+NEAR_CORRELATION = 0.98
+
+_MAX_CANDIDATES = 256  # of one image whose thumbnails are compared, nearest hashes first
+
+
+def shared_images(
+    splits: Sequence[Split], facts: Mapping[str, ImageFacts], max_bits: int = NEAR_BITS
+) -> list[Finding]:
+    """Images of one split that another split has as well.
+
+    Args:
+        splits: with images.
+        facts: of every image in them. Constant images are left out, as they look alike in any
+            data, and files that both splits list (`groups.shared_files` tells those).
+        max_bits: bits by which two hashes may differ for the images to be nearly identical.
+
+    Returns:
+        For each pair of splits and each image of the second, one finding if the first has it: with
+        an identical image if there is one, else with the one that looks most like it.
+    """
+    usable = {
+        split.name: [item for item in split.slices if facts[item.path].digest] for split in splits
+    }
+    findings = []
+    for index, split in enumerate(splits):
+        for earlier in splits[:index]:
+            first, second = usable[earlier.name], usable[split.name]
+            listed = {item.path for item in first}
+            known = {facts[item.path].digest: item for item in reversed(first)}
+            rest = []
+            for item in second:
+                if item.path in listed:
+                    continue
+                if (twin := known.get(facts[item.path].digest)) is None:
+                    rest.append(item)
+                else:
+                    findings.append(_finding("identical_image", item, twin, "same pixels"))
+            near = nearest_images(
+                [facts[item.path] for item in first],
+                [facts[item.path] for item in rest],
+                max_bits,
+                f"{split.name} in {earlier.name}",
+            )
+            for row, (column, bits, correlation) in near.items():
+                how = f"differs in {bits} of 256 bits, correlation {correlation:.3f}"
+                findings.append(_finding("near_image", rest[row], first[column], how))
+    return findings
+
+
+def nearest_images(
+    first: Sequence[ImageFacts],
+    second: Sequence[ImageFacts],
+    max_bits: int = NEAR_BITS,
+    title: str = "near duplicates",
+) -> dict[int, tuple[int, int, float]]:
+    """The image in `first` that is nearly each image of `second`.
+
+    Args:
+        first, second: facts with hashes and thumbnails.
+        max_bits: bits by which two hashes may differ.
+        title: of the progress bar.
+
+    Returns:
+        index in `second` -> (index in `first`, bits, correlation) of the most correlated image
+        within `max_bits` and at least NEAR_CORRELATION; images without one are left out.
+    """
+    if not first or not second:
+        return {}
+    # One row of XOR and popcount a time: 1.3 thousand million pairs take 4 s and no memory.
+    words = np.ascontiguousarray(np.stack([facts.phash for facts in first]).T)
+    found = {}
+    for row, facts in enumerate(tqdm(second, title, unit="image", disable=None)):
+        bits = np.zeros(len(first), np.uint16)
+        for word, own in zip(words, facts.phash, strict=True):
+            bits += np.bitwise_count(word ^ own)
+        near = np.flatnonzero(bits <= max_bits)
+        if not near.size:
+            continue
+        near = near[np.argsort(bits[near], kind="stable")[:_MAX_CANDIDATES]].tolist()
+        thumbnails = np.stack([first[index].thumbnail for index in near])
+        correlations = _correlate(thumbnails, facts.thumbnail)
+        best = int(np.argmax(correlations))
+        if correlations[best] >= NEAR_CORRELATION:
+            found[row] = int(near[best]), int(bits[near[best]]), float(correlations[best])
+    return found
+
+
+def _correlate(images: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Pearson's r of (N, P) with (P,); 0 where an image is constant."""
+    centred = images - images.mean(axis=1, dtype=np.float64, keepdims=True)
+    other = image - image.mean(dtype=np.float64)
+    norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(other)
+    return np.divide(centred @ other, norms, out=np.zeros(len(images)), where=norms > 0)
+
+
+def _finding(kind: str, item: Slice, twin: Slice, how: str) -> Finding:
+    # A path alone says where; a bare name (lists without images) needs its split.
+    text = f"{item.path} ({item.split}) and {twin.path} ({twin.split}): {how}"
+    return Finding(kind, (twin.split, item.split), text, (item.path, twin.path))

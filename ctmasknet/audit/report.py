@@ -1,0 +1,167 @@
+"""An audit as audit.json and as audit.html."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from .. import __version__
+from ..data.classes import NOTICE
+from . import figures
+from .findings import LEAKS, PROBLEMS, Finding, count_by_kind, verdict
+from .images import HASH_SIDE
+from .near_duplicates import NEAR_CORRELATION
+from .run import Audit
+from .text import (
+    EXAMPLES,
+    association_words,
+    count_rows,
+    lesion_rows,
+    position_words,
+    sample_words,
+)
+
+_PICTURED_PAIRS = 6
+_PACKAGES = ("ImageHash", "numpy", "Pillow", "scipy")
+
+
+def write_report(audit: Audit, output: Path, command: str) -> None:
+    """Write audit.json and audit.html, each whole or not at all.
+
+    Args:
+        output: folder, made if it is missing.
+        command: what was run.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    report = as_json(audit, command)
+    _write(output / "audit.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    _write(output / "audit.html", as_html(audit, report))
+
+
+def as_json(audit: Audit, command: str) -> dict[str, Any]:
+    """The audit in plain types; docs/audit.md describes the keys."""
+    leaks, problems = (count_by_kind(audit.findings, kinds) for kinds in (LEAKS, PROBLEMS))
+    return {
+        "verdict": verdict(audit.findings),
+        "leak_count": sum(leaks.values()),
+        "problem_count": sum(problems.values()),
+        "splits": [
+            {
+                "name": split.name,
+                "origin": split.origin,
+                "kind": "lesions" if split.of_lesions else "images",
+                "classes": list(split.classes),
+                "has_images": split.has_images,
+            }
+            for split in audit.splits
+        ],
+        "counts": audit.counts,
+        "leaks": _by_kind(audit.findings, LEAKS),
+        "problems": _by_kind(audit.findings, PROBLEMS),
+        "lesions": audit.lesions,
+        "sizes": {
+            name: [
+                {"height": size[0], "width": size[1], "slices": count}
+                for size, count in sizes.most_common()
+            ]
+            for name, sizes in audit.sizes.items()
+        },
+        "source": audit.source,
+        "position": audit.position,
+        "sample": audit.sample,
+        "not_checked": audit.not_checked,
+        "near_duplicates": {
+            "hash": f"ImageHash phash, {HASH_SIDE**2} bits",
+            "max_bits": audit.max_bits,
+            "min_correlation": NEAR_CORRELATION,
+        },
+        "versions": {
+            "ctmasknet": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in _PACKAGES},
+        },
+        "command": command,
+        "notice": NOTICE,
+    }
+
+
+def as_html(audit: Audit, report: dict[str, Any]) -> str:
+    """The audit as one page without any reference to other files.
+
+    Args:
+        report: of `as_json`.
+    """
+    lesion_splits = [split for split in audit.splits if split.of_lesions]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    return environment.get_template("report.html.jinja").render(
+        report=report,
+        examples=EXAMPLES,
+        count_rows=count_rows(audit),
+        lesion_rows=lesion_rows(audit),
+        pairs=_pictured_pairs(audit),
+        lesion_figures=(
+            figures.instance_count_figure(lesion_splits),
+            figures.area_figure(lesion_splits),
+        )
+        if lesion_splits
+        else (),
+        position_figure=figures.position_figure(audit.position) if audit.position else "",
+        source_words=association_words(audit.source) if audit.source else "",
+        position_words=position_words(audit.position) if audit.position else "",
+        position_v=association_words(audit.position) if audit.position else "",
+        sample_words=sample_words(audit.sample) if audit.sample else "",
+    )
+
+
+def _by_kind(findings: Iterable[Finding], kinds: dict[str, str]) -> list[dict[str, Any]]:
+    groups = []
+    for kind, title in kinds.items():
+        items = [
+            {"splits": f.splits, "message": f.message, "images": f.images}
+            for f in findings
+            if f.kind == kind
+        ]
+        if items:
+            groups.append({"kind": kind, "title": title, "count": len(items), "items": items})
+    return groups
+
+
+def _pictured_pairs(audit: Audit) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(how they are alike, (file, picture) of both) of some images that are in two splits."""
+    kinds = ("near_image", "identical_image")
+    found = sorted(
+        (f for f in audit.findings if f.kind in kinds), key=lambda f: kinds.index(f.kind)
+    )
+    pairs = []
+    for finding in found:
+        pictures = [(path, figures.picture(path)) for path in finding.images]
+        if all(uri for _, uri in pictures):
+            pairs.append((finding.message, pictures))
+        if len(pairs) == _PICTURED_PAIRS:
+            break
+    return pairs
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

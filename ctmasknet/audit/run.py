@@ -1,0 +1,137 @@
+"""One audit: all checks in their order, and what could not be checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .confounding import Association, Position, position_association, source_association
+from .findings import Finding
+from .groups import Counts, count_groups, scans_are_numbered, shared_files, shared_groups
+from .images import ImageFacts, image_findings, scan_images, size_counts
+from .labels import SampleCounts, label_findings, sample_counts
+from .lesions import LesionCounts, lesion_counts
+from .near_duplicates import NEAR_BITS, shared_images
+from .records import Split
+
+
+@dataclass
+class Audit:
+    """What an audit found.
+
+    Args:
+        splits: what was audited.
+        max_bits: threshold of the near duplicates.
+        findings: leaks and problems.
+        counts, lesions: rows of the tables.
+        sizes: split -> (height, width) -> number of slices; only splits with images.
+        source, position: association with the label, where there is one to look at.
+        sample: where the names of the sample are, if one was given.
+        not_checked: what was not checked and why, a sentence each.
+    """
+
+    splits: list[Split]
+    max_bits: int = NEAR_BITS
+    findings: list[Finding] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
+    lesions: list[LesionCounts] = field(default_factory=list)
+    sizes: dict[str, Counter[tuple[int, int]]] = field(default_factory=dict)
+    source: Association | None = None
+    position: Position | None = None
+    sample: SampleCounts | None = None
+    not_checked: list[str] = field(default_factory=list)
+
+
+def run_audit(
+    splits: Sequence[Split], sample: Path | None = None, max_bits: int = NEAR_BITS
+) -> Audit:
+    """Audit splits that are to be used together.
+
+    Args:
+        splits: of `records`.
+        sample: text file of names to look for in the splits.
+        max_bits: bits of 256 by which the hashes of nearly identical images may differ.
+
+    Raises:
+        FileNotFoundError: no such sample.
+        ValueError: two splits of one name, or an empty sample.
+    """
+    twice = [name for name, n in Counter(split.name for split in splits).items() if n > 1]
+    if twice:
+        raise ValueError(f"two splits are called '{twice[0]}': give each its own name")
+    audit = Audit(list(splits), max_bits)
+    for split in splits:
+        audit.findings += split.findings + label_findings(split)
+        audit.counts += count_groups(split)
+        if split.of_lesions:
+            audit.lesions += lesion_counts(split)
+    audit.findings += shared_groups(splits) + shared_files(splits)
+    if sample is not None:
+        audit.sample, outside = sample_counts(sample, splits)
+        audit.findings += outside
+    _check_images(audit)
+    _check_confounding(audit)
+    _note_gaps(audit)
+    return audit
+
+
+def _check_images(audit: Audit) -> None:
+    splits = [split for split in audit.splits if split.has_images]
+    facts: Mapping[str, ImageFacts] = scan_images(
+        item.path for split in splits for item in split.slices
+    )
+    for split in splits:
+        audit.findings += image_findings(split, facts)
+        audit.sizes[split.name] = size_counts(split, facts)
+        unread = sum(facts[item.path].error is not None for item in split.slices)
+        if unread:
+            audit.not_checked.append(
+                f"{unread:,} of {len(split.slices):,} images of {split.name}: missing or unreadable"
+            )
+    audit.findings += shared_images(splits, facts, audit.max_bits)
+
+
+def _check_confounding(audit: Audit) -> None:
+    labelled = [split for split in audit.splits if not split.of_lesions]
+    if not labelled:
+        return
+    classes = labelled[0].classes
+    alike = [split for split in labelled if split.classes == classes]
+    audit.not_checked += [
+        f"source and slice position of {split.name}: its classes differ from {labelled[0].name}'s"
+        for split in labelled
+        if split not in alike
+    ]
+    audit.source = source_association(alike, classes)
+    audit.position = position_association(alike, classes)
+    if audit.position is None:
+        audit.not_checked.append("slice position: the file names tell no slice number")
+
+
+def _note_gaps(audit: Audit) -> None:
+    notes = audit.not_checked
+    if len(audit.splits) == 1:
+        notes.append("leaks: one split only")
+    without = [split.name for split in audit.splits if not split.has_images]
+    if without:
+        notes.append(
+            f"images of {', '.join(without)} (readable, sizes, body boxes, identical and nearly "
+            "identical ones): no --images"
+        )
+    for split in audit.splits:
+        unknown = {
+            what: sum(getattr(item, what) is None for item in split.slices)
+            for what in ("patient", "scan")
+        }
+        gaps = [f"{count:,} name no {what}" for what, count in unknown.items() if count]
+        if gaps:
+            notes.append(
+                f"patients and scans of {split.name}: of {len(split.slices):,} slices, "
+                + " and ".join(gaps)
+            )
+    if scans_are_numbered(audit.splits):
+        notes.append("scans across patients: one scan name stands for several patients")
+    if audit.source and not audit.source["rows"]:
+        notes.append("data source: the lists name none (a column source, or --metadata)")

@@ -1,0 +1,114 @@
+"""An audit in words and tables, for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tabulate import tabulate
+
+from ..data.classes import NOTICE
+from .confounding import POSITION_NOTE, Association, Position
+from .findings import LEAKS, PROBLEMS, Finding, verdict
+from .labels import SampleCounts
+from .run import Audit
+
+EXAMPLES = 5  # of each kind in text and page; audit.json has them all
+
+
+def as_text(audit: Audit) -> str:
+    """The audit for the terminal: tables, and a few examples of each kind of finding."""
+    parts = [verdict(audit.findings), tabulate(count_rows(audit), headers="keys", intfmt=",")]
+    if audit.lesions:
+        parts.append(tabulate(lesion_rows(audit), headers="keys", intfmt=","))
+    for title, kinds in (("Leaks", LEAKS), ("Problems", PROBLEMS)):
+        parts.append(_findings_text(title, audit.findings, kinds))
+    if audit.sample:
+        parts.append(sample_words(audit.sample))
+    for title, association in (("source", audit.source), ("position", audit.position)):
+        if association and association["rows"]:
+            headers = [f"{title} x label", *association["columns"]]
+            rows = _table_rows(association)
+            parts.append(f"{association_words(association)}\n{tabulate(rows, headers, intfmt=',')}")
+    if audit.position:
+        parts.append(position_words(audit.position))
+    if audit.not_checked:
+        parts.append("\n".join(["Not checked:", *(f"  {note}" for note in audit.not_checked)]))
+    return "\n\n".join([*filter(None, parts), NOTICE])
+
+
+def association_words(association: Association) -> str:
+    """Cramér's V and what it means, in a sentence."""
+    value = association["cramers_v"]
+    words = association["words"]
+    words = f"Cramér's V: {words}" if value is None else f"Cramér's V {value:.2f}: {words}"
+    return f"{words}; {association['left_out']}" if association["left_out"] else words
+
+
+def position_words(position: Position) -> str:
+    """How well the position alone guesses the label, and why that is so."""
+    if position["accuracy"] is None or position["base_rate"] is None:
+        return POSITION_NOTE
+    first, last = position["learned_on"], position["tried_on"]
+    return (
+        f"Learned on {first}, position alone guesses {position['accuracy']:.1%} of {last}'s "
+        f"labels; the most frequent class of {first} is {position['base_rate']:.1%} of them. "
+        + POSITION_NOTE
+    )
+
+
+def sample_words(sample: SampleCounts) -> str:
+    """Where the names of the sample are."""
+    classes = ", ".join(f"{count:,} {name}" for name, count in sample["classes"].items())
+    homes = ", ".join(f"{count:,} in {name}" for name, count in sample["in_splits"].items())
+    return (
+        f"Sample of {sample['names']:,} names ({classes}; {sample['patients']:,} patients): "
+        f"{homes}, {sample['in_none']:,} in none"
+    )
+
+
+def count_rows(audit: Audit) -> list[dict[str, Any]]:
+    """The table of counts; "-" where a split names no scan or patient."""
+    names = {"label": "class"}
+    return [
+        {names.get(key, key): "-" if value is None else value for key, value in row.items()}
+        for row in audit.counts
+    ]
+
+
+def lesion_rows(audit: Audit) -> list[dict[str, Any]]:
+    """The table of lesions, areas as quartiles of their share of the image."""
+    rows = []
+    for row in audit.lesions:
+        shares = row["area_share"]
+        quartiles = " / ".join(f"{share:.2%}" for share in shares[1:4]) if shares else "-"
+        rows.append(
+            {
+                "split": row["split"],
+                "lesion": row["label"],
+                "lesions": row["lesions"],
+                "slices": row["slices"],
+                "lesion-free": row["lesion_free"],
+                "most in a slice": row["most_in_a_slice"],
+                "area, quartiles": quartiles,
+            }
+        )
+    return rows
+
+
+def _findings_text(title: str, findings: list[Finding], kinds: dict[str, str]) -> str:
+    lines = []
+    for kind, name in kinds.items():
+        messages = [finding.message for finding in findings if finding.kind == kind]
+        if messages:
+            lines.append(f"  {name}: {len(messages):,}")
+            lines += [f"    {message}" for message in messages[:EXAMPLES]]
+        if len(messages) > EXAMPLES:
+            lines.append(f"    and {len(messages) - EXAMPLES:,} more in audit.json")
+    return "\n".join([f"{title}:", *lines]) if lines else f"{title}: none"
+
+
+def _table_rows(association: Association) -> list[list]:
+    return [
+        [name, *counts]
+        for name, counts in zip(association["rows"], association["table"], strict=True)
+    ]
