@@ -21,8 +21,8 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # DATASETS.TEST is touched once, after training. Any name in DATASETS may also be the path of
     # a COCO file (.json) or of an image list (.csv: file,label,patient,scan).
     cfg.DATASETS.VALIDATION = ()
-    # Names of the image classes in the order of their labels. (): the papers' three, or, where image
-    # lists have other labels, the names in them, sorted; what was found is in the saved config.
+    # Names of the image classes in the order of their labels. (): the papers' three, or, where
+    # image lists have other labels, the names in them, sorted; the saved config has what was found.
     cfg.DATASETS.IMAGE_CLASSES = ()
     # How lesion data sets are read, in training and in evaluation alike. "": lesions as the data
     # set has them. From a data set with GGO and C: "merge" (8-connected components of their

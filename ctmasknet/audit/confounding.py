@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-from scipy.stats.contingency import association
+from scipy.stats.contingency import association, chi2_contingency
 
 from ..data.covidx import parse_slice_name
 from .records import Slice, Split
@@ -23,7 +24,9 @@ class Association(TypedDict):
     """Cramér's V between something and the label.
 
     Args (keys):
-        cramers_v: 0 (nothing) to 1 (it tells the label); None when it cannot be computed.
+        cramers_v: 0 (nothing) to 1 (it tells the label); None when it cannot be computed. Few
+            patients or slices make it larger by chance.
+        p_value: of independence, as if all of them were independent.
         words: what that means, or why there is none.
         rows, columns: names of the table's rows (sources or position bins) and columns (classes).
         table: (rows, columns) counts of patients or slices.
@@ -31,6 +34,7 @@ class Association(TypedDict):
     """
 
     cramers_v: float | None
+    p_value: float | None
     words: str
     rows: list[str]
     columns: list[str]
@@ -54,13 +58,17 @@ class Position(Association):
     base_rate: float | None
 
 
-def cramers_v(table: np.ndarray) -> float | None:
-    """Cramér's V of a table of counts; None if only one of its rows or columns is not empty."""
+def cramers_v(table: np.ndarray) -> tuple[float, float] | None:
+    """Cramér's V of a table of counts and the p value of the chi-squared test without correction.
+
+    None if only one of its rows or columns is not empty.
+    """
     table = np.asarray(table)
     table = table[table.any(axis=1)][:, table.any(axis=0)]
     if min(table.shape) < 2:
         return None
-    return float(association(table, method="cramer"))
+    p_value = chi2_contingency(table, correction=False).pvalue
+    return float(association(table, method="cramer")), float(p_value)
 
 
 def source_association(splits: Sequence[Split], classes: Sequence[str]) -> Association:
@@ -92,9 +100,10 @@ def source_association(splits: Sequence[Split], classes: Sequence[str]) -> Assoc
     elif value is None:
         words = "cannot say: one class"
     else:
-        words = _in_words(value, "the data source")
+        words = _in_words(*value, "the data source")
     return {
-        "cramers_v": value,
+        "cramers_v": value and value[0],
+        "p_value": value and value[1],
         "words": words,
         "rows": sources,
         "columns": list(classes),
@@ -135,8 +144,9 @@ def position_association(splits: Sequence[Split], classes: Sequence[str]) -> Pos
         base_rate = float(last[:, first.sum(axis=0).argmax()].sum() / last.sum())
     value = cramers_v(table)
     return {
-        "cramers_v": value,
-        "words": "cannot say: one class" if value is None else _in_words(value, "slice position"),
+        "cramers_v": value and value[0],
+        "p_value": value and value[1],
+        "words": _in_words(*value, "slice position") if value else "cannot say: one class",
         "rows": _bin_names(edges),
         "columns": list(classes),
         "table": table.tolist(),
@@ -150,10 +160,21 @@ def position_association(splits: Sequence[Split], classes: Sequence[str]) -> Pos
 
 def _numbers(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray]:
     """(N,) slice numbers and (N,) labels of the slices whose names tell a number."""
-    parsed = [(parse_slice_name(item.name), item.label) for item in slices]
-    pairs = [(name.slice_number, label) for name, label in parsed if name and label is not None]
+    pairs = [
+        (number, item.label)
+        for item in slices
+        if item.label is not None and (number := _slice_number(item.name)) is not None
+    ]
     array = np.array(pairs, int).reshape(-1, 2)
     return array[:, 0], array[:, 1]
+
+
+def _slice_number(name: str) -> int | None:
+    """The number in a name of COVIDx-CT's forms, or the whole name as in {scan}/0012.png."""
+    if parsed := parse_slice_name(name):
+        return parsed.slice_number
+    stem = Path(name).stem
+    return int(stem) if stem.isdecimal() else None
 
 
 def _bin_names(edges: np.ndarray) -> list[str]:
@@ -162,9 +183,11 @@ def _bin_names(edges: np.ndarray) -> list[str]:
     return [*names, f"{starts[-1]} and above"]
 
 
-def _in_words(value: float, what: str) -> str:
+def _in_words(value: float, p_value: float, what: str) -> str:
+    if p_value >= 0.05:
+        return f"{what} goes with the label no more than by chance (p = {p_value:.2f})"
     # Bounds as usual for Cramér's V, whose maximum of 1 means that one tells the other.
     for bound, words in ((0.1, "hardly"), (0.3, "weakly"), (0.5, "moderately")):
         if value < bound:
-            return f"{what} {words} goes with the label"
-    return f"{what} strongly goes with the label: a model may learn it instead of the lungs"
+            return f"{what} goes {words} with the label"
+    return f"{what} goes strongly with the label: a model may learn it instead of the lungs"

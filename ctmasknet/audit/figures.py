@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 from PIL import Image
 
 from ..data.images import read_slice
@@ -23,31 +23,54 @@ _MOST_BARS = 20
 _PICTURE_SIDE = 256
 
 
-def instance_count_figure(splits: Sequence[Split]) -> str:
-    """Histogram of lesions in a slice, each split as a share of its slices (TS20a, Figure 1)."""
+def lesion_figures(splits: Sequence[Split]) -> list[tuple[str, str]]:
+    """Histograms of lesions in a slice and of their areas (TS20a, Figure 1), for each class.
+
+    Args:
+        splits: lesion data sets; where their classes differ, all lesions count alike.
+
+    Returns:
+        (what it shows, data URI) of each figure.
+    """
+    alike = len({split.classes for split in splits}) == 1
+    names = splits[0].classes if alike else ("lesion",)
+    figures = []
+    for label, name in enumerate(names):
+        chosen = label if len(names) > 1 else None
+        figures.append((f"number of {name} in a slice", _count_figure(splits, chosen, name)))
+        figures.append((f"area of {name}, share of the image", _area_figure(splits, chosen, name)))
+    return figures
+
+
+def _count_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
+    """Lesions in a slice, each split as a share of its slices."""
     figure, ax = _figure()
-    counts = [np.minimum(instances_per_slice(split), _MOST_BARS) for split in splits]
+    counts = [np.minimum(instances_per_slice(split, label), _MOST_BARS) for split in splits]
     top = int(max((values.max(initial=0) for values in counts), default=0))
     _histogram(ax, counts, np.arange(-0.5, top + 1), splits)
     ax.set_xticks(range(0, top + 1, 1 if top < 12 else 2))
     beyond = f" ({_MOST_BARS}: that many or more)" if top == _MOST_BARS else ""
-    ax.set_xlabel(f"lesions in a slice{beyond}")
+    ax.set_xlabel(f"{name}: instances in a slice{beyond}")
     ax.set_ylabel("share of slices")
     return _data_uri(figure)
 
 
-def area_figure(splits: Sequence[Split]) -> str:
-    """Histogram of lesion areas as shares of the image, logarithmic (TS20a, Figure 1)."""
+def _area_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
+    """Areas as shares of the image on a logarithmic axis, each split adding up to 1."""
     figure, ax = _figure()
-    shares = [np.array(area_shares(split)) for split in splits]
+    shares = [np.array(area_shares(split, label)) for split in splits]
     every = np.concatenate(shares)
     every = every[every > 0]
-    low, high = (every.min(), every.max()) if len(every) else (1e-3, 1)
-    _histogram(ax, shares, np.geomspace(low * 0.99, high * 1.01, 16), splits)
+    low, high = (every.min() * 0.99, every.max() * 1.01) if len(every) else (1e-3, 1)
+    _histogram(ax, shares, np.geomspace(low, high, 16), splits)
     ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4%}".rstrip("0%").rstrip(".") + " %")
-    ax.set_xlabel("area of a lesion, as a share of its image")
-    ax.set_ylabel("share of lesions")
+    steps = (1, 2, 5) if high < 1000 * low else (1,)
+    marks = [step * 10.0**power for power in range(-7, 1) for step in steps]
+    marks = [mark for mark in marks if low <= mark <= high]
+    ax.set_xticks(marks, [f"{100 * mark:.5g} %" for mark in marks])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel(f"{name}: area of an instance, as a share of its image")
+    ax.set_ylabel("share of instances")
     return _data_uri(figure)
 
 

@@ -115,12 +115,7 @@ def as_html(audit: Audit, report: dict[str, Any]) -> str:
         count_rows=count_rows(audit),
         lesion_rows=lesion_rows(audit),
         pairs=_pictured_pairs(audit),
-        lesion_figures=(
-            figures.instance_count_figure(lesion_splits),
-            figures.area_figure(lesion_splits),
-        )
-        if lesion_splits
-        else (),
+        lesion_figures=figures.lesion_figures(lesion_splits) if lesion_splits else (),
         position_figure=figures.position_figure(audit.position) if audit.position else "",
         source_words=association_words(audit.source) if audit.source else "",
         position_words=position_words(audit.position) if audit.position else "",

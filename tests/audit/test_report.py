@@ -112,7 +112,9 @@ def test_lesion_figures(tool, folder, tmp_path):
     assert tool.main(["--folders", *trees, *options]) == 0
     page = Page((tmp_path / "audit/audit.html").read_text())
     alts = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
-    assert len(alts) == 2 and all(alt.startswith("Histogram") for alt in alts)
+    shown = ["number of {} in a slice", "area of {}, share of the image"]
+    names = [text.format(name) for name in ("GGO", "C") for text in shown]
+    assert alts == [f"Histogram by split: {name}" for name in names]
 
 
 @pytest.mark.parametrize(
