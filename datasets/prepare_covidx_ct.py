@@ -12,21 +12,18 @@ source, body box) can stand wherever a data set's name is expected.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
 from ctmasknet.data.classes import IMAGE_CLASSES
 from ctmasknet.data.covidx import LIST_LINE, balanced_sample, listed_sample, read_covidx_list
 from ctmasknet.data.image_lists import usable_images, write_image_list
-from ctmasknet.data.problems import describe_skipped
 from ctmasknet.data.split_files import describe_records
 from ctmasknet.data.window import say_windowed_once
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("list", type=Path, metavar="LIST.txt", help=f"lines of `{LIST_LINE}`")
     parser.add_argument("output", type=Path, metavar="OUT.csv")
     parser.add_argument("--images", type=Path, required=True, help="folder of the images")
@@ -35,11 +32,7 @@ def parse_args() -> argparse.Namespace:
     which.add_argument("--per-class", type=int, metavar="N", help="draw N slices of each class")
     which.add_argument("--sample", type=Path, metavar="NAMES.txt", help="take the slices named")
     parser.add_argument("--seed", type=int, default=0, help="of --per-class (default: %(default)s)")
-    parser.add_argument(
-        "--skip-bad",
-        action="store_true",
-        help="leave out lines and images that cannot be used, list them",
-    )
+    add_skip_bad(parser)
     return parser.parse_args()
 
 
@@ -49,22 +42,17 @@ def main() -> None:
         raise ValueError(f"{args.output}: expected the name of a .csv file to write")
     if not args.images.is_dir():
         raise FileNotFoundError(f"{args.images}: no such folder of images")
-    skipped: list[str] | None = [] if args.skip_bad else None
     say_windowed_once()
-    records = read_covidx_list(args.list, args.images, args.metadata, skipped)
+    records = read_covidx_list(args.list, args.images, args.metadata, args.skipped)
     if args.sample:
         records = listed_sample(records, args.sample)
     elif args.per_class is not None:
         records = balanced_sample(records, args.per_class, args.seed)
-    records = usable_images(records, skipped)
+    records = usable_images(records, args.skipped)
     write_image_list(records, IMAGE_CLASSES, args.output)
     print(f"{args.output}: {describe_records(records, IMAGE_CLASSES)}")
-    print(describe_skipped(skipped or []), end="")
+    print_skipped(args.skipped)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -12,23 +12,20 @@ of all sizes: a model's config says what it makes of them (INPUT.MASK_TYPE, MIN_
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
+from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
 from ctmasknet.data.builtin import BY_RANK, LESION_TREES, SPLITS, datasets_root
 from ctmasknet.data.lesion_masks import coco_from_pairs
 from ctmasknet.data.lesion_parts import parts_by_lists, write_parts
 from ctmasknet.data.mask_pairs import pair_files, with_flattened_patients
-from ctmasknet.data.problems import describe_skipped
 from ctmasknet.data.splits import split_coco
 from ctmasknet.data.window import say_windowed_once
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("dataset", choices=LESION_TREES)
     parser.add_argument(
         "--root", type=Path, help="folder of the data set, if not $DETECTRON2_DATASETS/<name>"
@@ -62,9 +59,7 @@ def parse_args() -> argparse.Namespace:
         help="cncb: read mask values by their rank in the slice, as the author's code does, into "
         "cncb_lesion_by_rank_*; for comparison only, it calls lesions wrongly",
     )
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out files that cannot be used, list them"
-    )
+    add_skip_bad(parser)
     return parser.parse_args()
 
 
@@ -78,9 +73,8 @@ def main() -> None:
     root = args.root or datasets_root() / tree.folder
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; expected {tree.layout} in it")
-    skipped: list[str] | None = [] if args.skip_bad else None
     say_windowed_once()
-    pairs = pair_files(root / tree.images, root / tree.masks, skipped)
+    pairs = pair_files(root / tree.images, root / tree.masks, args.skipped)
     if args.dataset == "cncb":
         pairs = with_flattened_patients(pairs)
     make = partial(
@@ -91,7 +85,7 @@ def main() -> None:
         min_area=0,
         by_rank=args.by_rank,
         whole_images=True,
-        skipped=skipped,
+        skipped=args.skipped,
     )
     if args.lists:
         lists = dict(zip(("train", "test"), args.lists, strict=True))
@@ -106,12 +100,8 @@ def main() -> None:
         print(f"no {part} part (see --val-fraction)")
     if not any("patient" in extra for _, _, extra in pairs):
         print("patients are unknown: one patient's slices may be in two parts")
-    print(describe_skipped(skipped or []), end="")
+    print_skipped(args.skipped)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

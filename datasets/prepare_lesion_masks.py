@@ -8,22 +8,19 @@ mask/12/55.png. Image paths in OUT are relative to OUT's folder, so move them to
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
 from ctmasknet.data.classes import LESION_CLASSES, MASK_PRESETS, MIN_LESION_AREA, MaskValues
 from ctmasknet.data.lesion_masks import coco_from_pairs
 from ctmasknet.data.lesion_parts import write_parts
 from ctmasknet.data.mask_pairs import pair_files, with_flattened_patients
-from ctmasknet.data.problems import describe_skipped
 from ctmasknet.data.splits import split_coco
 from ctmasknet.data.window import say_windowed_once
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("images", type=Path, help="folder of 8-bit grey or RGB slices")
     parser.add_argument("masks", type=Path, help="folder of 8-bit masks (values = classes)")
     parser.add_argument("output", type=Path, metavar="OUT.json")
@@ -62,9 +59,7 @@ def parse_args() -> argparse.Namespace:
         "{patient}_{slice}; of the slices where patients are unknown)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out files that cannot be used, list them"
-    )
+    add_skip_bad(parser)
     return parser.parse_args()
 
 
@@ -79,8 +74,7 @@ def main() -> None:
     # Said aloud: the wrong preset reads GGO as lung without any error.
     print("mask values:", ", ".join(f"{value} {name}" for value, name in values.names.items()))
     say_windowed_once()
-    skipped: list[str] | None = [] if args.skip_bad else None
-    pairs = pair_files(args.images, args.masks, skipped)
+    pairs = pair_files(args.images, args.masks, args.skipped)
     if not given and args.preset == "cncb":
         pairs = with_flattened_patients(pairs)
     coco = coco_from_pairs(
@@ -90,7 +84,7 @@ def main() -> None:
         args.mask_type,
         args.min_area,
         whole_images=True,
-        skipped=skipped,
+        skipped=args.skipped,
     )
     parts = {"": coco}
     if args.val_fraction is not None:
@@ -99,12 +93,8 @@ def main() -> None:
         weights = {"train": 1 - args.val_fraction, "val": args.val_fraction}
         parts = split_coco(coco, weights, args.seed)
     print(write_parts(parts, args.output))
-    print(describe_skipped(skipped or []), end="")
+    print_skipped(args.skipped)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

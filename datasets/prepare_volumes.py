@@ -10,18 +10,15 @@ DIR/slices.csv. Patient and scan of volumes without a list are DICOM's, or the f
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from ctmasknet.data.problems import describe_skipped
+from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
 from ctmasknet.data.volume_slices import VolumeEntry, read_volume_list, write_slices
 from ctmasknet.data.window import WINDOWS, Window
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument(
         "inputs", type=Path, nargs="+", metavar="INPUT", help="a list.csv, or volumes"
     )
@@ -34,9 +31,7 @@ def parse_args() -> argparse.Namespace:
         "8-bit volumes are taken to have it",
     )
     parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID to take of several")
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out what cannot be used, and list it"
-    )
+    add_skip_bad(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace earlier slices in DIR")
     return parser.parse_args()
 
@@ -58,24 +53,18 @@ def entries_of(
 
 def main() -> None:
     args = parse_args()
-    skipped: list[str] | None = [] if args.skip_bad else None
     table = write_slices(
-        entries_of(args.inputs, args.label, skipped),
+        entries_of(args.inputs, args.label, args.skipped),
         args.output,
         window=Window.parse(args.window),
         series=args.series,
-        skipped=skipped,
+        skipped=args.skipped,
         overwrite=args.overwrite,
     )
     print(table)
     print(f"{args.output / 'slices.csv'}: the list of the slices")
-    if skipped:
-        print(describe_skipped(skipped))
+    print_skipped(args.skipped)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -12,10 +12,9 @@ Each part is written beside it, or to --output, as <stem>_<part>.csv or .json.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from ctmasknet.data.problems import describe_skipped
+from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
 from ctmasknet.data.split_files import split_file
 
 
@@ -28,9 +27,7 @@ def parse_part(text: str) -> tuple[str, float]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("data", type=Path, metavar="DATA", help=".csv, .json or .txt")
     parser.add_argument(
         "--parts",
@@ -44,11 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="folder of the parts (default: beside DATA)")
     parser.add_argument("--images", type=Path, help="folder of the images, for a .txt")
     parser.add_argument("--metadata", type=Path, help="COVIDx-CT's metadata.csv, for a .txt")
-    parser.add_argument(
-        "--skip-bad",
-        action="store_true",
-        help="leave out lines and images that cannot be used, list them",
-    )
+    add_skip_bad(parser)
     return parser.parse_args()
 
 
@@ -57,15 +50,11 @@ def main() -> None:
     weights = dict(args.parts)
     if len(weights) != len(args.parts):
         raise ValueError("--parts: two parts have the same name")
-    skipped: list[str] | None = [] if args.skip_bad else None
     output = args.output or args.data.parent
-    print(split_file(args.data, weights, args.seed, output, args.images, args.metadata, skipped))
-    print(describe_skipped(skipped or []), end="")
+    files = (args.images, args.metadata)
+    print(split_file(args.data, weights, args.seed, output, *files, args.skipped))
+    print_skipped(args.skipped)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -11,18 +11,15 @@ Backbone, truncation, classes, N and the features of module S are read from the 
 from the file is run.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
 from ctmasknet.checkpoint.convert import convert_reference_checkpoint
+from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.data.classes import LESION_CLASSES
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("input", type=Path, metavar="IN.pth", help="the author's checkpoint")
     parser.add_argument("output", type=Path, metavar="OUT.pth")
     parser.add_argument(
@@ -48,8 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -9,17 +9,14 @@ downloaded. OUT.pth is for MODEL.WEIGHTS and serves every lesion config of that 
         MODEL.WEIGHTS R18_imagenet.pth DATASETS.TRAIN "('lesions.json',)"
 """
 
-import argparse
-import sys
 from pathlib import Path
 
 from ctmasknet.checkpoint.convert import convert_torchvision_checkpoint
+from ctmasknet.command_line import new_parser, run_script
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("input", type=Path, metavar="IN.pth", help="torchvision's state dict")
     parser.add_argument("output", type=Path, metavar="OUT.pth")
     args = parser.parse_args()
@@ -28,8 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

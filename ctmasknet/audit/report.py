@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .. import __version__
 from ..data.classes import NOTICE
+from ..whole_files import whole_file
 from . import figures
 from .findings import LEAKS, PROBLEMS, Finding, count_by_kind, verdict
 from .images import HASH_SIDE
@@ -44,8 +44,11 @@ def write_report(audit: Audit, output: Path, command: str) -> None:
     """
     output.mkdir(parents=True, exist_ok=True)
     report = as_json(audit, command)
-    _write(output / "audit.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    _write(output / "audit.html", as_html(audit, report))
+    pages = {"audit.json": json.dumps(report, indent=1, ensure_ascii=False) + "\n"}
+    pages["audit.html"] = as_html(audit, report)
+    for name, text in pages.items():
+        with whole_file(output / name) as partial:
+            partial.write_text(text, encoding="utf-8")
 
 
 def as_json(audit: Audit, command: str) -> dict[str, Any]:
@@ -151,12 +154,3 @@ def _pictured_pairs(audit: Audit) -> list[tuple[str, list[tuple[str, str]]]]:
         if len(pairs) == _PICTURED_PAIRS:
             break
     return pairs
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

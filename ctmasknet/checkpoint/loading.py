@@ -1,6 +1,5 @@
 """Load a checkpoint and say exactly what it filled."""
 
-import os
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..whole_files import whole_file
 from . import settings
 from .report import LoadReport
 
@@ -109,12 +109,8 @@ def save_converted(
         "converted": list(weights),
         settings.KEY: dict(made_with or {}),
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as partial:
         torch.save(content, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) -> LoadReport:

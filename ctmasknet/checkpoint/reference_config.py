@@ -1,6 +1,5 @@
 """The config under which a converted checkpoint gives the author's answers."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from detectron2.config import get_cfg as get_detectron2_cfg
 
 from ..config import get_cfg
 from ..data.classes import LESION_CLASSES
+from ..whole_files import whole_file
 from .reference import Architecture
 from .reference_file import ReferenceCheckpoint
 
@@ -97,12 +97,8 @@ def write_config(cfg: CfgNode, path: Path) -> None:
     """
     changed = {**_difference(cfg, get_detectron2_cfg()), "VERSION": cfg.VERSION}
     text = yaml.safe_dump(changed, default_flow_style=None)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _difference(cfg: CfgNode, default: CfgNode) -> dict[str, Any]:

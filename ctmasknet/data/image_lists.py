@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..whole_files import whole_file
 from .classes import IMAGE_CLASSES
 from .images import check_slice, require_files
 from .problems import refuse_or_skip
@@ -166,20 +167,14 @@ def write_image_list(records: Sequence[dict], classes: Sequence[str], path: Path
     """
     boxed = any("body_box" in record for record in records)
     sourced = any(record.get("source") for record in records)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow([*COLUMNS, *["source"] * sourced, *(BOX_COLUMNS if boxed else ())])
-            for record in records:
-                file = relative_path(Path(record["file_name"]), path.parent)
-                row = [file, classes[record["label"]], record["patient"], record["scan"]]
-                row += [record.get("source", "")] * sourced
-                writer.writerow(row + list(record.get("body_box", [""] * 4) if boxed else ()))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([*COLUMNS, *["source"] * sourced, *(BOX_COLUMNS if boxed else ())])
+        for record in records:
+            file = relative_path(Path(record["file_name"]), path.parent)
+            row = [file, classes[record["label"]], record["patient"], record["scan"]]
+            row += [record.get("source", "")] * sourced
+            writer.writerow(row + list(record.get("body_box", [""] * 4) if boxed else ()))
 
 
 def relative_path(file: Path, root: Path) -> str:

@@ -7,7 +7,6 @@ by the rank of the values present.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 from tqdm import tqdm
 
+from ..whole_files import whole_file
 from .classes import MIN_LESION_AREA, MaskValues, lesion_classes
 from .image_lists import relative_path
 from .images import check_slice, read_mask, read_slice
@@ -190,13 +190,8 @@ def describe_coco(coco: dict) -> str:
 
 def write_coco(coco: dict, path: Path) -> None:
     """Write the JSON whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(coco), encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(coco), encoding="utf-8")
 
 
 def _read_mask_of(image: Path, mask: Path, size: tuple[int, int]) -> np.ndarray:

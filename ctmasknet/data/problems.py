@@ -13,10 +13,3 @@ def refuse_or_skip(error: Exception, skipped: list[str] | None) -> None:
     if skipped is None:
         raise error
     skipped.append(str(error))
-
-
-def describe_skipped(skipped: list[str]) -> str:
-    """The list of what was left out, for the end of a command's output; "" when nothing was."""
-    if not skipped:
-        return ""
-    return "\n".join([f"skipped {len(skipped)}:", *(f"  {line}" for line in skipped)])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from ..whole_files import whole_file
 from .nifti_bytes import not_finite, unpacked
 from .problems import refuse_or_skip
 from .volume import Volume, upright_volume
@@ -96,15 +97,11 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
     image.SetSpacing(volume.spacing[::-1])
     image.SetOrigin(volume.origin)
     image.SetDirection(volume.direction.ravel().tolist())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}.{path.name}")  # the suffix says the format
     try:
-        sitk.WriteImage(image, str(partial), useCompression=path.suffix in (".gz", ".nrrd"))
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            sitk.WriteImage(image, str(partial), useCompression=path.suffix in (".gz", ".nrrd"))
     except RuntimeError as error:
         raise ValueError(f"{path}: cannot be written ({_reason(error)})") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read_image(file: Path, path: Path, skipped: list[str] | None) -> tuple[np.ndarray, sitk.Image]:

@@ -1,10 +1,11 @@
 """Keep the best checkpoint, also across an interrupted run."""
 
 import json
-import os
 from pathlib import Path
 
 from detectron2.engine.hooks import BestCheckpointer
+
+from ..whole_files import whole_file
 
 BEST_WEIGHTS = "model_best.pth"
 BEST_RECORD = "model_best.json"
@@ -46,7 +47,6 @@ class ResumableBestCheckpointer(BestCheckpointer):
         if self.best_iter == self._recorded:
             return
         best = {"metric": self._metric, "value": self.best_metric, "iteration": self.best_iter}
-        partial = self._record.with_suffix(".partial")
-        partial.write_text(json.dumps(best) + "\n")
-        os.replace(partial, self._record)
+        with whole_file(self._record) as partial:
+            partial.write_text(json.dumps(best) + "\n")
         self._recorded = self.best_iter

@@ -2,13 +2,14 @@
 
 import json
 import math
-import os
 import platform
 from pathlib import Path
 from typing import Any
 
 import detectron2
 import torch
+
+from ..whole_files import whole_file
 
 Metrics = dict[str, dict[str, dict[str, float]]]  # data set -> task -> metric -> value
 
@@ -30,11 +31,8 @@ def write_results(path: str | Path, metrics: Metrics, **about: Any) -> None:
         "python": platform.python_version(),
     }
     content = {**about, "versions": versions, "metrics": metrics}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
 def read_results(path: str | Path) -> dict[str, Any]:

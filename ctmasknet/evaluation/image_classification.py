@@ -5,7 +5,6 @@ Shapes: C image classes; matrices are M[true, predicted], in the order of the cl
 
 import csv
 import logging
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from sklearn.metrics import confusion_matrix
 from tabulate import tabulate
+
+from ..whole_files import whole_file
 
 COLUMNS = ("file_name", "patient", "scan", "label")
 
@@ -117,14 +118,11 @@ class ImageClassificationEvaluator(DatasetEvaluator):
         return {"image": classification_metrics(matrix, self._class_names)}
 
     def _write(self, rows: list[list]) -> None:
-        folder = Path(str(self._output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "predictions.csv.partial"
-        with partial.open("w", newline="") as file:
+        path = Path(str(self._output_dir)) / "predictions.csv"
+        with whole_file(path) as partial, partial.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow([*COLUMNS, *(f"logit_{i}" for i in range(len(self._class_names)))])
             writer.writerows(rows)
-        os.replace(partial, folder / "predictions.csv")
 
 
 def read_predictions(path: str | Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """Predict image files and write an overlay and a JSON for each."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from ..data.classes import NOTICE
 from ..data.images import IMAGE_SUFFIXES, read_slice
 from ..data.window import say_windowed_once
+from ..whole_files import whole_file
 from .overlay import draw_instances
 from .predictor import Predictor
 
@@ -117,6 +117,5 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 
 def _write(path: Path, content: str | bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)

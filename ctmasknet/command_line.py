@@ -1,0 +1,40 @@
+"""What the scripts in datasets/ and tools/ have in common."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+
+def run_script(main: Callable[[], object]) -> None:
+    """Run a script; an error that is for its user becomes one line, and exit code 2."""
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def new_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that shows the script's docstring as it is written."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_skip_bad(parser: argparse.ArgumentParser) -> None:
+    """Add --skip-bad; as `args.skipped` it is None, or an empty list for what will be left out."""
+    parser.add_argument(
+        "--skip-bad",
+        dest="skipped",
+        action="store_const",
+        const=[],
+        help="leave out what cannot be used, and list it at the end",
+    )
+
+
+def print_skipped(skipped: Sequence[str] | None) -> None:
+    """Print what was left out, if anything was."""
+    if skipped:
+        print(f"skipped {len(skipped)}:", *(f"  {line}" for line in skipped), sep="\n")
