@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from ..whole_files import whole_file
 from .classes import IMAGE_CLASSES
-from .images import check_slice, require_files
+from .images import read_slice, require_files
 from .problems import refuse_or_skip
 
 COLUMNS = ("file", "label", "patient", "scan")
@@ -135,23 +136,27 @@ def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
 
 
 def usable_images(records: Sequence[dict], skipped: list[str] | None = None) -> list[dict]:
-    """The records whose image's header is that of an 8-bit slice.
+    """The records whose image is an intact 8-bit slice; every image is read to its end.
 
     Args:
         records: dicts with "file_name".
         skipped: receives what is wrong with the others instead of an error.
 
     Raises:
-        FileNotFoundError, ValueError: as `check_slice`, or no image is usable.
+        FileNotFoundError, ValueError: as `read_slice`, or no image is usable.
     """
     usable = []
-    for record in tqdm(records, desc="images", unit="slice", disable=None):
-        try:
-            check_slice(record["file_name"])
-        except (FileNotFoundError, ValueError) as error:
-            refuse_or_skip(error, skipped)
-            continue
-        usable.append(record)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
+        problems = pool.map(_problem_of, records)
+        progress = tqdm(problems, "images", len(records), unit="slice", disable=None)
+        for record, problem in zip(records, progress, strict=True):
+            if problem is None:
+                usable.append(record)
+            elif skipped is None:
+                pool.shutdown(cancel_futures=True)
+                raise problem
+            else:
+                skipped.append(str(problem))
     if not usable:
         raise ValueError("none of the images listed can be used")
     return usable
@@ -209,3 +214,11 @@ def field_of(row: dict, column: str) -> str:
         hint = "; give each slice its own if unknown" if column in ("patient", "scan") else ""
         raise ValueError(f"no value for '{column}' (too few fields?){hint}")
     return value
+
+
+def _problem_of(record: dict) -> Exception | None:
+    try:
+        read_slice(record["file_name"])
+    except (FileNotFoundError, ValueError) as error:
+        return error
+    return None

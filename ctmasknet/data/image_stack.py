@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from .images import read_slice
 from .problems import refuse_or_skip
 from .volume import Volume, upright_volume
 from .window import LUNG, Window, say_windowed_once
+
+_log = logging.getLogger(__name__)
 
 
 def read_image_stack(
@@ -43,6 +47,7 @@ def read_image_stack(
         )
     window = window or LUNG
     say_windowed_once(window)
+    _say_order_once()
     slices: dict[Path, np.ndarray] = {}
     for path in files:
         try:
@@ -73,6 +78,13 @@ def read_image_stack(
         windowed=window,
         measured=False,
         skipped=skipped,
+    )
+
+
+@cache
+def _say_order_once() -> None:
+    _log.warning(
+        "a stack of images is taken upright and in the order of the files' names, from feet to head"
     )
 
 

@@ -128,9 +128,9 @@ WINDOWS = {
 
 @cache  # said once for each window, not for each of a thousand slices
 def say_windowed_once(window: Window = LUNG) -> None:
-    """Log, once in a process, that 8-bit images are taken as windowed already."""
+    """Log, once in a process, that 8-bit images are taken as already windowed."""
     _log.warning(
-        "8-bit images are taken as CT slices that already have the window %s (width, level in "
-        "HU), upright and in the order of their names",
-        window,
+        "8-bit images are taken as already windowed (width %g, level %g HU)",
+        window.width,
+        window.level,
     )

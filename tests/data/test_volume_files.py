@@ -172,7 +172,7 @@ def test_stack_of_images(stack, caplog):
     assert volume.windowed == LUNG and not volume.measured
     assert np.array_equal(np.stack(list(volume.slices()))[..., 1], grey)
     assert volume.hu.min() == -1350 and volume.hu.max() == 150
-    assert caplog.text.count("already have the window") == 1
+    assert caplog.text.count("as already windowed") == 1
     volume = read_volume(folder, window="mediastinum")
     assert np.array_equal(volume.slice(2)[..., 0], grey[2])
     with pytest.raises(ValueError, match="cannot be made"):

@@ -71,4 +71,4 @@ def test_windowed_is_said_once(caplog):
         for _ in range(3):
             say_windowed_once()
     assert len(caplog.records) == 1
-    assert "1500,-600" in caplog.text
+    assert "width 1500, level -600 HU" in caplog.text
