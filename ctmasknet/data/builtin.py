@@ -105,11 +105,12 @@ def _register_phantoms(root: Path) -> None:
 
 
 def _register_covidx(root: Path, version: str, suffix: str) -> None:
-    # B is A and more; its download keeps all images in A's folder or in its own.
-    folders = dict.fromkeys(("images", f"{suffix}_images", f"{suffix[0]}A_images"))
+    # B is A and more: its images may lie in A's folder. "images" comes last, as another version's
+    # may lie there.
+    folders = dict.fromkeys((f"{suffix}_images", f"{suffix[0]}A_images", "images"))
     hint = (
         f"expected the tree {root}/ with {{train,val,test}}_COVIDx_CT-{suffix}.txt, the images in "
-        f"{root}/images (or {suffix}_images) and perhaps metadata.csv, as COVIDx-CT is "
+        f"{' or '.join(folders)}, and perhaps metadata.csv, as COVIDx-CT is "
         "downloaded (DETECTRON2_DATASETS names the folder above it); for another layout, or a "
         "sample of it, `python datasets/prepare_covidx_ct.py` makes an image list"
     )
@@ -120,6 +121,6 @@ def _register_covidx(root: Path, version: str, suffix: str) -> None:
         register_covidx_dataset(f"covidx_ct_{version}_{split}", file, images, metadata, hint=hint)
     if version == "v1":
         sample = root / AUTHOR_SAMPLE
-        with_sample = hint.replace("and perhaps", f"{AUTHOR_SAMPLE} and perhaps")
+        with_sample = hint.replace("and perhaps", f"{AUTHOR_SAMPLE}, and perhaps")
         name = "covidx_ct_v1_author_train"
         register_covidx_dataset(name, lists["train"], images, metadata, sample, with_sample)

@@ -175,12 +175,12 @@ def listed_sample(records: Sequence[dict], names: str | os.PathLike) -> list[dic
 
     Raises:
         FileNotFoundError: no such list.
-        ValueError: a name that is in no record, with its line.
+        ValueError: a name that is in no record, or there twice, with its line; an empty list.
     """
     if not Path(names).is_file():
         raise FileNotFoundError(f"{names}: no such list of slices (a file name a line)")
     by_slice = {_slice_key(record["image_id"]): record for record in records}
-    chosen = []
+    chosen: dict[str, dict] = {}
     for number, line in enumerate(_text(Path(names)).split("\n"), start=1):
         if not line.strip():
             continue
@@ -190,8 +190,12 @@ def listed_sample(records: Sequence[dict], names: str | os.PathLike) -> list[dic
                 f"{names}, line {number}: {line.strip()} is not in the split list; was it drawn "
                 "from another version or split?"
             )
-        chosen.append(record)
-    return chosen
+        if record["image_id"] in chosen:
+            raise ValueError(f"{names}, line {number}: {line.strip()} is named twice: remove it")
+        chosen[record["image_id"]] = record
+    if not chosen:
+        raise ValueError(f"{names}: found no name, expected a file name a line")
+    return list(chosen.values())
 
 
 def _slice_key(name: str) -> tuple | str:

@@ -82,15 +82,12 @@ def load_image_list(
         for row in reader:
             try:
                 record = _parse_row(row, labels, classes)
-                file = record["image_id"]
-                if file in lines:
-                    raise ValueError(f"{file} is already in line {lines[file]}")
+                check_twice(record["image_id"], lines, reader.line_num)
             except ValueError as error:
                 message = f"{path}, line {reader.line_num}: {error}"
                 refuse_or_skip(ValueError(message), skipped)
                 continue
-            lines[file] = reader.line_num
-            records.append({"file_name": str(path.parent / file), **record})
+            records.append({"file_name": str(path.parent / record["image_id"]), **record})
     if not records:
         raise ValueError(f"{path}: found no slice, expected a line for each after the header")
     if skipped is None:
@@ -205,6 +202,14 @@ def _parse_row(row: dict, labels: dict[str, int], classes: Sequence[str]) -> dic
             raise ValueError(f"box '{' '.join(box)}', expected four whole numbers >= 0")
         record["body_box"] = [int(corner) for corner in box]
     return record
+
+
+def check_twice(file: str, lines: dict[str, int], line: int) -> None:
+    """Note the line of a file in `lines`; ValueError when it has one, however it is written."""
+    known = os.path.normpath(file)
+    if known in lines:
+        raise ValueError(f"{file} is already in line {lines[known]}")
+    lines[known] = line
 
 
 def field_of(row: dict, column: str) -> str:

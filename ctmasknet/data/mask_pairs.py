@@ -75,7 +75,7 @@ def listed_pairs(pairs: Sequence[Pair], names: str | os.PathLike) -> list[Pair]:
 
     Raises:
         FileNotFoundError: no such list.
-        ValueError: a name without a pair, or named twice, with its line.
+        ValueError: a name without a pair, or named twice, with its line; an empty list.
     """
     path = Path(names)
     if not path.is_file():
@@ -96,6 +96,8 @@ def listed_pairs(pairs: Sequence[Pair], names: str | os.PathLike) -> list[Pair]:
                 "{patient}_{slice}.jpg of slices in the tree, each once"
             )
         chosen[found[0]] = found
+    if not chosen:
+        raise ValueError(f"{path}: found no name, expected a file name a line")
     return list(chosen.values())
 
 

@@ -228,7 +228,7 @@ def _load_covidx(
     skipped: list[str] | None = None,
 ) -> list[dict]:
     _require(path, hint)
-    folder = next((folder for folder in images if os.path.isdir(folder)), images[0])
+    folder = next((folder for folder in images if os.path.isdir(folder)), images[-1])
     _require(folder, hint)
     known = metadata if metadata and os.path.isfile(metadata) else None
     records = read_covidx_list(path, folder, known, skipped)
@@ -236,7 +236,7 @@ def _load_covidx(
         _require(sample, hint)
         records = listed_sample(records, sample)
     if skipped is None:
-        require_files((record["file_name"] for record in records), listed_in=path)
+        require_files((record["file_name"] for record in records), path, folder)
     return records
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -22,10 +23,14 @@ def split_patients(
         patients; every part has at least one.
 
     Raises:
-        ValueError: a weight that is not positive, fewer than two parts or patients than parts.
+        ValueError: a weight that is not positive, a part's name that cannot be part of a file's,
+            fewer than two parts or patients than parts.
     """
     if len(weights) < 2 or not all(0 < weight < float("inf") for weight in weights.values()):
         raise ValueError(f"parts {dict(weights)}: expected two or more with positive shares")
+    unusable = [part for part in weights if not re.fullmatch(r"\w[\w.-]*", part)]
+    if unusable:
+        raise ValueError(f"part '{unusable[0]}': expected a name of letters, digits, _ . and -")
     if len(labels) < len(weights):
         raise ValueError(
             f"found {len(labels)} patient(s), expected at least {len(weights)} to split into "
@@ -79,9 +84,15 @@ def split_coco(coco: dict, weights: Mapping[str, float], seed: int) -> dict[str,
     """Split a COCO dictionary of lesions; see `split_patients`.
 
     A patient's label is the set of his lesions' classes. An image without a "patient" counts as a
-    patient of its own.
+    patient of its own. An annotation of an image that is not there raises ValueError.
     """
     patient_of = {image["id"]: image.get("patient", image["file_name"]) for image in coco["images"]}
+    for item in coco["annotations"]:
+        if item["image_id"] not in patient_of:
+            raise ValueError(
+                f"annotation {item.get('id')} is of image {item['image_id']}, which is not among "
+                "the images: remove it or add the image"
+            )
     classes: dict[str, set[int]] = {patient: set() for patient in patient_of.values()}
     for item in coco["annotations"]:
         classes[patient_of[item["image_id"]]].add(item["category_id"])

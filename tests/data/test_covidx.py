@@ -187,6 +187,11 @@ def test_listed_sample(write):
     names = write("1_1_2_0002.png", "NCP_1_2_0001.png", name="names.txt")
     chosen = listed_sample(known, names)
     assert [record["image_id"] for record in chosen] == ["CP_1_2_0002.png", "NCP_1_2_0001.png"]
+    with pytest.raises(ValueError, match=r"line 3: CP_1_2_0002\.png is named twice"):
+        twice = ("1_1_2_0002.png", "NCP_1_2_0001.png", "CP_1_2_0002.png")
+        listed_sample(known, write(*twice, name="names.txt"))
+    with pytest.raises(ValueError, match="found no name"):
+        listed_sample(known, write("", name="names.txt"))
     with pytest.raises(ValueError, match=r"names\.txt, line 2: 0_1_2_0002\.png is not in"):
         listed_sample(known, write("1_1_2_0002.png", "0_1_2_0002.png", name="names.txt"))
 

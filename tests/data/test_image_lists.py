@@ -113,6 +113,11 @@ def test_unusable_lines_are_listed(write):
     assert ", line 2:" in skipped[0]
 
 
+def test_one_file_under_two_spellings(write):
+    with pytest.raises(ValueError, match=r"line 3: \./a\.png is already in line 2"):
+        load_image_list(write(HEADER + "a.png,0,p,s\n./a.png,1,q,t\n"))
+
+
 def test_find_classes(write, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text(HEADER + "a.png,well,p,s\n")

@@ -162,6 +162,22 @@ def test_split_image_list(run, slices, tmp_path):
     assert not (found[0] & found[1] or found[0] & found[2] or found[1] & found[2])
 
 
+def test_split_keeps_labels_and_columns_as_they_are(run, tmp_path):
+    lines = ["file,label,patient,scan,age"]
+    for number in range(6):
+        Image.new("L", (9, 9)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{number % 2 * 4},p{number},s{number},{number + 50}")
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(lines) + "\n")
+    printed = run("split_dataset", path, "--parts", "train=2", "val=1")
+    assert "own_train.csv: 4 slices of 4 patients (0 2, 4 2)" in printed
+    parts = [(tmp_path / f"own_{part}.csv").read_text().splitlines() for part in ("train", "val")]
+    assert sorted(parts[0][1:] + parts[1][1:]) == lines[1:]
+    assert parts[0][0] == parts[1][0] == lines[0]
+    printed = run("split_dataset", path, "--parts", "train=2", "test=1")
+    assert "own_val.csv: of an earlier split, may share patients" in printed
+
+
 def test_split_lesions_and_covidx(run, tmp_path, capsys):
     images = [{"id": k, "file_name": f"{k}.png", "patient": f"p{k}"} for k in range(4)]
     path = tmp_path / "lesions.json"
@@ -185,6 +201,7 @@ def test_split_lesions_and_covidx(run, tmp_path, capsys):
         ([tmp_path / "x.json"], "x.json: no such file"),
         ([path, "--parts", "a=1", "a=2"], "two parts have the same name"),
         ([path, "--parts", "a=1", "b=-1"], "positive"),
+        ([path, "--parts", "=1", "b=1"], "part '': expected a name"),
     ):
         with pytest.raises(SystemExit):
             run("split_dataset", *args)

@@ -59,6 +59,9 @@ def test_every_part_has_a_patient():
         ({"a": "x"}, {"train": 1, "val": 1}, r"1 patient\(s\), expected at least 2"),
         ({"a": "x", "b": "x"}, {"train": 1}, "two or more"),
         ({"a": "x", "b": "x"}, {"train": 1, "val": 0}, "positive"),
+        ({"a": "x", "b": "x"}, {"train": 1, "val": float("nan")}, "positive"),
+        ({"a": "x", "b": "x"}, {"": 1, "test": 1}, "part '': expected a name of letters"),
+        ({"a": "x", "b": "x"}, {"a/../../b": 1, "test": 1}, "part 'a/../../b': expected a name"),
     ],
 )
 def test_contract(labels, weights, message):
@@ -102,3 +105,10 @@ def test_coco():
     assert not (patients[0] & patients[1] or patients[0] & patients[2] or patients[1] & patients[2])
     classes = Counter(item["category_id"] for item in parts["train"]["annotations"])
     assert classes == {1: 7, 2: 7}
+
+
+def test_annotation_of_no_image():
+    images = [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
+    coco = {"images": images, "annotations": [{"id": 5, "image_id": 777, "category_id": 1}]}
+    with pytest.raises(ValueError, match="annotation 5 is of image 777, which is not among"):
+        split_coco(coco, {"a": 1, "b": 1}, seed=0)
