@@ -5,7 +5,7 @@
     tools/benchmark_volumes.py --slices 100 --formats dicom nii.gz
 
 Writes a made-up volume to a temporary folder and reads it, each format in a fresh process. Peak is
-the growth of the process's memory while it reads, in units of the volume's own size.
+the growth of the process's memory while it reads, in units of the volume's own size (Linux only).
 """
 
 import argparse
@@ -25,15 +25,19 @@ from tqdm import tqdm
 FORMATS = ("dicom", "nii", "nii.gz", "mha", "nrrd")
 SIDE = 512
 READ = """
-import json, resource, sys, time
+import json, re, sys, time
 from ctmasknet.data import read_volume
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-before, start = peak(), time.perf_counter()
+
+def status(key):
+    return int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew, without the imports'
+before, start = status("VmRSS"), time.perf_counter()
 volume = read_volume(sys.argv[1])
 read = time.perf_counter() - start
 for image in volume.slices():
     pass
-print(json.dumps([read, (peak() - before) * 1024 / volume.hu.nbytes]))
+print(json.dumps([read, (status("VmHWM") - before) / volume.hu.nbytes]))
 """
 
 

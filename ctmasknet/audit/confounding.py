@@ -56,6 +56,7 @@ class Position(Association):
     tried_on: str
     accuracy: float | None
     base_rate: float | None
+    of_covidx: bool
 
 
 def cramers_v(table: np.ndarray) -> tuple[float, float] | None:
@@ -155,6 +156,7 @@ def position_association(splits: Sequence[Split], classes: Sequence[str]) -> Pos
         "tried_on": splits[-1].name,
         "accuracy": accuracy,
         "base_rate": base_rate,
+        "of_covidx": any(parse_slice_name(split.slices[0].name) for split in splits),
     }
 
 
@@ -179,7 +181,11 @@ def _slice_number(name: str) -> int | None:
 
 def _bin_names(edges: np.ndarray) -> list[str]:
     starts, ends = [0, *edges.tolist()], [*(edges - 1).tolist(), None]
-    names = [f"{a} to {b}" for a, b in zip(starts, ends, strict=True) if b is not None]
+    names = [
+        f"{a} to {b}" if a < b else f"{a}"
+        for a, b in zip(starts, ends, strict=True)
+        if b is not None
+    ]
     return [*names, f"{starts[-1]} and above"]
 
 

@@ -66,8 +66,8 @@ def _area_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
     ax.set_xscale("log")
     steps = (1, 2, 5) if high < 1000 * low else (1,)
     marks = [step * 10.0**power for power in range(-7, 1) for step in steps]
-    marks = [mark for mark in marks if low <= mark <= high]
-    ax.set_xticks(marks, [f"{100 * mark:.5g} %" for mark in marks])
+    marks = [mark for mark in marks if low <= mark <= high] or [(low + high) / 2]
+    ax.set_xticks(marks, [f"{100 * mark:.3g} %" for mark in marks])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel(f"{name}: area of an instance, as a share of its image")
     ax.set_ylabel("share of instances")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -37,6 +38,22 @@ def label_findings(split: Split) -> list[Finding]:
             text = f"{item.path}: listed as {split.classes[item.label]}, named as "
             text += f"{split.classes[told]}; correct the list or the name"
             findings.append(Finding("label_against_name", (split.name,), text, (item.path,)))
+    return findings
+
+
+def absent_classes(split: Split, splits: Sequence[Split]) -> list[Finding]:
+    """Image classes of which a split has no slice although another has: a rare class, or a typo."""
+    if split.of_lesions:
+        return []
+    here = {split.classes[item.label] for item in split.slices if item.label is not None}
+    findings = []
+    for other in splits:
+        if other is split or other.of_lesions:
+            continue
+        there = {other.classes[item.label] for item in other.slices if item.label is not None}
+        for name in sorted(there - here):
+            text = f"{split.name}: no slice of {name}, which {other.name} has; is it a typo?"
+            findings.append(Finding("absent_class", (other.name, split.name), text))
     return findings
 
 
@@ -89,8 +106,9 @@ def _told_label(name: str, classes: Sequence[str]) -> int | None:
     """The label that a file name tells; None when it tells none, or several."""
     parsed = parse_slice_name(name)
     if parsed and parsed.label is not None:
-        return parsed.label if tuple(classes) == IMAGE_CLASSES else None
-    parts = f"-{_plain(Path(name).stem)}-"
+        told_name = IMAGE_CLASSES[parsed.label]
+        return list(classes).index(told_name) if told_name in classes else None
+    parts = f"-{_plain(os.path.splitext(name)[0])}-"  # folders may tell it, too
     words = [_plain(word) for word in classes]
     told = [word for word in words if f"-{word}-" in parts]
     # "non-covid" holds "covid": the longer one is meant.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,11 @@ from tqdm import tqdm
 
 from ..data.classes import IMAGE_CLASSES, MaskValues
 from ..data.covidx import read_covidx_list
-from ..data.image_lists import find_classes
-from ..data.images import read_mask
+from ..data.image_lists import find_classes, load_image_list
+from ..data.images import check_slice, read_mask
 from ..data.lesion_masks import lesion_instances
 from ..data.mask_pairs import Pair, pair_files, with_flattened_patients
-from ..data.registration import read_dataset, register_paths
+from ..data.registration import read_dataset, register_lesion_dataset
 from .findings import Finding
 
 
@@ -77,23 +78,81 @@ def splits_of_datasets(names: Sequence[str]) -> list[Split]:
     Raises:
         FileNotFoundError, ValueError: a data set that cannot be used as a whole.
     """
-    lists = [name for name in names if name.lower().endswith(".csv")]
+    classes = _classes_of([name for name in names if name.lower().endswith(".csv")])
+    return [
+        _split_of_list(name, origin, classes)
+        if origin.lower().endswith(".csv")
+        else _split_of_dataset(name, origin)
+        for name, origin in zip(_unique_names(names), names, strict=True)
+    ]
+
+
+def _unique_names(origins: Sequence[str]) -> list[str]:
+    """The stems of files, with their folder where two are the same."""
+    stems = [Path(origin).stem if _is_file(origin) else origin for origin in origins]
+    return [
+        f"{Path(origin).resolve().parent.name}/{stem}"
+        if _is_file(origin) and stems.count(stem) > 1
+        else stem
+        for origin, stem in zip(origins, stems, strict=True)
+    ]
+
+
+def _is_file(origin: str) -> bool:
+    return origin.lower().endswith((".csv", ".json"))
+
+
+def _classes_of(lists: Sequence[str]) -> tuple[str, ...]:
     try:
-        classes = find_classes(lists) if lists else IMAGE_CLASSES
+        return find_classes(lists)
     except ValueError:
-        classes = IMAGE_CLASSES  # labels beyond are then reported line by line
-    splits = []
-    for origin, name in zip(names, register_paths(names, classes), strict=True):
-        skipped: list[str] = []
-        dicts = read_dataset(name, skipped)
-        metadata = MetadataCatalog.get(name)
-        of_lesions = metadata.evaluator_type == "coco"
-        classes = metadata.thing_classes if of_lesions else metadata.image_classes
-        read = _lesion_slice if of_lesions else _image_slice
-        slices = [read(name, record) for record in dicts]
-        findings = _unusable(name, skipped)
-        splits.append(Split(name, origin, tuple(classes), slices, findings, of_lesions=of_lesions))
-    return splits
+        return IMAGE_CLASSES  # labels beyond are then reported line by line
+
+
+def _split_of_list(name: str, path: str, classes: tuple[str, ...]) -> Split:
+    skipped: list[str] = []
+    slices = [_image_slice(name, record) for record in load_image_list(path, classes, skipped)]
+    return Split(name, path, classes, slices, _unusable(name, skipped))
+
+
+def _split_of_dataset(name: str, origin: str) -> Split:
+    """A registered data set, or a COCO file."""
+    if _is_file(origin):
+        if not Path(origin).is_file():
+            raise FileNotFoundError(f"{origin}: no such dataset file")
+        register_lesion_dataset(name, origin)
+    skipped: list[str] = []
+    dicts = read_dataset(name, skipped)
+    metadata = MetadataCatalog.get(name)
+    findings = _unusable(name, skipped)
+    if metadata.evaluator_type != "coco":
+        slices = [_image_slice(name, record) for record in dicts]
+        return Split(name, origin, tuple(metadata.image_classes), slices, findings)
+    findings += _unusable_annotations(name, metadata.json_file)
+    slices = [_lesion_slice(name, record) for record in dicts]
+    classes = tuple(metadata.thing_classes)
+    return Split(name, origin, classes, slices, findings, of_lesions=True)
+
+
+def _unusable_annotations(split: str, json_file: str) -> list[Finding]:
+    """Masks of a COCO file that have no image, or the size of another one."""
+    with open(json_file, encoding="utf-8") as stream:
+        coco = json.load(stream)
+    images = {image["id"]: image for image in coco["images"]}
+    findings = []
+    for item in coco.get("annotations", ()):
+        where = f"{json_file}: annotation {item.get('id')}"
+        image = images.get(item["image_id"])
+        if image is None:
+            text = f"{where}: no image {item['image_id']}; remove it or add the image"
+            findings.append(Finding("unpaired_file", (split,), text))
+            continue
+        mask, size = item.get("segmentation"), [image["height"], image["width"]]
+        if isinstance(mask, dict) and list(mask["size"]) != size:
+            text = f"{where}: a mask of {mask['size'][1]} x {mask['size'][0]} pixels, expected "
+            text += f"{size[1]} x {size[0]} as its image {image['file_name']}"
+            findings.append(Finding("unusable_mask", (split,), text))
+    return findings
 
 
 def splits_of_covidx(
@@ -203,6 +262,8 @@ def _masked_slice(
         mask = read_mask(path)
         item.size = mask.shape[0], mask.shape[1]
         found = lesion_instances(mask, values, mask_type)
+        if check_slice(image) != item.size:
+            return item  # reported with the images; whose lesions these are is unknown
     except (OSError, ValueError) as error:
         text = str(error)
         message = text if text.startswith(str(path)) else f"{path}: {text}"

@@ -11,7 +11,7 @@ from .confounding import Association, Position, position_association, source_ass
 from .findings import Finding
 from .groups import Counts, count_groups, scans_are_numbered, shared_files, shared_groups
 from .images import ImageFacts, image_findings, scan_images, size_counts
-from .labels import SampleCounts, label_findings, sample_counts
+from .labels import SampleCounts, absent_classes, label_findings, sample_counts
 from .lesions import LesionCounts, lesion_counts
 from .near_duplicates import NEAR_BITS, shared_images
 from .records import Split
@@ -63,7 +63,7 @@ def run_audit(
         raise ValueError(f"two splits are called '{twice[0]}': give each its own name")
     audit = Audit(list(splits), max_bits)
     for split in splits:
-        audit.findings += split.findings + label_findings(split)
+        audit.findings += split.findings + label_findings(split) + absent_classes(split, splits)
         audit.counts += count_groups(split)
         if split.of_lesions:
             audit.lesions += lesion_counts(split)
@@ -121,6 +121,14 @@ def _note_gaps(audit: Audit) -> None:
             "identical ones): no --images"
         )
     for split in audit.splits:
+        kinds = Counter(finding.kind for finding in split.findings)
+        aside = [
+            f"{kinds[kind]:,} {what}"
+            for kind, what in (("unusable_line", "unusable lines"), ("unpaired_file", "unpaired"))
+            if kinds[kind]
+        ]
+        if aside:
+            notes.append(f"leaks through what was set aside in {split.name}: {', '.join(aside)}")
         unknown = {
             what: sum(getattr(item, what) is None for item in split.slices)
             for what in ("patient", "scan")

@@ -17,7 +17,9 @@ EXAMPLES = 5  # of each kind in text and page; audit.json has them all
 
 def as_text(audit: Audit) -> str:
     """The audit for the terminal: tables, and a few examples of each kind of finding."""
-    parts = [verdict(audit.findings), tabulate(count_rows(audit), headers="keys", intfmt=",")]
+    gaps = "; not all was checked, see below" if audit.not_checked else ""
+    parts = [f"{verdict(audit.findings)}{gaps}"]
+    parts.append(tabulate(count_rows(audit), headers="keys", intfmt=","))
     if audit.lesions:
         parts.append(tabulate(lesion_rows(audit), headers="keys", intfmt=","))
     for title, kinds in (("Leaks", LEAKS), ("Problems", PROBLEMS)):
@@ -46,14 +48,14 @@ def association_words(association: Association) -> str:
 
 def position_words(position: Position) -> str:
     """How well the position alone guesses the label, and why that is so."""
+    note = POSITION_NOTE if position["of_covidx"] else ""
     if position["accuracy"] is None or position["base_rate"] is None:
-        return POSITION_NOTE
+        return note
     first, last = position["learned_on"], position["tried_on"]
     return (
         f"Learned on {first}, position alone guesses {position['accuracy']:.1%} of {last}'s "
-        f"labels; the most frequent class of {first} is {position['base_rate']:.1%} of them. "
-        + POSITION_NOTE
-    )
+        f"labels; the most frequent class of {first} is {position['base_rate']:.1%} of them. {note}"
+    ).strip()
 
 
 def sample_words(sample: SampleCounts) -> str:

@@ -106,7 +106,9 @@ def test_body_box_beyond_its_image(folder):
         ("NCP_1_1_0000.png", IMAGE_CLASSES, 0, "COVID-19"),
         ("1_7_8_0001.png", IMAGE_CLASSES, 2, "Common Pneumonia"),
         ("NCP_1_1_0000.png", ("ill", "well"), 1, None),  # its labels are none of these
+        ("NCP_1_1_0000.png", ("Control", "COVID-19", "Flu"), 0, "COVID-19"),
         ("case_covid_19_7.png", IMAGE_CLASSES, 1, "COVID-19"),
+        ("COVID-19/7.png", IMAGE_CLASSES, 0, "COVID-19"),
         ("0_Non-Covid_12.png", ("Covid", "Non-Covid"), 1, None),
         ("0_Non-Covid_12.png", ("Covid", "Non-Covid"), 0, "Non-Covid"),
         ("covidity_12.png", ("Covid", "Non-Covid"), 1, None),
@@ -169,9 +171,10 @@ def test_masks(folder):
     assert "mask/2_2.jpg: found a JPEG" in text
     assert "image/2_1.png: 96 x 96 pixels, its list or mask says 96 x 90" in text
     ggo, consolidation, every = audit.lesions
-    assert (ggo["lesions"], consolidation["lesions"], every["lesions"]) == (2, 2, 4)
-    assert every["slices"] == 2  # those whose masks can be used
-    assert every["area_share"][-1] == pytest.approx(400 / (90 * 96))
+    assert (ggo["lesions"], consolidation["lesions"], every["lesions"]) == (1, 1, 2)
+    assert every["slices"] == 1  # the one whose mask can be used
+    assert every["area_share"][-1] == pytest.approx(400 / (96 * 96))
+    assert audit.not_checked[1] == "leaks through what was set aside in train: 2 unpaired"
     assert audit.counts[0]["patients"] == 2
 
 
@@ -214,3 +217,53 @@ def test_coco_file(folder):
         audit.not_checked
     )
     assert audit.position is None and audit.source is None
+
+
+def test_coco_masks_without_image_or_of_another_size(folder):
+    folder.image("a.png")
+    rle = {"size": [96, 90], "counts": "0"}
+    annotations = [
+        {"id": 1, "image_id": 777, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81},
+        {"id": 2, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81},
+    ]
+    annotations[1]["segmentation"] = rle
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 96, "width": 96}],
+        "annotations": [{"iscrowd": 0, **item} for item in annotations],
+        "categories": [{"id": 1, "name": "GGO"}],
+    }
+    path = folder.path / "lesions.json"
+    path.write_text(json.dumps(coco))
+    audit = run_audit(splits_of_datasets([str(path)]))
+    assert found_kinds(audit) == ["unpaired_file", "unusable_mask"]
+    messages = sorted(finding.message for finding in audit.findings)
+    assert messages[0].endswith("annotation 1: no image 777; remove it or add the image")
+    assert (
+        "annotation 2: a mask of 90 x 96 pixels, expected 96 x 96 as its image a.png"
+        in (messages[1])
+    )
+
+
+def test_class_that_one_split_lacks(folder):
+    train = folder.split(
+        "train", f"{folder.image('a.png')},ill,p,s", f"{folder.image('b.png')},well,q,t"
+    )
+    test = folder.split(
+        "test", f"{folder.image('c.png')},Ill,r,u", f"{folder.image('d.png')},well,v,w"
+    )
+    audit = run_audit(splits_of_datasets([train, test]))
+    assert found_kinds(audit) == ["absent_class", "absent_class"]
+    messages = {finding.message for finding in audit.findings}
+    assert "test: no slice of ill, which train has; is it a typo?" in messages
+    assert "train: no slice of Ill, which test has; is it a typo?" in messages
+
+
+def test_lists_of_the_same_name_in_two_folders(folder):
+    for part, who in (("train", "p"), ("test", "p")):
+        folder.split(
+            f"{part}/list", f"{folder.image(f'{part}/{part}.png')[len(part) + 1 :]},0,{who},s"
+        )
+    paths = [str(folder.path / part / "list.csv") for part in ("train", "test")]
+    audit = run_audit(splits_of_datasets(paths))
+    assert [split.name for split in audit.splits] == ["train/list", "test/list"]
+    assert found_kinds(audit) == ["shared_patient", "shared_scan"]
