@@ -1,11 +1,14 @@
-"""Small CT series for tests, written as DICOM."""
+"""Small CT series and volumes for tests, written as DICOM and by SimpleITK."""
 
 import numpy as np
+import pydicom
+import SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 SIZE = 16
 INTERCEPT = -1024
+ORIGIN = (-50.0, -60.0, -100.0)  # x, y, z
 
 
 def lung_hu(slices=8):
@@ -94,3 +97,28 @@ def write_slice(path, hu, **tags):
     stored = (hu - (tags.get("RescaleIntercept") or INTERCEPT)) / (tags.get("RescaleSlope") or 1)
     dataset.PixelData = np.rint(stored).astype(np.int16).tobytes()
     dataset.save_as(path, enforce_file_format=True)
+
+
+def edit_tags(path, **tags):
+    """Set tags of a DICOM file; None deletes one."""
+    dataset = pydicom.dcmread(path)
+    for tag, value in tags.items():
+        if value is None:
+            delattr(dataset, tag)
+        else:
+            setattr(dataset, tag, value)
+    dataset.save_as(path)
+
+
+def image_of(array, spacing=(0.7, 0.7, 2.0)):
+    """(Z, Y, X) values as SimpleITK's image, at ORIGIN."""
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing)
+    image.SetOrigin(ORIGIN)
+    return image
+
+
+def save_volume(path, array):
+    """Write (Z, Y, X) values in the format of a path's suffix; returns the path."""
+    sitk.WriteImage(image_of(array), str(path))
+    return path

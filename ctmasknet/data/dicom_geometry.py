@@ -44,7 +44,8 @@ def slice_step(headers: list[SliceHeader], source: Path, skipped: list[str] | No
         )
         refuse_or_skip(
             ValueError(
-                f"{source}: about {lost} slices are missing, between {where}"
+                f"{source}: about {lost} slice{' is' if lost == 1 else 's are'} missing, between "
+                f"{where}"
                 f"{', ...' if len(gaps) > 3 else ''}; expected steps of {median:.4g} mm: copy the "
                 "series again, completely"
             ),

@@ -7,6 +7,7 @@ plugin under the GPL.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
+from .images import cannot_open, what_else_it_is
 from .problems import refuse_or_skip
 
 IDENTIFIERS = (
@@ -41,6 +43,24 @@ _TAGS = [
     "GantryDetectorTilt",
 ]
 _SUFFIXES = (".dcm", ".dicom", ".ima")
+# What lies beside DICOM files without suffix and is none.
+_OTHER_NAMES = (
+    "AUTHORS",
+    "CHANGELOG",
+    "CHANGES",
+    "CHECKSUMS",
+    "COPYING",
+    "DICOMDIR",
+    "LICENCE",
+    "LICENSE",
+    "LOCKFILE",
+    "MANIFEST",
+    "MD5SUMS",
+    "NOTICE",
+    "README",
+    "SHA256SUMS",
+    "VERSION",
+)
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, an index without pixels
 
 
@@ -86,19 +106,52 @@ class SliceHeader:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM by its magic bytes or claims to be by its suffix."""
-    if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not path.is_file():
+    if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not os.path.isfile(path):
         return False
     if path.suffix.lower() in _SUFFIXES:
         return True
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:  # nothing is known of it; see `dicom_among`
+        return False
+
+
+def dicom_among(files: Iterable[Path]) -> list[Path]:
+    """The DICOM files of a folder, damaged ones too, in the order given.
+
+    Many series have files without suffix, of which an emptied or overwritten one shows no magic
+    bytes: among DICOM files every file with a suffix of theirs is one, and none vanishes unsaid.
+
+    Args:
+        files: all files of the folder that are nothing else by their suffix.
+    """
+    files = list(files)
+    known = {path for path in files if is_dicom(path)}
+    kinds = {_kind_of_suffix(path) for path in known}
+    return [
+        path
+        for path in files
+        if path in known
+        or (
+            _kind_of_suffix(path) in kinds
+            and not path.name.startswith(".")
+            and path.stem.upper() not in _OTHER_NAMES
+        )
+    ]
+
+
+def _kind_of_suffix(path: Path) -> str:
+    """The suffix in lower case; "" for one that only counts ("IM.0012", a UID)."""
+    suffix = path.suffix.lower()
+    return "" if suffix[1:].isdecimal() else suffix
 
 
 def read_headers(files: Iterable[Path], skipped: list[str] | None) -> list[SliceHeader]:
     """Read the headers of DICOM files, in any order; indexes (DICOMDIR) are left out.
 
     Args:
-        files: see `is_dicom`.
+        files: see `dicom_among`.
         skipped: see `refuse_or_skip`.
 
     Raises:
@@ -115,15 +168,21 @@ def read_headers(files: Iterable[Path], skipped: list[str] | None) -> list[Slice
             headers.append(_header(path, dataset))
         # pydicom raises what a damaged file makes it raise: all of it means the same to the user.
         except Exception as error:
-            reason = str(error).split(". ")[0] or type(error).__name__
-            refuse_or_skip(
-                ValueError(
-                    f"{path}: cannot be read as DICOM ({reason}, {path.stat().st_size} bytes): "
-                    "damaged, or no DICOM file; copy it again or remove it"
-                ),
-                skipped,
-            )
+            refuse_or_skip(_cannot_read(path, error), skipped)
     return headers
+
+
+def _cannot_read(path: Path, error: Exception) -> ValueError:
+    if isinstance(error, OSError) and error.errno is not None:  # the system's, not pydicom's
+        return cannot_open(path, error)
+    reason = what_else_it_is(path)
+    if not reason:
+        said = str(error).split(". ")[0] or type(error).__name__
+        reason = f"{said}, {path.stat().st_size} bytes"
+    return ValueError(
+        f"{path}: cannot be read as DICOM ({reason}): damaged, or no DICOM file; copy it again or "
+        "remove it"
+    )
 
 
 def _header(path: Path, dataset: Dataset) -> SliceHeader:

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from .dicom_geometry import slice_step, tilt_problem
 from .dicom_headers import SliceHeader, read_headers
 from .problems import refuse_or_skip
-from .volume import Volume, upright_volume
+from .volume import Volume, hu_problem, upright_volume
 
 # SimpleITK decodes without Python's lock: JPEG Lossless of 512 x 512 takes 6.8 ms a slice with one
 # thread, 3.4 ms with two on two cores; its own ImageSeriesReader 5.2 ms.
@@ -35,12 +35,12 @@ def read_dicom(
     """Read one CT series.
 
     Args:
-        files: DICOM files (see `is_dicom`), in any order.
+        files: DICOM files (see `dicom_among`), in any order.
         source: the folder or file to name in messages.
         series: SeriesInstanceUID to take; needed if there are several.
         skipped: None: whatever is wrong raises. A list: files that cannot be used are left out,
-            the largest CT series is taken, gaps, uneven steps and tilt are accepted, and each is
-            noted in the list.
+            the largest CT series is taken, gaps, uneven steps, tilt and values that cannot be HU
+            are accepted, and each is noted in the list.
 
     Returns:
         int16, or float32 if the HU are not whole or beyond int16. The memory needed is that of
@@ -63,6 +63,13 @@ def read_dicom(
     if not usable:
         reasons = "" if not skipped else f" (the first reason: {skipped[0]})"
         raise ValueError(f"{source}: found no usable CT slice, expected a CT series{reasons}")
+    values = hu_problem(hu)
+    if values:
+        error = ValueError(
+            f"{source}: {values}: RescaleSlope and RescaleIntercept are not those of HU; use the "
+            "original series, or set the tags if you know the scanner's values"
+        )
+        refuse_or_skip(error, skipped)
     tilt = tilt_problem(usable)
     if tilt:
         refuse_or_skip(ValueError(f"{source}: {tilt}"), skipped)
@@ -124,7 +131,8 @@ def _describe(uid: str, group: list[SliceHeader]) -> str:
 
 
 # Reported as: what it is called -> the key that all slices of a volume share.
-_ALIKE: dict[str, Callable[[SliceHeader], tuple[float, ...]]] = {
+_ALIKE: dict[str, Callable[[SliceHeader], Hashable]] = {
+    "patient": lambda header: header.identifiers.get("PatientID", ""),
     "size (rows, columns)": lambda header: header.shape,
     "pixel spacing (mm)": lambda header: tuple(round(value, 4) for value in header.spacing),
     "orientation (cosines)": lambda header: tuple(
@@ -146,8 +154,8 @@ def _keep_majority(
     for header in headers:
         if key(header) != common:
             error = ValueError(
-                f"{header.path}: found the {what} {key(header)}, expected {common} as in {count} "
-                f"of the series' {len(headers)} files: remove the files that differ"
+                f"{header.path}: found the {what} {key(header)!r}, expected {common!r} as in "
+                f"{count} of the series' {len(headers)} files: remove the files that differ"
             )
             refuse_or_skip(error, skipped)
     return [header for header in headers if key(header) == common]

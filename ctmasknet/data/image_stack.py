@@ -52,7 +52,7 @@ def read_image_stack(
     for path in files:
         try:
             slices[path] = _read_grey(path)
-        except ValueError as error:
+        except (ValueError, FileNotFoundError) as error:  # not found: a link to nowhere
             refuse_or_skip(error, skipped)
     if not slices:
         raise ValueError(f"{source}: found no usable image; the first: {(skipped or [''])[0]}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -104,20 +103,61 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
     return values
 
 
-def require_files(paths: Iterable[str], listed_in: str | os.PathLike) -> None:
-    """Raise one FileNotFoundError that names the first missing file of a list and their number."""
+def require_files(
+    paths: Iterable[str], listed_in: str | os.PathLike, root: str | os.PathLike = ""
+) -> None:
+    """Raise one FileNotFoundError that names the first missing file of a list and their number.
+
+    Args:
+        paths: of the files.
+        listed_in: the list.
+        root: folder that names in the list are relative to, if not the list's own.
+    """
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
         raise FileNotFoundError(
             f"{missing[0]}: no such file; {len(missing)} of the files listed in {listed_in} are "
-            "missing (names in it are relative to its own folder)"
+            f"missing (names in it are relative to {root or 'its own folder'})"
         )
 
 
 def _open(path: str | os.PathLike) -> Image.Image:
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    return _decoded(path, lambda: Image.open(path))
+    try:
+        return _decoded(path, lambda: Image.open(path))
+    except ValueError:
+        if not os.path.isdir(path):
+            require_readable(path)  # if that is the cause, it says so
+        raise
+
+
+def require_readable(path: str | os.PathLike) -> None:
+    """Check that a file can be opened, whatever it holds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the system does not open it, e.g. for want of permission.
+    """
+    try:
+        with open(path, "rb"):
+            return
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        raise cannot_open(path, error) from None
+
+
+def cannot_open(path: str | os.PathLike, error: Exception) -> ValueError:
+    """What to raise for a file or folder that the system does not open or read.
+
+    Args:
+        path: of it.
+        error: what the system said.
+    """
+    reason = (getattr(error, "strerror", None) or str(error)).lower()
+    advice = "copy it again or remove it"
+    if isinstance(error, PermissionError):
+        advice = "allow reading it and opening its folders (chmod), or remove it"
+    return ValueError(f"{path}: cannot be opened ({reason}): {advice}")
 
 
 def _decoded(path: str | os.PathLike, decode: Callable[[], _T]) -> _T:
@@ -128,17 +168,22 @@ def _decoded(path: str | os.PathLike, decode: Callable[[], _T]) -> _T:
     except Exception as error:
         reason = str(error).split(str(path))[0].strip(" '\"") or type(error).__name__
         raise ValueError(
-            f"{path}: cannot be read as an image ({_what_else(path) or reason}): damaged or not an "
-            "image; replace the file"
+            f"{path}: cannot be read as an image ({what_else_it_is(path) or reason}): damaged or "
+            "not an image; replace the file"
         ) from None
 
 
-def _what_else(path: str | os.PathLike) -> str:
-    """What a file that is no image is, as far as its size and first bytes tell."""
-    if not os.path.isfile(path):
+def what_else_it_is(path: str | os.PathLike) -> str:
+    """What a file is that is not what its name says, as far as its size and first bytes tell.
+
+    Returns:
+        "empty, 0 bytes" or "an HTML page of 28 bytes, ..."; "" if that does not tell.
+    """
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(200).lstrip().lower()
+    except (OSError, ValueError):  # a folder, say
         return ""
-    with open(path, "rb") as stream:
-        start = stream.read(200).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return f"an HTML page of {os.path.getsize(path)} bytes, as of a failed download"
     return "" if start else f"empty, {os.path.getsize(path)} bytes"

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .images import what_else_it_is
+
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI's datatype codes
 # Of NIfTI-1 and -2, by the header's length: type and offset of datatype, dim and vox_offset.
 _FIELDS = {
@@ -34,26 +36,36 @@ def unpacked(path: Path) -> Iterator[Path]:
     if path.suffix.lower() != ".gz":
         yield path
         return
+    said = what_else_it_is(path)  # gzip takes an empty file for an empty volume
+    if said:
+        raise _damaged(path, said)
     with tempfile.TemporaryDirectory(prefix="ctmasknet-") as folder:
         plain = Path(folder, "volume.nii")
         try:
             with gzip.open(path) as packed, plain.open("wb") as stream:
                 shutil.copyfileobj(packed, stream, 1 << 20)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(
-                f"{path}: cannot be decompressed ({error}, {path.stat().st_size} bytes): truncated "
-                "or damaged; copy it again"
-            ) from None
+            raise _damaged(path, f"{error}, {path.stat().st_size} bytes") from None
         yield plain
 
 
-def not_finite(path: Path) -> np.ndarray:
+def _damaged(path: Path, found: str) -> ValueError:
+    return ValueError(
+        f"{path}: cannot be decompressed ({found}): truncated or damaged; copy it again"
+    )
+
+
+def not_finite(plain: Path, path: Path) -> np.ndarray:
     """The voxels of an uncompressed NIfTI file that are NaN or infinite.
+
+    Args:
+        plain: the file.
+        path: of the file that it was unpacked from, for messages.
 
     Returns:
         (N,) int64, positions in the file's order (x fastest); none for integers.
     """
-    with path.open("rb") as stream:
+    with plain.open("rb") as stream:
         header = stream.read(540)
         order = "<" if int.from_bytes(header[:4], "little") in _FIELDS else ">"
         length = int(np.frombuffer(header, f"{order}i4", 1)[0])

@@ -2,11 +2,14 @@
 
 SimpleITK turns each format's geometry into LPS and applies NIfTI's slope and intercept itself. An
 int16 volume of 512 x 512 x 1000 takes 1.0 (MetaImage, NRRD; compressed MetaImage 1.6) or 1.4
-(NIfTI) times its own size while it is read.
+(NIfTI) times its own size while it is read. Of other types the peak is at most that of the file's
+pixels and of the volume together: int32 or float64 takes 3 times the int16 or float32 that it
+becomes, as NRRD or compressed MetaImage, and 1.8 times as MetaImage that is not.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -15,18 +18,22 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..whole_files import whole_file
+from .images import require_readable, what_else_it_is
+from .metaimage_header import check_pixels
 from .nifti_bytes import not_finite, unpacked
 from .problems import refuse_or_skip
-from .volume import Volume, upright_volume
+from .volume import Volume, hu_problem, upright_volume
 from .window import LUNG, Window, say_windowed_once
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 WRITABLE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd")
 
 _AIR = -1024
-# A chest in HU has air, at about -1000; values from 0 up, or 0..1, are something else.
-_HIGHEST_MINIMUM = -200
 _PARTS = 8
+_KEPT_TYPES = (sitk.sitkInt16, sitk.sitkFloat32, sitk.sitkUInt8)
+
+# ITK prints its warnings to stderr, with addresses in memory; what matters is said by our errors.
+sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 def volume_suffix(path: Path) -> str:
@@ -52,20 +59,21 @@ def read_sitk(
     Raises:
         ValueError: the file cannot be read, has other than three dimensions, or no HU.
     """
+    require_readable(path)
+    bad = None
     if ".nii" in volume_suffix(path):
         with unpacked(path) as plain:
             stored, image = _read_image(plain, path, skipped)
-            bad = not_finite(plain)
+            bad = not_finite(plain, path)
     else:
         stored, image = _read_image(path, path, skipped)
-        bad = _not_finite(stored)
     windowed = None
     if stored.dtype == np.uint8:
         windowed = window or LUNG
         say_windowed_once(windowed)
         hu = windowed.to_hu(stored)
     else:
-        hu = _as_hu(_without(bad, stored, path, skipped), path)
+        hu = _as_hu(stored, bad, path, skipped)
     return upright_volume(
         hu,
         image.GetSpacing()[::-1],
@@ -112,17 +120,32 @@ def _read_image(file: Path, path: Path, skipped: list[str] | None) -> tuple[np.n
     """
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
+    suffix = volume_suffix(path)
     try:
         reader.ReadImageInformation()
         _check_header(path, reader, skipped)
-        # ITK holds a NIfTI file twice if it reads it whole; it cannot read NRRD in parts.
-        return _read_parts(reader, _PARTS if ".nii" in volume_suffix(path) else 1)
+        # ITK holds a NIfTI file twice if it reads it whole; it cannot read NRRD in parts. MetaImage
+        # needs parts only where the type changes: the others are used as ITK holds them.
+        parts = _PARTS if ".nii" in suffix else 1
+        if suffix in (".mha", ".mhd"):
+            in_parts = check_pixels(path, _size_of(reader))
+            parts = _PARTS if in_parts and reader.GetPixelID() not in _KEPT_TYPES else 1
+        return _read_parts(reader, parts)
     except RuntimeError as error:
+        found = what_else_it_is(file)
+        if not found:
+            said = _reason(error).replace(str(file), str(path))
+            found = f"{said}, {path.stat().st_size} bytes"
         raise ValueError(
-            f"{path}: cannot be read as {volume_suffix(path)} ({_reason(error)}, "
-            f"{path.stat().st_size} bytes): damaged, incomplete or another format; copy or "
-            "convert it again"
+            f"{path}: cannot be read as {suffix} ({found}): damaged, incomplete or another "
+            "format; copy or convert it again"
         ) from None
+
+
+def _size_of(reader: sitk.ImageFileReader) -> int:
+    """The size of the pixels in bytes."""
+    voxel = sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+    return math.prod(reader.GetSize()) * voxel
 
 
 def _read_parts(reader: sitk.ImageFileReader, parts: int) -> tuple[np.ndarray, sitk.Image]:
@@ -143,7 +166,8 @@ def _read_parts(reader: sitk.ImageFileReader, parts: int) -> tuple[np.ndarray, s
             stored: np.ndarray = np.empty((depth, height, width), dtype)
         if stored.dtype == np.int16 and not _fits(part):
             stored = stored.astype(np.float32)
-        stored[start : start + len(part)] = part
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused later
+            stored[start : start + len(part)] = part
     return stored, first
 
 
@@ -157,7 +181,10 @@ def _check_header(path: Path, reader: sitk.ImageFileReader, skipped: list[str] |
         )
     pixel = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if not pixel[0].isdigit():  # "16-bit signed integer", and not "vector of ..."
-        raise ValueError(f"{path}: found pixels of type '{pixel}', expected one HU for each voxel")
+        raise ValueError(
+            f"{path}: found pixels of type '{pixel}', expected one HU for each "
+            "voxel: save a single channel, or convert the DICOM series again"
+        )
     missing = _missing_orientation(path, reader)
     if missing:
         error = ValueError(
@@ -189,16 +216,27 @@ class _Owner:
         ).__array_interface__
 
 
-def _as_hu(stored: np.ndarray, path: Path) -> np.ndarray:
-    """int16 or float32; a copy only if it has another type."""
+def _as_hu(
+    stored: np.ndarray, bad: np.ndarray | None, path: Path, skipped: list[str] | None
+) -> np.ndarray:
+    """int16 or float32; a copy only if it has another type, or `bad` values and is read-only.
+
+    Args:
+        stored: pixels (K, J, I) as read.
+        bad: positions (N,) that are no numbers; None looks for them.
+    """
+    bad = _not_finite(stored) if bad is None else bad
     whole = stored.dtype.kind != "f" and _fits(stored)
-    hu = stored.astype(np.int16 if whole else np.float32, copy=False)
-    lowest, highest = hu.min(), hu.max()
-    if lowest > _HIGHEST_MINIMUM:
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is no HU
+        hu = stored.astype(np.int16 if whole else np.float32, copy=False)
+    if len(bad):
+        hu = _with_air(bad, hu, path, skipped)
+    problem = hu_problem(hu)
+    if problem:
         raise ValueError(
-            f"{path}: found values from {lowest:g} to {highest:g}, expected HU (air at about "
-            "-1000): if the values are HU + 1024, subtract 1024; if they are scaled to 0..1 or "
-            "windowed, save the windowed slices as 8-bit images, or convert the DICOM series again"
+            f"{path}: {problem}: if the values are HU + 1024, subtract 1024; if they are scaled to "
+            "0..1 or windowed, save the windowed slices as 8-bit images, or convert the DICOM "
+            "series again"
         )
     return hu
 
@@ -215,25 +253,23 @@ def _not_finite(stored: np.ndarray) -> np.ndarray:
     return np.concatenate([np.empty(0, np.int64), *found])
 
 
-def _without(
-    bad: np.ndarray, stored: np.ndarray, path: Path, skipped: list[str] | None
-) -> np.ndarray:
+def _with_air(bad: np.ndarray, hu: np.ndarray, path: Path, skipped: list[str] | None) -> np.ndarray:
     """The array with air at the positions `bad`, in place if it is writable."""
-    if not len(bad):
-        return stored
     error = ValueError(
         f"{path}: found {len(bad)} values that are not numbers (NaN or infinite), the first in "
-        f"slice {bad[0] // stored[0].size} as stored, counted from 0; expected HU: convert it "
+        f"slice {bad[0] // hu[0].size} as stored, counted from 0; expected HU: convert it "
         f"again, or set them to air ({_AIR})"
     )
     refuse_or_skip(error, skipped)
     if skipped is not None:
         skipped[-1] += f"; taken as {_AIR}"
-    stored = stored if stored.flags.writeable else stored.copy()
-    stored.reshape(-1)[bad] = _AIR
-    return stored
+    hu = hu if hu.flags.writeable else hu.copy()
+    hu.reshape(-1)[bad] = _AIR
+    return hu
 
 
 def _reason(error: RuntimeError) -> str:
+    """What SimpleITK means, in its last line; a wrong "Reason: No such file" may follow it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].split("): ")[-1].rstrip(".")
+    lines = [line for line in lines if not line.startswith("Reason: ")] or lines
+    return lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ").rstrip(".")

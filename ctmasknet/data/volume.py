@@ -18,6 +18,9 @@ from .window import LUNG, Window
 
 SQUARE_TOLERANCE = 0.05  # relative, of the pixels of an axial slice
 MAX_OBLIQUE = 20.0  # degrees between an axis and the patient's nearest one
+# A chest in HU has air, at about -1000; values from 0 up, or 0..1, are something else.
+_HIGHEST_MINIMUM = -200
+_LARGEST = 100_000  # more than 16 bits hold, of metal and padding too
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +162,21 @@ def upright_volume(
         windowed=windowed,
         measured=measured,
         skipped=tuple(skipped or ()),
+    )
+
+
+def hu_problem(hu: np.ndarray) -> str:
+    """What tells that values cannot be HU of a chest; "" if nothing does.
+
+    Args:
+        hu: any shape and type, without NaN.
+    """
+    lowest, highest = hu.min(), hu.max()
+    if lowest <= _HIGHEST_MINIMUM and lowest >= -_LARGEST and highest <= _LARGEST:
+        return ""
+    return (
+        f"found values from {lowest:g} to {highest:g}, expected HU (air at about -1000, nothing "
+        f"beyond {_LARGEST})"
     )
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 from tqdm import tqdm
 
-from .image_lists import COLUMNS, field_of, open_list
+from .image_lists import COLUMNS, open_list
 from .problems import refuse_or_skip
 from .volume import Volume
 from .volume_files import read_volume
 from .window import Window
 
 _FOLDER, _LIST = "slices", "slices.csv"
+_LONGEST = 255  # bytes in a file's name, on the usual file systems
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,15 @@ def read_volume_list(
     with open_list(path, "list of volumes") as reader:
         for row in reader:
             place = f"{path}, line {reader.line_num}"
-            try:
-                file, label, patient, scan = (field_of(row, column) for column in COLUMNS)
-            except ValueError as error:
-                refuse_or_skip(ValueError(f"{place}: {error}"), skipped)
+            file, label, patient, scan = values = [(row[name] or "").strip() for name in COLUMNS]
+            if not all(values):
+                missing = COLUMNS[values.index("")]
+                hint = f"; give each volume a {missing} of its own if it is unknown"
+                error = ValueError(
+                    f"{place}: no value for '{missing}' (too few fields?)"
+                    f"{hint if missing in ('patient', 'scan') else ''}"
+                )
+                refuse_or_skip(error, skipped)
                 continue
             entries.append(VolumeEntry(path.parent / file, label, patient, scan, place))
     if not entries:
@@ -83,7 +89,8 @@ def write_slices(
 
     Args:
         entries: the volumes.
-        output: folder to make, whole or not at all.
+        output: folder to make, whole or not at all; or an existing one, of which the folder
+            itself stays (it may be somebody's working directory).
         window: to apply to HU, and that 8-bit input is taken to have.
         series: SeriesInstanceUID to take of folders with several series.
         skipped: see `refuse_or_skip`; bad volumes, and bad parts of good ones, are left out.
@@ -95,23 +102,27 @@ def write_slices(
     Raises:
         FileNotFoundError, ValueError: what is wrong with which volume; or `output` holds
             something, or nothing is left to be written.
+        OSError: the slices cannot be written, e.g. because the disk is full.
     """
     window = Window.parse(window)
     _check_output(output, overwrite)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    root = output.with_name(f".{output.name}.{os.getpid()}")
+    target = output.resolve()  # "." has no name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = f".{target.name}.{os.getpid()}"
+    root = target / partial if target.exists() else target.with_name(partial)
     table = [f"{'slices':>6}  {'size':<12}{'spacing z,y,x (mm)':<24}{'window':<12}scan"]
     rows: dict[str, list[tuple[str, ...]]] = {}  # scan -> lines of the list
     try:
         for entry in tqdm(entries, desc="volumes", unit="volume", disable=None):
             try:
                 volume = read_volume(entry.path, series=series, window=window, skipped=skipped)
-                scan = _free_name(entry.scan or volume.scan, rows)
-                rows[scan] = _write_volume(volume, entry, scan, root, window)
-                table.append(_describe(volume, scan, window))
+                scan = _free_name(entry, volume, rows)
             except (ValueError, FileNotFoundError) as error:
                 place = f"{entry.place}: " if entry.place else ""
                 refuse_or_skip(type(error)(f"{place}{error}"), skipped)
+                continue
+            rows[scan] = _write_volume(volume, entry, scan, root, window)
+            table.append(_describe(volume, scan, window))
         if not rows:
             raise ValueError(
                 f"{output}: nothing to write, all {len(entries)} volumes are unusable; the first: "
@@ -121,12 +132,22 @@ def write_slices(
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(COLUMNS)
             writer.writerows(row for lines in rows.values() for row in lines)
-        if output.exists():
-            shutil.rmtree(output)
-        root.rename(output)
+        _put_in_place(root, target)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return "\n".join(table)
+
+
+def _put_in_place(root: Path, target: Path) -> None:
+    """Make a finished folder the target, or its content the target's."""
+    if not target.exists():
+        root.rename(target)
+        return
+    (target / _LIST).unlink(missing_ok=True)
+    if (target / _FOLDER).exists():
+        shutil.rmtree(target / _FOLDER)
+    for name in (_FOLDER, _LIST):  # the list last: where it is, the slices are
+        (root / name).rename(target / name)
 
 
 def _write_volume(
@@ -151,13 +172,20 @@ def _describe(volume: Volume, scan: str, window: Window) -> str:
     return f"{len(volume):>6}  {size:<12}{spacing:<24}{volume.window_for(window)!s:<12}{scan}"
 
 
-def _free_name(scan: str, taken: dict[str, list[tuple[str, ...]]]) -> str:
-    if scan in (".", "..") or set(scan) & set("/\\:\0"):
-        raise ValueError(f"scan '{scan}': expected a name for a folder, without / \\ and :")
+def _free_name(entry: VolumeEntry, volume: Volume, taken: Container[str]) -> str:
+    """The scan's name if it can be that of a folder and is not taken."""
+    scan = entry.scan or volume.scan
+    place = "" if entry.place else f"{entry.path}: "
+    long = len(os.fsencode(scan)) > _LONGEST
+    if scan in (".", "..") or set(scan) & set("/\\:\0") or long:
+        raise ValueError(
+            f"{place}scan '{scan}': expected a name for a folder, without / \\ and :, of at most "
+            f"{_LONGEST} bytes"
+        )
     if scan in taken:
         raise ValueError(
-            f"scan '{scan}': a volume of this name came before; give each its own in a list (CSV "
-            f"{','.join(COLUMNS)})"
+            f"{place}scan '{scan}': a volume of this name came before; give each its own in a list "
+            f"(CSV {','.join(COLUMNS)})"
         )
     return scan
 

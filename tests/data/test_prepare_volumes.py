@@ -1,5 +1,7 @@
 """CT volumes -> slices and an image list, whole or not at all."""
 
+import errno
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import SimpleITK as sitk
 from dicom_files import lung_hu, write_series
 from PIL import Image
 
+from ctmasknet.data import volume_files, volume_slices
 from ctmasknet.data.image_lists import load_image_list
 from ctmasknet.data.images import read_slice
 from ctmasknet.data.volume_files import read_volume
@@ -104,7 +107,9 @@ def test_skipping(scans, tmp_path):
     (scans / "b.nii.gz").write_bytes(b"")
     with (scans / "list.csv").open("a") as stream:
         stream.write("gone,0,p4,p4_1\nc,0,,p5_1\nc,0,p6,../up\nc,0,p3,p3_1\n")
-    with pytest.raises(ValueError, match=r"list\.csv, line 6: no value for 'patient'"):
+    with pytest.raises(
+        ValueError, match=r"line 6: no value for 'patient'.*each volume a patient of"
+    ):
         read_volume_list(scans / "list.csv")
     skipped = []
     entries = read_volume_list(scans / "list.csv", skipped)
@@ -115,7 +120,7 @@ def test_skipping(scans, tmp_path):
     for text in (
         "list.csv, line 6: no value for 'patient'",
         "003.dcm: cannot be read as DICOM",
-        "about 1 slices are missing",
+        "about 1 slice is missing",
         f"{scans / 'list.csv'}, line 3: {scans / 'b.nii.gz'}: cannot be",
         "line 5: " + str(scans / "gone"),
         "line 7: scan '../up': expected a name for a folder",
@@ -169,3 +174,47 @@ def test_the_command(scans, tmp_path, run):
     assert status == 2 and "did you mean 'lung'" in err
     status, _, _ = run(scans / "c", scans / "b.nii.gz", "--label=0", "--output", tmp_path / "other")
     assert status == 0 and len(load_image_list(tmp_path / "other" / "slices.csv")) == 5
+
+
+def test_output_into_the_working_directory(scans, tmp_path, run, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for options in ((), ("--overwrite",)):
+        status, _, _ = run(scans / "c", "--label=0", "--output", ".", *options)
+        assert status == 0
+        assert sorted(os.listdir(".")) == ["slices", "slices.csv"]  # the same folder still
+        assert len(load_image_list(here / "slices.csv")) == 2
+    (scans / "c" / "0.png").write_bytes(b"")
+    status, _, err = run(scans / "c", "--label=0", "--output", ".", "--overwrite")
+    assert status == 2 and "0.png" in err
+    assert sorted(os.listdir(".")) == ["slices", "slices.csv"]
+
+
+def test_names_without_a_list_are_told_by_the_file(scans, tmp_path):
+    entries = [VolumeEntry(scans / "b.nii.gz", "0"), VolumeEntry(scans / "b.nii.gz", "0")]
+    with pytest.raises(ValueError) as caught:
+        write_slices(entries, tmp_path / "out")
+    assert str(caught.value).startswith(f"{scans / 'b.nii.gz'}: scan 'b': a volume of this name")
+    with pytest.raises(ValueError, match=r"b\.nii\.gz: scan 'x+': .* at most 255 bytes"):
+        write_slices([VolumeEntry(scans / "b.nii.gz", "0", scan="x" * 256)], tmp_path / "out")
+
+
+def test_system_errors_of_reading_are_skipped_and_of_writing_are_not(scans, tmp_path, monkeypatch):
+    entries = [VolumeEntry(scans / "a", "0"), VolumeEntry(scans / "b.nii.gz", "0")]
+    read = volume_files.read_dicom
+
+    def broken(files, *args, **options):
+        raise OSError(errno.EIO, "Input/output error", str(files[2]))
+
+    monkeypatch.setattr(volume_files, "read_dicom", broken)
+    write_slices(entries, tmp_path / "out", skipped=(skipped := []))
+    assert len(skipped) == 1
+    assert skipped[0].startswith(
+        f"{scans / 'a' / '002.dcm'}: cannot be opened (input/output error)"
+    )
+    monkeypatch.setattr(volume_files, "read_dicom", read)
+    monkeypatch.setattr(volume_slices.cv2, "imwrite", lambda *_: False)
+    with pytest.raises(OSError, match="cannot be written; is the disk full"):
+        write_slices(entries, tmp_path / "other", skipped=[])
+    assert not (tmp_path / "other").exists()
