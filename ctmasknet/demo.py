@@ -17,6 +17,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from sklearn.metrics import confusion_matrix
 
+from .data.builtin import datasets_root
 from .data.classes import IMAGE_CLASSES
 from .data.images import read_slice
 from .data.phantom import write_phantom
@@ -107,7 +108,7 @@ class Demo:
         return self._summary(lesion, image["image"], histogram)
 
     def _phantoms(self) -> None:
-        root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "phantom"
+        root = datasets_root() / "phantom"
         if root.exists():
             self.say(f"      {root} is there already and is used as it is")
         else:

@@ -7,10 +7,10 @@ The same seed gives the same bytes, on any number of threads.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from ctmasknet.command_line import run_script
+from ctmasknet.data.builtin import datasets_root
 from ctmasknet.data.phantom import write_phantom
 
 
@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    default = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "phantom"
+    default = datasets_root() / "phantom"
     parser.add_argument("--output", type=Path, default=default, help="folder to make")
     parser.add_argument("--patients", type=int, default=174, help="shared evenly over the classes")
     parser.add_argument("--slices", type=int, default=5, help="slices of each patient")

@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
-from ctmasknet.data.builtin import BY_RANK, LESION_TREES, SPLITS, datasets_root
+from ctmasknet.data.builtin import BY_RANK, LESION_TREES, datasets_root
+from ctmasknet.data.classes import SPLITS
 from ctmasknet.data.lesion_masks import coco_from_pairs
 from ctmasknet.data.lesion_parts import parts_by_lists, write_parts
 from ctmasknet.data.mask_pairs import pair_files, with_flattened_patients

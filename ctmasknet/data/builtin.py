@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .classes import MASK_PRESETS, MaskValues
+from .classes import MASK_PRESETS, SPLITS, MaskValues
 from .covidx import VERSIONS
 from .registration import (
     register_covidx_dataset,
@@ -17,7 +17,6 @@ from .registration import (
     register_lesion_dataset,
 )
 
-SPLITS = ("train", "val", "test")
 BY_RANK = "lesion_by_rank"  # read as the author's code reads masks: see `values_by_rank`
 PHANTOM_LESION_TYPES = ("merge", "both")
 AUTHOR_SAMPLE = "author_classification_train.txt"
@@ -105,9 +104,9 @@ def _register_phantoms(root: Path) -> None:
 
 
 def _register_covidx(root: Path, version: str, suffix: str) -> None:
-    # B is A and more: its images may lie in A's folder. "images" comes last, as another version's
-    # may lie there.
-    folders = dict.fromkeys((f"{suffix}_images", f"{suffix[0]}A_images", "images"))
+    # B is A and more: its images may lie in A's folder. "images" comes last, as v1's may lie there.
+    own = () if version == "v1" else (f"{suffix}_images", f"{suffix[0]}A_images")
+    folders = dict.fromkeys((*own, "images"))
     hint = (
         f"expected the tree {root}/ with {{train,val,test}}_COVIDx_CT-{suffix}.txt, the images in "
         f"{' or '.join(folders)}, and perhaps metadata.csv, as COVIDx-CT is "

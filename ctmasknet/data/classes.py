@@ -9,6 +9,8 @@ NOTICE = "Research use only, not for diagnosis."
 
 IMAGE_CLASSES = ("Control", "Common Pneumonia", "COVID-19")  # index = label
 
+SPLITS = ("train", "val", "test")
+
 # Mask type -> lesion classes; COCO category id = index + 1. The papers train all three types.
 LESION_CLASSES = {"both": ("GGO", "C"), "merge": ("lesion",), "ggo": ("GGO",)}
 

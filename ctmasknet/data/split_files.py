@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..whole_files import whole_file
-from .builtin import SPLITS
-from .classes import IMAGE_CLASSES
+from .classes import IMAGE_CLASSES, SPLITS
 from .covidx import read_covidx_list
 from .image_lists import (
     COLUMNS,

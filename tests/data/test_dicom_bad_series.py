@@ -3,20 +3,9 @@
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import edit_tags, lung_hu, write_series, write_slice
+from dicom_files import edit_tags, write_series, write_slice
 
 from ctmasknet.data.volume_files import read_volume
-
-
-@pytest.fixture
-def hu():
-    return lung_hu()
-
-
-@pytest.fixture
-def folder(tmp_path, hu):
-    write_series(tmp_path / "scan", hu)
-    return tmp_path / "scan"
 
 
 def refused(folder, match, **options):

@@ -4,20 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import lung_hu, write_series
+from dicom_files import write_series
 
 from ctmasknet.data.volume_files import read_volume
-
-
-@pytest.fixture
-def hu():
-    return lung_hu()
-
-
-@pytest.fixture
-def folder(tmp_path, hu):
-    write_series(tmp_path / "scan", hu)
-    return tmp_path / "scan"
 
 
 def test_files_that_are_no_dicom_are_ignored(folder, hu):

@@ -8,7 +8,7 @@ import pydicom
 import pydicom.data
 import pytest
 import SimpleITK as sitk
-from dicom_files import edit_tags, lung_hu, write_series, write_slice
+from dicom_files import edit_tags, write_series, write_slice
 
 from ctmasknet.data.dicom_headers import is_dicom
 from ctmasknet.data.volume_files import read_volume
@@ -20,17 +20,6 @@ COVID_CT_MD = (
     )
     / "covid_ct_md"
 )
-
-
-@pytest.fixture
-def hu():
-    return lung_hu()
-
-
-@pytest.fixture
-def folder(tmp_path, hu):
-    write_series(tmp_path / "scan", hu)
-    return tmp_path / "scan"
 
 
 def test_a_series(folder, hu):

@@ -14,13 +14,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..classes import IMAGE_CLASSES, MASK_PRESETS
+from ..classes import IMAGE_CLASSES, MASK_PRESETS, SPLITS
+from ..image_lists import COLUMNS
 from ..lesion_masks import coco_from_pairs, write_coco
 from .slices import draw_patient, draw_slice, slice_numbers, window
 
-SPLITS = ("train", "val", "test")
 MASK_TYPES = ("merge", "both")
-LIST_FIELDS = ("file", "label", "patient", "scan")
 MAX_SLICES = 100
 
 
@@ -80,7 +79,7 @@ def _draw_task(task: Task, root: Path, slices: int, size: int, seed: int) -> lis
         _write_png(root / file, window(hu))
         _write_png(root / file.replace("image", "mask", 1), mask)
         values = (file, str(task.label), task.name, f"{task.name}_S1")
-        rows.append(dict(zip(LIST_FIELDS, values, strict=True)))
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
 
 
@@ -101,7 +100,7 @@ def _draw_all(tasks: list[Task], threads: int, draw: partial) -> Iterator[list[d
 def _write_lists(root: Path, split: str, rows: list[dict[str, str]]) -> dict:
     """Write a split's image list and lesion JSONs; returns the JSON of merged lesions."""
     with open(root / f"{split}.csv", "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, LIST_FIELDS, lineterminator="\n")
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     pairs = [
