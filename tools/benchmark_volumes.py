@@ -3,6 +3,7 @@
 
     tools/benchmark_volumes.py                       # 512 x 512 x 1000, int16: 524 MB
     tools/benchmark_volumes.py --slices 100 --formats dicom nii.gz
+    tools/benchmark_volumes.py --series FOLDER       # a DICOM series of yours: time alone
 
 Writes a made-up volume to a temporary folder and reads it, each format in a fresh process. Peak is
 the growth of the process's memory while it reads, in units of the volume's own size (Linux only).
@@ -10,9 +11,12 @@ the growth of the process's memory while it reads, in units of the volume's own 
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,8 @@ import SimpleITK as sitk
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from tabulate import tabulate
 from tqdm import tqdm
+
+from ctmasknet.data import dicom_series, read_volume
 
 FORMATS = ("dicom", "nii", "nii.gz", "mha", "nrrd")
 SIDE = 512
@@ -83,13 +89,41 @@ def measure(volume: np.ndarray, form: str, folder: Path) -> list:
     return [form, seconds, peak]
 
 
+def decode_times(folder: Path) -> list[list]:
+    """Milliseconds a slice, the median of five readings, by threads and by SimpleITK alone."""
+    names = list(read_volume(folder).slice_files)
+
+    def whole_series() -> None:
+        reader = sitk.ImageSeriesReader()
+        reader.SetFileNames(names)
+        reader.Execute()
+
+    def with_threads(count: int) -> None:
+        dicom_series._THREADS = count
+        read_volume(folder)
+
+    ways = {f"read_volume, {n} thread(s)": partial(with_threads, n) for n in (1, 2, 4)}
+    ways["SimpleITK's ImageSeriesReader"] = whole_series
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(5):  # in turns, so that a slower machine slows all
+        for way, run in ways.items():
+            start = time.perf_counter()
+            run()
+            times[way].append(1000 * (time.perf_counter() - start) / len(names))
+    return [[way, statistics.median(values)] for way, values in times.items()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--slices", type=int, default=1000, help="default: %(default)s")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
+    parser.add_argument("--series", type=Path, metavar="FOLDER", help="of DICOM files")
     args = parser.parse_args()
+    if args.series:
+        print(tabulate(decode_times(args.series), ["", "ms a slice"], floatfmt=".1f"))
+        return
     volume = made_up(args.slices)
     rows = []
     for form in tqdm(args.formats, desc="formats"):

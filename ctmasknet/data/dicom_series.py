@@ -20,8 +20,8 @@ from .dicom_headers import SliceHeader, read_headers
 from .problems import refuse_or_skip
 from .volume import Volume, hu_problem, upright_volume
 
-# SimpleITK decodes without Python's lock: JPEG Lossless of 512 x 512 takes 6.8 ms a slice with one
-# thread, 3.4 ms with two on two cores; its own ImageSeriesReader 5.2 ms.
+# SimpleITK decodes without Python's lock: two threads on two cores save a third of the time
+# (tools/benchmark_volumes.py --series).
 _THREADS = min(8, os.cpu_count() or 1)
 
 
