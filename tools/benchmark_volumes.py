@@ -6,10 +6,9 @@
     tools/benchmark_volumes.py --series FOLDER       # a DICOM series of yours: time alone
 
 Writes a made-up volume to a temporary folder and reads it, each format in a fresh process. Peak is
-the growth of the process's memory while it reads, in units of the volume's own size (Linux only).
+the growth of the process's memory while it reads, in units of the HU that result (Linux only).
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -26,6 +25,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from tabulate import tabulate
 from tqdm import tqdm
 
+from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.data import dicom_series, read_volume
 
 FORMATS = ("dicom", "nii", "nii.gz", "mha", "nrrd")
@@ -114,24 +114,27 @@ def decode_times(folder: Path) -> list[list]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--slices", type=int, default=1000, help="default: %(default)s")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
+    parser.add_argument(
+        "--type", choices=("int16", "int32", "float64"), default="int16", help="as stored"
+    )
     parser.add_argument("--series", type=Path, metavar="FOLDER", help="of DICOM files")
     args = parser.parse_args()
     if args.series:
         print(tabulate(decode_times(args.series), ["", "ms a slice"], floatfmt=".1f"))
         return
-    volume = made_up(args.slices)
+    volume = made_up(args.slices).astype(args.type)
+    if args.type != "int16" and "dicom" in args.formats:
+        raise ValueError(f"--type {args.type}: DICOM stores int16; name other --formats")
     rows = []
     for form in tqdm(args.formats, desc="formats"):
         with tempfile.TemporaryDirectory(prefix="ctmasknet-") as folder:
             rows.append(measure(volume, form, Path(folder)))
-    print(f"{SIDE} x {SIDE} x {args.slices} int16, {volume.nbytes / 1e6:.0f} MB")
+    print(f"{SIDE} x {SIDE} x {args.slices} {args.type}, {volume.nbytes / 1e6:.0f} MB")
     print(tabulate(rows, ["format", "read (s)", "peak / size"], floatfmt=("", ".1f", ".2f")))
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -4,7 +4,8 @@ SimpleITK turns each format's geometry into LPS and applies NIfTI's slope and in
 int16 volume of 512 x 512 x 1000 takes 1.0 (MetaImage, NRRD; compressed MetaImage 1.6) or 1.4
 (NIfTI) times its own size while it is read. Of other types the peak is at most that of the file's
 pixels and of the volume together: int32 or float64 takes 3 times the int16 or float32 that it
-becomes, as NRRD or compressed MetaImage, and 1.8 times as MetaImage that is not.
+becomes, as NRRD or compressed MetaImage, and 1.6 times as MetaImage that is not
+(tools/benchmark_volumes.py).
 """
 
 from __future__ import annotations
