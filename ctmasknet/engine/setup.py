@@ -10,6 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+from tqdm import tqdm
 from yaml import YAMLError
 
 from ..checkpoint import read_checkpoint
@@ -183,7 +184,8 @@ def check_files(cfg: CfgNode, keys: Sequence[str] = DATASET_KEYS) -> None:
     if cfg.MODEL.WEIGHTS:
         read_checkpoint(cfg.MODEL.WEIGHTS)
     for name in dict.fromkeys(name for key in keys for name in cfg.DATASETS[key]):
-        for record in DatasetCatalog.get(name):
+        records = DatasetCatalog.get(name)
+        for record in tqdm(records, f"check {name}", unit="slice", leave=False, disable=None):
             check_slice(record["file_name"])
         _check_classes(cfg, name)
 
