@@ -15,7 +15,6 @@ image in two splits; all else is a problem to know of. Exit code: 0 no leak, 1 l
 could not be done. Research use only, not for diagnosis.
 """
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -26,13 +25,12 @@ from ctmasknet.audit.records import splits_of_covidx, splits_of_datasets, splits
 from ctmasknet.audit.report import write_report
 from ctmasknet.audit.run import run_audit
 from ctmasknet.audit.text import as_text
+from ctmasknet.command_line import new_parser
 from ctmasknet.data.classes import MASK_PRESETS, MaskValues
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("datasets", nargs="*", metavar="DATASET", help="name, .csv or .json")
     parser.add_argument("--output", required=True, type=Path, help="folder for the report")
     parser.add_argument(

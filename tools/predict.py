@@ -12,15 +12,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from ctmasknet.command_line import new_parser
 from ctmasknet.engine import load_config
 from ctmasknet.inference import Predictor
 from ctmasknet.inference.slices import find_slices, predict_files
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--config-file", required=True, help="config of the model")
     parser.add_argument("--weights", required=True, help="checkpoint (.pth) of the model")
     parser.add_argument("inputs", nargs="+", metavar="IMAGE", help="image files or folders")

@@ -71,8 +71,8 @@ def scan_images(paths: Iterable[str]) -> dict[str, ImageFacts]:
         path -> its facts.
     """
     files = list(dict.fromkeys(paths))
-    # Threads, as Pillow decodes and resizes outside Python's lock: 5 ms an image on two cores, 7 on
-    # one. Processes took 5 to 7 and, where they are not forked, each would import PyTorch.
+    # Threads, as Pillow decodes and resizes outside Python's lock; processes were no faster and,
+    # where they are not forked, each would import PyTorch.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(image_facts, files)
         progress = tqdm(found, "images", len(files), unit="image", disable=None)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from ..data.classes import IMAGE_CLASSES
-from ..data.covidx import parse_slice_name
+from ..data.covidx import parse_slice_name, slice_key
+from ..data.name_lists import read_names
 from .findings import Finding
 from .records import Split
 
@@ -71,19 +72,14 @@ def sample_counts(names: Path, splits: Sequence[Split]) -> tuple[SampleCounts, l
     Raises:
         FileNotFoundError, ValueError: no such file, or nothing in it.
     """
-    if not names.is_file():
-        raise FileNotFoundError(f"{names}: no such list of slices (a file name a line)")
-    lines = names.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    wanted = {number: line.strip() for number, line in enumerate(lines, start=1) if line.strip()}
-    if not wanted:
-        raise ValueError(f"{names}: found no name, expected a file name a line")
-    keys = {split.name: {_slice_key(item.name) for item in split.slices} for split in splits}
+    wanted = read_names(names)
+    keys = {split.name: {slice_key(item.name) for item in split.slices} for split in splits}
     found: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     patients = set()
     findings = []
     for number, name in wanted.items():
-        homes = [split for split, members in keys.items() if _slice_key(name) in members]
+        homes = [split for split, members in keys.items() if slice_key(name) in members]
         found.update(homes)
         if not homes:
             text = f"{names}, line {number}: {name} is in no split list"
@@ -119,7 +115,3 @@ def _told_label(name: str, classes: Sequence[str]) -> int | None:
 def _plain(text: str) -> str:
     """In small letters, with single hyphens between the parts."""
     return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")
-
-
-def _slice_key(name: str) -> tuple | str:
-    return parse_slice_name(name) or name

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .classes import IMAGE_CLASSES
+from .name_lists import read_names, read_text
 from .problems import refuse_or_skip
 
 VERSIONS = {"v1": "1", "v2a": "2A", "v2b": "2B", "v3a": "3A", "v3b": "3B"}
@@ -95,7 +96,7 @@ def read_covidx_list(
     sources = read_metadata(metadata) if metadata is not None else {}
     records: list[dict] = []
     lines: dict[str, int] = {}  # name -> line
-    for number, text in enumerate(_text(path).splitlines(), start=1):
+    for number, text in enumerate(read_text(path).splitlines(), start=1):
         if not text.strip():
             continue
         try:
@@ -177,37 +178,24 @@ def listed_sample(records: Sequence[dict], names: str | os.PathLike) -> list[dic
         FileNotFoundError: no such list.
         ValueError: a name that is in no record, or there twice, with its line; an empty list.
     """
-    if not Path(names).is_file():
-        raise FileNotFoundError(f"{names}: no such list of slices (a file name a line)")
-    by_slice = {_slice_key(record["image_id"]): record for record in records}
+    by_slice = {slice_key(record["image_id"]): record for record in records}
     chosen: dict[str, dict] = {}
-    for number, line in enumerate(_text(Path(names)).split("\n"), start=1):
-        if not line.strip():
-            continue
-        record = by_slice.get(_slice_key(line.strip()))
+    for number, name in read_names(names).items():
+        record = by_slice.get(slice_key(name))
         if record is None:
             raise ValueError(
-                f"{names}, line {number}: {line.strip()} is not in the split list; was it drawn "
+                f"{names}, line {number}: {name} is not in the split list; was it drawn "
                 "from another version or split?"
             )
         if record["image_id"] in chosen:
-            raise ValueError(f"{names}, line {number}: {line.strip()} is named twice: remove it")
+            raise ValueError(f"{names}, line {number}: {name} is named twice: remove it")
         chosen[record["image_id"]] = record
-    if not chosen:
-        raise ValueError(f"{names}: found no name, expected a file name a line")
     return list(chosen.values())
 
 
-def _slice_key(name: str) -> tuple | str:
-    parsed = parse_slice_name(name)
-    return parsed if parsed else name
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file ({error})") from None
+def slice_key(name: str) -> SliceName | str:
+    """What is the same for all names of one slice, COVIDx-CT's and the author's."""
+    return parse_slice_name(name) or name
 
 
 def _parse_line(text: str) -> dict:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .images import IMAGE_SUFFIXES
+from .name_lists import read_names
 from .problems import refuse_or_skip
 
 Pair = tuple[Path, Path, Mapping[str, str]]  # image, mask, further keys of the image's record
@@ -77,27 +78,20 @@ def listed_pairs(pairs: Sequence[Pair], names: str | os.PathLike) -> list[Pair]:
         FileNotFoundError: no such list.
         ValueError: a name without a pair, or named twice, with its line; an empty list.
     """
-    path = Path(names)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such list of slices (a file name a line)")
     by_name: dict[str, Pair] = {}
     for pair in pairs:
         by_name[pair[0].stem] = pair
         by_name[f"{pair[0].parent.name}_{pair[0].stem}"] = pair
     chosen: dict[Path, Pair] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
-        found = by_name.get(Path(line.strip()).stem)
+    for number, name in read_names(names).items():
+        found = by_name.get(Path(name).stem)
         if found is None or found[0] in chosen:
             problem = "has no image and mask" if found is None else "is named twice"
             raise ValueError(
-                f"{path}, line {number}: {line.strip()} {problem}; expected names "
+                f"{names}, line {number}: {name} {problem}; expected names "
                 "{patient}_{slice}.jpg of slices in the tree, each once"
             )
         chosen[found[0]] = found
-    if not chosen:
-        raise ValueError(f"{path}: found no name, expected a file name a line")
     return list(chosen.values())
 
 
