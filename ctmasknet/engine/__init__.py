@@ -1,7 +1,7 @@
 """Training and running: trainer, results file, command line."""
 
+from ..evaluation.results import read_results, write_results
 from .progress import ProgressTrainer
-from .results import read_results, write_results
 from .setup import config_from_args, load_config, set_up
 from .trainer import Trainer
 

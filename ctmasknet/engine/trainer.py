@@ -26,9 +26,9 @@ from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
 from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.mapper import SliceMapper
 from ..evaluation import ImageClassificationEvaluator, PerImageAPEvaluator
+from ..evaluation.results import Metrics, write_results
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
 from .optimizer import build_optimizer
-from .results import Metrics, write_results
 
 logger = logging.getLogger(__name__)
 

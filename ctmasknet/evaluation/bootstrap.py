@@ -1,0 +1,163 @@
+"""How far a number can be trusted: percentile intervals by resampling patients.
+
+Slices of one patient resemble each other, so they are drawn together. A statistic is a function of
+weights: all ones give its value, and a resample is how often each sample was drawn.
+
+Shapes: S samples (slices, scans or patients), B sets of weights at a time, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+SEED = 0
+
+Statistic = Callable[[np.ndarray], Mapping[str, np.ndarray]]  # weights (B, S) -> name -> (B,)
+_WEIGHTS_AT_A_TIME = 2_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its percentile intervals; NaN where it is undefined.
+
+    Attributes:
+        value: over all samples.
+        low, high: of the resampled patients.
+        naive_low, naive_high: of resampled single samples, as if none belonged together.
+        design_effect: variance of the first over that of the second: so many slices of this set
+            count as one independent one.
+    """
+
+    value: float
+    low: float
+    high: float
+    naive_low: float
+    naive_high: float
+    design_effect: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether zero is outside the interval by patients."""
+        return self.low > 0 or self.high < 0
+
+
+def group_indices(names: Sequence[str]) -> np.ndarray:
+    """(S,) int64: samples with the same name (a patient's) have the same index, from 0."""
+    return np.unique(np.asarray(names, dtype=str), return_inverse=True)[1].reshape(-1)
+
+
+def intervals(
+    statistic: Statistic,
+    groups: np.ndarray,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    confidence: float = CONFIDENCE,
+    progress: str = "",
+) -> dict[str, Interval]:
+    """Intervals of all values of a statistic, by patients and, beside it, by samples.
+
+    Args:
+        statistic: weights (B, S) float64 -> name -> (B,); NaN where a value is undefined.
+        groups: (S,) patient index of each sample, 0 to P-1, each occurring.
+        resamples: number of resamples R, at least 1.
+        seed: same seed, same intervals.
+        confidence: share of the resamples inside an interval.
+        progress: what the progress bar says; "" shows none.
+
+    Returns:
+        Name -> interval. Resamples in which a value is undefined (a class is missing) are left
+        out of its percentiles.
+
+    Raises:
+        ValueError: no sample, or no resample.
+    """
+    groups = np.asarray(groups)
+    if groups.size == 0 or resamples < 1:
+        raise ValueError(f"found {groups.size} samples and {resamples} resamples, expected both")
+    value = statistic(np.ones((1, groups.size)))
+    alone = groups.max() + 1 == groups.size  # every sample is its own patient
+    with tqdm(
+        total=resamples * (1 if alone else 2), desc=progress, leave=False, disable=not progress
+    ) as bar:
+        by_patient = _resampled(statistic, groups, resamples, seed, bar)
+        by_sample = (
+            by_patient
+            if alone
+            else _resampled(statistic, np.arange(groups.size), resamples, seed, bar)
+        )
+    return {
+        name: _interval(float(value[name][0]), by_patient[name], by_sample[name], confidence)
+        for name in value
+    }
+
+
+def difference(first: Statistic, second: Statistic) -> Statistic:
+    """The statistic second - first on the same samples, of the names that both have.
+
+    Resampling it draws the same patients for both: a paired comparison.
+    """
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        one, other = first(weights), second(weights)
+        return {name: other[name] - one[name] for name in one if name in other}
+
+    return statistic
+
+
+def resample_weights(groups: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield the weights of all resamples: how often the group of each sample was drawn.
+
+    Args:
+        groups: (S,) index of each sample's group, 0 to P-1; P groups are drawn with replacement.
+        resamples: number of resamples R.
+        seed: of the draws.
+
+    Yields:
+        (B, S) float64; the B add up to R.
+    """
+    random = np.random.default_rng(seed)
+    count = int(groups.max()) + 1
+    at_a_time = max(1, _WEIGHTS_AT_A_TIME // groups.size)
+    for start in range(0, resamples, at_a_time):
+        drawn = [
+            np.bincount(random.integers(count, size=count), minlength=count)
+            for _ in range(min(at_a_time, resamples - start))
+        ]
+        yield np.array(drawn, dtype=np.float64)[:, groups]
+
+
+def _resampled(
+    statistic: Statistic, groups: np.ndarray, resamples: int, seed: int, bar: tqdm
+) -> dict[str, np.ndarray]:
+    """Name -> (R,)."""
+    parts = []
+    for weights in resample_weights(groups, resamples, seed):
+        with np.errstate(invalid="ignore", divide="ignore"):  # a class may be missing
+            parts.append(statistic(weights))
+        bar.update(len(weights))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _interval(
+    value: float, by_patient: np.ndarray, by_sample: np.ndarray, confidence: float
+) -> Interval:
+    low, high = _percentiles(by_patient, confidence)
+    naive_low, naive_high = _percentiles(by_sample, confidence)
+    variances = [np.nanvar(x) if np.isfinite(x).any() else np.nan for x in (by_patient, by_sample)]
+    effect = float(variances[0] / variances[1]) if variances[1] > 0 else float("nan")
+    return Interval(value, low, high, naive_low, naive_high, effect)
+
+
+def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return float("nan"), float("nan")
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return float(low), float(high)

@@ -1,0 +1,186 @@
+"""Predictions of image classes as a table and a CSV: everything else is computed from it.
+
+Shapes: S slices, C image classes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.special import softmax
+
+from ..data.classes import IMAGE_CLASSES
+from ..whole_files import whole_file
+
+COLUMNS = ("file_name", "patient", "scan", "label")
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """What a model says of S slices, and what they are.
+
+    Attributes:
+        class_names: C names in the order of the labels.
+        file_names: S different paths.
+        patients, scans: S names each.
+        labels: (S,) int64 in 0..C-1.
+        logits: (S, C) float64.
+    """
+
+    class_names: tuple[str, ...]
+    file_names: tuple[str, ...]
+    patients: tuple[str, ...]
+    scans: tuple[str, ...]
+    labels: np.ndarray
+    logits: np.ndarray
+
+    def probabilities(self, temperature: float = 1.0) -> np.ndarray:
+        """Softmax of the logits over a temperature: (S, C) float64, rows add up to 1."""
+        return softmax(self.logits / temperature, axis=1)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the slices' names, labels, patients and scans: equal for the same data set.
+
+        Names are taken from the deepest folder that holds all slices, so a data set may move.
+        """
+        rows = zip(
+            portable_names(self.file_names),
+            self.labels.tolist(),
+            self.patients,
+            self.scans,
+            strict=True,
+        )
+        content = json.dumps([self.class_names, sorted(rows)])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def portable_names(paths: Sequence[str]) -> list[str]:
+    """Paths from the deepest folder that holds all of them, with forward slashes."""
+    folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
+    root = os.path.commonpath(folders)
+    return [Path(os.path.relpath(os.path.abspath(path), root)).as_posix() for path in paths]
+
+
+def write_predictions(table: PredictionTable, path: str | os.PathLike) -> None:
+    """Write a table as `file_name,patient,scan,label,logit_0,...`, whole or not at all."""
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*COLUMNS, *(f"logit_{i}" for i in range(len(table.class_names)))])
+        about = zip(
+            table.file_names, table.patients, table.scans, table.labels.tolist(), strict=True
+        )
+        for row, logits in zip(about, table.logits.tolist(), strict=True):
+            writer.writerow([*row, *logits])
+
+
+def read_predictions(
+    path: str | os.PathLike, class_names: Sequence[str] | None = None
+) -> PredictionTable:
+    """Read predictions of any system.
+
+    Args:
+        path: UTF-8 CSV with the columns `file_name,patient,scan,label,logit_0,logit_1,...`; more
+            are ignored. `label` is 0..C-1 or a class name.
+        class_names: C names in the order of the logits; None stands for the papers' three, or,
+            with another number of logits, class_0, class_1, ...
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: what is wrong in which line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of predictions")
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        try:
+            reader = csv.DictReader(stream)
+            count = _count_logits(path, reader.fieldnames or ())
+            if class_names is None:
+                numbered = tuple(f"class_{i}" for i in range(count))
+                class_names = IMAGE_CLASSES if count == len(IMAGE_CLASSES) else numbered
+            if len(class_names) != count:
+                raise ValueError(
+                    f"{path}: {count} logits, but {len(class_names)} classes "
+                    f"({', '.join(class_names)})"
+                )
+            rows = []
+            for row in reader:
+                try:
+                    rows.append(_parse(row, tuple(class_names)))
+                except ValueError as error:
+                    raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not a UTF-8 CSV file ({error})") from None
+    return make_table(rows, class_names, str(path))
+
+
+def make_table(
+    rows: Sequence[tuple[str, str, str, int, Sequence[float]]],
+    class_names: Sequence[str],
+    source: str,
+) -> PredictionTable:
+    """A table of (file name, patient, scan, label, logits) rows, sorted by file name.
+
+    Raises:
+        ValueError: there is no row, or a file is there twice; `source` is named.
+    """
+    if not rows:
+        raise ValueError(f"{source}: found no prediction, expected one for each slice")
+    rows = sorted(rows, key=lambda row: row[0])  # the same from any number of processes
+    file_names, patients, scans, labels, logits = zip(*rows, strict=True)
+    twice = next((a for a, b in zip(file_names, file_names[1:], strict=False) if a == b), None)
+    if twice is not None:
+        raise ValueError(f"{source}: {twice} is there twice, expected each slice once")
+    return PredictionTable(
+        tuple(class_names),
+        file_names,
+        patients,
+        scans,
+        np.array(labels, dtype=np.int64),
+        np.array(logits, dtype=np.float64),
+    )
+
+
+def _count_logits(path: Path, columns: Sequence[str]) -> int:
+    count = sum(column.startswith("logit_") for column in columns)
+    missing = [name for name in COLUMNS if name not in columns]
+    missing += [f"logit_{i}" for i in range(max(count, 2)) if f"logit_{i}" not in columns]
+    if missing:
+        raise ValueError(
+            f"{path}, line 1: found the columns '{','.join(columns)}', expected "
+            f"'{','.join(COLUMNS)},logit_0,logit_1,...' (no {', '.join(missing)})"
+        )
+    return count
+
+
+def _parse(row: dict, class_names: tuple[str, ...]) -> tuple[str, str, str, int, list[float]]:
+    file_name, patient, scan, label = ((row[column] or "").strip() for column in COLUMNS)
+    for column, value in zip(COLUMNS, (file_name, patient, scan, label), strict=True):
+        if not value:
+            hint = "; repeat file_name where it is unknown" if column in COLUMNS[1:3] else ""
+            raise ValueError(f"no value for '{column}'{hint}")
+    labels = {name: i for i, name in enumerate(class_names)}
+    labels |= {str(i): i for i in range(len(class_names))}
+    if label not in labels:
+        raise ValueError(
+            f"unknown label '{label}', expected 0 to {len(class_names) - 1} or one of "
+            f"{', '.join(class_names)}"
+        )
+    logits = []
+    for i in range(len(class_names)):
+        text = row[f"logit_{i}"]
+        try:
+            logits.append(float(text))
+        except (TypeError, ValueError):
+            raise ValueError(f"logit_{i} is '{text}', expected a number") from None
+        if not math.isfinite(logits[-1]):
+            raise ValueError(f"logit_{i} is {text}, expected a finite number")
+    return file_name, patient, scan, labels[label], logits

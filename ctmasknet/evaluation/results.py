@@ -1,0 +1,63 @@
+"""Results files: JSON that a person and a program can read.
+
+results.json of a run holds the metrics of its data sets; the one in inference/<data set> all that
+is known of one evaluation (docs/evaluation.md).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..data.classes import NOTICE
+from ..provenance import versions
+from ..whole_files import whole_file
+from .bootstrap import Interval
+
+FILE = "results.json"
+Metrics = dict[str, dict[str, dict[str, float]]]  # data set -> task -> metric -> value
+
+
+def write_results(path: str | os.PathLike, metrics: Mapping, **about: Any) -> None:
+    """Write a results file in one step: a reader sees the old one or the new one.
+
+    Args:
+        path: the file, usually results.json.
+        metrics: nested dictionaries of numbers; NaN and infinity become null.
+        about: what else to record (model, settings, intervals, seconds, ...).
+    """
+    content = {**about, "versions": versions(), "notice": NOTICE, "metrics": metrics}
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def read_results(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a results file; null stands for a number without a value.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is not a results file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such results file")
+    try:
+        results = json.loads(path.read_text())
+        results["metrics"], results["versions"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a results file ({error!r})") from None
+    return results
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Interval):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
