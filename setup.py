@@ -27,7 +27,7 @@ setup(
         "pycocotools>=2.0.8,<3",
         "opencv-python-headless>=4.11,<6",
         "numpy>=2.2,<3",
-        "scikit-learn>=1.6,<2",
+        "scikit-learn>=1.7,<2",
         "scipy>=1.15,<2",
         "matplotlib>=3.10,<4",
         "tqdm>=4.67,<5",
@@ -40,6 +40,12 @@ setup(
         "PyYAML>=6,<7",
     ],
     extras_require={
-        "dev": ["mypy>=2.4,<3", "pytest>=9.2,<10", "pytest-xdist>=3.8,<4", "ruff>=0.17,<0.18"]
+        "dev": [
+            "mypy>=2.4,<3",
+            "pytest>=9.2,<10",
+            "pytest-xdist>=3.8,<4",
+            "ruff>=0.17,<0.18",
+            "torchmetrics>=1.6,<2",  # what our calibration error is checked against
+        ]
     },
 )

@@ -95,6 +95,15 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # Lowest score of a detection in the papers' per-image AP. It is not SCORE_THRESH_TEST, because
     # COCO AP wants the low scores too.
     cfg.TEST.PER_IMAGE_AP_SCORE_THRESH = 0.75
+    # Lowest score of a detection whose pixels count as lesion (Dice, areas).
+    cfg.TEST.PIXEL_SCORE_THRESH = 0.5
+    # Resamples of the intervals in results.json; 0 computes none.
+    cfg.TEST.BOOTSTRAP_RESAMPLES = 2000
+    # How the slices of a scan become one answer: "mean", "max", "top_3_mean",
+    # "share_above_0.5", ... Empty: the best on the first validation set, or, without one, "mean".
+    cfg.TEST.AGGREGATION = ""
+    # Sensitivity at which operating points are fixed on the first validation set.
+    cfg.TEST.SENSITIVITY = 0.95
 
 
 def get_cfg() -> CfgNode:

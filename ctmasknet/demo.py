@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import sys
 import time
 import warnings
@@ -15,17 +16,19 @@ import numpy as np
 import pycocotools.mask as mask_util
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
-from sklearn.metrics import confusion_matrix
 
 from .data.builtin import datasets_root
 from .data.classes import IMAGE_CLASSES
 from .data.images import read_slice
 from .data.phantom import write_phantom
 from .engine import ProgressTrainer, load_config, set_up
+from .engine.reports import prediction_folder
 from .evaluation.histogram_baseline import histogram_accuracy
-from .evaluation.image_classification import confusion_table, metric_suffix, read_predictions
+from .evaluation.image_metrics import metric_suffix
+from .evaluation.image_text import confusion_table
+from .evaluation.results import RESULTS, read_results
 from .inference import NOTICE, Predictor
-from .inference.figures import save_confusion_matrix, save_panels
+from .inference.figures import save_panels
 from .inference.overlay import draw_instances, draw_lesions
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "quick"
@@ -97,13 +100,10 @@ class Demo:
         with self.stage("ct_mask_net", "train CT-Mask-Net (heads+BN) from it and test it"):
             weights = self.output / LESION / "model_best.pth"
             cfg, image = self.train(CLASSIFIER, "MODEL.WEIGHTS", str(weights))
-            labels, logits = read_predictions(
-                self.output / CLASSIFIER / "inference" / cfg.DATASETS.TEST[0] / "predictions.csv"
-            )
-            matrix = confusion_matrix(labels, logits.argmax(axis=1), labels=range(3))
-            self.say("\n" + confusion_table(matrix, IMAGE_CLASSES))
-        with self.stage("pictures", "draw three test slices and the confusion matrix"):
-            save_confusion_matrix(self.output / "confusion_matrix.png", matrix, IMAGE_CLASSES)
+            folder = prediction_folder(cfg, cfg.DATASETS.TEST[0])
+            self._say_classes(read_results(folder / RESULTS))
+        with self.stage("pictures", "draw three test slices"):
+            shutil.copy(folder / "confusion_matrix.png", self.output)
             self._pictures(lesion_cfg, cfg)
         return self._summary(lesion, image["image"], histogram)
 
@@ -121,6 +121,15 @@ class Demo:
             f"masks {segm['AP50']:.1f} / {segm['AP']:.1f} (percent)\n"
             f"      per-image mAP (the papers') {per_image['mAP']:.3f}; a silent detector gets "
             f"{per_image['silent_detector']:.3f}"
+        )
+
+    def _say_classes(self, results: dict[str, Any]) -> None:
+        self.say("\n" + confusion_table(results["confusion"]["image"], results["classes"]))
+        found = results["intervals"]["values"]["image"]["accuracy"]
+        self.say(
+            f"      accuracy {found['value']:.1%}; 95 % interval {found['low']:.1%} to "
+            f"{found['high']:.1%} by patients\n      (slices taken as independent: "
+            f"{found['naive_low']:.1%} to {found['naive_high']:.1%})"
         )
 
     def _pictures(self, lesion_cfg: CfgNode, cfg: CfgNode) -> None:
@@ -160,7 +169,8 @@ class Demo:
             f"\nlesion masks AP50 {summary['lesion_segm_AP50']:.2f}, "
             f"slice accuracy {image['accuracy']:.1%} (histogram alone {histogram:.1%}), "
             f"{sum(self.seconds.values()) / 60:.1f} minutes"
-            f"\npictures and {path.name} in {self.output}. {NOTICE}"
+            f"\npictures and {path.name} in {self.output}, all numbers and figures of a model in "
+            f"its folder there, under inference. {NOTICE}"
         )
         return summary
 

@@ -14,7 +14,7 @@ from detectron2.data import (
 )
 from detectron2.engine import DefaultTrainer
 from detectron2.engine.hooks import EvalHook
-from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, DatasetEvaluators
+from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.modeling import build_model
 from detectron2.utils import comm
@@ -25,10 +25,15 @@ from ..checkpoint import load_weights
 from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
 from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.mapper import SliceMapper
-from ..evaluation import ImageClassificationEvaluator, PerImageAPEvaluator
-from ..evaluation.results import Metrics, write_results
+from ..evaluation import (
+    ImageClassificationEvaluator,
+    LesionCOCOEvaluator,
+    PerImageAPEvaluator,
+)
+from ..evaluation.results import RESULTS, Metrics, write_results
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
 from .optimizer import build_optimizer
+from .reports import datasets_to_predict, prediction_folder, write_reports
 
 logger = logging.getLogger(__name__)
 
@@ -153,21 +158,23 @@ class Trainer(DefaultTrainer):
     def _report(
         cls, cfg: CfgNode, model: nn.Module, weights: Path, training_seconds: float | None = None
     ) -> Metrics:
-        """Evaluate on DATASETS.TEST; write results.json and a last line of metrics.json."""
+        """Report DATASETS.TEST; write results.json and a last line of metrics.json."""
         started = time.time()
-        metrics = cls.evaluate(cfg, model, cfg.DATASETS.TEST) if cfg.DATASETS.TEST else {}
+        names = datasets_to_predict(cfg) if cfg.DATASETS.TEST else ()
+        metrics = cls.evaluate(cfg, model, names) if names else {}
         if comm.is_main_process():
+            seconds = {"training": training_seconds, "prediction": time.time() - started}
+            metrics = write_reports(cfg, weights, seconds)
             # Detectron2 itself writes metrics.json during training only.
             with EventStorage(cfg.SOLVER.MAX_ITER if training_seconds else 0) as storage:
                 storage.put_scalars(smoothing_hint=False, **flatten_results_dict(metrics))
                 JSONWriter(str(Path(cfg.OUTPUT_DIR) / "metrics.json")).write()
             write_results(
-                Path(cfg.OUTPUT_DIR) / "results.json",
+                Path(cfg.OUTPUT_DIR) / RESULTS,
                 metrics,
                 model=cfg.MODEL.NAME,
                 weights=str(weights),
-                training_seconds=training_seconds,
-                evaluation_seconds=time.time() - started,
+                seconds=seconds,
             )
         return metrics
 
@@ -197,16 +204,11 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         """Return the evaluators of a data set: image classes, or COCO and per-image AP."""
-        folder = str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
+        folder = str(prediction_folder(cfg, dataset_name))
         if MetadataCatalog.get(dataset_name).evaluator_type == "image":
             return ImageClassificationEvaluator(dataset_name, folder)
-        coco = COCOEvaluator(
-            dataset_name,
-            # Named, because found by itself segm is lost when there is no detection.
-            tasks=("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",),
-            output_dir=folder,
-            max_dets_per_image=cfg.TEST.DETECTIONS_PER_IMAGE,
-            use_fast_impl=False,  # the fast one needs Detectron2's compiled operators
+        coco = LesionCOCOEvaluator(
+            dataset_name, folder, cfg.MODEL.MASK_ON, cfg.TEST.DETECTIONS_PER_IMAGE
         )
         if not cfg.MODEL.MASK_ON:
             return coco

@@ -83,7 +83,10 @@ def intervals(
     value = statistic(np.ones((1, groups.size)))
     alone = groups.max() + 1 == groups.size  # every sample is its own patient
     with tqdm(
-        total=resamples * (1 if alone else 2), desc=progress, leave=False, disable=not progress
+        total=resamples * (1 if alone else 2),
+        desc=progress,
+        leave=False,
+        disable=None if progress else True,
     ) as bar:
         by_patient = _resampled(statistic, groups, resamples, seed, bar)
         by_sample = (

@@ -20,6 +20,7 @@ from scipy.special import softmax
 from ..data.classes import IMAGE_CLASSES
 from ..whole_files import whole_file
 
+PREDICTIONS = "predictions.csv"
 COLUMNS = ("file_name", "patient", "scan", "label")
 
 

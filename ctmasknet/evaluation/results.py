@@ -10,16 +10,16 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from ..data.classes import NOTICE
 from ..provenance import versions
 from ..whole_files import whole_file
-from .bootstrap import Interval
 
-FILE = "results.json"
+RESULTS = "results.json"
+DETECTIONS = "coco_instances_results.json"  # as Detectron2 calls it
 Metrics = dict[str, dict[str, dict[str, float]]]  # data set -> task -> metric -> value
 
 
@@ -28,7 +28,8 @@ def write_results(path: str | os.PathLike, metrics: Mapping, **about: Any) -> No
 
     Args:
         path: the file, usually results.json.
-        metrics: nested dictionaries of numbers; NaN and infinity become null.
+        metrics: nested dictionaries of numbers; NaN and infinity become null, dataclasses
+            dictionaries of their fields.
         about: what else to record (model, settings, intervals, seconds, ...).
     """
     content = {**about, "versions": versions(), "notice": NOTICE, "metrics": metrics}
@@ -54,7 +55,7 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Interval):
+    if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}

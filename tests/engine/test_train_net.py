@@ -16,6 +16,9 @@ from PIL import Image
 
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import Trainer, load_config, read_results, write_results
+from ctmasknet.evaluation.lesion_files import read_lesions
+from ctmasknet.evaluation.lesion_report import LesionReportSettings, report_lesions
+from ctmasknet.provenance import sha256_of
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -29,6 +32,7 @@ SMALL = {
     "MODEL.RANKED_BOXES.NUM": "8",
     "MODEL.IMAGE_HEAD.FC_DIM": "8",
     "TEST.DETECTIONS_PER_IMAGE": "10",
+    "TEST.BOOTSTRAP_RESAMPLES": "20",
 }
 
 
@@ -109,6 +113,30 @@ def test_results_hold_all_metrics_of_the_test_set(lesion_run, data):
     assert last["lesion_merge_test/per_image_ap/mAP"] == tasks["per_image_ap"]["mAP"]
 
 
+def test_one_results_file_tells_all_of_a_test_set(lesion_run, data):
+    folder = lesion_run[0] / "inference" / "lesion_merge_test"
+    results = read_results(folder / "results.json")
+    assert (results["kind"], results["model"]) == ("lesions", "lesion_R18_T1")
+    assert results["weights_sha256"] == sha256_of(lesion_run[0] / "model_best.pth")
+    assert results["dataset"]["name"] == "lesion_merge_test"
+    assert results["dataset"]["source"] == str(data / "lesion_merge_test.json")
+    assert results["settings"]["score_thresh"] == 0.75 and results["settings"]["min_area"] == 100
+    assert results["training_seed"] == 1 and results["intervals"]["seed"] == 0
+    assert results["seconds"]["training"] > 0 and results["seconds"]["prediction"] > 0
+    assert results["machine"]["device"] == "cpu" and results["versions"]["ctmasknet"]
+    everything = read_results(lesion_run[0] / "results.json")["metrics"]["lesion_merge_test"]
+    assert results["metrics"] == everything
+    assert {p.suffix for p in folder.iterdir()} >= {".png", ".csv", ".json"}
+
+    # The same numbers again without the model.
+    files = (folder / "ground_truth.json", [folder / "coco_instances_results.json"])
+    settings = LesionReportSettings(**results["settings"])
+    again = report_lesions(read_lesions(*files), folder / "again", settings, {})
+    for key in ("metrics", "intervals"):
+        assert again[key] == results[key]
+    assert again["dataset"]["fingerprint"] == results["dataset"]["fingerprint"]
+
+
 def test_ct_mask_net_from_the_lesion_checkpoint(lesion_run, data, train_net, tmp_path):
     lesion, _, _ = lesion_run
     weights = ["MODEL.WEIGHTS", str(lesion / "model_best.pth")]
@@ -144,6 +172,12 @@ def test_ct_mask_net_from_the_lesion_checkpoint(lesion_run, data, train_net, tmp
     saved = read_results(tmp_path / "eval/results.json")["metrics"]
     assert saved == read_results(tmp_path / "train/results.json")["metrics"]
     assert 0 <= saved["test"]["image"]["accuracy"] <= 1
+    results = read_results(tmp_path / "eval/inference/test/results.json")
+    assert results["aggregation"]["chosen_on"] == "validation"
+    validation = read_results(tmp_path / "train/inference/test/results.json")["calibration"]
+    assert results["calibration"] == validation and validation["fitted_on"]["images"] == 6
+    assert (tmp_path / "eval/inference/val/predictions.csv").is_file()
+    assert not (tmp_path / "eval/inference/val/results.json").exists()  # it chooses only
     (line,) = lines_of(tmp_path / "eval/metrics.json")
     assert line["test/image/accuracy"] == metrics["test"]["image"]["accuracy"]
     assert (tmp_path / "eval/inference/test/predictions.csv").is_file()

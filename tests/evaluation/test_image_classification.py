@@ -1,38 +1,11 @@
-import math
-
 import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ctmasknet.data.classes import IMAGE_CLASSES
-from ctmasknet.evaluation import ImageClassificationEvaluator, classification_metrics
-from ctmasknet.evaluation.image_classification import confusion_table, read_predictions
-
-# Published confusion matrix of the R50 merged model (rows Control, CP, COVID-19).
-PUBLISHED = [[9236, 188, 26], [116, 7150, 129], [20, 298, 4028]]
-
-
-def test_published_matrix_gives_the_published_figures():
-    metrics = classification_metrics(PUBLISHED, IMAGE_CLASSES)
-    assert round(100 * metrics["sensitivity_COVID_19"], 2) == 92.68
-    assert round(100 * metrics["sensitivity_Common_Pneumonia"], 2) == 96.69
-    assert round(100 * metrics["sensitivity_Control"], 2) == 97.74
-    assert round(100 * metrics["accuracy"], 2) == 96.33
-    assert metrics["precision_COVID_19"] == pytest.approx(4028 / (26 + 129 + 4028))
-    assert not any("-" in name for name in metrics)
-
-
-def test_class_without_images_has_no_sensitivity():
-    metrics = classification_metrics([[2, 1], [0, 0]], ["a", "b"])
-    assert math.isnan(metrics["sensitivity_b"])
-    assert metrics["precision_b"] == 0
-    assert math.isnan(classification_metrics(np.zeros((2, 2)), ["a", "b"])["accuracy"])
-
-
-def test_table_shows_every_count():
-    table = confusion_table(np.array(PUBLISHED), IMAGE_CLASSES)
-    assert "9236" in table and "92.7%" in table and "96.3%" in table
+from ctmasknet.evaluation import ImageClassificationEvaluator
+from ctmasknet.evaluation.prediction_table import read_predictions
 
 
 @pytest.fixture
@@ -45,25 +18,60 @@ def dataset_name():
     MetadataCatalog.remove(name)
 
 
-def test_evaluator_counts_and_writes_what_it_saw(dataset_name, tmp_path):
-    evaluator = ImageClassificationEvaluator(dataset_name, str(tmp_path))
+def evaluate(evaluator, *rows):
+    """Give an evaluator (sample, logits) rows and ask for its metrics."""
     evaluator.reset()
-    inputs = [
-        {"file_name": name, "patient": "P1", "scan": "S1", "label": label}
-        for name, label in (("b.png", 0), ("a.png", 2), ("c.png", 2))
-    ]
-    logits = [[2.0, 1, 0], [0.0, 0, 1], [3.0, 0, 1]]
-    evaluator.process(inputs, [{"image_logits": torch.tensor(x)} for x in logits])
-    metrics = evaluator.evaluate()["image"]
-    assert metrics["accuracy"] == pytest.approx(2 / 3)
-    assert metrics["sensitivity_COVID_19"] == 0.5
-    assert metrics["precision_Control"] == 0.5
-    labels, saved = read_predictions(tmp_path / "predictions.csv")
-    assert labels.tolist() == [2, 0, 2]  # sorted by file name
-    assert saved.tolist() == [logits[1], logits[0], logits[2]]
+    for sample, logits in rows:
+        evaluator.process([sample], [{"image_logits": torch.tensor(logits)}])
+    return evaluator.evaluate()
+
+
+def sample(name, label, patient="P1", scan="S1"):
+    return {"file_name": name, "patient": patient, "scan": scan, "label": label}
+
+
+def test_evaluator_counts_and_writes_what_it_saw(dataset_name, tmp_path):
+    metrics = evaluate(
+        ImageClassificationEvaluator(dataset_name, str(tmp_path)),
+        (sample("b.png", 0, "P2"), [2.0, 1, 0]),
+        (sample("a.png", 2), [0.0, 0, 1]),
+        (sample("c.png", 2), [3.0, 0, 1]),
+    )
+    assert metrics["image"]["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["image"]["sensitivity_COVID_19"] == 0.5
+    assert metrics["image"]["precision_Control"] == 0.5
+    # The mean of P1's two slices is Control, which is wrong.
+    assert metrics["scan"]["accuracy"] == metrics["patient"]["accuracy"] == 0.5
+    table = read_predictions(tmp_path / "predictions.csv")
+    assert table.labels.tolist() == [2, 0, 2]  # sorted by file name
+    assert table.patients == ("P1", "P2", "P1")
+    assert table.logits.tolist() == [[0, 0, 1], [2, 1, 0], [3, 0, 1]]
+
+
+def test_slices_without_patient_are_patients_of_their_own(dataset_name, tmp_path):
+    metrics = evaluate(
+        ImageClassificationEvaluator(dataset_name, str(tmp_path)),
+        ({"file_name": "a.png", "label": 0}, [2.0, 1, 0]),
+        (sample("b.png", 1, patient="", scan=None), [2.0, 1, 0]),
+    )
+    assert metrics["image"] == pytest.approx(metrics["patient"], nan_ok=True)
+    assert read_predictions(tmp_path / "predictions.csv").scans == ("a.png", "b.png")
+
+
+def test_metrics_fit_detectron2s_log(dataset_name, caplog):
+    with caplog.at_level("INFO"):
+        metrics = evaluate(
+            ImageClassificationEvaluator(dataset_name), (sample("a", 0), [1.0, 0, 0])
+        )
+    assert all(isinstance(x, float) and "-" not in k for k, x in metrics["image"].items())
+    assert "true Common Pneumonia" in caplog.text
 
 
 def test_wrong_number_of_logits_names_both(dataset_name):
-    evaluator = ImageClassificationEvaluator(dataset_name)
     with pytest.raises(ValueError, match="2 image logits.*3 classes"):
-        evaluator.process([{"label": 0}], [{"image_logits": torch.zeros(2)}])
+        evaluate(ImageClassificationEvaluator(dataset_name), (sample("a.png", 0), np.zeros(2)))
+
+
+def test_nothing_to_evaluate_names_the_data_set(dataset_name):
+    with pytest.raises(ValueError, match=f"{dataset_name}: found no prediction"):
+        evaluate(ImageClassificationEvaluator(dataset_name))

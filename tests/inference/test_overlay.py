@@ -1,6 +1,6 @@
 import numpy as np
 
-from ctmasknet.inference.figures import save_confusion_matrix, save_panels
+from ctmasknet.inference.figures import save_panels
 from ctmasknet.inference.overlay import COLOURS, draw_lesions
 
 IMAGE = np.full((256, 300, 3), 100, np.uint8)
@@ -30,8 +30,7 @@ def test_labels_stay_inside_the_picture():
     assert (drawn == 0).any()
 
 
-def test_figures_are_written(tmp_path):
-    save_panels(tmp_path / "a" / "panels.png", [("left", IMAGE), ("right", IMAGE)], "title")
-    save_confusion_matrix(tmp_path / "matrix.png", [[2, 0], [0, 0]], ["a-b", "c"])
-    for path in (tmp_path / "a" / "panels.png", tmp_path / "matrix.png"):
-        assert path.read_bytes().startswith(b"\x89PNG")
+def test_figure_is_written(tmp_path):
+    path = tmp_path / "a" / "panels.png"
+    save_panels(path, [("left", IMAGE), ("right", IMAGE)], "title")
+    assert path.read_bytes().startswith(b"\x89PNG")

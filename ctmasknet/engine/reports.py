@@ -1,0 +1,106 @@
+"""Full reports of a run's test sets, from the files of predictions that its model left."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.utils import comm
+
+from ..data.registration import dataset_source
+from ..evaluation.image_report import ImageReportSettings, report_images
+from ..evaluation.image_text import describe_images
+from ..evaluation.lesion_files import read_lesions
+from ..evaluation.lesion_report import LesionReportSettings, report_lesions
+from ..evaluation.lesion_text import describe_lesions
+from ..evaluation.prediction_table import PREDICTIONS, PredictionTable, read_predictions
+from ..evaluation.results import DETECTIONS, Metrics
+from ..provenance import machine, sha256_of
+
+logger = logging.getLogger(__name__)
+
+
+def prediction_folder(cfg: CfgNode, dataset_name: str) -> Path:
+    """Where predictions on a data set, and what follows from them, are kept."""
+    return Path(cfg.OUTPUT_DIR) / "inference" / dataset_name
+
+
+def datasets_to_predict(cfg: CfgNode) -> tuple[str, ...]:
+    """The test sets, and of a CT-Mask-Net the validation set that its report needs.
+
+    Temperature, rule of aggregation and operating points are fixed on validation data.
+    """
+    validation = cfg.DATASETS.VALIDATION[:1] if cfg.MODEL.META_ARCHITECTURE == "CTMaskNet" else ()
+    return tuple(dict.fromkeys((*cfg.DATASETS.TEST, *validation)))
+
+
+def write_reports(cfg: CfgNode, weights: Path, seconds: Mapping[str, float | None]) -> Metrics:
+    """Report every test set: tables to the log, results.json and figures beside its predictions.
+
+    Args:
+        cfg: the config; predictions on `datasets_to_predict` have been written.
+        weights: checkpoint of the model that made them.
+        seconds: what took how long.
+
+    Returns:
+        Data set -> task -> metric -> value.
+    """
+    about = {
+        "model": cfg.MODEL.NAME,
+        "weights": str(weights),
+        "weights_sha256": sha256_of(weights) if weights.is_file() else None,
+        "training_seed": cfg.SEED,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": dict(seconds),
+        "machine": {**machine(), "device": cfg.MODEL.DEVICE, "processes": comm.get_world_size()},
+    }
+    metrics: Metrics = {}
+    for name in cfg.DATASETS.TEST:
+        folder = prediction_folder(cfg, name)
+        mine = {**about, "dataset": {"name": name, "source": dataset_source(name)}}
+        if MetadataCatalog.get(name).evaluator_type == "image":
+            results = _report_images(cfg, name, folder, mine)
+            text = describe_images(results)
+        else:
+            results = _report_lesions(cfg, name, folder, mine)
+            text = describe_lesions(results)
+        logger.info("%s, in %s:\n%s", name, folder, text)
+        metrics[name] = {
+            task: {key: math.nan if value is None else value for key, value in values.items()}
+            for task, values in results["metrics"].items()
+        }
+    return metrics
+
+
+def _report_images(cfg: CfgNode, name: str, folder: Path, about: Mapping) -> dict[str, Any]:
+    settings = ImageReportSettings(
+        rule=cfg.TEST.AGGREGATION or None,
+        sensitivity=cfg.TEST.SENSITIVITY,
+        resamples=cfg.TEST.BOOTSTRAP_RESAMPLES,
+    )
+    validation = next((v for v in cfg.DATASETS.VALIDATION if v not in cfg.DATASETS.TEST), None)
+    table = _read_table(cfg, name)
+    known = _read_table(cfg, validation) if validation else None
+    return report_images(table, folder, known, settings, about)
+
+
+def _read_table(cfg: CfgNode, name: str) -> PredictionTable:
+    path = prediction_folder(cfg, name) / PREDICTIONS
+    return read_predictions(path, MetadataCatalog.get(name).image_classes)
+
+
+def _report_lesions(cfg: CfgNode, name: str, folder: Path, about: Mapping) -> dict[str, Any]:
+    settings = LesionReportSettings(
+        score_thresh=cfg.TEST.PER_IMAGE_AP_SCORE_THRESH,
+        min_area=cfg.INPUT.MIN_LESION_AREA,
+        pixel_score_thresh=cfg.TEST.PIXEL_SCORE_THRESH,
+        resamples=cfg.TEST.BOOTSTRAP_RESAMPLES,
+    )
+    lesions = read_lesions(MetadataCatalog.get(name).json_file, [folder / DETECTIONS])
+    return report_lesions(lesions, folder, settings, about)

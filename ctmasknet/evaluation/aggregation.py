@@ -1,0 +1,162 @@
+"""From slices to scans and patients by a named rule, which validation data may choose.
+
+Shapes: S samples (slices, scans or patients), G groups of them, C image classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from .bootstrap import group_indices
+from .calibration import brier_score
+from .image_metrics import classification_metrics
+from .prediction_table import PredictionTable
+
+
+@dataclass(frozen=True)
+class Level:
+    """Slices, scans or patients, each with one label and one row of probabilities.
+
+    Attributes:
+        name: "image", "scan" or "patient".
+        labels: (S,) int64.
+        probabilities: (S, C) float64, rows add up to 1.
+        patients: S names.
+        left_out: groups that have no label because their slices have several.
+    """
+
+    name: str
+    labels: np.ndarray
+    probabilities: np.ndarray
+    patients: tuple[str, ...]
+    left_out: int = 0
+
+    def confusion(self) -> np.ndarray:
+        """(C, C) int64 counts, M[true, predicted], where the highest probability predicts."""
+        classes = range(self.probabilities.shape[1])
+        if not len(self.labels):
+            return np.zeros((len(classes), len(classes)), np.int64)
+        return confusion_matrix(self.labels, self.probabilities.argmax(axis=1), labels=classes)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the slices of a scan are summed up, class by class: the mean of the highest values.
+
+    Attributes:
+        name: as in `parse_rule`.
+        highest: how many values are averaged; None takes all.
+        above: values are 1 for probabilities above this one, else 0; None takes probabilities.
+    """
+
+    name: str
+    highest: int | None = None
+    above: float | None = None
+
+    def __call__(self, probabilities: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Sum up groups.
+
+        Args:
+            probabilities: (S, C).
+            groups: (S,) index of each sample's group, 0 to G-1, each occurring.
+
+        Returns:
+            (G, C), rows add up to 1; a row of zeros becomes 1/C.
+        """
+        values = probabilities if self.above is None else probabilities > self.above
+        sizes = np.bincount(groups)
+        starts = np.cumsum(sizes) - sizes
+        taken = np.minimum(sizes, self.highest or len(groups))
+        kept = np.arange(len(groups)) < np.repeat(starts + taken, sizes)
+        result = np.empty((len(sizes), values.shape[1]))
+        for column, out in zip(values.T.astype(float), result.T, strict=True):
+            highest_first = column[np.lexsort((-column, groups))]
+            out[:] = np.add.reduceat(highest_first * kept, starts) / taken
+        total = result.sum(axis=1, keepdims=True)
+        return np.divide(
+            result, total, out=np.full_like(result, 1 / result.shape[1]), where=total > 0
+        )
+
+
+def parse_rule(text: str) -> Rule:
+    """The rule of a name.
+
+    Args:
+        text: "mean", "max", "top_<k>_mean" (mean of the k highest, k >= 1) or "share_above_<t>"
+            (share of the slices whose probability is above t, 0 <= t < 1).
+
+    Raises:
+        ValueError: something else.
+    """
+    if text == "mean":
+        return Rule(text)
+    if text == "max":
+        return Rule(text, highest=1)
+    if (match := re.fullmatch(r"top_(\d+)_mean", text)) and int(match[1]) >= 1:
+        return Rule(text, highest=int(match[1]))
+    if match := re.fullmatch(r"share_above_(0(?:\.\d+)?)", text):
+        return Rule(text, above=float(match[1]))
+    raise ValueError(
+        f"aggregation rule '{text}': expected mean, max, top_<k>_mean with k of 1 or more "
+        "(top_3_mean) or share_above_<t> with 0 <= t < 1 (share_above_0.5)"
+    )
+
+
+MEAN = parse_rule("mean")
+_OTHERS = ("max", "top_3_mean", "top_10_mean", "share_above_0.5", "share_above_0.8")
+RULES = (MEAN, *map(parse_rule, _OTHERS))
+
+
+def levels(table: PredictionTable, rule: Rule) -> tuple[Level, Level, Level]:
+    """The slices, scans and patients of a table, in this order.
+
+    A patient's probabilities are the mean over the scans, whatever the rule from slices to scans,
+    so that a long scan counts no more than a short one. A scan is known by its patient and its own
+    name. A scan or patient whose slices have several labels has none and is left out.
+    """
+    probabilities = table.probabilities()
+    scan_of = group_indices([str(pair) for pair in zip(table.patients, table.scans, strict=True)])
+    patient_of = group_indices(table.patients)
+    scans = rule(probabilities, scan_of)
+    patient_of_scan = patient_of[np.unique(scan_of, return_index=True)[1]]
+
+    def level(name: str, groups: np.ndarray, group_probabilities: np.ndarray) -> Level:
+        first = np.unique(groups, return_index=True)[1]
+        labels = table.labels[first]
+        agree = np.bincount(groups, table.labels != labels[groups]) == 0
+        patients = tuple(table.patients[i] for i in first[agree])
+        left_out = int((~agree).sum())
+        return Level(name, labels[agree], group_probabilities[agree], patients, left_out)
+
+    return (
+        Level("image", table.labels, probabilities, table.patients),
+        level("scan", scan_of, scans),
+        level("patient", patient_of, MEAN(scans, patient_of_scan)),
+    )
+
+
+def choose_rule(
+    validation: PredictionTable, rules: Sequence[Rule] = RULES
+) -> tuple[Rule, dict[str, float]]:
+    """The rule with the best scans on validation data.
+
+    Args:
+        validation: predictions for validation data, never for the data that are reported.
+        rules: candidates; of equal ones, the lower Brier score and then the earlier wins.
+
+    Returns:
+        The rule, and the balanced accuracy of scans by each rule's name.
+    """
+    scores, briers = {}, {}
+    for rule in rules:
+        scan = levels(validation, rule)[1]
+        metrics = classification_metrics(scan.confusion(), validation.class_names)
+        scores[rule.name] = metrics["balanced_accuracy"]
+        briers[rule.name] = brier_score(scan.labels, scan.probabilities)
+    best = min(rules, key=lambda rule: (-scores[rule.name], briers[rule.name]))
+    return best, scores

@@ -1,0 +1,223 @@
+"""COCO's AP of lesions in the report, and as a function of the images' weights.
+
+All values are in percent, as Detectron2 gives them.
+
+Shapes: I images, K classes, T IoU thresholds, N detections of one class, B sets of weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pycocotools.mask as mask_util
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from .image_metrics import metric_suffix
+from .lesion_files import LesionSet
+
+# Metric -> least and greatest area of a lesion, in pixels. Most lesions are small to COCO, hence
+# the last two.
+AREA_RANGES = {
+    "AP": (0, 1e10),
+    "APs": (0, 32**2),
+    "APm": (32**2, 96**2),
+    "APl": (96**2, 1e10),
+    "AP_area_100_256": (100, 16**2),
+    "AP_area_256_1024": (16**2, 32**2),
+}
+IOU_METRICS = {"AP50": 0.5, "AP75": 0.75}
+COCO_MAX_DETECTIONS = 100
+
+
+def run_coco(
+    lesions: LesionSet,
+    task: str,
+    iou_thresholds: Sequence[float] | None = None,
+    area_ranges: Sequence[tuple[float, float]] = tuple(AREA_RANGES.values()),
+) -> COCOeval:
+    """Match and accumulate with pycocotools; no detection is left out for the number of them.
+
+    Args:
+        lesions: truth and detections.
+        task: "bbox" or "segm".
+        iou_thresholds: T values; None takes COCO's ten.
+        area_ranges: (least, greatest) areas in pixels, all areas first.
+    """
+    detections = [
+        {**x, "id": i, "iscrowd": 0, "area": _area(x, task)}
+        for i, x in enumerate(lesions.detections, start=1)
+    ]
+    truth, found = COCO(), COCO()
+    # Copies, because COCOeval writes into annotations.
+    truth.dataset = {**lesions.truth.dataset}
+    truth.dataset["annotations"] = [{**x} for x in lesions.truth.dataset["annotations"]]
+    found.dataset = {**lesions.truth.dataset, "annotations": detections}
+    with contextlib.redirect_stdout(io.StringIO()):  # COCO prints what it does
+        truth.createIndex()
+        found.createIndex()
+        evaluation = COCOeval(truth, found, task)
+        evaluation.params.areaRng = [list(limits) for limits in area_ranges]
+        most = max(len(image.scores) for image in lesions.images)
+        evaluation.params.maxDets = [max(most, COCO_MAX_DETECTIONS)]
+        if iou_thresholds is not None:
+            evaluation.params.iouThrs = np.array(iou_thresholds)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation
+
+
+def _area(detection: dict, task: str) -> float:
+    """As Detectron2 does: of the mask where masks are judged."""
+    if task == "segm":
+        return float(mask_util.area(detection["segmentation"]))
+    return detection["bbox"][2] * detection["bbox"][3]
+
+
+def coco_metrics(evaluation: COCOeval, class_names: Sequence[str]) -> dict[str, float]:
+    """AP, AP50, AP75, AP of each range of areas and, of several classes, of each class.
+
+    Args:
+        evaluation: of `run_coco` with its own thresholds and areas.
+        class_names: K names.
+
+    Returns:
+        Percent; NaN where there is no lesion.
+    """
+    precision = evaluation.eval["precision"][..., 0]  # (T, recall, K, area)
+    thresholds = evaluation.params.iouThrs.round(2).tolist()
+    at = {name: thresholds.index(iou) for name, iou in IOU_METRICS.items()}
+    values = {"AP": precision[..., 0], **{name: precision[t, ..., 0] for name, t in at.items()}}
+    values |= {name: precision[..., a] for a, name in enumerate(AREA_RANGES)}
+    if len(class_names) > 1:
+        for k, name in enumerate(map(metric_suffix, class_names)):
+            values |= {f"AP_{name}": precision[:, :, k, 0]}
+            values |= {f"AP50_{name}": precision[at["AP50"], :, k, 0]}
+    defined = {name: value[value > -1] for name, value in values.items()}
+    return {name: 100 * float(x.mean()) if x.size else math.nan for name, x in defined.items()}
+
+
+def precision_recall(
+    evaluation: COCOeval, class_names: Sequence[str]
+) -> dict[str, dict[str, list[list[float]]]]:
+    """Class -> "AP50" or "AP75" -> [recall, precision] pairs; classes without lesions lack."""
+    precision = evaluation.eval["precision"][:, :, :, 0, 0]  # (T, recall, K)
+    thresholds = evaluation.params.iouThrs.round(2).tolist()
+    recall = evaluation.params.recThrs
+    return {
+        name: {
+            metric: np.stack([recall, precision[thresholds.index(iou), :, k]], axis=1).tolist()
+            for metric, iou in IOU_METRICS.items()
+        }
+        for k, name in enumerate(class_names)
+        if precision[0, 0, k] > -1
+    }
+
+
+@dataclass(frozen=True)
+class Matches:
+    """COCO's matching of one class in all images.
+
+    Attributes:
+        scores: (N,) falling; equal scores in the order of the images' ids.
+        images: (N,) index of the image in the lesion set.
+        hits: (T, N) bool: found a lesion.
+        counted: (T, N) bool: neither hits nor others count where a crowd was found.
+        lesions: (I,) number in each image.
+    """
+
+    scores: np.ndarray
+    images: np.ndarray
+    hits: np.ndarray
+    counted: np.ndarray
+    lesions: np.ndarray
+
+
+def class_matches(evaluation: COCOeval, lesions: LesionSet) -> list[Matches]:
+    """The matches of all K classes, of lesions of any area."""
+    position = {image.image_id: i for i, image in enumerate(lesions.images)}
+    images, areas = len(lesions.images), len(evaluation.params.areaRng)
+    none = np.zeros((len(evaluation.params.iouThrs), 0))
+    result = []
+    for k in range(len(lesions.class_names)):
+        start = k * areas * images  # by class, then area, then image
+        found = [x for x in evaluation.evalImgs[start : start + images] if x]
+        number = np.zeros(images)
+        for x in found:
+            number[position[x["image_id"]]] = np.count_nonzero(np.asarray(x["gtIgnore"]) == 0)
+        scores = np.concatenate([none[0], *(x["dtScores"] for x in found)])
+        order = np.argsort(-scores, kind="stable")
+        image = [position[x["image_id"]] for x in found for _ in x["dtScores"]]
+        matched = np.concatenate([none, *(x["dtMatches"] for x in found)], axis=1)[:, order] > 0
+        ignored = np.concatenate([none, *(x["dtIgnore"] for x in found)], axis=1)[:, order] > 0
+        result.append(
+            Matches(
+                scores[order],
+                np.array(image, dtype=np.int64)[order],
+                matched & ~ignored,
+                ~ignored,
+                number,
+            )
+        )
+    return result
+
+
+class CocoStatistic:
+    """AP and AP50 (and of several classes each) as a function of the images' weights.
+
+    An image of weight w counts as w copies of it that follow each other.
+    """
+
+    def __init__(self, lesions: LesionSet, evaluation: COCOeval):
+        """Take the matches of `run_coco` with its own thresholds."""
+        names = map(metric_suffix, lesions.class_names)
+        self._suffixes = [f"_{name}" for name in names] if len(lesions.class_names) > 1 else []
+        self._recalls = evaluation.params.recThrs
+        self._classes = [
+            # At each IoU the images of the detections that count, and which of these are hits.
+            (
+                m.lesions,
+                [
+                    (m.images[counted], np.flatnonzero(hits[counted]))
+                    for hits, counted in zip(m.hits, m.counted, strict=True)
+                ],
+            )
+            for m in class_matches(evaluation, lesions)
+        ]
+
+    def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Weights (B, I) -> metric -> (B,) percent; NaN where there is no lesion."""
+        ap = np.array([[self._ap(*one, w) for one in self._classes] for w in weights])  # (B, K, T)
+        values = {"AP": _mean(ap), "AP50": _mean(ap[..., :1])}
+        for k, suffix in enumerate(self._suffixes):
+            values |= {f"AP{suffix}": _mean(ap[:, k : k + 1])}
+            values |= {f"AP50{suffix}": _mean(ap[:, k : k + 1, :1])}
+        return values
+
+    def _ap(self, lesions: np.ndarray, matches: list, weights: np.ndarray) -> list[float]:
+        """T values of one class; as COCOeval.accumulate, but only hits are looked at."""
+        total = lesions @ weights
+        if not total:
+            return [math.nan] * len(matches)
+        result = []
+        for images, hits in matches:
+            seen = np.cumsum(weights[images])[hits]
+            found = np.cumsum(weights[images[hits]])
+            precision = np.zeros(len(hits) + 1)
+            precision[:-1] = found / (seen + np.spacing(1))
+            precision = np.maximum.accumulate(precision[::-1])[::-1]
+            reached = np.searchsorted(found / total, self._recalls)
+            result.append(100 * precision[reached].mean())
+        return result
+
+
+def _mean(ap: np.ndarray) -> np.ndarray:
+    """(B,) means of (B, K, T) over the classes that have lesions."""
+    defined = ~np.isnan(ap)
+    with np.errstate(invalid="ignore"):
+        return np.where(defined, ap, 0).sum(axis=(1, 2)) / defined.sum(axis=(1, 2))

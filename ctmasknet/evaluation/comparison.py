@@ -1,0 +1,184 @@
+"""Two models on the same data: is one better, or can these data not tell?
+
+The same patients are drawn for both models (a paired bootstrap), so that what is hard for both
+does not hide a difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from ..data.classes import NOTICE
+from .aggregation import levels, parse_rule
+from .bootstrap import Interval, Statistic, difference, group_indices, intervals
+from .image_metrics import ImageStatistic
+from .lesion_files import read_lesions
+from .lesion_report import GROUND_TRUTH, LesionReportSettings, LesionStatistic
+from .prediction_table import PREDICTIONS, read_predictions
+from .results import DETECTIONS, RESULTS, read_results
+
+NOT_DISTINGUISHABLE = "not distinguishable"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of two models.
+
+    Attributes:
+        first, second: its values.
+        change: second - first, with its interval.
+        verdict: "A is higher", "B is higher", or that these data cannot tell.
+    """
+
+    first: float
+    second: float
+    change: Interval
+    verdict: str
+
+
+Comparison = dict[str, dict[str, Difference]]  # task -> metric -> difference
+
+
+def common_evaluations(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
+    """The evaluations of two runs that belong together.
+
+    Args:
+        first, second: a folder with the results.json of a data set (or that file), or a run's
+            output folder with several of them in inference/.
+
+    Returns:
+        Name of the data set -> its folder in each. Two single folders belong together whatever
+        their data sets are called.
+
+    Raises:
+        FileNotFoundError, ValueError: no results there, or no data set in common.
+    """
+    one, other = _evaluations(first), _evaluations(second)
+    if len(one) == len(other) == 1:
+        ((name, folder),), (other_folder,) = one.items(), other.values()
+        return {name: (folder, other_folder)}
+    common = {name: (one[name], other[name]) for name in one if name in other}
+    if not common:
+        raise ValueError(
+            f"{first} has results for {', '.join(one)}, {second} for {', '.join(other)}: no data "
+            "set in common"
+        )
+    return common
+
+
+def compare(first: Path, second: Path, resamples: int, seed: int) -> Comparison:
+    """Differences of two models on one data set, from their predictions.
+
+    Args:
+        first, second: folders with results.json and the predictions it was computed from.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        Task -> metric -> its difference.
+
+    Raises:
+        FileNotFoundError, ValueError: something is missing, or the two are of different data.
+    """
+    contents = [read_results(folder / RESULTS) for folder in (first, second)]
+    _check_same_data(first, second, contents)
+    parts = [
+        _tasks(folder, results) for folder, results in zip((first, second), contents, strict=True)
+    ]
+    found: Comparison = {}
+    for task, (groups, one) in parts[0].items():
+        other = parts[1][task][1]
+        ones = np.ones((1, len(groups)))
+        values, other_values = one(ones), other(ones)
+        changes = intervals(difference(one, other), groups, resamples, seed, progress="compare")
+        for name, change in changes.items():
+            where, _, metric = name.rpartition("/")
+            found.setdefault(where or task, {})[metric] = Difference(
+                float(values[name][0]), float(other_values[name][0]), change, _verdict(change)
+            )
+    return found
+
+
+def describe_comparison(comparison: Comparison) -> str:
+    """The differences as text, one table for each task."""
+    parts = []
+    for task, metrics in comparison.items():
+        rows = [
+            [
+                metric,
+                *map(_number, (x.first, x.second, x.change.value)),
+                _range(x.change),
+                x.verdict,
+            ]
+            for metric, x in metrics.items()
+        ]
+        head = [task, "A", "B", "B - A", "95 % by patients", "verdict"]
+        parts.append(
+            tabulate(rows, head, disable_numparse=True, colalign=("left", *["right"] * 4, "left"))
+        )
+    parts.append(
+        "Not distinguishable: the interval of the difference holds 0. Of many metrics some differ "
+        f"by chance.\n{NOTICE}"
+    )
+    return "\n\n".join(parts)
+
+
+def _evaluations(path: Path) -> dict[str, Path]:
+    """Name of the data set -> folder."""
+    folder = path.parent if path.is_file() else path
+    runs = sorted((folder / "inference").glob(f"*/{RESULTS}"))
+    files = runs or [folder / RESULTS]
+    return {
+        results["dataset"]["name"]: file.parent
+        for file in files
+        if "kind" in (results := read_results(file))
+    }
+
+
+def _check_same_data(first: Path, second: Path, contents: list[dict[str, Any]]) -> None:
+    one, other = contents
+    if one["kind"] != other["kind"]:
+        raise ValueError(f"{first} is about {one['kind']}, {second} about {other['kind']}")
+    if one["dataset"]["fingerprint"] != other["dataset"]["fingerprint"]:
+        counts = [f"{x['dataset']['name']} ({x['dataset']['images']} slices)" for x in contents]
+        raise ValueError(
+            f"{first} is about {counts[0]}, {second} about {counts[1]}: other slices, labels, "
+            "patients or lesions; evaluate both models on the same data"
+        )
+
+
+def _tasks(folder: Path, results: dict[str, Any]) -> dict[str, tuple[np.ndarray, Statistic]]:
+    """Task -> patient of each sample, and statistic; of lesions all tasks in one."""
+    if results["kind"] == "lesions":
+        lesions = read_lesions(folder / GROUND_TRUTH, [folder / DETECTIONS])
+        settings = LesionReportSettings(**results["settings"])
+        return {"": (group_indices(lesions.patients), LesionStatistic(lesions, settings))}
+    table = read_predictions(folder / PREDICTIONS, results["classes"])
+    rule = parse_rule(results["aggregation"]["rule"])
+    return {
+        level.name: (
+            group_indices(level.patients),
+            ImageStatistic(level.labels, level.probabilities, table.class_names),
+        )
+        for level in levels(table, rule)
+        if len(level.labels)
+    }
+
+
+def _verdict(change: Interval) -> str:
+    if not change.excludes_zero:
+        return NOT_DISTINGUISHABLE
+    return "B is higher" if change.low > 0 else "A is higher"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "-"
+
+
+def _range(change: Interval) -> str:
+    return f"{_number(change.low)} to {_number(change.high)}"

@@ -1,0 +1,169 @@
+"""Metrics of image classes: from a confusion matrix, from probabilities, and of resamples.
+
+Shapes: S samples (slices, scans or patients), C image classes, B sets of weights. Matrices are
+M[true, predicted], in the order of the class names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, roc_auc_score
+
+from .calibration import (
+    BINS,
+    bin_index,
+    brier_score,
+    expected_calibration_error,
+    reliability_bins,
+)
+
+
+def metric_suffix(class_name: str) -> str:
+    """Turn a class name into a metric's suffix: Detectron2 hides metrics with a "-" in them."""
+    return re.sub(r"\W+", "_", class_name)
+
+
+def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+    """What follows from a confusion matrix.
+
+    Args:
+        matrix: (C, C) counts, M[true, predicted], or (..., C, C) for many at once.
+        class_names: C names.
+
+    Returns:
+        Fractions in [0, 1], floats or arrays (...): accuracy, balanced_accuracy (the mean
+        sensitivity), f1_macro, f1_weighted (by the classes' shares), and for each class
+        sensitivity_<class>, specificity_<class>, precision_<class>, f1_<class>. NaN where nothing
+        is of that class or nothing is predicted so; F1 is 2TP / (2TP + FP + FN) and NaN only where
+        neither is. Means leave NaN out, as scikit-learn does. Source: METRICS, image
+        classification.
+    """
+    matrix = np.asarray(matrix, dtype=float)
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1)
+    true, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    total = true.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        others = total[..., None] - true
+        by_class = {
+            "sensitivity": hits / true,
+            "specificity": (others - predicted + hits) / others,
+            "precision": hits / predicted,
+            "f1": 2 * hits / (true + predicted),
+        }
+        metrics = {
+            "accuracy": hits.sum(axis=-1) / total,
+            "balanced_accuracy": _mean_of_defined(by_class["sensitivity"]),
+            "f1_macro": _mean_of_defined(by_class["f1"]),
+            "f1_weighted": np.nansum(by_class["f1"] * true, axis=-1) / total,
+        }
+    for i, name in enumerate(class_names):
+        for metric, values in by_class.items():
+            metrics[f"{metric}_{metric_suffix(name)}"] = values[..., i]
+    return {k: v if matrix.ndim > 2 else float(v) for k, v in metrics.items()}
+
+
+def image_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+) -> dict[str, float]:
+    """All metrics of samples of which each counts once.
+
+    Args:
+        labels: (S,) 0..C-1; S may be 0.
+        probabilities: (S, C), rows add up to 1; the highest one predicts.
+        class_names: C names.
+
+    Returns:
+        Those of `classification_metrics`; auroc_<class>, one class against the rest, and
+        auroc_macro, the mean of those that are defined; brier (`brier_score`); ece (15 bins of the
+        highest probability). NaN where a value is undefined.
+    """
+    classes = range(len(class_names))
+    matrix = np.zeros((len(classes), len(classes)))
+    if len(labels):
+        matrix = confusion_matrix(labels, probabilities.argmax(axis=1), labels=classes)
+    aurocs = np.array([_auroc(labels == i, probabilities[:, i]) for i in classes])
+    return {
+        **classification_metrics(matrix, class_names),
+        **{name: float(value) for name, value in _named_aurocs(aurocs, class_names).items()},
+        "brier": brier_score(labels, probabilities),
+        "ece": expected_calibration_error(reliability_bins(labels, probabilities)),
+    }
+
+
+class ImageStatistic:
+    """All of `image_metrics` as a `bootstrap.Statistic`: from weights (B, S), name -> (B,)."""
+
+    def __init__(self, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]):
+        """Prepare what does not depend on weights.
+
+        Args:
+            labels: (S,) 0..C-1, S at least 1.
+            probabilities: (S, C), rows add up to 1.
+            class_names: C names.
+        """
+        self._class_names = class_names
+        count = len(class_names)
+        predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        cells = np.eye(count**2)[labels * count + predicted]
+        squares = ((probabilities - np.eye(count)[labels]) ** 2).sum(axis=1)
+        squares *= 0.5 if count == 2 else 1  # as scikit-learn's Brier score
+        gaps = np.eye(BINS)[bin_index(confidence)] * (confidence - (predicted == labels))[:, None]
+        # Everything but AUROC follows from weighted sums: one product of matrices gives them all.
+        self._columns = np.column_stack([cells, squares, gaps])
+        self._ranks = [_Ranks(labels == i, probabilities[:, i]) for i in range(count)]
+
+    def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Metrics of weighted samples: (B, S) float64 -> name -> (B,)."""
+        count = len(self._class_names)
+        cells, squares, gaps = np.split(weights @ self._columns, [count**2, count**2 + 1], axis=1)
+        total = weights.sum(axis=1)
+        aurocs = np.stack([ranks.auroc(weights) for ranks in self._ranks], axis=1)
+        with np.errstate(invalid="ignore"):
+            return {
+                **classification_metrics(cells.reshape(-1, count, count), self._class_names),
+                **_named_aurocs(aurocs, self._class_names),
+                "brier": squares[:, 0] / total,
+                "ece": np.abs(gaps).sum(axis=1) / total,
+            }
+
+
+class _Ranks:
+    """Where positives stand among negatives: AUROC counts the pairs in order, ties by half."""
+
+    def __init__(self, positive: np.ndarray, scores: np.ndarray):
+        order = np.argsort(scores)
+        self._positives, self._negatives = order[positive[order]], order[~positive[order]]
+        low_to_high = scores[self._negatives]
+        self._below = np.searchsorted(low_to_high, scores[self._positives], side="left")
+        self._not_above = np.searchsorted(low_to_high, scores[self._positives], side="right")
+
+    def auroc(self, weights: np.ndarray) -> np.ndarray:
+        """(B, S) -> (B,); NaN where a side has no weight."""
+        negatives = np.zeros((len(weights), len(self._negatives) + 1))
+        np.cumsum(weights[:, self._negatives], axis=1, out=negatives[:, 1:])
+        positives = weights[:, self._positives]
+        beaten = negatives[:, self._below] + negatives[:, self._not_above]
+        with np.errstate(invalid="ignore"):
+            pairs = positives.sum(axis=1) * negatives[:, -1]
+            return np.einsum("bs,bs->b", positives, beaten) / (2 * pairs)
+
+
+def _auroc(positive: np.ndarray, scores: np.ndarray) -> float:
+    both = positive.any() and not positive.all()  # scikit-learn warns where one is missing
+    return roc_auc_score(positive, scores) if both else float("nan")
+
+
+def _named_aurocs(aurocs: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+    """(..., C) -> auroc_macro and auroc_<class>, each (...)."""
+    each = {f"auroc_{metric_suffix(name)}": aurocs[..., i] for i, name in enumerate(class_names)}
+    return {"auroc_macro": _mean_of_defined(aurocs), **each}
+
+
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """(..., C) -> (...): the mean without NaN; NaN where there is nothing else."""
+    with np.errstate(invalid="ignore"):
+        return np.nansum(values, axis=-1) / (~np.isnan(values)).sum(axis=-1)

@@ -1,0 +1,216 @@
+"""From predictions of image classes to numbers, figures and results.json.
+
+What is chosen (rule, temperature, thresholds) is chosen on validation data alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .aggregation import MEAN, Level, Rule, choose_rule, levels, parse_rule
+from .bootstrap import CONFIDENCE, RESAMPLES, SEED, group_indices, intervals
+from .calibration import (
+    at_threshold,
+    calibration_metrics,
+    fit_temperature,
+    operating_point,
+    reliability_bins,
+)
+from .image_figures import save_confusion_matrix, save_reliability
+from .image_metrics import ImageStatistic, image_metrics
+from .image_text import LEVEL_UNITS, counted
+from .prediction_table import PredictionTable
+from .results import RESULTS, read_results, write_results
+
+
+@dataclass(frozen=True)
+class ImageReportSettings:
+    """What a person may choose.
+
+    Attributes:
+        rule: from slices to scans, see `parse_rule`; None: the best on validation data, or "mean"
+            where there are none.
+        sensitivity: wanted on validation data, above 0 and at most 1; thresholds are set for it.
+        resamples: of the bootstrap; 0 computes no intervals.
+        seed: of the bootstrap.
+    """
+
+    rule: str | None = None
+    sensitivity: float = 0.95
+    resamples: int = RESAMPLES
+    seed: int = SEED
+
+
+def report_images(
+    table: PredictionTable,
+    output: Path,
+    validation: PredictionTable | None = None,
+    settings: ImageReportSettings | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Compute everything and write results.json, confusion_matrix.png and reliability.png.
+
+    Args:
+        table: the predictions to report.
+        output: folder for the files.
+        validation: predictions for other slices, on which rule, temperature and thresholds are
+            chosen; None chooses nothing.
+        settings: None stands for the defaults.
+        about: what else results.json records (dataset, model, command, seconds, machine).
+
+    Returns:
+        The content of results.json (docs/evaluation.md).
+
+    Raises:
+        ValueError: validation has the same slices or other classes; a setting is unusable.
+    """
+    settings, about = settings or ImageReportSettings(), about or {}
+    classes = table.class_names
+    if validation:
+        _check(table, validation)
+    rule, aggregation = _rule(validation, settings)
+    found = levels(table, rule)
+    before = reliability_bins(table.labels, table.probabilities())
+    after, calibration, points = None, None, None
+    if validation:
+        temperature = fit_temperature(validation)
+        after = reliability_bins(table.labels, table.probabilities(temperature))
+        calibration = _calibration(table, validation, temperature)
+        points = _operating_points(found, levels(validation, rule), classes, settings.sensitivity)
+    metrics = {x.name: image_metrics(x.labels, x.probabilities, classes) for x in found}
+    content = {
+        **about,
+        "kind": "images",
+        "classes": classes,
+        "dataset": {**about.get("dataset", {}), **_counts(table, found)},
+        "confusion": {level.name: level.confusion().tolist() for level in found},
+        "aggregation": aggregation,
+        "calibration": calibration,
+        "operating_points": points,
+        "intervals": _intervals(found, classes, settings) if settings.resamples else None,
+        "settings": asdict(settings),
+        "warnings": _warnings(table, found, validation),
+    }
+    output = Path(output)
+    save_confusion_matrix(output / "confusion_matrix.png", found[0].confusion(), classes)
+    save_reliability(output / "reliability.png", before, after)
+    write_results(output / RESULTS, metrics, **content)
+    return read_results(output / RESULTS)
+
+
+def _check(table: PredictionTable, validation: PredictionTable) -> None:
+    if validation.class_names != table.class_names:
+        raise ValueError(
+            f"validation has the classes {', '.join(validation.class_names)}, the reported "
+            f"predictions {', '.join(table.class_names)}: expected the same in the same order"
+        )
+    if validation.fingerprint() == table.fingerprint():
+        raise ValueError(
+            "validation and the reported predictions are of the same slices: what is chosen on "
+            "them cannot be judged on them; give predictions for a validation set"
+        )
+
+
+def _rule(
+    validation: PredictionTable | None, settings: ImageReportSettings
+) -> tuple[Rule, dict[str, Any]]:
+    scores = None
+    if settings.rule is not None:
+        rule, chosen_on = parse_rule(settings.rule), "given"
+    elif validation:
+        (rule, scores), chosen_on = choose_rule(validation), "validation"
+    else:
+        rule, chosen_on = MEAN, "default"
+    return rule, {"rule": rule.name, "chosen_on": chosen_on, "validation_scores": scores}
+
+
+def _counts(table: PredictionTable, found: Sequence[Level]) -> dict[str, Any]:
+    return {
+        "fingerprint": table.fingerprint(),
+        **{f"{level.name}s": len(level.labels) + level.left_out for level in found},
+        "left_out": {level.name: level.left_out for level in found[1:]},
+    }
+
+
+def _calibration(
+    table: PredictionTable, validation: PredictionTable, temperature: float
+) -> dict[str, Any]:
+    return {
+        "temperature": temperature,
+        "fitted_on": {"fingerprint": validation.fingerprint(), "images": len(validation.labels)},
+        "before": calibration_metrics(table.labels, table.probabilities()),
+        "after": calibration_metrics(table.labels, table.probabilities(temperature)),
+    }
+
+
+def _operating_points(
+    found: Sequence[Level],
+    validation: Sequence[Level],
+    classes: Sequence[str],
+    sensitivity: float,
+) -> dict[str, Any]:
+    values: dict[str, dict] = {level.name: {} for level in found}
+    for here, there in zip(found, validation, strict=True):
+        for i, name in enumerate(classes):
+            scores, positive = there.probabilities[:, i], there.labels == i
+            threshold = operating_point(scores, positive, sensitivity)
+            reached = at_threshold(scores, positive, threshold)["sensitivity"]
+            values[here.name][name] = {
+                "threshold": threshold,
+                "validation_sensitivity": reached,
+                **at_threshold(here.probabilities[:, i], here.labels == i, threshold),
+            }
+    return {"requested_sensitivity": sensitivity, "fixed_on": "validation", "values": values}
+
+
+def _intervals(
+    found: Sequence[Level], classes: Sequence[str], settings: ImageReportSettings
+) -> dict[str, Any]:
+    values = {}
+    for level in found:
+        if len(level.labels):  # all may be left out
+            values[level.name] = intervals(
+                ImageStatistic(level.labels, level.probabilities, classes),
+                group_indices(level.patients),
+                settings.resamples,
+                settings.seed,
+                progress=f"intervals of {LEVEL_UNITS[level.name]}s",
+            )
+    return {
+        "method": "percentile bootstrap",
+        "unit": "slice" if _alone(found) else "patient",
+        "confidence": CONFIDENCE,
+        "resamples": settings.resamples,
+        "seed": settings.seed,
+        "values": values,
+    }
+
+
+def _alone(found: Sequence[Level]) -> bool:
+    """Whether every slice is its own patient, as where patients are unknown."""
+    return len(set(found[0].patients)) == len(found[0].patients)
+
+
+def _warnings(
+    table: PredictionTable, found: Sequence[Level], validation: PredictionTable | None
+) -> list[str]:
+    warnings = []
+    if _alone(found):
+        warnings.append(
+            "no patient ids: each slice counts as a patient, so the intervals are too narrow"
+        )
+    shared = set(table.patients) & set(validation.patients) if validation else ()
+    if shared:
+        warnings.append(
+            f"{counted(len(shared), 'patient')} of validation are among the reported ones, "
+            f"as {min(shared)}: what is chosen there looks better here than it is"
+        )
+    warnings += [
+        f"{counted(level.left_out, level.name)} left out, as the slices have several labels"
+        for level in found
+        if level.left_out
+    ]
+    return warnings

@@ -1,0 +1,217 @@
+"""Everything about one evaluation of lesions: results.json, figures, and the files to redo it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.classes import MIN_LESION_AREA
+from ..whole_files import whole_file
+from .bootstrap import CONFIDENCE, RESAMPLES, SEED, group_indices, intervals
+from .coco_ap import CocoStatistic, coco_metrics, precision_recall, run_coco
+from .froc import FROC_IOU, FrocStatistic
+from .lesion_figures import save_bland_altman, save_froc, save_precision_recall
+from .lesion_files import LesionSet
+from .per_image_ap import IOU_THRESHOLDS, MAX_DETECTIONS, SCORE_THRESH, per_image_ap
+from .pixel_metrics import PIXEL_SCORE_THRESH, PixelStatistic, write_per_image
+from .results import DETECTIONS, RESULTS, read_results, write_results
+
+GROUND_TRUTH = "ground_truth.json"
+PER_IMAGE = "per_image.csv"
+
+
+@dataclass(frozen=True)
+class LesionReportSettings:
+    """What the numbers depend on.
+
+    Attributes:
+        score_thresh: per-image AP: detections score above it.
+        min_area: per-image AP: lesions of at most so many pixels are background. COCO's AP and
+            the others see the truth as it is.
+        max_detections: per-image AP: so many with the highest scores count in an image.
+        iou_thresholds: per-image AP: an IoU must be strictly above.
+        pixel_score_thresh: pixel metrics: detections score at least it.
+        froc_iou: FROC: a lesion is found at this IoU.
+        resamples: of the bootstrap; 0 gives no intervals.
+        seed: of the bootstrap.
+    """
+
+    score_thresh: float = SCORE_THRESH
+    min_area: int = MIN_LESION_AREA
+    max_detections: int = MAX_DETECTIONS
+    iou_thresholds: tuple[float, ...] = IOU_THRESHOLDS
+    pixel_score_thresh: float = PIXEL_SCORE_THRESH
+    froc_iou: float = FROC_IOU
+    resamples: int = RESAMPLES
+    seed: int = SEED
+
+    def __post_init__(self) -> None:
+        if not 0 < self.froc_iou <= 1 or not self.iou_thresholds or self.resamples < 0:
+            raise ValueError(
+                f"froc_iou is {self.froc_iou}, iou_thresholds are {self.iou_thresholds}, resamples "
+                f"are {self.resamples}: expected 0 < froc_iou <= 1, one threshold or more, and 0 "
+                "resamples or more"
+            )
+
+
+class LesionStatistic:
+    """All metrics that have intervals, "task/metric", as a function of the images' weights.
+
+    segm (bbox where there are no masks): AP and AP50; froc; of masks also per_image_ap and pixel.
+    """
+
+    def __init__(self, lesions: LesionSet, settings: LesionReportSettings):
+        """Match and measure everything once; resampling then only weighs it."""
+        task = "segm" if lesions.masks else "bbox"
+        self.coco = {task: run_coco(lesions, task)}
+        self.froc = FrocStatistic(lesions, settings.froc_iou)
+        self.tasks: dict[str, Any] = {task: CocoStatistic(lesions, self.coco[task])}
+        if lesions.masks:
+            self.per_image = per_image_ap(
+                lesions,
+                settings.score_thresh,
+                settings.min_area,
+                settings.max_detections,
+                settings.iou_thresholds,
+            )
+            self.pixel = PixelStatistic(lesions, settings.pixel_score_thresh)
+            self.tasks |= {"per_image_ap": self.per_image}
+        self.tasks |= {"froc": self.froc} | ({"pixel": self.pixel} if lesions.masks else {})
+
+    def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Weights (B, I) -> "task/metric" -> (B,)."""
+        return {
+            f"{task}/{metric}": values
+            for task, statistic in self.tasks.items()
+            for metric, values in statistic(weights).items()
+        }
+
+
+def report_lesions(
+    lesions: LesionSet, output: Path, settings: LesionReportSettings, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write results.json, per_image.csv, ground_truth.json, the detections and the figures.
+
+    Detections are written as coco_instances_results.json, unless they were read from there. With
+    ground_truth.json they are all that is needed to compute everything again.
+
+    Args:
+        lesions: truth and detections.
+        output: folder, made if missing.
+        settings: what the numbers depend on.
+        about: recorded as it is (model, command, ...); about["dataset"] is added to.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        ValueError: the folder holds one of several files of detections, which would be lost.
+    """
+    _write_files(lesions, output)
+    statistic = LesionStatistic(lesions, settings)
+    coco = (
+        {"bbox": run_coco(lesions, "bbox"), **statistic.coco} if lesions.masks else statistic.coco
+    )
+    metrics: dict[str, dict[str, float]] = {
+        task: coco_metrics(evaluation, lesions.class_names) for task, evaluation in coco.items()
+    }
+    values = statistic(np.ones((1, len(lesions.images))))
+    for task, found in _by_task(values).items():
+        metrics.setdefault(task, {name: float(x[0]) for name, x in found.items()})
+    curves: dict[str, Any] = statistic.froc.curves()
+    judged = "segm" if lesions.masks else "bbox"
+    curves["precision_recall"] = precision_recall(coco[judged], lesions.class_names)
+    if lesions.masks:
+        metrics["pixel"] |= statistic.pixel.empty_images()
+        write_per_image(output / PER_IMAGE, lesions, statistic.pixel, statistic.per_image.columns)
+        save_bland_altman(output / "bland_altman.png", statistic.pixel, metrics["pixel"])
+    save_froc(output / "froc.png", curves, settings.froc_iou)
+    save_precision_recall(output / "precision_recall.png", curves["precision_recall"], judged)
+    content = {
+        **about,
+        "kind": "lesions",
+        "classes": list(lesions.class_names),
+        "dataset": {**about.get("dataset", {}), **_dataset(lesions)},
+        "detections": len(lesions.detections),
+        "intervals": _intervals(lesions, statistic, settings),
+        "curves": curves,
+        "settings": asdict(settings),
+        "warnings": _warnings(lesions),
+    }
+    write_results(output / RESULTS, metrics, **content)
+    return read_results(output / RESULTS)
+
+
+def _write_files(lesions: LesionSet, output: Path) -> None:
+    target = output / DETECTIONS
+    sources = [path.resolve() for path in lesions.detection_paths]
+    if target.resolve() in sources and len(sources) > 1:
+        raise ValueError(f"{target} is one of several files of detections: use another folder")
+    files: dict[Path, Any] = {output / GROUND_TRUTH: lesions.truth.dataset}
+    if target.resolve() not in sources:
+        files[target] = lesions.detections
+    for path, content in files.items():
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _by_task(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    tasks: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, value in values.items():
+        task, _, metric = name.partition("/")
+        tasks[task][metric] = value
+    return tasks
+
+
+def _dataset(lesions: LesionSet) -> dict[str, Any]:
+    labels = np.concatenate([image.true_classes for image in lesions.images])
+    counts = np.bincount(labels, minlength=len(lesions.class_names)).tolist()
+    return {
+        "fingerprint": lesions.fingerprint(),
+        "images": len(lesions.images),
+        "lesion_images": sum(bool(image.true_masks) for image in lesions.images),
+        "patients": len(set(lesions.patients)) if lesions.has_patients else None,
+        "lesions": dict(zip(lesions.class_names, counts, strict=True)),
+    }
+
+
+def _intervals(
+    lesions: LesionSet, statistic: LesionStatistic, settings: LesionReportSettings
+) -> dict[str, Any] | None:
+    if not settings.resamples:
+        return None
+    found = intervals(
+        statistic,
+        group_indices(lesions.patients),
+        settings.resamples,
+        settings.seed,
+        progress="resampling",
+    )
+    return {
+        "method": "percentile bootstrap",
+        "unit": "patient" if lesions.has_patients else "slice",
+        "confidence": CONFIDENCE,
+        "resamples": settings.resamples,
+        "seed": settings.seed,
+        "values": _by_task(found),
+    }
+
+
+def _warnings(lesions: LesionSet) -> list[str]:
+    unknown = sum(not image.patient for image in lesions.images)
+    warnings = []
+    if unknown:
+        missing = f"{unknown} of the {len(lesions.images)} images have no patient id"
+        warnings.append(
+            f"{missing if lesions.has_patients else 'no patient ids'}: intervals take such slices "
+            "as independent and are too narrow where patients have several"
+        )
+    if not lesions.masks:
+        warnings.append("boxes only: the detections have no masks, so nothing is said of masks")
+    return warnings

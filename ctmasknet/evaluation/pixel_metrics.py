@@ -1,0 +1,134 @@
+"""Dice, IoU and area of lesions: the union of predicted masks against the union of true masks.
+
+Crowd annotations are no lesions. Shapes: I images, B sets of weights.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pycocotools.mask as mask_util
+
+from ..whole_files import whole_file
+from .image_metrics import metric_suffix
+from .lesion_files import LesionImage, LesionSet
+from .per_image_ap import weighted_mean
+
+PIXEL_SCORE_THRESH = 0.5
+ANY_LESION = "lesion"
+LIMITS_SD = 1.96  # Bland and Altman's 95 % limits of agreement
+
+
+class PixelStatistic:
+    """Metrics of pixels as a function of the images' weights.
+
+    For "lesion" (any class) and, of several classes, each class:
+    dice, iou: mean over images; those empty on both sides are left out.
+    precision, recall: mean over images with predicted, or true, pixels.
+    pooled_dice, pooled_iou, pooled_precision, pooled_recall: over the pixels of all images.
+    area_bias: mean of predicted - true area, as a share of the image, over all images.
+    area_mae: mean of its absolute value.
+    area_loa_low, area_loa_high: bias -+ 1.96 standard deviations of the images.
+
+    Attributes:
+        areas: "lesion" or class's name in metrics -> (3, I) true, predicted and overlap, in pixels.
+        sizes: (I,) pixels of the images.
+    """
+
+    def __init__(self, lesions: LesionSet, score_thresh: float = PIXEL_SCORE_THRESH):
+        """Measure masks whose score is at least score_thresh."""
+        number = len(lesions.class_names)
+        kinds = {ANY_LESION: range(number)}
+        if number > 1:
+            kinds |= {metric_suffix(x): range(k, k + 1) for k, x in enumerate(lesions.class_names)}
+        self.areas = {
+            name: np.array([_areas(image, classes, score_thresh) for image in lesions.images]).T
+            for name, classes in kinds.items()
+        }
+        self.sizes = np.array([image.height * image.width for image in lesions.images])
+
+    def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Weights (B, I) -> metric_<class> -> (B,) in [0, 1] (areas in [-1, 1])."""
+        values: dict[str, np.ndarray] = {}
+        for name, areas in self.areas.items():
+            of_images = {k: weighted_mean(x, weights) for k, x in _overlap(*areas).items()}
+            pooled = _overlap(*(weights @ x for x in areas))
+            error = self.shares(name)[1] - self.shares(name)[0]
+            found = of_images | {f"pooled_{k}": x for k, x in pooled.items()}
+            found |= _agreement(error, weights)
+            values |= {f"{metric}_{name}": x for metric, x in found.items()}
+        return values
+
+    def empty_images(self) -> dict[str, int]:
+        """images_empty_<class>: images without true and without predicted pixels."""
+        return {f"images_empty_{k}": int((x[0] + x[1] == 0).sum()) for k, x in self.areas.items()}
+
+    def shares(self, name: str) -> np.ndarray:
+        """(3, I) true, predicted and overlap as shares of the images."""
+        return self.areas[name] / self.sizes
+
+
+def write_per_image(
+    path: Path, lesions: LesionSet, pixels: PixelStatistic, ap: Mapping[str, np.ndarray]
+) -> None:
+    """Write a CSV with one line an image.
+
+    Args:
+        path: the file.
+        lesions: truth and detections.
+        pixels: their areas; three columns a class, in pixels.
+        ap: further columns, (I,) each.
+    """
+    columns = dict(ap)
+    for name, areas in pixels.areas.items():
+        for kind, values in zip(("true", "predicted", "overlap"), areas, strict=True):
+            columns[f"{kind}_px_{name}"] = values.astype(int)
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image_id", "file_name", "patient", "scan", *columns])
+        values = zip(*(column.tolist() for column in columns.values()), strict=True)
+        for image, row in zip(lesions.images, values, strict=True):
+            writer.writerow([image.image_id, image.file_name, image.patient, image.scan, *row])
+
+
+def _areas(image: LesionImage, classes: range, score_thresh: float) -> list[float]:
+    """True, predicted and overlap."""
+    true = _union(image.true_masks, image.true_classes, classes)
+    found = _union(
+        image.found_masks[: (image.scores >= score_thresh).sum()], image.found_classes, classes
+    )
+    both = mask_util.merge([true, found], intersect=True) if true and found else None
+    return [float(mask_util.area(x)) if x else 0.0 for x in (true, found, both)]
+
+
+def _union(masks: list[dict], labels: np.ndarray, classes: range) -> dict | None:
+    chosen = [mask for mask, label in zip(masks, labels, strict=False) if label in classes]
+    return mask_util.merge(chosen) if chosen else None
+
+
+def _overlap(true: np.ndarray, found: np.ndarray, both: np.ndarray) -> dict[str, np.ndarray]:
+    """NaN where nothing is to be compared."""
+    with np.errstate(invalid="ignore"):
+        return {
+            "dice": 2 * both / (true + found),
+            "iou": both / (true + found - both),
+            "precision": both / found,
+            "recall": both / true,
+        }
+
+
+def _agreement(error: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Bias, mean absolute error and limits of agreement of errors (I,)."""
+    bias, count = weighted_mean(error, weights), weights.sum(axis=1)
+    squares = np.array([w @ (error - b) ** 2 for w, b in zip(weights, bias, strict=True)])
+    with np.errstate(invalid="ignore"):
+        deviation = np.sqrt(squares / (count - 1))
+    return {
+        "area_bias": bias,
+        "area_mae": weighted_mean(abs(error), weights),
+        "area_loa_low": bias - LIMITS_SD * deviation,
+        "area_loa_high": bias + LIMITS_SD * deviation,
+    }

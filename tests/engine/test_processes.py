@@ -1,0 +1,72 @@
+"""Evaluation in two processes of a number of slices that two does not divide."""
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from two_processes import evaluate
+
+from ctmasknet.data.phantom import write_phantom
+from ctmasknet.engine import load_config, read_results
+
+TESTS = Path(__file__).parents[1]
+DATASETS = {"lesion_R18_T1": "nine_lesions.json", "ctmasknet_R18_T1": "nine_slices.csv"}
+SMALL = {
+    "INPUT.MIN_SIZE_TEST": "64",
+    "DATALOADER.NUM_WORKERS": "0",
+    "MODEL.RPN.POST_NMS_TOPK_TEST": "30",
+    "MODEL.RANKED_BOXES.NUM": "8",
+    "MODEL.IMAGE_HEAD.FC_DIM": "8",
+    "TEST.DETECTIONS_PER_IMAGE": "10",
+    "TEST.IMS_PER_BATCH": "1",
+    "TEST.BOOTSTRAP_RESAMPLES": "20",
+    "DATASETS.TRAIN": "()",
+    "DATASETS.VALIDATION": "()",
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Number of processes -> output folder, in which each config has one of its own."""
+    root = tmp_path_factory.mktemp("processes")
+    write_phantom(root / "data", patients=15, slices=1, size=96, split=(1, 1, 3))
+    for kind, name in zip(("lesion_merge_test.json", "test.csv"), DATASETS.values(), strict=True):
+        (root / "data" / kind).rename(root / "data" / name)  # names are taken once in a process
+    commands = {1: [], 2: []}
+    for config, dataset in DATASETS.items():
+        opts = [*itertools.chain(*SMALL.items())]
+        opts += ["DATASETS.TEST", f"('{root / 'data' / dataset}',)"]
+        file = str(TESTS.parent / "configs/quick" / f"{config}.yaml")
+        torch.manual_seed(3)
+        model = build_model(load_config(file, [*opts, "OUTPUT_DIR", str(root)]))
+        weights = root / f"{config}.pth"
+        torch.save({"model": model.state_dict()}, weights)
+        for count, mine in commands.items():
+            output = ["OUTPUT_DIR", str(root / str(count) / config)]
+            mine.append(["--config-file", file, *opts, "MODEL.WEIGHTS", str(weights), *output])
+            mine[-1].insert(2, "--eval-only")
+    evaluate(commands[1])
+    command = [sys.executable, str(TESTS / "two_processes.py"), json.dumps(commands[2])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {count: root / str(count) for count in commands}
+
+
+@pytest.mark.parametrize("config", DATASETS)
+def test_two_processes_give_the_numbers_of_one(config, folders):
+    name = Path(DATASETS[config]).stem
+    one, two = (folders[count] / config / "inference" / name for count in (1, 2))
+    results, others = (read_results(folder / "results.json") for folder in (one, two))
+    assert (results["machine"]["processes"], others["machine"]["processes"]) == (1, 2)
+    assert results["dataset"]["images"] == 9  # four in one process, five in the other
+    for key in ("dataset", "metrics", "intervals", "weights_sha256"):
+        assert results[key] == others[key]
+    for file in one.iterdir():
+        if file.suffix in (".csv", ".json") and file.name != "results.json":
+            assert file.read_text() == (two / file.name).read_text()
+            assert file.stat().st_size > 100

@@ -1,0 +1,196 @@
+import json
+
+import numpy as np
+import pytest
+
+from ctmasknet.evaluation.lesion_files import read_lesions
+
+LESION = (1, 0, 4, 6, 10, 8)
+FOUND = (1, 0, 0.9, 4, 6, 10, 8)
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_images_classes_and_the_order_of_detections(lesion_set):
+    lesions = lesion_set(
+        [LESION, (3, 1, 0, 0, 5, 5)],
+        [(1, 0, 0.5, 1, 1, 2, 2), (1, 1, 0.9, 1, 1, 3, 3), (1, 0, 0.5, 1, 1, 4, 4)],
+        images=3,
+        classes=("GGO", "C"),
+        patients=("a", "b"),
+    )
+    first, second, third = lesions.images
+    assert lesions.class_names == ("GGO", "C")
+    assert first.scores.tolist() == [0.9, 0.5, 0.5]
+    assert first.found_classes.tolist() == [1, 0, 0]
+    # Equal scores keep their order: the one of 2 x 2 pixels came first.
+    assert [mask["counts"] for mask in first.found_masks][1:] == [
+        lesions.detections[i]["segmentation"]["counts"] for i in (0, 2)
+    ]
+    assert first.true_classes.tolist() == [0] and first.true_areas.tolist() == [80]
+    assert second.true_masks == second.found_masks == [] and second.scores.shape == (0,)
+    assert third.true_classes.tolist() == [1]
+    assert lesions.patients == ["a", "b", "0003.png"] and lesions.has_patients
+    assert (first.height, first.width) == (48, 64)
+
+
+def test_every_form_of_a_mask_is_the_same_lesion(lesion_set, write_lesions):
+    expected = lesion_set([LESION], [FOUND])
+    truth, detections = write_lesions([LESION], [FOUND])
+    polygon = [[4, 6, 14, 6, 14, 14, 4, 14]]
+    column = [4 * 48 + 6, *[8, 40] * 9, 8, 64 * 48 - 13 * 48 - 14]
+    for mask in (polygon, {"size": [48, 64], "counts": column}):
+        edit(truth, lambda x, mask=mask: x["annotations"][0].update(segmentation=mask))
+        edit(detections, lambda x, mask=mask: x[0].update(segmentation=mask))
+        found = read_lesions(truth, [detections])
+        assert found.fingerprint() == expected.fingerprint()
+        assert found.images[0].found_masks == expected.images[0].found_masks
+
+
+def test_boxes_areas_and_ids_are_made_where_they_lack(write_lesions):
+    truth, detections = write_lesions([LESION], [FOUND])
+
+    def strip(content):
+        content["annotations"][0] = {
+            **{k: content["annotations"][0][k] for k in ("image_id", "category_id", "segmentation")}
+        }
+
+    edit(truth, strip)
+    edit(detections, lambda x: x[0].pop("bbox"))
+    lesions = read_lesions(truth, [detections])
+    (annotation,) = lesions.truth.dataset["annotations"]
+    assert annotation["id"] == 1 and annotation["area"] == 80 and annotation["iscrowd"] == 0
+    assert annotation["bbox"] == lesions.detections[0]["bbox"] == [4, 6, 10, 8]
+
+
+def test_crowds_are_kept_for_coco_but_are_no_lesions(lesion_set):
+    lesions = lesion_set([LESION], crowds=[(1, 0, 20, 20, 5, 5)])
+    assert len(lesions.images[0].true_masks) == 1
+    assert [x["iscrowd"] for x in lesions.truth.dataset["annotations"]] == [0, 1]
+
+
+def test_boxes_only(write_lesions):
+    truth, detections = write_lesions([LESION], [FOUND, (1, 0, 0.8, 1, 1, 5, 5)])
+    assert read_lesions(truth, [detections]).masks
+    edit(detections, lambda x: [item.pop("segmentation") for item in x])
+    lesions = read_lesions(truth, [detections])
+    assert not lesions.masks and lesions.images[0].found_masks == []
+    assert lesions.images[0].scores.tolist() == [0.9, 0.8]
+
+
+def test_without_detections_masks_are_judged(lesion_set):
+    assert lesion_set([LESION]).masks
+
+
+def test_the_files_of_several_folds_are_taken_together(write_lesions, tmp_path):
+    truth, detections = write_lesions([LESION], [FOUND, (2, 0, 0.8, 1, 1, 5, 5)], images=2)
+    found = json.loads(detections.read_text())
+    folds = [tmp_path / f"fold{i}.json" for i in range(2)]
+    for fold, item in zip(folds, found, strict=True):
+        fold.write_text(json.dumps([item]))
+    lesions = read_lesions(truth, folds)
+    assert [image.scores.tolist() for image in lesions.images] == [[0.9], [0.8]]
+    with pytest.raises(ValueError, match=r"fold0\.json.*: a file of detections is there twice"):
+        read_lesions(truth, [folds[0], folds[0]])
+    with pytest.raises(ValueError, match=r"fold0\.json, detection 0: .*ons\.json has detections"):
+        read_lesions(truth, [detections, folds[0]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_id": 7}, "unknown image_id 7"),
+        ({"image_id": [1]}, "not in COCO's format"),
+        ({"category_id": 3}, r"unknown category_id 3, expected 1 \(lesion\)"),
+        ({"score": None}, "score is None"),
+        ({"score": float("nan")}, "score is nan"),
+        ({"bbox": [1, 2, 3]}, "bbox of 3 numbers"),
+        ({"bbox": [1, 2, 3, float("inf")]}, "bbox is .*inf"),
+        ({"bbox": None, "segmentation": None}, "neither bbox nor segmentation"),
+        ({"segmentation": None}, "with and without segmentation"),
+        ({"segmentation": {"size": [64, 48], "counts": "0"}}, "48 x 64 pixels, expected 64 x 48"),
+        ({"segmentation": {"size": [48, 64], "counts": [3, 4]}}, "do not add up"),
+        ({"segmentation": [[1, 1, 2, 2]]}, "no valid polygon"),
+    ],
+)
+def test_bad_detections_are_named(write_lesions, change, message):
+    truth, detections = write_lesions([LESION], [FOUND])
+    edit(detections, lambda x: x.append({**x[0], **change}))
+    with pytest.raises(ValueError, match=rf"detections\.json, detection 1: .*{message}"):
+        read_lesions(truth, [detections])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", r"not JSON \(.*line 1"), ("{}", "found a dict, expected a list")]
+)
+def test_detections_that_are_no_list(write_lesions, text, message):
+    truth, detections = write_lesions()
+    detections.write_text(text)
+    with pytest.raises(ValueError, match=rf"detections\.json: {message}"):
+        read_lesions(truth, [detections])
+
+
+def test_missing_files(write_lesions, tmp_path):
+    truth, _ = write_lesions()
+    with pytest.raises(FileNotFoundError, match=r"no\.json: no such file of detections"):
+        read_lesions(truth, [tmp_path / "no.json"])
+    with pytest.raises(FileNotFoundError, match=r"no\.json: no such file of ground truth"):
+        read_lesions(tmp_path / "no.json", [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x.pop("images"), r"truth\.json: not a usable COCO instances file"),
+        (lambda x: x.update(images=[]), r"truth\.json: not a usable COCO instances file"),
+        (lambda x: x["images"].append(x["images"][0]), "images with different ids"),
+        (lambda x: x["categories"][0].update(name="C C"), r"truth\.json: found the classes C C, C"),
+        (lambda x: x["categories"][0].update(name="lesion"), '"lesion" only as the single one'),
+        (lambda x: x["annotations"][0].pop("segmentation"), "annotation 0: no segmentation"),
+        (lambda x: x["annotations"][0].update(image_id=9), "annotation 0: unknown image_id 9"),
+    ],
+)
+def test_bad_truth_is_named(write_lesions, change, message):
+    truth, detections = write_lesions([LESION], classes=("GGO", "C_C"))
+    edit(truth, change)
+    with pytest.raises(ValueError, match=message):
+        read_lesions(truth, [detections])
+
+
+def test_the_fingerprint_is_of_the_data_not_of_where_and_how_it_is_written(write_lesions):
+    truth, detections = write_lesions([LESION, (2, 0, 1, 1, 5, 5)], images=2, patients=("a", "b"))
+
+    def fingerprint(change=lambda content: None):
+        edit(truth, change)
+        return read_lesions(truth, [detections]).fingerprint()
+
+    def move(content):
+        for image in content["images"]:
+            image["id"] = 10 - image["id"]
+            image["file_name"] = "elsewhere/" + image["file_name"]
+        for annotation in content["annotations"]:
+            annotation["image_id"] = 10 - annotation["image_id"]
+        content["annotations"].reverse()
+
+    before = fingerprint()
+    assert fingerprint(move) == before
+    assert len(before) == 64
+    assert fingerprint(lambda x: x["images"][0].update(patient="c")) != before
+    assert fingerprint(lambda x: x["images"][0].update(patient="a")) == before
+    assert fingerprint(lambda x: x["annotations"].pop()) != before
+
+
+def test_images_are_in_the_order_of_their_names_whatever_their_ids(write_lesions):
+    truth, detections = write_lesions([LESION], [FOUND], images=2)
+
+    def swap(content):
+        content["images"][0]["id"], content["images"][1]["id"] = 2, 1
+
+    edit(truth, swap)
+    lesions = read_lesions(truth, [detections])
+    assert [image.image_id for image in lesions.images] == [2, 1]
+    assert np.array([len(image.true_masks) for image in lesions.images]).tolist() == [0, 1]
