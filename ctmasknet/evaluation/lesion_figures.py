@@ -54,7 +54,7 @@ def save_precision_recall(path: Path, curves: Mapping[str, Any], task: str) -> N
         task: "bbox" or "segm".
     """
     figure, ax = _figure()
-    for i, (name, by_iou) in enumerate(curves.items()):
+    for i, (name, by_iou) in enumerate(curves.items(), start=len(curves) > 1):  # as in FROC
         for (metric, points), style in zip(by_iou.items(), ("-", "--"), strict=True):
             x, y = np.array(points).T
             label = f"{name}, {metric} {100 * y.mean():.1f} %"
@@ -88,7 +88,7 @@ def save_bland_altman(path: Path, pixels: PixelStatistic, metrics: Mapping[str, 
             _bland_altman(ax, (true + found) / 2, found - true, lines)
         ax.set_xlabel("mean of true and predicted area (% of the image)")
         ax.set_ylabel("predicted - true area (% of the image)")
-        ax.set_title("any lesion" if name == ANY_LESION else name)
+        ax.set_title("any lesion" if name == ANY_LESION else name, pad=24)
         _finish(ax, "no lesion, true or predicted" if empty else "", False)
     _save(figure, path)
 
@@ -99,7 +99,15 @@ def _bland_altman(ax: Axes, mean: np.ndarray, error: np.ndarray, lines: dict[str
         if np.isfinite(value):
             colour, style = (_COLOURS[4], "-") if label == "bias" else (_GREY, "--")
             ax.axhline(value, color=colour, ls=style, label=f"{label}: {value:+.2f} %")
-    ax.legend(loc="best", fontsize=8, framealpha=0.9)
+    ax.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),  # above the axes, where it hides no point
+        ncols=3,
+        frameon=False,
+        fontsize=8,
+        columnspacing=1.2,
+        handlelength=1.6,
+    )
 
 
 def _figure() -> tuple[Figure, Axes]:
