@@ -18,8 +18,10 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     """
     # ---------------------------------------------------------------- data
     # Data sets evaluated while training; the best checkpoint is chosen on them, so that
-    # DATASETS.TEST is touched once, after training. Any name in DATASETS may also be the path of
-    # a COCO file (.json) or of an image list (.csv: file,label,patient,scan).
+    # DATASETS.TEST is touched once, after training. The report of a CT-Mask-Net (--eval-only, too)
+    # fixes temperature and thresholds on the first of them; () leaves both out. Any name in
+    # DATASETS may also be the path of a COCO file (.json) or of an image list (.csv:
+    # file,label,patient,scan).
     cfg.DATASETS.VALIDATION = ()
     # Names of the image classes in the order of their labels. (): the papers' three, or, where
     # image lists have other labels, the names in them, sorted; the saved config has what was found.

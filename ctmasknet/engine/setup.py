@@ -21,6 +21,7 @@ from ..data.images import check_slice
 from ..data.registration import dataset_source, register_paths
 from ..data.regroup import regrouped_dataset
 from ..data.window import say_windowed_once
+from .reports import datasets_to_predict
 
 DATASET_KEYS = ("TRAIN", "VALIDATION", "TEST")
 
@@ -41,7 +42,10 @@ def config_from_args(args: Namespace) -> CfgNode:
         FileNotFoundError: the config file, or a data set's file, does not exist.
     """
     cfg = load_config(args.config_file, args.opts)
-    check_files(cfg, DATASET_KEYS[-1:] if args.eval_only else DATASET_KEYS)
+    if args.eval_only:
+        check_files(cfg, datasets_to_predict(cfg))
+    else:
+        check_files(cfg)
     set_up(cfg, args)
     return cfg
 
@@ -170,12 +174,12 @@ def _check_kinds(cfg: CfgNode) -> None:
                 )
 
 
-def check_files(cfg: CfgNode, keys: Sequence[str] = DATASET_KEYS) -> None:
+def check_files(cfg: CfgNode, names: Sequence[str] | None = None) -> None:
     """Look at all files of a run before it starts: lists, image headers, classes, weights.
 
     Args:
         cfg: the config.
-        keys: which of DATASETS to look at.
+        names: data sets to look at; None stands for all of DATASETS.
 
     Raises:
         FileNotFoundError, ValueError: the first file that cannot be used, or a data set with
@@ -183,7 +187,9 @@ def check_files(cfg: CfgNode, keys: Sequence[str] = DATASET_KEYS) -> None:
     """
     if cfg.MODEL.WEIGHTS:
         read_checkpoint(cfg.MODEL.WEIGHTS)
-    for name in dict.fromkeys(name for key in keys for name in cfg.DATASETS[key]):
+    if names is None:
+        names = [name for key in DATASET_KEYS for name in cfg.DATASETS[key]]
+    for name in dict.fromkeys(names):
         records = DatasetCatalog.get(name)
         for record in tqdm(records, f"check {name}", unit="slice", leave=False, disable=None):
             check_slice(record["file_name"])

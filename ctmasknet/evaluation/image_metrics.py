@@ -39,8 +39,8 @@ def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> di
         sensitivity), f1_macro, f1_weighted (by the classes' shares), and for each class
         sensitivity_<class>, specificity_<class>, precision_<class>, f1_<class>. NaN where nothing
         is of that class or nothing is predicted so; F1 is 2TP / (2TP + FP + FN) and NaN only where
-        neither is. Means leave NaN out, as scikit-learn does. Source: METRICS, image
-        classification.
+        neither is. Means leave NaN out, as scikit-learn does. Source:
+        docs/evaluation.md.
     """
     matrix = np.asarray(matrix, dtype=float)
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)

@@ -125,6 +125,7 @@ def test_one_results_file_tells_all_of_a_test_set(lesion_run, data):
     assert results["seconds"]["training"] > 0 and results["seconds"]["prediction"] > 0
     assert results["machine"]["device"] == "cpu" and results["versions"]["ctmasknet"]
     everything = read_results(lesion_run[0] / "results.json")["metrics"]["lesion_merge_test"]
+    assert not [name for task in everything.values() for name in task if "-" in name]
     assert results["metrics"] == everything
     assert {p.suffix for p in folder.iterdir()} >= {".png", ".csv", ".json"}
 
