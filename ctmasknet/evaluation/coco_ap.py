@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from .image_metrics import metric_suffix
-from .lesion_files import LesionSet
+from .lesion_set import LesionSet
 
 # Metric -> least and greatest area of a lesion, in pixels. Most lesions are small to COCO, hence
 # the last two.

@@ -12,7 +12,7 @@ import numpy as np
 
 from .coco_ap import AREA_RANGES, Matches, class_matches, run_coco
 from .image_metrics import metric_suffix
-from .lesion_files import LesionSet
+from .lesion_set import LesionSet
 
 FROC_IOU = 0.5
 RATES = {"1_8": 1 / 8, "1_4": 1 / 4, "1_2": 1 / 2, "1": 1, "2": 2, "4": 4, "8": 8}

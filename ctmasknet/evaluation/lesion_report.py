@@ -17,7 +17,7 @@ from .bootstrap import CONFIDENCE, RESAMPLES, SEED, group_indices, intervals
 from .coco_ap import CocoStatistic, coco_metrics, precision_recall, run_coco
 from .froc import FROC_IOU, FrocStatistic
 from .lesion_figures import save_bland_altman, save_froc, save_precision_recall
-from .lesion_files import LesionSet
+from .lesion_set import LesionSet
 from .per_image_ap import IOU_THRESHOLDS, MAX_DETECTIONS, SCORE_THRESH, per_image_ap
 from .pixel_metrics import PIXEL_SCORE_THRESH, PixelStatistic, write_per_image
 from .results import DETECTIONS, RESULTS, read_results, write_results

@@ -24,7 +24,7 @@ from detectron2.utils import comm
 from pycocotools.coco import COCO
 
 from ..data.classes import MIN_LESION_AREA
-from .lesion_files import LesionImage, LesionSet
+from .lesion_set import LesionImage, LesionSet
 
 IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).round(2).tolist())
 SCORE_THRESH = 0.75  # of the papers' tables

@@ -14,7 +14,7 @@ import pycocotools.mask as mask_util
 
 from ..whole_files import whole_file
 from .image_metrics import metric_suffix
-from .lesion_files import LesionImage, LesionSet
+from .lesion_set import LesionImage, LesionSet
 from .per_image_ap import weighted_mean
 
 PIXEL_SCORE_THRESH = 0.5
