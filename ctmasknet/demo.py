@@ -24,8 +24,8 @@ from .data.phantom import write_phantom
 from .engine import ProgressTrainer, load_config, set_up
 from .engine.reports import prediction_folder
 from .evaluation.histogram_baseline import histogram_accuracy
-from .evaluation.image_metrics import metric_suffix
 from .evaluation.image_text import confusion_table
+from .evaluation.metric_names import metric_suffix
 from .evaluation.results import RESULTS, read_results
 from .inference import NOTICE, Predictor
 from .inference.figures import save_panels

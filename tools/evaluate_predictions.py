@@ -17,8 +17,10 @@ Research use only, not for diagnosis.
 from __future__ import annotations
 
 import argparse
+import functools
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from ctmasknet.evaluation.lesion_files import read_lesions
 from ctmasknet.evaluation.lesion_report import LesionReportSettings, report_lesions
 from ctmasknet.evaluation.lesion_text import describe_lesions
 from ctmasknet.evaluation.prediction_table import PREDICTIONS, read_predictions, write_predictions
+from ctmasknet.evaluation.results import RESULTS, read_results
 from ctmasknet.provenance import machine
 
 IMAGES, LESIONS = ImageReportSettings(), LesionReportSettings()
@@ -37,88 +40,85 @@ IMAGES, LESIONS = ImageReportSettings(), LesionReportSettings()
 def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    form = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
+    images = kinds.add_parser("classification", help="image classes, from a CSV")
+    add_classification(images)
+    lesions = kinds.add_parser("lesions", help="lesion instances, from COCO files")
+    add_lesions(lesions)
+    for kind in (images, lesions):
+        add = functools.partial(add_with_default, kind)
+        kind.add_argument(
+            "--output", type=Path, required=True, metavar="DIR", help="made if it is missing"
+        )
+        kind.add_argument("--name", metavar="MODEL", help="of the model, for tables of results")
+        add("--resamples", IMAGES.resamples, "N", "of the bootstrap; 0: no intervals")
+        add("--seed", IMAGES.seed, "N", "of the bootstrap")
+    return parser.parse_args()
 
-    images = kinds.add_parser("classification", help="image classes, from a CSV", **form)
-    images.add_argument("predictions", type=Path, metavar="FILE.csv")
-    images.add_argument(
+
+def add_classification(parser: argparse.ArgumentParser) -> None:
+    add = functools.partial(add_with_default, parser)
+    parser.add_argument("predictions", type=Path, metavar="FILE.csv")
+    parser.add_argument(
         "--validation",
         type=Path,
         metavar="VAL.csv",
-        help="predictions on validation data: temperature, rule and operating points are fixed on "
-        "them",
+        help="predictions on validation data, on which temperature, rule and operating points are "
+        "fixed",
     )
-    images.add_argument(
+    parser.add_argument(
         "--classes",
         nargs="+",
-        metavar="NAME",
-        help="names in the order of the logits (None: the papers' three, or class_0 ...)",
+        metavar="CLASS",
+        help="names in the order of the logits (default: the papers' three, or class_0 ...)",
     )
-    images.add_argument(
+    parser.add_argument(
         "--rule",
         help="how slices become one answer for a scan: mean, max, top_K_mean or share_above_T "
-        "(None: the best on validation, or mean)",
+        "(default: the best on validation, or mean)",
     )
-    images.add_argument(
-        "--sensitivity",
-        type=float,
-        default=IMAGES.sensitivity,
-        metavar="S",
-        help="of the operating points",
-    )
+    add("--sensitivity", IMAGES.sensitivity, "S", "of the operating points")
 
-    lesions = kinds.add_parser("lesions", help="lesion instances, from COCO files", **form)
-    lesions.add_argument("truth", type=Path, metavar="GROUND_TRUTH.json")
-    lesions.add_argument(
+
+def add_lesions(parser: argparse.ArgumentParser) -> None:
+    add = functools.partial(add_with_default, parser)
+    parser.add_argument("truth", type=Path, metavar="GROUND_TRUTH.json")
+    parser.add_argument(
         "detections",
         type=Path,
         nargs="+",
         metavar="DETECTIONS.json",
         help="COCO results; several (as of the folds of a cross-validation) are taken together",
     )
-    lesions.add_argument(
-        "--score-thresh",
-        type=float,
-        default=LESIONS.score_thresh,
-        metavar="T",
-        help="per-image AP: detections score above it",
+    add("--score-thresh", LESIONS.score_thresh, "T", "per-image AP: detections score above it")
+    add("--min-area", LESIONS.min_area, "PX", "per-image AP: larger lesions only")
+    add("--pixel-score-thresh", LESIONS.pixel_score_thresh, "T", "pixels: scores of at least it")
+    add("--froc-iou", LESIONS.froc_iou, "IOU", "FROC: a lesion is found at this overlap")
+
+
+def add_with_default(
+    parser: argparse.ArgumentParser, flag: str, value: int | float, metavar: str, text: str
+) -> None:
+    parser.add_argument(
+        flag,
+        type=type(value),
+        default=value,
+        metavar=metavar,
+        help=f"{text} (default: %(default)s)",
     )
-    lesions.add_argument(
-        "--min-area",
-        type=int,
-        default=LESIONS.min_area,
-        metavar="PX",
-        help="per-image AP: lesions of at most so many pixels are background",
-    )
-    lesions.add_argument(
-        "--pixel-score-thresh",
-        type=float,
-        default=LESIONS.pixel_score_thresh,
-        metavar="T",
-        help="Dice and areas: detections score at least it",
-    )
-    lesions.add_argument(
-        "--froc-iou",
-        type=float,
-        default=LESIONS.froc_iou,
-        metavar="IOU",
-        help="FROC: a lesion is found at this overlap",
-    )
-    for kind in (images, lesions):
-        kind.add_argument(
-            "--output", type=Path, required=True, metavar="DIR", help="made if missing"
-        )
-        kind.add_argument(
-            "--resamples",
-            type=int,
-            default=IMAGES.resamples,
-            help="of the bootstrap; 0: no intervals",
-        )
-        kind.add_argument("--seed", type=int, default=IMAGES.seed, help="of the bootstrap")
-    return parser.parse_args()
+
+
+def check_output(output: Path, inputs: Sequence[Path | None]) -> None:
+    """Neither what is read nor the report of a run must be lost."""
+    for path in filter(None, inputs):
+        if path.resolve().parent == output.resolve():
+            raise ValueError(f"{path} lies in --output and might be lost: name another folder")
+    results = output / RESULTS
+    if results.is_file() and "weights_sha256" in read_results(results):
+        raise ValueError(f"{results} is the report of a run: name another folder as --output")
 
 
 def classification(args: argparse.Namespace, about: dict) -> str:
+    check_output(args.output, (args.predictions, args.validation))
     table = read_predictions(args.predictions, args.classes)
     validation = read_predictions(args.validation, args.classes) if args.validation else None
     settings = ImageReportSettings(args.rule, args.sensitivity, args.resamples, args.seed)
@@ -129,6 +129,7 @@ def classification(args: argparse.Namespace, about: dict) -> str:
 
 
 def lesions(args: argparse.Namespace, about: dict) -> str:
+    check_output(args.output, (args.truth, *args.detections))
     found = read_lesions(args.truth, args.detections)
     settings = LesionReportSettings(
         score_thresh=args.score_thresh,
@@ -145,6 +146,7 @@ def lesions(args: argparse.Namespace, about: dict) -> str:
 def main() -> None:
     args = parse_args()
     about = {
+        "model": args.name,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),

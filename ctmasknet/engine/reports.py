@@ -32,12 +32,19 @@ def prediction_folder(cfg: CfgNode, dataset_name: str) -> Path:
 
 
 def datasets_to_predict(cfg: CfgNode) -> tuple[str, ...]:
-    """The test sets, and of a CT-Mask-Net the validation set that its report needs.
+    """The test sets, and of a CT-Mask-Net the validation sets that their reports need."""
+    names = list(cfg.DATASETS.TEST)
+    if cfg.MODEL.META_ARCHITECTURE == "CTMaskNet":
+        names += [v for test in cfg.DATASETS.TEST if (v := validation_of(cfg, test))]
+    return tuple(dict.fromkeys(names))
 
-    Temperature, rule of aggregation and operating points are fixed on validation data.
+
+def validation_of(cfg: CfgNode, test: str) -> str | None:
+    """The first validation set that is not the test set itself, None where there is none.
+
+    Temperature, rule of aggregation and operating points are fixed on it.
     """
-    validation = cfg.DATASETS.VALIDATION[:1] if cfg.MODEL.META_ARCHITECTURE == "CTMaskNet" else ()
-    return tuple(dict.fromkeys((*cfg.DATASETS.TEST, *validation)))
+    return next((name for name in cfg.DATASETS.VALIDATION if name != test), None)
 
 
 def write_reports(cfg: CfgNode, weights: Path, seconds: Mapping[str, float | None]) -> Metrics:
@@ -84,9 +91,11 @@ def _report_images(cfg: CfgNode, name: str, folder: Path, about: Mapping) -> dic
         sensitivity=cfg.TEST.SENSITIVITY,
         resamples=cfg.TEST.BOOTSTRAP_RESAMPLES,
     )
-    validation = next((v for v in cfg.DATASETS.VALIDATION if v not in cfg.DATASETS.TEST), None)
-    table = _read_table(cfg, name)
+    table, validation = _read_table(cfg, name), validation_of(cfg, name)
     known = _read_table(cfg, validation) if validation else None
+    if known and known.fingerprint() == table.fingerprint():
+        warning = f"validation set {validation} has the same slices, so nothing is chosen on it"
+        known, about = None, {**about, "warnings": [warning]}
     return report_images(table, folder, known, settings, about)
 
 
@@ -102,5 +111,6 @@ def _report_lesions(cfg: CfgNode, name: str, folder: Path, about: Mapping) -> di
         pixel_score_thresh=cfg.TEST.PIXEL_SCORE_THRESH,
         resamples=cfg.TEST.BOOTSTRAP_RESAMPLES,
     )
-    lesions = read_lesions(MetadataCatalog.get(name).json_file, [folder / DETECTIONS])
+    truth = MetadataCatalog.get(name).json_file
+    lesions = read_lesions(truth, [folder / DETECTIONS], cfg.MODEL.MASK_ON)
     return report_lesions(lesions, folder, settings, about)

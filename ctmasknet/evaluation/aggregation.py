@@ -13,7 +13,6 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from .bootstrap import group_indices
-from .calibration import brier_score
 from .image_metrics import classification_metrics
 from .prediction_table import PredictionTable
 
@@ -66,7 +65,8 @@ class Rule:
             groups: (S,) index of each sample's group, 0 to G-1, each occurring.
 
         Returns:
-            (G, C), rows add up to 1; a row of zeros becomes 1/C.
+            (G, C), rows add up to 1. A group in which no class is ahead (none above a threshold, or
+            two equally often) gets its mean probabilities, lest the first class win by its place.
         """
         values = probabilities if self.above is None else probabilities > self.above
         sizes = np.bincount(groups)
@@ -77,10 +77,10 @@ class Rule:
         for column, out in zip(values.T.astype(float), result.T, strict=True):
             highest_first = column[np.lexsort((-column, groups))]
             out[:] = np.add.reduceat(highest_first * kept, starts) / taken
-        total = result.sum(axis=1, keepdims=True)
-        return np.divide(
-            result, total, out=np.full_like(result, 1 / result.shape[1]), where=total > 0
-        )
+        tied = (result == result.max(axis=1, keepdims=True)).sum(axis=1) > 1
+        if tied.any() and self.name != "mean":
+            result[tied] = MEAN(probabilities, groups)[tied]
+        return result / result.sum(axis=1, keepdims=True)
 
 
 def parse_rule(text: str) -> Rule:
@@ -147,16 +147,14 @@ def choose_rule(
 
     Args:
         validation: predictions for validation data, never for the data that are reported.
-        rules: candidates; of equal ones, the lower Brier score and then the earlier wins.
+        rules: candidates; of equal ones the first wins.
 
     Returns:
         The rule, and the balanced accuracy of scans by each rule's name.
     """
-    scores, briers = {}, {}
+    scores = {}
     for rule in rules:
-        scan = levels(validation, rule)[1]
-        metrics = classification_metrics(scan.confusion(), validation.class_names)
+        confusion = levels(validation, rule)[1].confusion()
+        metrics = classification_metrics(confusion, validation.class_names)
         scores[rule.name] = metrics["balanced_accuracy"]
-        briers[rule.name] = brier_score(scan.labels, scan.probabilities)
-    best = min(rules, key=lambda rule: (-scores[rule.name], briers[rule.name]))
-    return best, scores
+    return max(rules, key=lambda rule: scores[rule.name]), scores

@@ -17,6 +17,7 @@ from tqdm import tqdm
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 SEED = 0
+FEW_PATIENTS = 10
 
 Statistic = Callable[[np.ndarray], Mapping[str, np.ndarray]]  # weights (B, S) -> name -> (B,)
 _WEIGHTS_AT_A_TIME = 2_000_000
@@ -32,6 +33,7 @@ class Interval:
         naive_low, naive_high: of resampled single samples, as if none belonged together.
         design_effect: variance of the first over that of the second: so many slices of this set
             count as one independent one.
+        defined: resamples of patients in which the value is defined; the others are left out.
     """
 
     value: float
@@ -40,6 +42,7 @@ class Interval:
     naive_low: float
     naive_high: float
     design_effect: float
+    defined: int
 
     @property
     def excludes_zero(self) -> bool:
@@ -72,7 +75,7 @@ def intervals(
 
     Returns:
         Name -> interval. Resamples in which a value is undefined (a class is missing) are left
-        out of its percentiles.
+        out of its percentiles. One patient alone has no interval: NaN.
 
     Raises:
         ValueError: no sample, or no resample.
@@ -94,10 +97,23 @@ def intervals(
             if alone
             else _resampled(statistic, np.arange(groups.size), resamples, seed, bar)
         )
+    if groups.max() == 0:  # drawing the same patient again says nothing
+        by_patient = {name: np.full(resamples, np.nan) for name in value}
     return {
         name: _interval(float(value[name][0]), by_patient[name], by_sample[name], confidence)
         for name in value
     }
+
+
+def interval_warnings(groups: np.ndarray) -> list[str]:
+    """What must be said of intervals from so few patients, for a report's warnings."""
+    count = int(np.max(groups, initial=-1)) + 1
+    if count >= FEW_PATIENTS:
+        return []
+    return [
+        f"{count} patient{'s' * (count != 1)} only: intervals from fewer than {FEW_PATIENTS} "
+        "are rough, and mostly too narrow"
+    ]
 
 
 def difference(first: Statistic, second: Statistic) -> Statistic:
@@ -154,7 +170,8 @@ def _interval(
     naive_low, naive_high = _percentiles(by_sample, confidence)
     variances = [np.nanvar(x) if np.isfinite(x).any() else np.nan for x in (by_patient, by_sample)]
     effect = float(variances[0] / variances[1]) if variances[1] > 0 else float("nan")
-    return Interval(value, low, high, naive_low, naive_high, effect)
+    defined = int(np.isfinite(by_patient).sum())
+    return Interval(value, low, high, naive_low, naive_high, effect, defined)
 
 
 def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss
 from .prediction_table import PredictionTable
 
 BINS = 15
-_LOG_TEMPERATURES = (-3.0, 3.0)
+_LOG_TEMPERATURES = (-5.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def fit_temperature(table: PredictionTable) -> float:
         table: predictions for validation data.
 
     Returns:
-        A number in [e^-3, e^3]: above 1 the model was too sure. Classes do not change by it.
+        A number in [e^-5, e^5]: above 1 the model was too sure. Classes do not change by it.
         Source: Guo et al. 2017, section 4.2.
     """
     rows = np.arange(len(table.labels))
@@ -104,6 +104,11 @@ def fit_temperature(table: PredictionTable) -> float:
         return -log_softmax(scaled, axis=1)[rows, table.labels].mean()
 
     return float(np.exp(minimize_scalar(loss, bounds=_LOG_TEMPERATURES).x))
+
+
+def at_limit(temperature: float) -> bool:
+    """Whether a fitted temperature is at an end of its range, where no best one was found."""
+    return bool(np.isclose(abs(np.log(temperature)), _LOG_TEMPERATURES[1], atol=0.01))
 
 
 def operating_point(scores: np.ndarray, positive: np.ndarray, sensitivity: float) -> float:

@@ -18,8 +18,8 @@ import pycocotools.mask as mask_util
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from .image_metrics import metric_suffix
 from .lesion_set import LesionSet
+from .metric_names import metric_suffix
 
 # Metric -> least and greatest area of a lesion, in pixels. Most lesions are small to COCO, hence
 # the last two.
@@ -90,8 +90,7 @@ def coco_metrics(evaluation: COCOeval, class_names: Sequence[str]) -> dict[str, 
         Percent; NaN where there is no lesion.
     """
     precision = evaluation.eval["precision"][..., 0]  # (T, recall, K, area)
-    thresholds = evaluation.params.iouThrs.round(2).tolist()
-    at = {name: thresholds.index(iou) for name, iou in IOU_METRICS.items()}
+    at = _threshold_indices(evaluation)
     values = {"AP": precision[..., 0], **{name: precision[t, ..., 0] for name, t in at.items()}}
     values |= {name: precision[..., a] for a, name in enumerate(AREA_RANGES)}
     if len(class_names) > 1:
@@ -107,12 +106,11 @@ def precision_recall(
 ) -> dict[str, dict[str, list[list[float]]]]:
     """Class -> "AP50" or "AP75" -> [recall, precision] pairs; classes without lesions lack."""
     precision = evaluation.eval["precision"][:, :, :, 0, 0]  # (T, recall, K)
-    thresholds = evaluation.params.iouThrs.round(2).tolist()
     recall = evaluation.params.recThrs
     return {
         name: {
-            metric: np.stack([recall, precision[thresholds.index(iou), :, k]], axis=1).tolist()
-            for metric, iou in IOU_METRICS.items()
+            metric: np.stack([recall, precision[t, :, k]], axis=1).tolist()
+            for metric, t in _threshold_indices(evaluation).items()
         }
         for k, name in enumerate(class_names)
         if precision[0, 0, k] > -1
@@ -168,9 +166,11 @@ def class_matches(evaluation: COCOeval, lesions: LesionSet) -> list[Matches]:
 
 
 class CocoStatistic:
-    """AP and AP50 (and of several classes each) as a function of the images' weights.
+    """AP, AP50, AP75, of several classes each AP and AP50, as a function of the images' weights.
 
-    An image of weight w counts as w copies of it that follow each other.
+    An image of weight w counts as w copies of it that follow each other: exactly so where the
+    scores within an image differ. Among equal ones COCO goes through one copy after the other,
+    this through all copies of one detection after the other.
     """
 
     def __init__(self, lesions: LesionSet, evaluation: COCOeval):
@@ -178,6 +178,7 @@ class CocoStatistic:
         names = map(metric_suffix, lesions.class_names)
         self._suffixes = [f"_{name}" for name in names] if len(lesions.class_names) > 1 else []
         self._recalls = evaluation.params.recThrs
+        self._at = _threshold_indices(evaluation)
         self._classes = [
             # At each IoU the images of the detections that count, and which of these are hits.
             (
@@ -189,14 +190,20 @@ class CocoStatistic:
             )
             for m in class_matches(evaluation, lesions)
         ]
+        self._present = [k for k, (number, _) in enumerate(self._classes) if number.any()] or [0]
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Weights (B, I) -> metric -> (B,) percent; NaN where there is no lesion."""
+        """Weights (B, I) -> metric -> (B,) percent; NaN where there is no lesion.
+
+        The means over classes are NaN, too, where one class that has lesions has none of weight:
+        they would be means over other classes than the value.
+        """
         ap = np.array([[self._ap(*one, w) for one in self._classes] for w in weights])  # (B, K, T)
-        values = {"AP": _mean(ap), "AP50": _mean(ap[..., :1])}
+        mean = ap[:, self._present].mean(axis=1)
+        values = {"AP": mean.mean(axis=1), **{name: mean[:, t] for name, t in self._at.items()}}
         for k, suffix in enumerate(self._suffixes):
-            values |= {f"AP{suffix}": _mean(ap[:, k : k + 1])}
-            values |= {f"AP50{suffix}": _mean(ap[:, k : k + 1, :1])}
+            values |= {f"AP{suffix}": ap[:, k].mean(axis=1)}
+            values |= {f"AP50{suffix}": ap[:, k, self._at["AP50"]]}
         return values
 
     def _ap(self, lesions: np.ndarray, matches: list, weights: np.ndarray) -> list[float]:
@@ -216,8 +223,7 @@ class CocoStatistic:
         return result
 
 
-def _mean(ap: np.ndarray) -> np.ndarray:
-    """(B,) means of (B, K, T) over the classes that have lesions."""
-    defined = ~np.isnan(ap)
-    with np.errstate(invalid="ignore"):
-        return np.where(defined, ap, 0).sum(axis=(1, 2)) / defined.sum(axis=(1, 2))
+def _threshold_indices(evaluation: COCOeval) -> dict[str, int]:
+    """Of AP50 and AP75."""
+    thresholds = evaluation.params.iouThrs.round(2).tolist()
+    return {name: thresholds.index(iou) for name, iou in IOU_METRICS.items()}

@@ -15,7 +15,7 @@ from detectron2.evaluation import COCOEvaluator
 from pycocotools.coco import COCO
 
 from .coco_ap import AREA_RANGES, IOU_METRICS
-from .image_metrics import metric_suffix
+from .metric_names import metric_suffix
 
 
 class LesionCOCOEvaluator(COCOEvaluator):

@@ -20,9 +20,10 @@ from .image_metrics import ImageStatistic
 from .lesion_files import read_lesions
 from .lesion_report import GROUND_TRUTH, LesionReportSettings, LesionStatistic
 from .prediction_table import PREDICTIONS, read_predictions
-from .results import DETECTIONS, RESULTS, read_results
+from .results import DETECTIONS, KINDS, RESULTS, read_results
 
 NOT_DISTINGUISHABLE = "not distinguishable"
+_OF_THE_BOOTSTRAP = ("resamples", "seed")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Difference:
     Attributes:
         first, second: its values.
         change: second - first, with its interval.
-        verdict: "A is higher", "B is higher", or that these data cannot tell.
+        verdict: "A is higher", "B is higher", "not distinguishable", or "undefined".
     """
 
     first: float
@@ -41,7 +42,19 @@ class Difference:
     verdict: str
 
 
-Comparison = dict[str, dict[str, Difference]]  # task -> metric -> difference
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on one data set.
+
+    Attributes:
+        tasks: task -> metric -> difference.
+        unit: what was drawn: "patient", or "slice" where patients are unknown.
+        notes: what must be said of it.
+    """
+
+    tasks: dict[str, dict[str, Difference]]
+    unit: str
+    notes: list[str]
 
 
 def common_evaluations(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
@@ -59,6 +72,9 @@ def common_evaluations(first: Path, second: Path) -> dict[str, tuple[Path, Path]
         FileNotFoundError, ValueError: no results there, or no data set in common.
     """
     one, other = _evaluations(first), _evaluations(second)
+    for path, found in ((first, one), (second, other)):
+        if not found:
+            raise ValueError(f"{path}: its {RESULTS} is not that of an evaluation of a data set")
     if len(one) == len(other) == 1:
         ((name, folder),), (other_folder,) = one.items(), other.values()
         return {name: (folder, other_folder)}
@@ -79,48 +95,40 @@ def compare(first: Path, second: Path, resamples: int, seed: int) -> Comparison:
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
-    Returns:
-        Task -> metric -> its difference.
-
     Raises:
-        FileNotFoundError, ValueError: something is missing, or the two are of different data.
+        FileNotFoundError, ValueError: something is missing, or the two are of different data or
+            have other thresholds.
     """
     contents = [read_results(folder / RESULTS) for folder in (first, second)]
-    _check_same_data(first, second, contents)
-    parts = [
-        _tasks(folder, results) for folder, results in zip((first, second), contents, strict=True)
-    ]
-    found: Comparison = {}
-    for task, (groups, one) in parts[0].items():
-        other = parts[1][task][1]
+    _check_alike(first, second, contents)
+    one, other = (_tasks(*x) for x in zip((first, second), contents, strict=True))
+    found: dict[str, dict[str, Difference]] = {}
+    for task, (groups, statistic) in one.items():
         ones = np.ones((1, len(groups)))
-        values, other_values = one(ones), other(ones)
-        changes = intervals(difference(one, other), groups, resamples, seed, progress="compare")
-        for name, change in changes.items():
+        values, other_values = statistic(ones), other[task][1](ones)
+        both = difference(statistic, other[task][1])
+        for name, change in intervals(both, groups, resamples, seed, progress="compare").items():
             where, _, metric = name.rpartition("/")
             found.setdefault(where or task, {})[metric] = Difference(
                 float(values[name][0]), float(other_values[name][0]), change, _verdict(change)
             )
-    return found
+    groups = next(iter(one.values()))[0]
+    unit = "slice" if groups.max() + 1 == len(groups) else "patient"
+    return Comparison(found, unit, _notes(contents))
 
 
 def describe_comparison(comparison: Comparison) -> str:
     """The differences as text, one table for each task."""
     parts = []
-    for task, metrics in comparison.items():
+    for task, metrics in comparison.tasks.items():
         rows = [
-            [
-                metric,
-                *map(_number, (x.first, x.second, x.change.value)),
-                _range(x.change),
-                x.verdict,
-            ]
-            for metric, x in metrics.items()
+            [name, *map(_number, (x.first, x.second, x.change.value)), _range(x.change), x.verdict]
+            for name, x in metrics.items()
         ]
-        head = [task, "A", "B", "B - A", "95 % by patients", "verdict"]
-        parts.append(
-            tabulate(rows, head, disable_numparse=True, colalign=("left", *["right"] * 4, "left"))
-        )
+        head = [task, "A", "B", "B - A", f"95 % by {comparison.unit}s", "verdict"]
+        align = ["left", *["right"] * 4, "left"]
+        parts.append(tabulate(rows, head, disable_numparse=True, colalign=align))
+    parts += comparison.notes
     parts.append(
         "Not distinguishable: the interval of the difference holds 0. Of many metrics some differ "
         f"by chance.\n{NOTICE}"
@@ -136,11 +144,11 @@ def _evaluations(path: Path) -> dict[str, Path]:
     return {
         results["dataset"]["name"]: file.parent
         for file in files
-        if "kind" in (results := read_results(file))
+        if (results := read_results(file)).get("kind") in KINDS
     }
 
 
-def _check_same_data(first: Path, second: Path, contents: list[dict[str, Any]]) -> None:
+def _check_alike(first: Path, second: Path, contents: list[dict[str, Any]]) -> None:
     one, other = contents
     if one["kind"] != other["kind"]:
         raise ValueError(f"{first} is about {one['kind']}, {second} about {other['kind']}")
@@ -150,12 +158,30 @@ def _check_same_data(first: Path, second: Path, contents: list[dict[str, Any]]) 
             f"{first} is about {counts[0]}, {second} about {counts[1]}: other slices, labels, "
             "patients or lesions; evaluate both models on the same data"
         )
+    if one["kind"] == "lesions":
+        settings, others = one["settings"], other["settings"]
+        unlike = [k for k in settings if k not in _OF_THE_BOOTSTRAP and settings[k] != others[k]]
+        if unlike:
+            listed = ", ".join(f"{k} {settings[k]} and {others[k]}" for k in unlike)
+            raise ValueError(
+                f"{first} and {second} were evaluated with different settings ({listed}): evaluate "
+                "one of them again"
+            )
+
+
+def _notes(contents: list[dict[str, Any]]) -> list[str]:
+    notes = list(dict.fromkeys(line for results in contents for line in results["warnings"]))
+    if contents[0]["kind"] == "images":
+        rules = [results["aggregation"]["rule"] for results in contents]
+        notes.append(f"Slices to scans: A by the rule {rules[0]}, B by {rules[1]}.")
+    return notes
 
 
 def _tasks(folder: Path, results: dict[str, Any]) -> dict[str, tuple[np.ndarray, Statistic]]:
     """Task -> patient of each sample, and statistic; of lesions all tasks in one."""
     if results["kind"] == "lesions":
-        lesions = read_lesions(folder / GROUND_TRUTH, [folder / DETECTIONS])
+        masks = "segm" in results["metrics"]
+        lesions = read_lesions(folder / GROUND_TRUTH, [folder / DETECTIONS], masks)
         settings = LesionReportSettings(**results["settings"])
         return {"": (group_indices(lesions.patients), LesionStatistic(lesions, settings))}
     table = read_predictions(folder / PREDICTIONS, results["classes"])
@@ -171,6 +197,8 @@ def _tasks(folder: Path, results: dict[str, Any]) -> dict[str, tuple[np.ndarray,
 
 
 def _verdict(change: Interval) -> str:
+    if np.isnan(change.low):
+        return "undefined"
     if not change.excludes_zero:
         return NOT_DISTINGUISHABLE
     return "B is higher" if change.low > 0 else "A is higher"

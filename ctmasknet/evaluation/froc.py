@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from .coco_ap import AREA_RANGES, Matches, class_matches, run_coco
-from .image_metrics import metric_suffix
 from .lesion_set import LesionSet
+from .metric_names import metric_suffix
 
 FROC_IOU = 0.5
 RATES = {"1_8": 1 / 8, "1_4": 1 / 4, "1_2": 1 / 2, "1": 1, "2": 2, "4": 4, "8": 8}
@@ -25,7 +25,8 @@ class FrocStatistic:
     sensitivity_<rate>_fp is the highest sensitivity whose false positives per slice do not exceed
     the rate: that of all detections where there are never so many. Detections with the same score
     are taken together. sensitivity_mean is the mean over the rates; of several classes each has
-    its own too. In [0, 1].
+    its own too, while the others pool the lesions of all (they are no means over classes, and
+    stay defined where a class has no lesion). In [0, 1].
     """
 
     def __init__(self, lesions: LesionSet, iou: float = FROC_IOU):

@@ -16,8 +16,9 @@ from matplotlib.ticker import PercentFormatter
 from ..data.classes import NOTICE
 from ..whole_files import whole_file
 from .calibration import ReliabilityBins, expected_calibration_error
-from .image_metrics import classification_metrics, metric_suffix
+from .image_metrics import classification_metrics
 from .image_text import counted, percent
+from .metric_names import metric_suffix
 
 
 def save_confusion_matrix(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ M[true, predicted], in the order of the class names.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,11 +19,7 @@ from .calibration import (
     expected_calibration_error,
     reliability_bins,
 )
-
-
-def metric_suffix(class_name: str) -> str:
-    """Turn a class name into a metric's suffix: Detectron2 hides metrics with a "-" in them."""
-    return re.sub(r"\W+", "_", class_name)
+from .metric_names import metric_suffix
 
 
 def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
@@ -94,8 +89,15 @@ def image_metrics(
     }
 
 
+MACROS = {"balanced_accuracy": "sensitivity", "f1_macro": "f1", "auroc_macro": "auroc"}
+
+
 class ImageStatistic:
-    """All of `image_metrics` as a `bootstrap.Statistic`: from weights (B, S), name -> (B,)."""
+    """All of `image_metrics` as a `bootstrap.Statistic`: from weights (B, S), name -> (B,).
+
+    A mean over classes is undefined (NaN) where one of the classes that it is of with all samples
+    is undefined: otherwise it would be of other classes in each resample.
+    """
 
     def __init__(self, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]):
         """Prepare what does not depend on weights.
@@ -115,9 +117,25 @@ class ImageStatistic:
         # Everything but AUROC follows from weighted sums: one product of matrices gives them all.
         self._columns = np.column_stack([cells, squares, gaps])
         self._ranks = [_Ranks(labels == i, probabilities[:, i]) for i in range(count)]
+        full = self._metrics(np.ones((1, len(labels))))
+        self._classes_of = {
+            macro: [
+                name
+                for name in (f"{metric}_{metric_suffix(x)}" for x in class_names)
+                if not np.isnan(full[name][0])
+            ]
+            for macro, metric in MACROS.items()
+        }
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Metrics of weighted samples: (B, S) float64 -> name -> (B,)."""
+        metrics = self._metrics(weights)
+        for macro, names in self._classes_of.items():
+            if names:
+                metrics[macro] = np.mean([metrics[name] for name in names], axis=0)
+        return metrics
+
+    def _metrics(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         count = len(self._class_names)
         cells, squares, gaps = np.split(weights @ self._columns, [count**2, count**2 + 1], axis=1)
         total = weights.sum(axis=1)

@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from .aggregation import MEAN, Level, Rule, choose_rule, levels, parse_rule
-from .bootstrap import CONFIDENCE, RESAMPLES, SEED, group_indices, intervals
+from .bootstrap import (
+    CONFIDENCE,
+    RESAMPLES,
+    SEED,
+    group_indices,
+    interval_warnings,
+    intervals,
+)
 from .calibration import (
+    at_limit,
     at_threshold,
     calibration_metrics,
     fit_temperature,
@@ -43,6 +51,14 @@ class ImageReportSettings:
     resamples: int = RESAMPLES
     seed: int = SEED
 
+    def __post_init__(self) -> None:
+        if self.rule is not None:
+            parse_rule(self.rule)
+        if not 0 < self.sensitivity <= 1:
+            raise ValueError(f"sensitivity {self.sensitivity}: expected above 0 and at most 1")
+        if self.resamples < 0:
+            raise ValueError(f"resamples {self.resamples}: expected 0 (no intervals) or more")
+
 
 def report_images(
     table: PredictionTable,
@@ -59,7 +75,8 @@ def report_images(
         validation: predictions for other slices, on which rule, temperature and thresholds are
             chosen; None chooses nothing.
         settings: None stands for the defaults.
-        about: what else results.json records (dataset, model, command, seconds, machine).
+        about: what else results.json records (dataset, model, command, seconds, machine), and
+            more "warnings".
 
     Returns:
         The content of results.json (docs/evaluation.md).
@@ -74,7 +91,7 @@ def report_images(
     rule, aggregation = _rule(validation, settings)
     found = levels(table, rule)
     before = reliability_bins(table.labels, table.probabilities())
-    after, calibration, points = None, None, None
+    after, temperature, calibration, points = None, None, None, None
     if validation:
         temperature = fit_temperature(validation)
         after = reliability_bins(table.labels, table.probabilities(temperature))
@@ -92,7 +109,10 @@ def report_images(
         "operating_points": points,
         "intervals": _intervals(found, classes, settings) if settings.resamples else None,
         "settings": asdict(settings),
-        "warnings": _warnings(table, found, validation),
+        "warnings": [
+            *about.get("warnings", ()),
+            *_warnings(table, found, validation, temperature, settings),
+        ],
     }
     output = Path(output)
     save_confusion_matrix(output / "confusion_matrix.png", found[0].confusion(), classes)
@@ -120,9 +140,9 @@ def _rule(
     scores = None
     if settings.rule is not None:
         rule, chosen_on = parse_rule(settings.rule), "given"
-    elif validation:
+    elif validation and len(levels(validation, MEAN)[1].labels) < len(validation.labels):
         (rule, scores), chosen_on = choose_rule(validation), "validation"
-    else:
+    else:  # scans of one slice have nothing to sum up
         rule, chosen_on = MEAN, "default"
     return rule, {"rule": rule.name, "chosen_on": chosen_on, "validation_scores": scores}
 
@@ -195,18 +215,29 @@ def _alone(found: Sequence[Level]) -> bool:
 
 
 def _warnings(
-    table: PredictionTable, found: Sequence[Level], validation: PredictionTable | None
+    table: PredictionTable,
+    found: Sequence[Level],
+    validation: PredictionTable | None,
+    temperature: float | None,
+    settings: ImageReportSettings,
 ) -> list[str]:
-    warnings = []
-    if _alone(found):
+    warnings = interval_warnings(group_indices(table.patients)) if settings.resamples else []
+    unknown = sum(map(str.__eq__, table.patients, table.file_names))
+    if _alone(found) or unknown:
+        which = "each slice" if _alone(found) else f"each of {counted(unknown, 'slice')} without id"
         warnings.append(
-            "no patient ids: each slice counts as a patient, so the intervals are too narrow"
+            f"{which} counts as a patient: intervals are too narrow where patients have several"
         )
     shared = set(table.patients) & set(validation.patients) if validation else ()
     if shared:
         warnings.append(
             f"{counted(len(shared), 'patient')} of validation are among the reported ones, "
             f"as {min(shared)}: what is chosen there looks better here than it is"
+        )
+    if temperature is not None and at_limit(temperature):
+        warnings.append(
+            "the temperature is at the limit of its range: on validation the logits say next to "
+            "nothing, or are always right"
         )
     warnings += [
         f"{counted(level.left_out, level.name)} left out, as the slices have several labels"

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from .image_metrics import classification_metrics, metric_suffix
+from .image_metrics import classification_metrics
+from .metric_names import metric_suffix
 
 LEVEL_UNITS = {"image": "slice", "scan": "scan", "patient": "patient"}
 
@@ -107,7 +108,7 @@ def _rule(aggregation: Mapping[str, Any]) -> str:
     how = {
         "validation": "chosen by the balanced accuracy of validation's scans",
         "given": "as asked",
-        "default": "the default, as there are no validation predictions",
+        "default": "the default, as there are no validation scans of several slices",
     }[aggregation["chosen_on"]]
     text = f"Slices to scans by the rule {aggregation['rule']}: {how}."
     scores = aggregation["validation_scores"] or {}

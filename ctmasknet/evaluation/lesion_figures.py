@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +14,48 @@ from matplotlib.figure import Figure
 from ..data.classes import NOTICE
 from ..whole_files import whole_file
 from .froc import RATES
+from .metric_names import metric_suffix
 from .pixel_metrics import ANY_LESION, PixelStatistic
 
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00")  # Okabe and Ito
+# Okabe and Ito, with grey for their yellow, which is too pale for lines.
+_COLOURS = (
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000", "#999999"),
+)
+_STYLES = (("-", "--"), ("-.", ":"))  # the second two when the colours are used up
+_LEGEND_INSIDE, _LEGEND_LINES = 5, 20  # lines among the curves, and in a column beside them
 _GREY = "#555555"
+_ANY = "any lesion"
 _RATES_SHOWN = (1 / 16, 16)
 
 
-def save_froc(path: Path, curves: Mapping[str, Any], iou: float) -> None:
+def save_froc(
+    path: Path, curves: Mapping[str, Any], class_names: Sequence[str], iou: float, task: str
+) -> None:
     """Save sensitivity over false positives per slice; dotted where no detection is left.
 
     Args:
         path: PNG file.
         curves: "froc" and "froc_<class>" -> [false positives per slice, sensitivity] pairs.
+        class_names: of all classes.
         iou: of the matching.
+        task: "bbox" or "segm", which was matched.
     """
     figure, ax = _figure()
+    titles = {f"froc_{name}": title for name, title in _titles(class_names).items()}
     shown = {name: np.array(x) for name, x in curves.items() if name.startswith("froc") and x}
     low, high = _RATES_SHOWN
     for i, (name, points) in enumerate(shown.items()):
         x, y = np.maximum(points[:, 0], low), points[:, 1]
-        label = name.removeprefix("froc_") if i else "any lesion"
-        ax.plot(x, y, drawstyle="steps-post", label=label, lw=2, color=_COLOURS[i % 5])
-        ax.plot([x[-1], max(high, x[-1])], [y[-1]] * 2, ls=":", lw=2, color=_COLOURS[i % 5])
+        colour, (style, _) = _look(i)
+        label = titles.get(name, _ANY)
+        ax.plot(x, y, drawstyle="steps-post", label=label, lw=2, color=colour, ls=style)
+        ax.plot([x[-1], max(high, x[-1])], [y[-1]] * 2, ls=":", lw=2, color=colour)
     ax.set_xscale("log", base=2)
     ax.set(xlim=(low, high), ylim=(-0.02, 1.02), ylabel="sensitivity (share of lesions found)")
     ax.set_xticks(list(RATES.values()), [name.replace("_", "/") for name in RATES])
     ax.set_xlabel("false positives per slice, all slices counted")
-    ax.set_title(f"FROC, a lesion is found at IoU of {iou:g} or more")
-    _finish(ax, _nothing(shown.values()), len(shown) > 1)
+    ax.set_title(f"FROC of {_judged(task)}, a lesion is found at IoU of {iou:g} or more")
+    _finish(figure, ax, _nothing(shown.values()), len(shown) > 1)
     _save(figure, path)
 
 
@@ -55,41 +69,45 @@ def save_precision_recall(path: Path, curves: Mapping[str, Any], task: str) -> N
     """
     figure, ax = _figure()
     for i, (name, by_iou) in enumerate(curves.items(), start=len(curves) > 1):  # as in FROC
-        for (metric, points), style in zip(by_iou.items(), ("-", "--"), strict=True):
+        colour, styles = _look(i)
+        for (metric, points), style in zip(by_iou.items(), styles, strict=True):
             x, y = np.array(points).T
-            label = f"{name}, {metric} {100 * y.mean():.1f} %"
-            ax.plot(x, y, ls=style, lw=2, color=_COLOURS[i % 5], label=label)
+            label = f"{_as_it_is(name)}, {metric} {100 * y.mean():.1f} %"
+            ax.plot(x, y, ls=style, lw=2, color=colour, label=label)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="recall", ylabel="precision")
-    ax.set_title(f"{'masks' if task == 'segm' else 'boxes'}, as COCO matches them")
-    _finish(ax, _nothing(by_iou["AP50"] for by_iou in curves.values()), True)
+    ax.set_title(f"{_judged(task)}, as COCO matches them")
+    _finish(figure, ax, _nothing(by_iou["AP50"] for by_iou in curves.values()), True)
     _save(figure, path)
 
 
-def save_bland_altman(path: Path, pixels: PixelStatistic, metrics: Mapping[str, float]) -> None:
+def save_bland_altman(
+    path: Path, pixels: PixelStatistic, metrics: Mapping[str, float], class_names: Sequence[str]
+) -> None:
     """Save how predicted areas differ from true ones, one panel a class.
 
     Args:
         path: PNG file.
-        pixels: areas of all images.
+        pixels: areas of all images; those empty on both sides are not shown.
         metrics: the bias and the limits of agreement, as `PixelStatistic` names them.
+        class_names: of all classes.
     """
     names = list(pixels.areas)
     figure = Figure(figsize=(5.4 * len(names), 4.6), layout="constrained")
     for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        true, found, _ = 100 * pixels.shares(name)
+        kept = pixels.not_empty(name)
+        true, found, _ = 100 * pixels.areas[name][:, kept] / pixels.sizes[kept]
         lines = {
             label: 100 * metrics[f"area_{key}_{name}"]
             for label, key in (("+1.96 SD", "loa_high"), ("bias", "bias"), ("-1.96 SD", "loa_low"))
         }
-        empty = not (true + found).any()
-        if empty:
-            ax.set(xticks=[], yticks=[])
-        else:
+        if kept.any():
             _bland_altman(ax, (true + found) / 2, found - true, lines)
+        else:
+            ax.set(xticks=[], yticks=[])
         ax.set_xlabel("mean of true and predicted area (% of the image)")
         ax.set_ylabel("predicted - true area (% of the image)")
-        ax.set_title("any lesion" if name == ANY_LESION else name, pad=24)
-        _finish(ax, "no lesion, true or predicted" if empty else "", False)
+        ax.set_title(_ANY if name == ANY_LESION else _titles(class_names)[name], pad=24)
+        _finish(figure, ax, "" if kept.any() else "no lesion, true or predicted", False)
     _save(figure, path)
 
 
@@ -110,6 +128,25 @@ def _bland_altman(ax: Axes, mean: np.ndarray, error: np.ndarray, lines: dict[str
     )
 
 
+def _look(index: int) -> tuple[str, tuple[str, str]]:
+    """Colour of a class, and its two line styles."""
+    return _COLOURS[index % len(_COLOURS)], _STYLES[index // len(_COLOURS) % len(_STYLES)]
+
+
+def _titles(class_names: Sequence[str]) -> dict[str, str]:
+    """Class's name in metrics -> its name."""
+    return {metric_suffix(name): _as_it_is(name) for name in class_names}
+
+
+def _as_it_is(name: str) -> str:
+    """Matplotlib reads $...$ as formulas."""
+    return name.replace("$", r"\$")
+
+
+def _judged(task: str) -> str:
+    return "masks" if task == "segm" else "boxes"
+
+
 def _figure() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6, 4.6), layout="constrained")
     return figure, figure.subplots()
@@ -121,13 +158,18 @@ def _nothing(curves: Iterable[Any]) -> str:
     return "" if any(heights) else "no lesion found" if heights else "no lesion in the data"
 
 
-def _finish(ax: Axes, nothing: str, legend: bool) -> None:
+def _finish(figure: Figure, ax: Axes, nothing: str, legend: bool) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     if nothing:
         ax.text(0.5, 0.5, f"nothing to show:\n{nothing}", transform=ax.transAxes, ha="center")
         return
     ax.grid(alpha=0.25)
-    if legend:
+    lines = len(ax.get_legend_handles_labels()[0]) if legend else 0
+    if lines > _LEGEND_INSIDE:
+        columns = math.ceil(lines / _LEGEND_LINES)
+        figure.set_figwidth(figure.get_figwidth() + 3.6 * columns)
+        figure.legend(loc="outside right upper", fontsize=9, frameon=False, ncols=columns)
+    elif legend:
         ax.legend(loc="best", fontsize=9)
 
 

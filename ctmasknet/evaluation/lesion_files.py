@@ -6,8 +6,9 @@ import contextlib
 import io
 import json
 import os
+import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,17 @@ import pycocotools.mask as mask_util
 from pycocotools.coco import COCO
 
 from ..data.registration import unusable_lesions
-from .image_metrics import metric_suffix
 from .lesion_set import LesionImage, LesionSet
+from .metric_names import check_class_names
+from .pixel_metrics import ANY_LESION
 from .prediction_table import portable_names
+from .rle import MAX_PIXELS, compressed_rle
 
 
 def read_lesions(
-    truth_path: str | os.PathLike, detection_paths: Sequence[str | os.PathLike]
+    truth_path: str | os.PathLike,
+    detection_paths: Sequence[str | os.PathLike],
+    masks: bool | None = None,
 ) -> LesionSet:
     """Read the truth and the detections of any system.
 
@@ -31,6 +36,8 @@ def read_lesions(
         detection_paths: COCO result lists of {image_id, category_id, score, bbox [x, y, w, h],
             segmentation (RLE)}, e.g. one for each fold of a cross-validation. Either bbox or
             segmentation may be missing; without any segmentation boxes alone can be judged.
+        masks: True: every detection must have a segmentation. False: segmentations are not looked
+            at, where there are boxes. None: as the first detection has it, and True without any.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -38,7 +45,9 @@ def read_lesions(
     """
     truth = _read_truth(Path(truth_path))
     paths = tuple(Path(path) for path in detection_paths)
-    detections = _read_detections(paths, truth)
+    detections = _read_detections(paths, truth, masks)
+    if masks is None:
+        masks = not detections or "segmentation" in detections[0]
     categories = sorted(truth.dataset["categories"], key=lambda x: x["id"])
     label = {x["id"]: k for k, x in enumerate(categories)}
     found = defaultdict(list)
@@ -69,61 +78,79 @@ def read_lesions(
         truth,
         detections,
         paths,
-        masks=not detections or "segmentation" in detections[0],
+        masks,
     )
 
 
 def _read_truth(path: Path) -> COCO:
     content = _read_json(path, "ground truth")
     try:
-        images = [
-            {
-                **{key: image[key] for key in ("id", "file_name", "height", "width")},
-                **{key: str(image[key]) for key in ("patient", "scan") if image.get(key)},
-            }
-            for image in content["images"]
-        ]
-        categories = [{"id": x["id"], "name": x["name"]} for x in content["categories"]]
-        sizes = {image["id"]: [image["height"], image["width"]] for image in images}
-        annotations = content["annotations"]
-        if not categories or not images or len(sizes) < len(images):
-            raise ValueError("expected classes, and images with different ids")
+        for key in ("images", "categories", "annotations"):
+            if not isinstance(content[key], list):
+                raise TypeError(f"{key} is a {type(content[key]).__name__}, expected a list")
+        if not content["images"] or not content["categories"]:
+            raise ValueError("expected images and classes")
     except (KeyError, TypeError, ValueError) as error:
         raise unusable_lesions(path, error) from None
-    _check_classes(path, [x["name"] for x in categories])
-    # By name, not by id: the same images in two files, whatever their ids, are drawn alike.
-    order = portable_names([image["file_name"] for image in images])
-    images = [image for _, image in sorted(zip(order, images, strict=True), key=lambda x: x[0])]
+    images = _read_images(path, content["images"])
+    categories = _read_categories(path, content["categories"])
+    sizes = {x["id"]: (x["height"], x["width"]) for x in images}
+    names = {x["id"]: x["name"] for x in categories}
     truth = COCO()
     truth.dataset = {"images": images, "categories": categories, "annotations": []}
-    for index, item in enumerate(annotations):
-        try:
-            lesion = _common(item, sizes, categories)
+    for index, item in enumerate(content["annotations"]):
+        with _at(path, "annotation", index):
+            lesion = _common(item, sizes, names)
             if "segmentation" not in lesion:
                 raise ValueError("no segmentation, expected polygons or RLE")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise _at(path, "annotation", index, error) from None
-        area = item.get("area", mask_util.area(lesion["segmentation"]))
-        # Ids from 1: to pycocotools 0 means "not matched".
-        number = {"id": index + 1, "area": float(area), "iscrowd": int(item.get("iscrowd") or 0)}
-        truth.dataset["annotations"].append({**number, **lesion})
+            area = item.get("area", float(mask_util.area(lesion["segmentation"])))
+            if (crowd := item.get("iscrowd", 0)) not in (0, 1):
+                raise ValueError(f"iscrowd is {crowd!r}, expected 0 or 1")
+            # Ids from 1: to pycocotools 0 means "not matched".
+            number = {"id": index + 1, "area": _numbers([area], "area", 0)[0]}
+            truth.dataset["annotations"].append({**number, "iscrowd": int(crowd), **lesion})
     with contextlib.redirect_stdout(io.StringIO()):  # COCO prints while it reads
         truth.createIndex()
     return truth
 
 
-def _check_classes(path: Path, names: list[str]) -> None:
-    """Metrics go by class, and by "lesion" for any of them."""
-    suffixes = [metric_suffix(name) for name in names] + ["lesion"] * (len(names) > 1)
-    if len(set(suffixes)) < len(suffixes):
-        raise ValueError(
-            f"{path}: found the classes {', '.join(names)}, expected names that differ in letters "
-            'and digits, and "lesion" only as the single one'
-        )
+def _read_images(path: Path, items: list) -> list[dict]:
+    images = []
+    for index, item in enumerate(items):
+        with _at(path, "image", index):
+            image = {key: item[key] for key in ("id", "file_name", "height", "width")}
+            _check_string(image, "file_name")
+            height, width = size = image["height"], image["width"]
+            if any(type(x) is not int or x < 1 for x in size) or height * width > MAX_PIXELS:
+                raise ValueError(f"height is {height!r}, width {width!r}, expected pixels")
+            known = {key: item.get(key) for key in ("patient", "scan")}
+            image |= {key: str(x) for key, x in known.items() if x not in (None, "")}
+            images.append(image)
+    _check_different(path, "image", "id", [x["id"] for x in images])
+    # By name, not by id: the same images in two files, whatever their ids, are drawn alike.
+    names = portable_names([image["file_name"] for image in images])
+    _check_different(path, "image", "file_name", names)
+    return [image for _, image in sorted(zip(names, images, strict=True), key=lambda x: x[0])]
 
 
-def _read_detections(paths: Sequence[Path], truth: COCO) -> list[dict]:
-    sizes = {x["id"]: [x["height"], x["width"]] for x in truth.dataset["images"]}
+def _read_categories(path: Path, items: list) -> list[dict]:
+    categories = []
+    for index, item in enumerate(items):
+        with _at(path, "category", index):
+            categories.append({"id": item["id"], "name": item["name"]})
+            _check_string(item, "name")
+    _check_different(path, "category", "id", [x["id"] for x in categories])
+    if len(categories) > 1:  # metrics of any class are those of "lesion"
+        try:
+            check_class_names([x["name"] for x in categories], [ANY_LESION])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    return categories
+
+
+def _read_detections(paths: Sequence[Path], truth: COCO, masks: bool | None) -> list[dict]:
+    sizes = {x["id"]: (x["height"], x["width"]) for x in truth.dataset["images"]}
+    names = {x["id"]: x["name"] for x in truth.dataset["categories"]}
     source: dict[Any, Path] = {}
     detections: list[dict] = []
     if len({path.resolve() for path in paths}) < len(paths):
@@ -135,71 +162,70 @@ def _read_detections(paths: Sequence[Path], truth: COCO) -> list[dict]:
                 f"{path}: found a {type(items).__name__}, expected a list of COCO detections"
             )
         for index, item in enumerate(items):
-            try:
-                found = _common(item, sizes, truth.dataset["categories"])
-                found["score"] = _finite([item.get("score")], "score")[0]
+            with _at(path, "detection", index):
+                found = _common(item, sizes, names, masks is not False)
+                found["score"] = _numbers([item.get("score")], "score")[0]
+                if masks and "segmentation" not in found:
+                    raise ValueError("no segmentation, expected one in every detection")
                 if detections and ("segmentation" in found) != ("segmentation" in detections[0]):
                     raise ValueError("detections with and without segmentation, expected one kind")
                 if (other := source.setdefault(found["image_id"], path)) != path:
                     raise ValueError(f"{other} has detections of image {found['image_id']} too")
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise _at(path, "detection", index, error) from None
-            detections.append(found)
+                detections.append(found)
     return detections
 
 
-def _common(item: dict, sizes: dict, categories: list[dict]) -> dict:
+def _common(item: dict, sizes: dict, names: dict, masks: bool = True) -> dict:
     """What annotations and detections share: image, class, box, and the mask where it is there."""
     if item.get("image_id") not in sizes:
         raise ValueError(f"unknown image_id {item.get('image_id')!r}, not in the ground truth")
-    names = {x["id"]: x["name"] for x in categories}
     if item.get("category_id") not in names:
         valid = ", ".join(f"{key} ({name})" for key, name in names.items())
         raise ValueError(f"unknown category_id {item.get('category_id')!r}, expected {valid}")
     found = {"image_id": item["image_id"], "category_id": item["category_id"]}
-    if item.get("segmentation"):
-        found["segmentation"] = _compressed(item["segmentation"], sizes[item["image_id"]])
-    elif not item.get("bbox"):
+    mask, box = item.get("segmentation"), item.get("bbox")
+    if mask and (masks or not box):
+        mask = compressed_rle(mask, sizes[item["image_id"]])
+        box = box or mask_util.toBbox(mask).tolist()
+    if not box:
         raise ValueError("neither bbox nor segmentation")
-    box = item.get("bbox") or mask_util.toBbox(found["segmentation"]).tolist()
-    found["bbox"] = _finite(box, "bbox")
+    found["bbox"] = _numbers(box, "bbox")
     if len(box) != 4:
         raise ValueError(f"bbox of {len(box)} numbers, expected x, y, width, height")
-    return found
+    return {**found, "segmentation": mask} if mask and masks else found
 
 
-def _compressed(mask: Any, size: list[int]) -> dict:
-    """A mask in any of COCO's forms as compressed RLE that JSON can hold."""
-    if isinstance(mask, list):
-        # As Detectron2 loads them: what is no polygon is left out.
-        polygons = [points for points in mask if len(points) >= 6 and len(points) % 2 == 0]
-        if not polygons:
-            raise ValueError("no valid polygon")
-        rle = mask_util.merge(mask_util.frPyObjects(polygons, *size))
-    elif list(mask["size"]) != size:
-        raise ValueError(
-            f"a mask of {mask['size'][1]} x {mask['size'][0]} pixels, expected {size[1]} x "
-            f"{size[0]} as its image"
-        )
-    elif isinstance(mask["counts"], list):
-        if sum(mask["counts"]) != size[0] * size[1]:
-            raise ValueError("RLE counts that do not add up to the pixels of the image")
-        rle = mask_util.frPyObjects(mask, *size)
-    else:
-        rle = mask
-    counts = rle["counts"]
-    return {"size": size, "counts": counts.decode() if isinstance(counts, bytes) else counts}
+def _check_string(item: dict, key: str) -> None:
+    if not isinstance(item[key], str) or not item[key]:
+        raise ValueError(f"{key} is {item[key]!r}, expected a name")
 
 
-def _finite(values: list, name: str) -> list[float]:
-    if not all(isinstance(x, int | float) and np.isfinite(x) for x in values):
-        raise ValueError(f"{name} is {values[0] if len(values) == 1 else values}, expected numbers")
+def _check_different(path: Path, kind: str, key: str, values: list) -> None:
+    seen = set()
+    for index, value in enumerate(values):
+        with _at(path, kind, index):
+            if type(value) not in (int, str) or type(value) is not type(values[0]):
+                raise ValueError(f"{key} is {value!r}, expected all integers or all strings")
+            if value in seen:
+                raise ValueError(f"{key} {value!r} is there twice")
+            seen.add(value)
+
+
+def _numbers(values: list, name: str, least: float = -sys.float_info.max) -> list[float]:
+    if not all(type(x) in (int, float) and least <= x <= sys.float_info.max for x in values):
+        what = "a number from 0 on" if least == 0 else "numbers"
+        raise ValueError(f"{name} is {values[0] if len(values) == 1 else values}, expected {what}")
     return [float(x) for x in values]
 
 
-def _at(path: Path, kind: str, index: int, error: Exception) -> ValueError:
-    reason = error if isinstance(error, ValueError) else f"not in COCO's format ({error!r})"
-    return ValueError(f"{path}, {kind} {index}: {reason}")
+@contextlib.contextmanager
+def _at(path: Path, kind: str, index: int) -> Iterator[None]:
+    """Errors inside become one line that names the place."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = error if isinstance(error, ValueError) else f"not in COCO's format ({error!r})"
+        raise ValueError(f"{path}, {kind} {index}: {reason}") from None
 
 
 def _read_json(path: Path, kind: str) -> Any:

@@ -13,7 +13,14 @@ import numpy as np
 
 from ..data.classes import MIN_LESION_AREA
 from ..whole_files import whole_file
-from .bootstrap import CONFIDENCE, RESAMPLES, SEED, group_indices, intervals
+from .bootstrap import (
+    CONFIDENCE,
+    RESAMPLES,
+    SEED,
+    group_indices,
+    interval_warnings,
+    intervals,
+)
 from .coco_ap import CocoStatistic, coco_metrics, precision_recall, run_coco
 from .froc import FROC_IOU, FrocStatistic
 from .lesion_figures import save_bland_altman, save_froc, save_precision_recall
@@ -63,15 +70,17 @@ class LesionReportSettings:
 class LesionStatistic:
     """All metrics that have intervals, "task/metric", as a function of the images' weights.
 
-    segm (bbox where there are no masks): AP and AP50; froc; of masks also per_image_ap and pixel.
+    bbox and segm: AP, AP50, AP75; froc; per_image_ap and pixel. Without masks bbox and froc alone.
     """
 
     def __init__(self, lesions: LesionSet, settings: LesionReportSettings):
         """Match and measure everything once; resampling then only weighs it."""
-        task = "segm" if lesions.masks else "bbox"
-        self.coco = {task: run_coco(lesions, task)}
+        tasks = ("bbox", "segm") if lesions.masks else ("bbox",)
+        self.coco = {task: run_coco(lesions, task) for task in tasks}
         self.froc = FrocStatistic(lesions, settings.froc_iou)
-        self.tasks: dict[str, Any] = {task: CocoStatistic(lesions, self.coco[task])}
+        self.tasks: dict[str, Any] = {
+            task: CocoStatistic(lesions, evaluation) for task, evaluation in self.coco.items()
+        }
         if lesions.masks:
             self.per_image = per_image_ap(
                 lesions,
@@ -115,23 +124,23 @@ def report_lesions(
     """
     _write_files(lesions, output)
     statistic = LesionStatistic(lesions, settings)
-    coco = (
-        {"bbox": run_coco(lesions, "bbox"), **statistic.coco} if lesions.masks else statistic.coco
-    )
     metrics: dict[str, dict[str, float]] = {
-        task: coco_metrics(evaluation, lesions.class_names) for task, evaluation in coco.items()
+        task: coco_metrics(evaluation, lesions.class_names)
+        for task, evaluation in statistic.coco.items()
     }
     values = statistic(np.ones((1, len(lesions.images))))
     for task, found in _by_task(values).items():
         metrics.setdefault(task, {name: float(x[0]) for name, x in found.items()})
     curves: dict[str, Any] = statistic.froc.curves()
     judged = "segm" if lesions.masks else "bbox"
-    curves["precision_recall"] = precision_recall(coco[judged], lesions.class_names)
+    curves["precision_recall"] = precision_recall(statistic.coco[judged], lesions.class_names)
     if lesions.masks:
         metrics["pixel"] |= statistic.pixel.empty_images()
         write_per_image(output / PER_IMAGE, lesions, statistic.pixel, statistic.per_image.columns)
-        save_bland_altman(output / "bland_altman.png", statistic.pixel, metrics["pixel"])
-    save_froc(output / "froc.png", curves, settings.froc_iou)
+        save_bland_altman(
+            output / "bland_altman.png", statistic.pixel, metrics["pixel"], lesions.class_names
+        )
+    save_froc(output / "froc.png", curves, lesions.class_names, settings.froc_iou, judged)
     save_precision_recall(output / "precision_recall.png", curves["precision_recall"], judged)
     content = {
         **about,
@@ -142,7 +151,7 @@ def report_lesions(
         "intervals": _intervals(lesions, statistic, settings),
         "curves": curves,
         "settings": asdict(settings),
-        "warnings": _warnings(lesions),
+        "warnings": _warnings(lesions, settings),
     }
     write_results(output / RESULTS, metrics, **content)
     return read_results(output / RESULTS)
@@ -203,7 +212,7 @@ def _intervals(
     }
 
 
-def _warnings(lesions: LesionSet) -> list[str]:
+def _warnings(lesions: LesionSet, settings: LesionReportSettings) -> list[str]:
     unknown = sum(not image.patient for image in lesions.images)
     warnings = []
     if unknown:
@@ -214,4 +223,13 @@ def _warnings(lesions: LesionSet) -> list[str]:
         )
     if not lesions.masks:
         warnings.append("boxes only: the detections have no masks, so nothing is said of masks")
+    highest = max((x["score"] for x in lesions.detections), default=0)
+    if lesions.masks and highest > 1:
+        warnings.append(
+            f"scores go up to {highest:g}, expected 0 to 1: score_thresh {settings.score_thresh:g} "
+            f"(per_image_ap) and pixel_score_thresh {settings.pixel_score_thresh:g} (pixel) mean "
+            "nothing on such a scale"
+        )
+    if settings.resamples:
+        warnings += interval_warnings(group_indices(lesions.patients))
     return warnings

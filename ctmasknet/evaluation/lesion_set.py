@@ -34,7 +34,7 @@ class LesionImage:
         scores: (D,) float64, falling; equal scores keep the order of the files.
     """
 
-    image_id: int
+    image_id: int | str
     file_name: str
     patient: str
     scan: str
@@ -58,7 +58,7 @@ class LesionSet:
         truth: the truth with ids from 1, masks as compressed RLE, every area and box.
         detections: in COCO's result format, in the order of the files, with every box.
         detection_paths: the files of the detections.
-        masks: whether detections have masks; without any detection it is taken that they would.
+        masks: whether detections have masks, or would have them if there were any.
     """
 
     class_names: tuple[str, ...]

@@ -33,7 +33,8 @@ def describe_lesions(results: Mapping[str, Any]) -> str:
         values = found.get("values", {}).get(task, {})
         head, rows = _columns(found), []
         for name, value in metrics.items():
-            digits = 0 if name.startswith("images_") else 2 if task in _PERCENT else 4
+            coarse = task in _PERCENT or "_px_" in name
+            digits = 0 if name.startswith("images_") else 2 if coarse else 4
             rows.append([name, _number(value, digits), *_interval(values.get(name), digits, head)])
         align = ["left", "right", *["right"] * len(head)]
         table = tabulate(rows, ["", "value", *head], disable_numparse=True, colalign=align)

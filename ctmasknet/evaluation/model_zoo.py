@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data.classes import NOTICE
-from .image_metrics import metric_suffix
-from .results import RESULTS, read_results
+from .metric_names import metric_suffix
+from .results import KINDS, RESULTS, read_results
 
 _LESIONS = {  # column -> (task, metric, factor)
     "mask AP": ("segm", "AP", 1),
@@ -41,7 +41,7 @@ def find_evaluations(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]
             raise FileNotFoundError(f"{path}: no such file or folder")
         files += sorted(path.rglob(RESULTS)) if path.is_dir() else [path]
     found = [(file, read_results(file)) for file in dict.fromkeys(files)]
-    found = [(file, results) for file, results in found if "kind" in results]
+    found = [(file, results) for file, results in found if results.get("kind") in KINDS]
     if not found:
         raise ValueError(
             f"{', '.join(map(str, paths))}: found no {RESULTS} of a data set; train_net.py writes "

@@ -13,8 +13,8 @@ import numpy as np
 import pycocotools.mask as mask_util
 
 from ..whole_files import whole_file
-from .image_metrics import metric_suffix
 from .lesion_set import LesionImage, LesionSet
+from .metric_names import metric_suffix
 from .per_image_ap import weighted_mean
 
 PIXEL_SCORE_THRESH = 0.5
@@ -29,8 +29,10 @@ class PixelStatistic:
     dice, iou: mean over images; those empty on both sides are left out.
     precision, recall: mean over images with predicted, or true, pixels.
     pooled_dice, pooled_iou, pooled_precision, pooled_recall: over the pixels of all images.
-    area_bias: mean of predicted - true area, as a share of the image, over all images.
+    area_bias: mean of predicted - true area, as a share of the image (not of the lung); images
+        empty on both sides are left out here, too.
     area_mae: mean of its absolute value.
+    area_bias_px, area_mae_px: the same in pixels.
     area_loa_low, area_loa_high: bias -+ 1.96 standard deviations of the images.
 
     Attributes:
@@ -51,24 +53,24 @@ class PixelStatistic:
         self.sizes = np.array([image.height * image.width for image in lesions.images])
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Weights (B, I) -> metric_<class> -> (B,) in [0, 1] (areas in [-1, 1])."""
+        """Weights (B, I) -> metric_<class> -> (B,) in [0, 1] (areas in [-1, 1], or pixels)."""
         values: dict[str, np.ndarray] = {}
         for name, areas in self.areas.items():
             of_images = {k: weighted_mean(x, weights) for k, x in _overlap(*areas).items()}
             pooled = _overlap(*(weights @ x for x in areas))
-            error = self.shares(name)[1] - self.shares(name)[0]
             found = of_images | {f"pooled_{k}": x for k, x in pooled.items()}
-            found |= _agreement(error, weights)
+            kept = self.not_empty(name)
+            found |= _area_errors((areas[1] - areas[0])[kept], self.sizes[kept], weights[:, kept])
             values |= {f"{metric}_{name}": x for metric, x in found.items()}
         return values
 
     def empty_images(self) -> dict[str, int]:
         """images_empty_<class>: images without true and without predicted pixels."""
-        return {f"images_empty_{k}": int((x[0] + x[1] == 0).sum()) for k, x in self.areas.items()}
+        return {f"images_empty_{k}": int((~self.not_empty(k)).sum()) for k in self.areas}
 
-    def shares(self, name: str) -> np.ndarray:
-        """(3, I) true, predicted and overlap as shares of the images."""
-        return self.areas[name] / self.sizes
+    def not_empty(self, name: str) -> np.ndarray:
+        """(I,) bool: images with true or with predicted pixels."""
+        return self.areas[name][:2].sum(axis=0) > 0
 
 
 def write_per_image(
@@ -120,8 +122,11 @@ def _overlap(true: np.ndarray, found: np.ndarray, both: np.ndarray) -> dict[str,
         }
 
 
-def _agreement(error: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Bias, mean absolute error and limits of agreement of errors (I,)."""
+def _area_errors(
+    pixels: np.ndarray, sizes: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Bias, mean absolute error and limits of agreement of errors (I,) in images of sizes (I,)."""
+    error = pixels / sizes
     bias, count = weighted_mean(error, weights), weights.sum(axis=1)
     squares = np.array([w @ (error - b) ** 2 for w, b in zip(weights, bias, strict=True)])
     with np.errstate(invalid="ignore"):
@@ -129,6 +134,8 @@ def _agreement(error: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "area_bias": bias,
         "area_mae": weighted_mean(abs(error), weights),
+        "area_bias_px": weighted_mean(pixels, weights),
+        "area_mae_px": weighted_mean(abs(pixels), weights),
         "area_loa_low": bias - LIMITS_SD * deviation,
         "area_loa_high": bias + LIMITS_SD * deviation,
     }

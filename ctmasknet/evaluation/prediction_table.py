@@ -19,6 +19,7 @@ from scipy.special import softmax
 
 from ..data.classes import IMAGE_CLASSES
 from ..whole_files import whole_file
+from .metric_names import check_class_names
 
 PREDICTIONS = "predictions.csv"
 COLUMNS = ("file_name", "patient", "scan", "label")
@@ -52,13 +53,16 @@ class PredictionTable:
 
         Names are taken from the deepest folder that holds all slices, so a data set may move.
         """
-        rows = zip(
-            portable_names(self.file_names),
-            self.labels.tolist(),
-            self.patients,
-            self.scans,
-            strict=True,
+        # A path that stands for an unknown patient moves with the data set.
+        patients, scans = (
+            [
+                "" if name == file else name
+                for name, file in zip(names, self.file_names, strict=True)
+            ]
+            for names in (self.patients, self.scans)
         )
+        files = portable_names(self.file_names)
+        rows = zip(files, self.labels.tolist(), patients, scans, strict=True)
         content = json.dumps([self.class_names, sorted(rows)])
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -135,6 +139,7 @@ def make_table(
     """
     if not rows:
         raise ValueError(f"{source}: found no prediction, expected one for each slice")
+    check_class_names(class_names, ("macro", "weighted"))
     rows = sorted(rows, key=lambda row: row[0])  # the same from any number of processes
     file_names, patients, scans, labels, logits = zip(*rows, strict=True)
     twice = next((a for a, b in zip(file_names, file_names[1:], strict=False) if a == b), None)
@@ -163,6 +168,8 @@ def _count_logits(path: Path, columns: Sequence[str]) -> int:
 
 
 def _parse(row: dict, class_names: tuple[str, ...]) -> tuple[str, str, str, int, list[float]]:
+    if None in row:
+        raise ValueError(f"{len(row[None])} fields too many; decimals need a point, not a comma")
     file_name, patient, scan, label = ((row[column] or "").strip() for column in COLUMNS)
     for column, value in zip(COLUMNS, (file_name, patient, scan, label), strict=True):
         if not value:

@@ -19,6 +19,7 @@ from ..provenance import versions
 from ..whole_files import whole_file
 
 RESULTS = "results.json"
+KINDS = ("images", "lesions")  # of the evaluation of one data set
 DETECTIONS = "coco_instances_results.json"  # as Detectron2 calls it
 Metrics = dict[str, dict[str, dict[str, float]]]  # data set -> task -> metric -> value
 

@@ -26,7 +26,6 @@ SMALL = {
     "TEST.IMS_PER_BATCH": "1",
     "TEST.BOOTSTRAP_RESAMPLES": "20",
     "DATASETS.TRAIN": "()",
-    "DATASETS.VALIDATION": "()",
 }
 
 
@@ -35,12 +34,15 @@ def folders(tmp_path_factory):
     """Number of processes -> output folder, in which each config has one of its own."""
     root = tmp_path_factory.mktemp("processes")
     write_phantom(root / "data", patients=15, slices=1, size=96, split=(1, 1, 3))
-    for kind, name in zip(("lesion_merge_test.json", "test.csv"), DATASETS.values(), strict=True):
-        (root / "data" / kind).rename(root / "data" / name)  # names are taken once in a process
+    # Renamed, as a name is taken once in a process.
+    for old, new in zip(("lesion_merge_test.json", "test.csv"), DATASETS.values(), strict=True):
+        (root / "data" / old).rename(root / "data" / new)
+    (root / "data/val.csv").rename(root / "data/three_slices.csv")
     commands = {1: [], 2: []}
     for config, dataset in DATASETS.items():
         opts = [*itertools.chain(*SMALL.items())]
-        opts += ["DATASETS.TEST", f"('{root / 'data' / dataset}',)"]
+        opts += ["DATASETS.TEST", f"('{root / 'data' / dataset}',)", "DATASETS.VALIDATION"]
+        opts.append(f"('{root / 'data' / 'three_slices.csv'}',)" if "ctmasknet" in config else "()")
         file = str(TESTS.parent / "configs/quick" / f"{config}.yaml")
         torch.manual_seed(3)
         model = build_model(load_config(file, [*opts, "OUTPUT_DIR", str(root)]))
@@ -64,8 +66,12 @@ def test_two_processes_give_the_numbers_of_one(config, folders):
     results, others = (read_results(folder / "results.json") for folder in (one, two))
     assert (results["machine"]["processes"], others["machine"]["processes"]) == (1, 2)
     assert results["dataset"]["images"] == 9  # four in one process, five in the other
-    for key in ("dataset", "metrics", "intervals", "weights_sha256"):
+    for key in ("dataset", "metrics", "intervals", "weights_sha256", "settings", "warnings"):
         assert results[key] == others[key]
+    if config.startswith("ctmasknet"):
+        assert results["calibration"]["fitted_on"]["images"] == 3
+        for key in ("calibration", "operating_points", "aggregation"):
+            assert results[key] == others[key]
     for file in one.iterdir():
         if file.suffix in (".csv", ".json") and file.name != "results.json":
             assert file.read_text() == (two / file.name).read_text()

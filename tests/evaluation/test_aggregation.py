@@ -26,7 +26,8 @@ def table_of(*rows):
         ("top_2_mean", [[0.75, 0.6], [0.4, 0.6]]),
         ("top_9_mean", [[1.7 / 3, 1.3 / 3], [0.4, 0.6]]),
         ("share_above_0.5", [[2 / 3, 1 / 3], [0, 1 / 2]]),  # 0.5 itself is not above
-        ("share_above_0.75", [[1 / 3, 1 / 3], [1, 1]]),  # none above: even
+        # As often above in the first group, never in the second: no class is ahead, hence the mean.
+        ("share_above_0.75", [[1.7 / 3, 1.3 / 3], [0.4, 0.6]]),
     ],
 )
 def test_rules_by_hand(rule, values):
@@ -94,9 +95,14 @@ def test_the_rule_that_is_right_on_validation_is_chosen():
     assert rule.name == "max" and scores == {"mean": 0.5, "max": 1}
 
 
-def test_equal_rules_are_decided_by_brier_score_then_order():
-    rows = [("P", "1", 0, [0.9, 0.1])] * 2 + [("Q", "1", 1, [0.3, 0.7])] * 2
-    # All rules are right; shares above 0.5 are exactly the truth.
-    assert choose_rule(table_of(*rows))[0].name == "share_above_0.5"
+def test_of_equal_rules_the_first_is_taken():
+    rows = [("P", "1", 0, [0.9, 0.1])] * 2 + [("Q", "1", 1, [0.3, 0.7])] * 2  # all are right
+    assert choose_rule(table_of(*rows))[0].name == "mean"
     same = [parse_rule("top_3_mean"), MEAN]
     assert choose_rule(table_of(*rows), same)[0].name == "top_3_mean"
+
+
+def test_a_scan_above_no_threshold_is_not_given_to_the_first_class():
+    rows = [("P", "1", 2, [0.28, 0.31, 0.41])] * 4
+    scan = levels(table_of(*rows), parse_rule("share_above_0.5"))[1]
+    assert scan.confusion()[2].tolist() == [0, 0, 1]

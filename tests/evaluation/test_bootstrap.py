@@ -4,6 +4,7 @@ import pytest
 from ctmasknet.evaluation.bootstrap import (
     difference,
     group_indices,
+    interval_warnings,
     intervals,
     resample_weights,
 )
@@ -95,6 +96,19 @@ def test_constant_value_has_no_design_effect():
     found = intervals(share(np.ones(6)), np.arange(6) // 2, resamples=20)["share"]
     assert (found.low, found.high, found.naive_low) == (1, 1, 1)
     assert np.isnan(found.design_effect)
+
+
+def test_one_patient_has_no_interval():
+    found = intervals(share(HITS), np.zeros(12, int), resamples=50)["share"]
+    assert found.value == HITS.mean() and found.defined == 0
+    assert np.isnan([found.low, found.high, found.design_effect]).all()
+    assert found.naive_low < found.value < found.naive_high
+
+
+def test_few_patients_are_warned_of():
+    assert interval_warnings(np.arange(10)) == []
+    assert interval_warnings(np.arange(30) % 9)[0].startswith("9 patients only: intervals from")
+    assert interval_warnings(np.zeros(5, int))[0].startswith("1 patient only")
 
 
 @pytest.mark.parametrize(("count", "resamples"), [(0, 10), (3, 0)])

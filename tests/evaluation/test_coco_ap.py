@@ -155,7 +155,7 @@ def test_weights_are_copies_of_images(lesion_set, random_lesions, task):
             crowds=copied(crowds),
         )
         expected = coco_metrics(run_coco(repeated, task), CLASSES)
-        assert set(values) == {"AP", "AP50"} | {
+        assert set(values) == {"AP", "AP50", "AP75"} | {
             f"{metric}_{name}" for metric in ("AP", "AP50") for name in ("GGO", "crazy_paving")
         }
         for name in values:
@@ -168,6 +168,25 @@ def test_a_statistic_of_images_without_lesions_is_undefined(lesion_set):
     )
     values = CocoStatistic(lesions, run_coco(lesions, "segm"))(np.array([[1.0, 1], [0, 2], [3, 0]]))
     assert values["AP"].tolist() == pytest.approx([100, math.nan, 100], nan_ok=True)
+
+
+def test_a_mean_over_classes_is_of_the_same_classes_in_every_resample(lesion_set):
+    # GGO is in image 1, C in image 2; the third class has no lesion at all.
+    lesions = lesion_set(
+        [(1, 0, 0, 0, 9, 9), (2, 1, 0, 0, 9, 9)],
+        [(1, 0, 0.9, 0, 0, 9, 9), (1, 2, 0.9, 0, 0, 9, 9)],
+        images=2,
+        classes=("GGO", "C", "other"),
+    )
+    evaluation = run_coco(lesions, "segm")
+    values = CocoStatistic(lesions, evaluation)(np.array([[1.0, 1], [2, 0], [0, 2]]))
+    nan = math.nan
+    for name in ("AP", "AP50", "AP75"):
+        assert values[name].tolist() == pytest.approx([50, nan, nan], nan_ok=True)
+        assert coco_metrics(evaluation, lesions.class_names)[name] == pytest.approx(50)
+    assert values["AP_GGO"].tolist() == pytest.approx([100, 100, nan], nan_ok=True)
+    assert values["AP50_C"].tolist() == pytest.approx([0, nan, 0], nan_ok=True)
+    assert np.isnan(values["AP_other"]).all()
 
 
 def test_it_leaves_the_truth_as_it_was(lesion_set, write_lesions):

@@ -16,6 +16,7 @@ from ctmasknet.evaluation.image_report import ImageReportSettings, report_images
 from ctmasknet.evaluation.lesion_files import read_lesions
 from ctmasknet.evaluation.lesion_report import LesionReportSettings, report_lesions
 from ctmasknet.evaluation.prediction_table import make_table, write_predictions
+from ctmasknet.evaluation.results import write_results
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,22 +44,25 @@ def test_a_clear_difference_and_none(tmp_path):
     good = classify(tmp_path / "good", lambda i: True)
     bad = classify(tmp_path / "bad", lambda i: i % 4 < 2)
     other = classify(tmp_path / "other", lambda i: i % 4 >= 2)
-    found = compare(bad, good, resamples=200, seed=0)
+    result = compare(bad, good, resamples=200, seed=0)
+    found = result.tasks
     accuracy = found["image"]["accuracy"]
     assert (accuracy.first, accuracy.second, accuracy.change.value) == (0.5, 1, 0.5)
     assert accuracy.verdict == "B is higher"
-    assert compare(good, bad, 200, 0)["image"]["accuracy"].verdict == "A is higher"
+    assert compare(good, bad, 200, 0).tasks["image"]["accuracy"].verdict == "A is higher"
     assert set(found) == {"image", "scan", "patient"}
-    same = compare(bad, other, resamples=200, seed=0)["image"]["accuracy"]
+    same = compare(bad, other, resamples=200, seed=0).tasks["image"]["accuracy"]
     assert same.change.value == 0 and same.verdict == NOT_DISTINGUISHABLE
-    text = describe_comparison(found)
+    text = describe_comparison(result)
     assert "B is higher" in text and "Research use only" in text
+    assert result.unit == "patient" and "95 % by patients" in text
+    assert "Slices to scans: A by the rule mean, B by mean." in text
 
 
 def test_one_lucky_slice_is_not_distinguishable(tmp_path):
     one = classify(tmp_path / "a", lambda i: i != 3)
     other = classify(tmp_path / "b", lambda i: i not in (3, 7))
-    accuracy = compare(one, other, 500, 0)["image"]["accuracy"]
+    accuracy = compare(one, other, 500, 0).tasks["image"]["accuracy"]
     assert accuracy.change.value == pytest.approx(-1 / 80)
     assert accuracy.verdict == NOT_DISTINGUISHABLE
 
@@ -92,7 +96,7 @@ def truth(tmp_path):
     return path
 
 
-def detect(folder, truth, chosen):
+def detect(folder, truth, chosen, **settings):
     (rle,) = mask_util.frPyObjects(square(10, 10, 20), 64, 64)
     rle["counts"] = rle["counts"].decode()
     found = [
@@ -103,7 +107,7 @@ def detect(folder, truth, chosen):
     folder.mkdir()
     (folder / "coco_instances_results.json").write_text(json.dumps(found))
     lesions = read_lesions(truth, [folder / "coco_instances_results.json"])
-    settings = LesionReportSettings(resamples=20)
+    settings = LesionReportSettings(resamples=20, **settings)
     report_lesions(lesions, folder, settings, {"dataset": {"name": "lesions"}})
     return folder
 
@@ -111,11 +115,33 @@ def detect(folder, truth, chosen):
 def test_lesion_models(tmp_path, truth):
     every = detect(tmp_path / "every", truth, range(20))
     few = detect(tmp_path / "few", truth, range(8))
-    found = compare(few, every, 200, 0)
+    found = compare(few, every, 200, 0).tasks
     assert found["per_image_ap"]["mAP"].first == pytest.approx(0.4)
     assert found["per_image_ap"]["mAP"].verdict == "B is higher"
     assert found["segm"]["AP50"].second == pytest.approx(100)
     assert "pixel" in found and "froc" in found
+
+
+def test_other_thresholds_are_refused(tmp_path, truth):
+    one = detect(tmp_path / "one", truth, range(20))
+    other = detect(tmp_path / "other", truth, range(20), score_thresh=0.1, seed=3)
+    with pytest.raises(ValueError, match=r"different settings \(score_thresh 0.75 and 0.1\)"):
+        compare(one, other, 10, 0)
+
+
+def test_one_patient_can_tell_nothing(tmp_path):
+    one = classify(tmp_path / "one", lambda i: True, patients=1)
+    other = classify(tmp_path / "other", lambda i: False, patients=1)
+    result = compare(one, other, 50, 0)
+    assert result.tasks["image"]["accuracy"].change.value == -1
+    assert result.tasks["image"]["accuracy"].verdict == "undefined"
+    assert any("1 patient only" in note for note in result.notes)
+
+
+def test_another_kind_of_results_file(tmp_path):
+    write_results(tmp_path / "results.json", {}, kind="comparison")
+    with pytest.raises(ValueError, match="results.json is not that of an evaluation"):
+        common_evaluations(tmp_path, tmp_path)
 
 
 def test_kinds_are_not_mixed(tmp_path, truth):
@@ -153,6 +179,6 @@ def test_command(tmp_path, monkeypatch, capsys):
     runpy.run_path(str(ROOT / "tools/compare_results.py"), run_name="__main__")
     assert "A is higher" in capsys.readouterr().out
     saved = json.loads((tmp_path / "out.json").read_text())
-    accuracy = saved["metrics"]["test"]["image"]["accuracy"]
+    accuracy = saved["metrics"]["test"]["tasks"]["image"]["accuracy"]
     assert accuracy["verdict"] == "A is higher" and accuracy["change"]["high"] < 0
     assert (saved["resamples"], saved["seed"]) == (50, 0)

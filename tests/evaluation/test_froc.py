@@ -53,6 +53,9 @@ def test_classes_apart_and_together(lesion_set):
     assert values(statistic, ones, "_GGO") == [1] * 7
     assert values(statistic, ones, "_C") == [1] * 7
     assert list(statistic.curves()) == ["froc", "froc_GGO", "froc_C"]
+    # Without any lesion of C; all lesions together are no mean over classes.
+    first = np.array([[2.0, 0]])
+    assert values(statistic, first) == [1] * 7 and np.isnan(values(statistic, first, "_C")).all()
 
 
 def test_the_overlap_that_finds_a_lesion(lesion_set):

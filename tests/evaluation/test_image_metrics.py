@@ -127,9 +127,18 @@ def test_resamples_without_a_class_are_undefined_not_wrong():
     labels, probabilities = np.array([0, 1, 2]), np.eye(3)
     found = ImageStatistic(labels, probabilities, NAMES)(np.array([[1.0, 2, 0], [3, 0, 0]]))
     assert found["auroc_a"].tolist() == pytest.approx([1, math.nan], nan_ok=True)
-    assert found["auroc_macro"].tolist() == pytest.approx([1, math.nan], nan_ok=True)
-    assert found["balanced_accuracy"].tolist() == [1, 1]
+    # A mean over the classes that are left would be another number.
+    assert np.isnan([found["auroc_macro"], found["balanced_accuracy"], found["f1_macro"]]).all()
     assert np.isnan(found["sensitivity_c"]).all()
+
+
+def test_a_constant_answer_has_one_balanced_accuracy_in_all_resamples():
+    labels = np.repeat([0, 1, 2], [20, 2, 2])
+    statistic = ImageStatistic(labels, np.tile([0.8, 0.1, 0.1], (24, 1)), NAMES)
+    found = intervals(statistic, np.arange(24), resamples=500)["balanced_accuracy"]
+    assert found.value == pytest.approx(1 / 3)
+    assert (found.low, found.high) == pytest.approx((1 / 3, 1 / 3))
+    assert 300 < found.defined < 500  # the others lack a class
 
 
 def test_intervals_hold_the_values():

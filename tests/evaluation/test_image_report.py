@@ -119,21 +119,36 @@ def test_other_classes_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (ImageReportSettings("median"), "aggregation rule 'median'"),
-        (ImageReportSettings(sensitivity=95), "sensitivity 95"),
-        (ImageReportSettings(resamples=-1), "-1 resamples"),
+        ({"rule": "median"}, "aggregation rule 'median'"),
+        ({"sensitivity": 95}, "sensitivity 95"),
+        ({"resamples": -1}, "resamples -1: expected 0"),
     ],
 )
-def test_unusable_settings_are_refused(tmp_path, settings, message):
+def test_unusable_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        report_images(random_table("t"), tmp_path, random_table("v", seed=1), settings)
+        ImageReportSettings(**settings)
+
+
+def test_scans_of_one_slice_choose_no_rule(tmp_path):
+    rows = [(f"v{i}.png", f"v{i}", "A", i % 3, [0.0, 0.5, i % 2]) for i in range(9)]
+    validation = make_table(rows, IMAGE_CLASSES, "v")
+    results = report_images(random_table("t"), tmp_path, validation, FEW)
+    assert results["aggregation"]["rule"] == "mean"
+    assert results["aggregation"]["chosen_on"] == "default"
+    assert "no validation scans of several slices" in describe_images(results)
+    assert results["calibration"]["fitted_on"]["images"] == 9
+
+
+def test_a_temperature_at_its_limit_is_warned_of(tmp_path):
+    wrong = [(f"v{i}.png", "P", "A", i % 3, (-9 * np.eye(3)[i % 3]).tolist()) for i in range(9)]
+    results = report_images(random_table("t"), tmp_path, make_table(wrong, IMAGE_CLASSES, "v"), FEW)
+    assert any("temperature is at the limit" in line for line in results["warnings"])
 
 
 def test_shared_patients_are_warned_of(tmp_path):
     table = random_table("t")
     rows = [(f"v{i}.png", p, "A", i % 3, [0.0, 0, 1]) for i, p in enumerate(("t00", "t01", "x"))]
     results = report_images(table, tmp_path, make_table(rows, IMAGE_CLASSES, "v"), FEW)
-    assert len(results["warnings"]) == 1
     assert "Warning: 2 patients of validation are among" in describe_images(results)
 
 
@@ -143,7 +158,11 @@ def test_slices_without_patients_are_warned_of(tmp_path):
     assert results["intervals"]["unit"] == "slice"
     text = describe_images(results)
     assert "95 % by slices" in text and "naive" not in text
-    assert "Warning: no patient ids: each slice counts as a patient" in text
+    assert "Warning: each slice counts as a patient" in text
+    rows[1:3] = [(row[0], "P", "S", *row[3:]) for row in rows[1:3]]
+    results = report_images(make_table(rows, IMAGE_CLASSES, "t"), tmp_path, settings=FEW)
+    assert results["intervals"]["unit"] == "patient"
+    assert "Warning: each of 7 slices without id counts" in describe_images(results)
 
 
 def test_one_slice_of_one_class(tmp_path):

@@ -82,8 +82,21 @@ def test_boxes_only(write_lesions):
     assert lesions.images[0].scores.tolist() == [0.9, 0.8]
 
 
-def test_without_detections_masks_are_judged(lesion_set):
-    assert lesion_set([LESION]).masks
+def test_whether_masks_are_judged_may_be_known(write_lesions):
+    truth, none = write_lesions([LESION])
+    assert [read_lesions(truth, [none], masks).masks for masks in (None, True, False)] == [
+        *(True, True, False)
+    ]
+    truth, detections = write_lesions([LESION], [FOUND, FOUND])
+    edit(detections, lambda x: x[0].update(segmentation=[[1]]))  # not looked at
+    edit(detections, lambda x: x[1].pop("bbox"))  # made from the mask
+    lesions = read_lesions(truth, [detections], masks=False)
+    assert not lesions.masks and lesions.images[0].found_masks == []
+    assert [x["bbox"] for x in lesions.detections] == [[4, 6, 10, 8]] * 2
+    edit(detections, lambda x: [item.update(bbox=[1, 1, 2, 2]) for item in x])
+    edit(detections, lambda x: [item.pop("segmentation") for item in x])
+    with pytest.raises(ValueError, match="detection 0: no segmentation, expected one in every"):
+        read_lesions(truth, [detections], masks=True)
 
 
 def test_the_files_of_several_folds_are_taken_together(write_lesions, tmp_path):
@@ -108,12 +121,19 @@ def test_the_files_of_several_folds_are_taken_together(write_lesions, tmp_path):
         ({"category_id": 3}, r"unknown category_id 3, expected 1 \(lesion\)"),
         ({"score": None}, "score is None"),
         ({"score": float("nan")}, "score is nan"),
+        ({"score": True}, "score is True"),
+        ({"score": 10**400}, "score is 1000"),
         ({"bbox": [1, 2, 3]}, "bbox of 3 numbers"),
         ({"bbox": [1, 2, 3, float("inf")]}, "bbox is .*inf"),
+        ({"bbox": [1, 2, 3, True]}, "bbox is .*True"),
+        ({"bbox": 4}, "not in COCO's format"),
         ({"bbox": None, "segmentation": None}, "neither bbox nor segmentation"),
         ({"segmentation": None}, "with and without segmentation"),
-        ({"segmentation": {"size": [64, 48], "counts": "0"}}, "48 x 64 pixels, expected 64 x 48"),
-        ({"segmentation": {"size": [48, 64], "counts": [3, 4]}}, "do not add up"),
+        ({"segmentation": {"size": [64, 48], "counts": "0"}}, r"\[64, 48\] .* expected \[48, 64\]"),
+        ({"segmentation": {"size": [48, 64], "counts": [3, 4]}}, "not a usable RLE of 48 x 64"),
+        ({"segmentation": {"size": [48, 64], "counts": "S75i0"}}, "not a usable RLE of 48 x 64"),
+        ({"segmentation": {"size": [48, 64]}}, "not in COCO's format .*counts"),
+        ({"segmentation": "0"}, "not in COCO's format"),
         ({"segmentation": [[1, 1, 2, 2]]}, "no valid polygon"),
     ],
 )
@@ -147,15 +167,38 @@ def test_missing_files(write_lesions, tmp_path):
     [
         (lambda x: x.pop("images"), r"truth\.json: not a usable COCO instances file"),
         (lambda x: x.update(images=[]), r"truth\.json: not a usable COCO instances file"),
-        (lambda x: x["images"].append(x["images"][0]), "images with different ids"),
+        (lambda x: x.update(annotations=None), "annotations is a NoneType, expected a list"),
+        (lambda x: x.update(annotations={}), "annotations is a dict, expected a list"),
+        (lambda x: x.update(images={"id": 1}), "images is a dict, expected a list"),
+        (lambda x: x["images"].append(1), "image 2: not in COCO's format"),
+        (lambda x: x["images"][1].pop("width"), "image 1: not in COCO's format .*width"),
+        (lambda x: x["images"][1].update(width=0), "image 1: height is 48, width 0"),
+        (lambda x: x["images"][1].update(height="48"), "image 1: height is '48', width 64"),
+        (lambda x: x["images"][1].update(height=10**9), "image 1: height is 1000000000"),
+        (lambda x: x["images"][1].update(file_name=None), "image 1: file_name is None"),
+        (lambda x: x["images"][1].update(file_name="./0001.png"), "image 1: .*0001.png' is there"),
+        (lambda x: x["images"][1].update(id=1), "image 1: id 1 is there twice"),
+        (lambda x: x["images"][1].update(id="2"), "image 1: id is '2', expected all integers"),
+        (lambda x: x["images"][0].update(id=True), "image 0: id is True, expected all integers"),
+        (lambda x: x["categories"][1].update(id=1), "category 1: id 1 is there twice"),
+        (lambda x: x["categories"][1].update(id="2"), "category 1: id is '2', expected all"),
+        (lambda x: x["categories"][1].update(name=3), "category 1: name is 3, expected a name"),
+        (lambda x: x["annotations"][0].update(area=None), "annotation 0: area is None, expected"),
+        (lambda x: x["annotations"][0].update(area=[3]), r"annotation 0: area is \[3\], expected"),
+        (lambda x: x["annotations"][0].update(area="abc"), "annotation 0: area is abc, expected"),
+        (lambda x: x["annotations"][0].update(area=float("nan")), "annotation 0: area is nan"),
+        (lambda x: x["annotations"][0].update(area=-1), "area is -1, expected a number from 0 on"),
+        (lambda x: x["annotations"][0].update(iscrowd=None), "iscrowd is None, expected 0 or 1"),
+        (lambda x: x["annotations"][0].update(iscrowd=2), "annotation 0: iscrowd is 2, expected"),
+        (lambda x: x["annotations"][0].update(segmentation=[[1e9] * 6]), "annotation 0: a polygon"),
         (lambda x: x["categories"][0].update(name="C C"), r"truth\.json: found the classes C C, C"),
-        (lambda x: x["categories"][0].update(name="lesion"), '"lesion" only as the single one'),
+        (lambda x: x["categories"][0].update(name="lesion"), "none of them lesion"),
         (lambda x: x["annotations"][0].pop("segmentation"), "annotation 0: no segmentation"),
         (lambda x: x["annotations"][0].update(image_id=9), "annotation 0: unknown image_id 9"),
     ],
 )
 def test_bad_truth_is_named(write_lesions, change, message):
-    truth, detections = write_lesions([LESION], classes=("GGO", "C_C"))
+    truth, detections = write_lesions([LESION], images=2, classes=("GGO", "C_C"))
     edit(truth, change)
     with pytest.raises(ValueError, match=message):
         read_lesions(truth, [detections])

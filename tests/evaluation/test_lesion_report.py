@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from ctmasknet.data.classes import NOTICE
+from ctmasknet.evaluation import lesion_figures
 from ctmasknet.evaluation.bootstrap import difference, group_indices, intervals
 from ctmasknet.evaluation.lesion_files import read_lesions
 from ctmasknet.evaluation.lesion_report import (
@@ -14,6 +15,7 @@ from ctmasknet.evaluation.lesion_report import (
     report_lesions,
 )
 from ctmasknet.evaluation.lesion_text import describe_lesions
+from ctmasknet.evaluation.metric_names import metric_suffix
 
 QUICK = LesionReportSettings(resamples=20)
 LESION, FOUND = (1, 0, 0, 0, 20, 20), (1, 0, 0.9, 0, 0, 20, 20)
@@ -44,7 +46,11 @@ def test_a_report(made, tmp_path):
     assert list(results["metrics"]) == ["bbox", "segm", "per_image_ap", "froc", "pixel"]
     found = results["intervals"]
     assert (found["unit"], found["resamples"], found["seed"]) == ("patient", 20, 0)
-    assert list(found["values"]) == ["segm", "per_image_ap", "froc", "pixel"]
+    assert list(found["values"]) == ["bbox", "segm", "per_image_ap", "froc", "pixel"]
+    for task in ("bbox", "segm"):  # no intervals of areas
+        assert set(found["values"][task]) == {
+            *("AP", "AP50", "AP75", "AP_GGO", "AP50_GGO", "AP_C", "AP50_C")
+        }
     for task, values in found["values"].items():
         for name, interval in values.items():
             assert interval["value"] == pytest.approx(results["metrics"][task][name])
@@ -52,7 +58,9 @@ def test_a_report(made, tmp_path):
         f"images_empty_{name}" for name in ("lesion", "GGO", "C")
     } == set(results["metrics"]["pixel"])
     assert set(results["curves"]) == {"froc", "froc_GGO", "froc_C", "precision_recall"}
-    assert results["settings"]["resamples"] == 20 and results["warnings"] == []
+    assert results["settings"]["resamples"] == 20
+    (warning,) = results["warnings"]
+    assert warning.startswith("8 patients only")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
         *("results.json", "per_image.csv", "ground_truth.json", "coco_instances_results.json"),
@@ -123,6 +131,38 @@ def test_boxes_only(write_lesions, tmp_path):
     assert results["warnings"][0].startswith("boxes only: ")
     assert not (tmp_path / "out" / "per_image.csv").exists()
     assert "COCO AP of boxes" in describe_lesions(results)
+
+
+@pytest.mark.parametrize(("score", "warned"), [(1.0, False), (97.5, True)])
+def test_scores_in_percent_are_warned_of(lesion_set, tmp_path, score, warned):
+    made = lesion_set([LESION], [(1, 0, score, 0, 0, 20, 20)], patients=["a"])
+    settings = LesionReportSettings(resamples=0, score_thresh=0.7)
+    assert report_lesions(made, tmp_path, settings, {})["warnings"] == warned * [
+        "scores go up to 97.5, expected 0 to 1: score_thresh 0.7 (per_image_ap) and "
+        "pixel_score_thresh 0.5 (pixel) mean nothing on such a scale"
+    ]
+
+
+def test_a_model_without_masks_that_finds_nothing(write_lesions, tmp_path):
+    truth, detections = write_lesions([LESION])
+    made = read_lesions(truth, [detections], masks=False)
+    assert list(report_lesions(made, tmp_path, QUICK, {})["metrics"]) == ["bbox", "froc"]
+
+
+def test_figures_of_many_classes_name_and_colour_each(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(lesion_figures, "_save", lambda figure, path: drawn.append(figure))
+    names = ["crazy-paving", "$100$", *(f"class {i}" for i in range(9))]
+    curves = {f"froc_{metric_suffix(name)}": [[0, 0], [1, 0.5]] for name in names}
+    curves = {"froc": [[0, 0], [1, 0.5]], **curves}
+    lesion_figures.save_froc(tmp_path / "a.png", curves, names, 0.5, "bbox")
+    (figure,) = drawn
+    (ax,), (legend,) = figure.axes, figure.legends
+    assert ax.get_title() == "FROC of boxes, a lesion is found at IoU of 0.5 or more"
+    shown = [text.get_text().replace("\\$", "$") for text in legend.get_texts()]
+    assert shown == ["any lesion", *names]
+    looks = {(line.get_color(), line.get_linestyle()) for line in legend.get_lines()}
+    assert len(looks) == len(shown)
 
 
 def test_patients_that_are_known_in_part_are_warned_of(lesion_set, tmp_path):

@@ -25,7 +25,7 @@ def test_metrics_worked_by_hand(hand_made):
     statistic = PixelStatistic(hand_made)
     assert statistic.areas["lesion"].T.tolist() == [[100, 150, 50], [0, 40, 0], [60, 0, 0], [0] * 3]
     found = {name: value[0] for name, value in statistic(np.ones((1, 4))).items()}
-    errors = np.array([50, 40, -60, 0]) / PIXELS
+    errors = np.array([50, 40, -60]) / PIXELS
     bias, deviation = errors.mean(), errors.std(ddof=1)
     assert found == pytest.approx(
         {
@@ -38,12 +38,15 @@ def test_metrics_worked_by_hand(hand_made):
             "pooled_precision_lesion": 50 / 190,
             "pooled_recall_lesion": 50 / 160,
             "area_bias_lesion": bias,
-            "area_mae_lesion": 150 / 4 / PIXELS,
+            "area_mae_lesion": 150 / 3 / PIXELS,
+            "area_bias_px_lesion": 10,
+            "area_mae_px_lesion": 50,
             "area_loa_low_lesion": bias - 1.96 * deviation,
             "area_loa_high_lesion": bias + 1.96 * deviation,
         }
     )
     assert statistic.empty_images() == {"images_empty_lesion": 1}
+    assert statistic.not_empty("lesion").tolist() == [True, True, True, False]
 
 
 def test_the_score_threshold_is_inclusive(hand_made):
@@ -69,7 +72,15 @@ def test_classes_apart_and_together(lesion_set):
     assert found["dice_lesion"] == 1 and found["dice_GGO"] == found["dice_C"] == 0
     assert np.isnan(found["precision_GGO"]) and np.isnan(found["recall_C"])
     assert found["area_bias_C"] == -found["area_bias_GGO"] == 25 / PIXELS
-    assert np.isnan(found["area_loa_low_lesion"])  # one image has no standard deviation
+    # One image has no standard deviation.
+    assert np.isnan(found["area_loa_low_GGO"]) and np.isnan(found["area_loa_high_C"])
+
+
+def test_one_image_with_lesions_among_empty_ones_has_no_limits(lesion_set):
+    made = lesion_set([(2, 0, 0, 0, 5, 5)], images=5)
+    found = {k: v[0] for k, v in PixelStatistic(made)(np.ones((1, 5))).items()}
+    assert found["area_bias_px_lesion"] == -25 and found["area_mae_lesion"] == 25 / PIXELS
+    assert np.isnan(found["area_loa_low_lesion"]) and np.isnan(found["area_loa_high_lesion"])
 
 
 def test_a_single_class_is_called_lesion(lesion_set):
@@ -83,8 +94,7 @@ def test_crowds_are_no_lesions(lesion_set):
 def test_nothing_anywhere(lesion_set):
     statistic = PixelStatistic(lesion_set(images=2))
     found = {name: value[0] for name, value in statistic(np.ones((1, 2))).items()}
-    assert all(np.isnan(value) for name, value in found.items() if "area" not in name)
-    assert all(value == 0 for name, value in found.items() if "area" in name)
+    assert np.isnan(list(found.values())).all()
     assert statistic.empty_images() == {"images_empty_lesion": 2}
 
 

@@ -65,6 +65,7 @@ def test_other_numbers_of_classes_are_numbered(tmp_path):
         (HEAD + ROW.replace("1.5", "high"), "line 2: logit_0 is 'high', expected a number"),
         (HEAD + ROW.replace("1.5", "nan"), "line 2: logit_0 is nan, expected a finite number"),
         (HEAD + "a.png,P1,S1,0,1.5\n", "line 2: logit_1 is 'None', expected a number"),
+        (HEAD + "a.png,P1,S1,0,1,5,-2,0,25\n", "line 2: 2 fields too many; decimals need a point"),
     ],
 )
 def test_contract(text, message, tmp_path):
@@ -94,6 +95,20 @@ def test_fingerprint_is_of_the_data_not_of_the_model_or_the_place():
 
     assert table() == table(root="/other/place") == table(logit=9.0)
     assert len({table(), table(label=1), table(patient="R")}) == 3
+
+
+def test_fingerprint_without_patients_does_not_depend_on_the_place():
+    def table(root):
+        files = [f"{root}/{i}.png" for i in range(3)]
+        return make_table([(f, f, f, 0, [0.0, 1.0]) for f in files], ["a", "b"], "test")
+
+    assert table("/data/x").fingerprint() == table("/mnt/y").fingerprint()
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["A-B", "A B"], ["macro", "b"]])
+def test_metrics_of_two_classes_must_not_have_one_name(names):
+    with pytest.raises(ValueError, match=f"found the classes {', '.join(names)}, expected names"):
+        make_table([("a.png", "P", "S", 0, [0.0, 1.0])], names, "test")
 
 
 def test_portable_names():

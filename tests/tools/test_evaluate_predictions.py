@@ -6,6 +6,8 @@ from pathlib import Path
 import pycocotools.mask as mask_util
 import pytest
 
+from ctmasknet.evaluation.results import write_results
+
 SCRIPT = Path(__file__).parents[2] / "tools/evaluate_predictions.py"
 HEAD = "file_name,patient,scan,label,logit_0,logit_1\n"
 
@@ -94,8 +96,9 @@ def test_lesions_of_any_system(tmp_path, run):
 
 def test_thresholds_are_passed_on(tmp_path, run):
     options = ("--score-thresh", 0.95, "--pixel-score-thresh", 0.95, "--min-area", 400)
-    run("lesions", *write_lesions(tmp_path), "--output", tmp_path, *options, "--resamples", 0)
-    results = json.loads((tmp_path / "results.json").read_text())
+    out = tmp_path / "out"
+    run("lesions", *write_lesions(tmp_path), "--output", out, *options, "--resamples", 0)
+    results = json.loads((out / "results.json").read_text())
     assert results["metrics"]["per_image_ap"]["mAP"] == 1  # no lesion is left, nothing is found
     assert results["metrics"]["pixel"]["dice_lesion"] == 0 and results["intervals"] is None
 
@@ -113,3 +116,22 @@ def test_errors_are_one_line_and_leave_nothing(tmp_path, run, arguments, message
     assert stop.value.code == 2
     assert capsys.readouterr().err == f"error: {message}\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_neither_inputs_nor_the_report_of_a_run_are_overwritten(tmp_path, run, capsys):
+    test = write_csv(tmp_path / "predictions.csv", "abc")
+    before = test.read_text()
+    with pytest.raises(SystemExit):
+        run("classification", test, "--output", tmp_path)
+    assert "predictions.csv lies in --output" in capsys.readouterr().err
+    assert test.read_text() == before and [p.name for p in tmp_path.iterdir()] == [test.name]
+    write_results(tmp_path / "run/results.json", {}, kind="images", weights_sha256="ab")
+    with pytest.raises(SystemExit):
+        run("classification", test, "--output", tmp_path / "run")
+    assert "is the report of a run: name another" in capsys.readouterr().err
+
+
+def test_name_is_kept(tmp_path, run):
+    test = write_csv(tmp_path / "test.csv", "abc")
+    run("classification", test, "--output", tmp_path / "out", "--resamples", 0, "--name", "theirs")
+    assert json.loads((tmp_path / "out/results.json").read_text())["model"] == "theirs"

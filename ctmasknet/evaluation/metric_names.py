@@ -1,0 +1,29 @@
+"""What metrics of a class are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+
+def metric_suffix(class_name: str) -> str:
+    """Turn a class name into a metric's suffix: Detectron2 hides metrics with a "-" in them."""
+    return re.sub(r"\W+", "_", class_name)
+
+
+def check_class_names(names: Sequence[str], taken: Sequence[str]) -> None:
+    """Make sure that no two metrics get the same name.
+
+    Args:
+        names: of the classes.
+        taken: suffixes that mean something else.
+
+    Raises:
+        ValueError: what was found and what is expected.
+    """
+    suffixes = [*map(metric_suffix, names), *taken]
+    if len(set(suffixes)) < len(suffixes):
+        raise ValueError(
+            f"found the classes {', '.join(names)}, expected names that differ in letters and "
+            f"digits, none of them {' or '.join(taken)}"
+        )
