@@ -78,7 +78,7 @@ def save_reliability(
         top.plot(bins.confidence[full], bins.accuracy[full], line, color=colour, label=label)
         share = bins.counts / max(bins.counts.sum(), 1)
         bottom.stairs(share, edges, color=colour, linewidth=1.8)
-    top.set(xlim=(0, 1.02), ylim=(0, 1.03), ylabel="accuracy")
+    top.set(xlim=(0, 1.02), ylim=(-0.03, 1.03), ylabel="accuracy")
     top.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=9, frameon=False)
     bottom.set(xlabel="confidence (highest probability)", ylabel="share of slices")
     bottom.set_ylim(bottom=0)
