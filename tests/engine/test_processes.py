@@ -52,10 +52,12 @@ def folders(tmp_path_factory):
             output = ["OUTPUT_DIR", str(root / str(count) / config)]
             mine.append(["--config-file", file, *opts, "MODEL.WEIGHTS", str(weights), *output])
             mine[-1].insert(2, "--eval-only")
-    evaluate(commands[1])
     command = [sys.executable, str(TESTS / "two_processes.py"), json.dumps(commands[2])]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, **pipes) as two:
+        evaluate(commands[1])
+        output, _ = two.communicate()
+    assert two.returncode == 0, output
     return {count: root / str(count) for count in commands}
 
 
