@@ -54,7 +54,8 @@ class ImageClassificationEvaluator(DatasetEvaluator):
                     f"{len(self._class_names)} classes; set MODEL.IMAGE_HEAD.NUM_CLASSES"
                 )
             name = sample["file_name"]
-            patient, scan = (sample.get(key) or name for key in ("patient", "scan"))
+            known = (sample.get(key) for key in ("patient", "scan"))
+            patient, scan = (name if x in (None, "") else str(x) for x in known)
             self._rows.append((name, patient, scan, sample["label"], logits))
 
     def evaluate(self) -> dict[str, dict[str, float]]:

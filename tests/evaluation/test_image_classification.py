@@ -53,9 +53,10 @@ def test_slices_without_patient_are_patients_of_their_own(dataset_name, tmp_path
         ImageClassificationEvaluator(dataset_name, str(tmp_path)),
         ({"file_name": "a.png", "label": 0}, [2.0, 1, 0]),
         (sample("b.png", 1, patient="", scan=None), [2.0, 1, 0]),
+        (sample("c.png", 2, patient=0, scan=0), [2.0, 1, 0]),  # numbers are ids, too
     )
     assert metrics["image"] == pytest.approx(metrics["patient"], nan_ok=True)
-    assert read_predictions(tmp_path / "predictions.csv").scans == ("a.png", "b.png")
+    assert read_predictions(tmp_path / "predictions.csv").scans == ("a.png", "b.png", "0")
 
 
 def test_metrics_fit_detectron2s_log(dataset_name, caplog):
