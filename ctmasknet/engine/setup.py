@@ -21,6 +21,9 @@ from ..data.images import check_slice
 from ..data.registration import dataset_source, register_paths
 from ..data.regroup import regrouped_dataset
 from ..data.window import say_windowed_once
+from ..evaluation.lesion_files import read_lesions
+from ..evaluation.metric_names import check_class_names
+from ..evaluation.prediction_table import RESERVED
 from .reports import datasets_to_predict
 
 DATASET_KEYS = ("TRAIN", "VALIDATION", "TEST")
@@ -194,12 +197,15 @@ def check_files(cfg: CfgNode, names: Sequence[str] | None = None) -> None:
         for record in tqdm(records, f"check {name}", unit="slice", leave=False, disable=None):
             check_slice(record["file_name"])
         _check_classes(cfg, name)
+        if name in cfg.DATASETS.TEST and MetadataCatalog.get(name).evaluator_type == "coco":
+            read_lesions(MetadataCatalog.get(name).json_file, ())  # as its report will
 
 
 def _check_classes(cfg: CfgNode, dataset_name: str) -> None:
     """Compare the classes of a loaded data set with the model's: Detectron2 does not."""
     metadata = MetadataCatalog.get(dataset_name)
     if metadata.evaluator_type == "image":
+        check_class_names(metadata.image_classes, RESERVED)
         key, names, count = "IMAGE_HEAD", metadata.image_classes, cfg.MODEL.IMAGE_HEAD.NUM_CLASSES
         if tuple(names) != tuple(cfg.DATASETS.IMAGE_CLASSES):
             raise ValueError(

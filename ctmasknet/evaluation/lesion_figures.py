@@ -15,7 +15,7 @@ from ..data.classes import NOTICE
 from ..whole_files import whole_file
 from .froc import RATES
 from .metric_names import metric_suffix
-from .pixel_metrics import ANY_LESION, PixelStatistic
+from .pixel_metrics import PixelStatistic, any_lesion
 
 # Okabe and Ito, with grey for their yellow, which is too pale for lines.
 _COLOURS = (
@@ -106,7 +106,9 @@ def save_bland_altman(
             ax.set(xticks=[], yticks=[])
         ax.set_xlabel("mean of true and predicted area (% of the image)")
         ax.set_ylabel("predicted - true area (% of the image)")
-        ax.set_title(_ANY if name == ANY_LESION else _titles(class_names)[name], pad=24)
+        ax.set_title(
+            _ANY if name == any_lesion(class_names) else _titles(class_names)[name], pad=24
+        )
         _finish(figure, ax, "" if kept.any() else "no lesion, true or predicted", False)
     _save(figure, path)
 

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from ..data.registration import unusable_lesions
 from .lesion_set import LesionImage, LesionSet
 from .metric_names import check_class_names
-from .pixel_metrics import ANY_LESION
+from .pixel_metrics import any_lesion
 from .prediction_table import portable_names
 from .rle import MAX_PIXELS, compressed_rle
 
@@ -140,9 +140,10 @@ def _read_categories(path: Path, items: list) -> list[dict]:
             categories.append({"id": item["id"], "name": item["name"]})
             _check_string(item, "name")
     _check_different(path, "category", "id", [x["id"] for x in categories])
-    if len(categories) > 1:  # metrics of any class are those of "lesion"
+    if len(categories) > 1:
+        names = [x["name"] for x in categories]
         try:
-            check_class_names([x["name"] for x in categories], [ANY_LESION])
+            check_class_names(names, [any_lesion(names)])
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     return categories

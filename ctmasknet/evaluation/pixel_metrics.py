@@ -6,7 +6,7 @@ Crowd annotations are no lesions. Shapes: I images, B sets of weights.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +18,19 @@ from .metric_names import metric_suffix
 from .per_image_ap import weighted_mean
 
 PIXEL_SCORE_THRESH = 0.5
-ANY_LESION = "lesion"
 LIMITS_SD = 1.96  # Bland and Altman's 95 % limits of agreement
+
+
+def any_lesion(class_names: Sequence[str]) -> str:
+    """How metrics call any class: "lesion", or "any" where one of several classes is a "lesion"."""
+    taken = len(class_names) > 1 and "lesion" in map(metric_suffix, class_names)
+    return "any" if taken else "lesion"
 
 
 class PixelStatistic:
     """Metrics of pixels as a function of the images' weights.
 
-    For "lesion" (any class) and, of several classes, each class:
+    For any lesion (see `any_lesion`) and, of several classes, each class:
     dice, iou: mean over images; those empty on both sides are left out.
     precision, recall: mean over images with predicted, or true, pixels.
     pooled_dice, pooled_iou, pooled_precision, pooled_recall: over the pixels of all images.
@@ -36,14 +41,15 @@ class PixelStatistic:
     area_loa_low, area_loa_high: bias -+ 1.96 standard deviations of the images.
 
     Attributes:
-        areas: "lesion" or class's name in metrics -> (3, I) true, predicted and overlap, in pixels.
+        areas: name in metrics of any lesion, or of a class -> (3, I) true, predicted and overlap,
+            in pixels.
         sizes: (I,) pixels of the images.
     """
 
     def __init__(self, lesions: LesionSet, score_thresh: float = PIXEL_SCORE_THRESH):
         """Measure masks whose score is at least score_thresh."""
         number = len(lesions.class_names)
-        kinds = {ANY_LESION: range(number)}
+        kinds = {any_lesion(lesions.class_names): range(number)}
         if number > 1:
             kinds |= {metric_suffix(x): range(k, k + 1) for k, x in enumerate(lesions.class_names)}
         self.areas = {

@@ -22,6 +22,7 @@ from ..whole_files import whole_file
 from .metric_names import check_class_names
 
 PREDICTIONS = "predictions.csv"
+RESERVED = ("macro", "weighted")  # of metrics, beside the classes
 COLUMNS = ("file_name", "patient", "scan", "label")
 
 
@@ -139,7 +140,7 @@ def make_table(
     """
     if not rows:
         raise ValueError(f"{source}: found no prediction, expected one for each slice")
-    check_class_names(class_names, ("macro", "weighted"))
+    check_class_names(class_names, RESERVED)
     rows = sorted(rows, key=lambda row: row[0])  # the same from any number of processes
     file_names, patients, scans, labels, logits = zip(*rows, strict=True)
     twice = next((a for a, b in zip(file_names, file_names[1:], strict=False) if a == b), None)

@@ -236,6 +236,16 @@ def test_other_classes_than_the_models(data, train_net, tmp_path):
         run(train_net, "lesion_R18_T1", data, tmp_path, *opts, "merge")
 
 
+def test_a_test_set_that_cannot_be_reported_stops_before_training(data, train_net, tmp_path):
+    broken = json.loads((data / "lesion_merge_test.json").read_text())
+    broken["annotations"][0]["iscrowd"] = 2
+    file = data / "broken_lesions.json"
+    file.write_text(json.dumps(broken))
+    with pytest.raises(ValueError, match=r"broken_lesions.*iscrowd is 2, expected 0 or 1"):
+        run(train_net, "lesion_R18_T1", data, tmp_path, "DATASETS.TEST", f"('{file}',)")
+    assert not (tmp_path / "log.txt").exists()
+
+
 def test_nothing_to_train_on(data, train_net, tmp_path):
     empty = json.loads((data / "lesion_merge_train.json").read_text()) | {"annotations": []}
     file = data / "lesion_free.json"

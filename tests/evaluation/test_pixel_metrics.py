@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from ctmasknet.evaluation.pixel_metrics import PixelStatistic, write_per_image
+from ctmasknet.evaluation.pixel_metrics import PixelStatistic, any_lesion, write_per_image
 
 PIXELS = 48 * 64
 
@@ -108,3 +108,26 @@ def test_a_line_for_each_image(hand_made, tmp_path):
         **{"true_px_lesion": "100", "predicted_px_lesion": "150", "overlap_px_lesion": "50"},
     }
     assert [row["AP50"] for row in rows] == ["1.0", "0.5", "0.0", "nan"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "name"),
+    [
+        (["lesion"], "lesion"),
+        (["GGO"], "lesion"),
+        (["GGO", "C"], "lesion"),
+        (["lesion", "C"], "any"),
+    ],
+)
+def test_metrics_of_any_class_have_a_name_of_their_own(classes, name):
+    assert any_lesion(classes) == name
+
+
+def test_a_class_may_be_called_lesion(lesion_set):
+    lesions = lesion_set([(1, 0, 0, 0, 10, 10), (1, 1, 20, 0, 10, 10)], classes=("lesion", "scar"))
+    pixels = PixelStatistic(lesions)
+    assert {k: v[0].tolist() for k, v in pixels.areas.items()} == {
+        "any": [200],
+        "lesion": [100],
+        "scar": [100],
+    }
