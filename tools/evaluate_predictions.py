@@ -20,7 +20,6 @@ import argparse
 import functools
 import shlex
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from ctmasknet.evaluation.lesion_files import read_lesions
 from ctmasknet.evaluation.lesion_report import LesionReportSettings, report_lesions
 from ctmasknet.evaluation.lesion_text import describe_lesions
 from ctmasknet.evaluation.prediction_table import PREDICTIONS, read_predictions, write_predictions
-from ctmasknet.evaluation.results import RESULTS, read_results
+from ctmasknet.evaluation.results import check_output
 from ctmasknet.provenance import machine
 
 IMAGES, LESIONS = ImageReportSettings(), LesionReportSettings()
@@ -105,16 +104,6 @@ def add_with_default(
         metavar=metavar,
         help=f"{text} (default: %(default)s)",
     )
-
-
-def check_output(output: Path, inputs: Sequence[Path | None]) -> None:
-    """Neither what is read nor the report of a run must be lost."""
-    for path in filter(None, inputs):
-        if path.resolve().parent == output.resolve():
-            raise ValueError(f"{path} lies in --output and might be lost: name another folder")
-    results = output / RESULTS
-    if results.is_file() and "weights_sha256" in read_results(results):
-        raise ValueError(f"{results} is the report of a run: name another folder as --output")
 
 
 def classification(args: argparse.Namespace, about: dict) -> str:

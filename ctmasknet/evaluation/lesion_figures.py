@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from ..data.classes import NOTICE
 from ..whole_files import whole_file
 from .froc import RATES
-from .metric_names import metric_suffix
-from .pixel_metrics import PixelStatistic, any_lesion
+from .metric_names import any_lesion, metric_suffix
+from .pixel_metrics import PixelStatistic
 
 # Okabe and Ito, with grey for their yellow, which is too pale for lines.
 _COLOURS = (

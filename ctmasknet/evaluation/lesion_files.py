@@ -18,8 +18,7 @@ from pycocotools.coco import COCO
 
 from ..data.registration import unusable_lesions
 from .lesion_set import LesionImage, LesionSet
-from .metric_names import check_class_names
-from .pixel_metrics import any_lesion
+from .metric_names import any_lesion, check_class_names
 from .prediction_table import portable_names
 from .rle import MAX_PIXELS, compressed_rle
 

@@ -11,6 +11,12 @@ def metric_suffix(class_name: str) -> str:
     return re.sub(r"\W+", "_", class_name)
 
 
+def any_lesion(class_names: Sequence[str]) -> str:
+    """How metrics call any class: "lesion", or "any" where one of several classes is a "lesion"."""
+    taken = len(class_names) > 1 and "lesion" in map(metric_suffix, class_names)
+    return "any" if taken else "lesion"
+
+
 def check_class_names(names: Sequence[str], taken: Sequence[str]) -> None:
     """Make sure that no two metrics get the same name.
 

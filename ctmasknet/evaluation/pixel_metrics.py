@@ -6,7 +6,7 @@ Crowd annotations are no lesions. Shapes: I images, B sets of weights.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +14,11 @@ import pycocotools.mask as mask_util
 
 from ..whole_files import whole_file
 from .lesion_set import LesionImage, LesionSet
-from .metric_names import metric_suffix
+from .metric_names import any_lesion, metric_suffix
 from .per_image_ap import weighted_mean
 
 PIXEL_SCORE_THRESH = 0.5
 LIMITS_SD = 1.96  # Bland and Altman's 95 % limits of agreement
-
-
-def any_lesion(class_names: Sequence[str]) -> str:
-    """How metrics call any class: "lesion", or "any" where one of several classes is a "lesion"."""
-    taken = len(class_names) > 1 and "lesion" in map(metric_suffix, class_names)
-    return "any" if taken else "lesion"
 
 
 class PixelStatistic:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,24 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a results file ({error!r})") from None
     return results
+
+
+def check_output(output: Path, inputs: Sequence[Path | None]) -> None:
+    """Make sure that a report will overwrite neither what it is made from nor that of a run.
+
+    Args:
+        output: folder of the report.
+        inputs: files that are read; None stands for none.
+
+    Raises:
+        ValueError: a file that might be lost.
+    """
+    for path in filter(None, inputs):
+        if path.resolve().parent == output.resolve():
+            raise ValueError(f"{path} lies in --output and might be lost: name another folder")
+    results = output / RESULTS
+    if results.is_file() and "weights_sha256" in read_results(results):
+        raise ValueError(f"{results} is the report of a run: name another folder as --output")
 
 
 def _plain(value: Any) -> Any:

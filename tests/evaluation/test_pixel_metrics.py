@@ -3,7 +3,8 @@ import csv
 import numpy as np
 import pytest
 
-from ctmasknet.evaluation.pixel_metrics import PixelStatistic, any_lesion, write_per_image
+from ctmasknet.evaluation.metric_names import any_lesion
+from ctmasknet.evaluation.pixel_metrics import PixelStatistic, write_per_image
 
 PIXELS = 48 * 64
 
