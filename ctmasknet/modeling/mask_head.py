@@ -11,6 +11,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from ..config import require_one_of
 
 PASTES = ("detectron2", "torchvision")
+MASK_CUT = 0.5  # of what is pasted, which here are logits: pixels from here up are mask
 
 
 class TorchvisionROIMasks(ROIMasks):

@@ -97,6 +97,19 @@ def fill_positions(count: int, num: int) -> torch.Tensor:
     return torch.arange(num) * count // num
 
 
+def first_places(count: int, num: int) -> torch.Tensor:
+    """The place of each rank's first row in an even fill.
+
+    Args:
+        count: n, with 0 <= n <= N.
+        num: N.
+
+    Returns:
+        (n,) int64, ascending.
+    """
+    return torch.searchsorted(fill_positions(count, num), torch.arange(count))
+
+
 def random_fill_positions(count: int, num: int, generator: torch.Generator) -> torch.Tensor:
     """As `fill_positions`, with the repeated ranks drawn at random as in the papers.
 
