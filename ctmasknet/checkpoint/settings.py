@@ -4,12 +4,13 @@ Weights of one order of anchors fit a network of the other, and rows of deltas f
 the results would be wrong without a word. Checkpoints therefore carry these settings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
 
 KEY = "settings"  # in checkpoint files
+TRAINING_DATA = "DATASETS.TRAIN"  # never compared: it says what a model can know
 
 
 def settings_of(model: nn.Module) -> dict[str, str]:
@@ -44,8 +45,14 @@ def check_settings(path: str | Path, model: nn.Module, found: Mapping[str, str])
 class SettingsRecord:
     """Puts the settings into the files that Detectron2's checkpointer writes."""
 
-    def __init__(self, model: nn.Module):
-        self._settings = settings_of(model)
+    def __init__(self, model: nn.Module, training_data: Sequence[str] = ()):
+        """Take the settings down.
+
+        Args:
+            model: a lesion model or CT-Mask-Net.
+            training_data: names or paths of the data sets that it trains on.
+        """
+        self._settings = settings_of(model) | {TRAINING_DATA: ", ".join(training_data)}
 
     def state_dict(self) -> dict[str, str]:
         return self._settings

@@ -25,6 +25,7 @@ from ..checkpoint import load_weights
 from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
 from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.mapper import SliceMapper
+from ..data.registration import dataset_source
 from ..evaluation import (
     ImageClassificationEvaluator,
     LesionCOCOEvaluator,
@@ -47,7 +48,9 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode):
         super().__init__(cfg)
-        self.checkpointer.add_checkpointable(KEY, SettingsRecord(_unwrapped(self.model)))
+        training_data = [*map(dataset_source, cfg.DATASETS.TRAIN)]
+        record = SettingsRecord(_unwrapped(self.model), training_data)
+        self.checkpointer.add_checkpointable(KEY, record)
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS, checked.
