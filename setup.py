@@ -16,7 +16,8 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["ctmasknet*"]),
-    package_data={"ctmasknet.audit": ["*.jinja"]},
+    package_data={"ctmasknet.audit": ["*.jinja"], "ctmasknet.inference": ["*.jinja"]},
+    entry_points={"console_scripts": ["ctmasknet = ctmasknet.__main__:main"]},
     python_requires=">=3.11",
     # The tests passed with the lowest of these versions together and with those current in
     # November 2026 (torch 2.15, OpenCV 5.0, Pillow 13); the next major ones are untested.
@@ -35,6 +36,7 @@ setup(
         "ImageHash>=4.3.2,<5",
         "Jinja2>=3.1.6,<4",
         "pydicom>=3.0.1,<4",
+        "highdicom>=0.27,<1",
         "SimpleITK>=2.5,<3",
         "tabulate>=0.10,<1",
         "PyYAML>=6,<7",

@@ -6,6 +6,7 @@ Detectron2. Research use only, never for diagnosis.
 
 import logging
 import warnings
+from typing import TYPE_CHECKING, Any
 
 try:
     import detectron2  # noqa: F401
@@ -28,7 +29,19 @@ from .data.builtin import register_builtin
 warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
+if TYPE_CHECKING:
+    from .inference import Predictor
+
 __version__ = "0.1.0"
-__all__ = ["add_ctmasknet_config", "get_cfg"]
+__all__ = ["Predictor", "add_ctmasknet_config", "get_cfg"]
 
 register_builtin()
+
+
+def __getattr__(name: str) -> Any:
+    """Import what prediction needs when it is asked for: training does without."""
+    if name == "Predictor":
+        from .inference import Predictor
+
+        return Predictor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

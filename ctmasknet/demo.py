@@ -29,11 +29,10 @@ from .evaluation.metric_names import metric_suffix
 from .evaluation.results import RESULTS, read_results
 from .inference import NOTICE, Predictor
 from .inference.figures import save_panels
-from .inference.overlay import draw_instances, draw_lesions
+from .inference.models import DEMO_CLASSIFIER, DEMO_LESION
+from .inference.overlay import draw_lesions, draw_plain_instances
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "quick"
-LESION, CLASSIFIER = "lesion_R18_T1", "ctmasknet_R18_T1"
-MIN_SCORE = 0.5  # of the lesions drawn
 
 
 class Demo:
@@ -95,11 +94,11 @@ class Demo:
             histogram = histogram_accuracy(train, test)
             self.say(f"      accuracy {histogram:.1%}: what can be told without lesions")
         with self.stage("lesion_model", "train the lesion model (Mask R-CNN, R18_T1) and test it"):
-            lesion_cfg, lesion = self.train(LESION)
+            lesion_cfg, lesion = self.train(DEMO_LESION)
             self._say_lesions(lesion)
         with self.stage("ct_mask_net", "train CT-Mask-Net (heads+BN) from it and test it"):
-            weights = self.output / LESION / "model_best.pth"
-            cfg, image = self.train(CLASSIFIER, "MODEL.WEIGHTS", str(weights))
+            weights = self.output / DEMO_LESION / "model_best.pth"
+            cfg, image = self.train(DEMO_CLASSIFIER, "MODEL.WEIGHTS", str(weights))
             folder = prediction_folder(cfg, cfg.DATASETS.TEST[0])
             self._say_classes(read_results(folder / RESULTS))
         with self.stage("pictures", "draw three test slices"):
@@ -133,24 +132,28 @@ class Demo:
         )
 
     def _pictures(self, lesion_cfg: CfgNode, cfg: CfgNode) -> None:
-        lesions = Predictor(lesion_cfg, str(self.output / LESION / "model_best.pth"))
-        classifier = Predictor(cfg, str(self.output / CLASSIFIER / "model_best.pth"))
+        predictor = Predictor(self.output / DEMO_CLASSIFIER, lesion_model=self.output / DEMO_LESION)
         truth = {x["file_name"]: x for x in DatasetCatalog.get(lesion_cfg.DATASETS.TEST[0])}
         samples = DatasetCatalog.get(cfg.DATASETS.TEST[0])
         for label, name in enumerate(IMAGE_CLASSES):
             sample = next(x for x in samples if x["label"] == label)
             image = read_slice(sample["file_name"])
             record = truth[os.path.abspath(sample["file_name"])]
-            answer = classifier.describe(classifier(image))
-            probs = ", ".join(f"{k} {v:.0%}" for k, v in answer["image_probs"].items())
+            (answer,) = predictor.predict_slices([(image, sample["file_name"])])
+            found = answer.classification
+            assert found is not None
+            probs = ", ".join(
+                f"{k} {v:.0%}" for k, v in zip(found.class_names, found.probabilities, strict=True)
+            )
+            drawn = draw_plain_instances(image, answer.instances, answer.lesion_classes)
             save_panels(
                 self.output / f"slice_{metric_suffix(name)}.png",
                 [
                     ("input", draw_lesions(image, np.empty((0, 4)), [])),
                     ("truth", _draw_truth(image, record["annotations"])),
-                    ("lesion model", _draw_prediction(lesions, image)),
+                    ("lesion model", drawn),
                 ],
-                f"{name} phantom, CT-Mask-Net says {answer['image_class']} ({probs})",
+                f"{name} phantom, CT-Mask-Net says {found.image_class} ({probs})",
             )
 
     def _summary(self, lesion: dict, image: dict, histogram: float) -> dict[str, Any]:
@@ -172,6 +175,8 @@ class Demo:
             f"\npictures and {path.name} in {self.output}, all numbers and figures of a model in "
             f"its folder there, under inference. {NOTICE}"
         )
+        if self.output.resolve() == Path("output/demo").resolve():
+            self.say("Now try: ctmasknet predict SCAN_OR_IMAGES --model demo --output results")
         return summary
 
 
@@ -182,9 +187,3 @@ def _draw_truth(image: np.ndarray, annotations: list[dict]) -> np.ndarray:
     return draw_lesions(
         image, boxes, [x["category_id"] for x in annotations], masks.reshape(-1, *image.shape[:2])
     )
-
-
-def _draw_prediction(predictor: Predictor, image: np.ndarray) -> np.ndarray:
-    found = predictor(image)["instances"].to("cpu")
-    found = found[found.scores >= MIN_SCORE]
-    return draw_instances(image, found, [f"{score:.2f}" for score in found.scores.tolist()])

@@ -104,7 +104,7 @@ def _read_folder(
     folder: Path, series: str | None, window: Window | None, skipped: list[str] | None
 ) -> Volume:
     """A folder holds one kind of volume; only beside DICOM files images (previews) are ignored."""
-    files = _files_of(folder, skipped)
+    files = files_of(folder, skipped)
     volumes = [path for path in files if volume_suffix(path)]
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     others = {*volumes, *images}
@@ -129,7 +129,7 @@ def _read_folder(
     )
 
 
-def _files_of(folder: Path, skipped: list[str] | None) -> list[Path]:
+def files_of(folder: Path, skipped: list[str] | None) -> list[Path]:
     """All files in a folder at any depth, but hidden ones; links to nowhere are among them.
 
     Raises:

@@ -1,15 +1,19 @@
 """Draw lesions over a slice."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from detectron2.structures import Instances
+
+from .predictions import Instance
 
 # Colour-blind safe (Okabe and Ito), RGB, by lesion class.
 COLOURS = ((230, 159, 0), (86, 180, 233), (204, 121, 167))
 MIN_SIDE = 512  # small slices are enlarged so that labels can be read
 MAX_FACTOR = 8  # narrow strips stay drawable
+_FONT, _SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 
 
 def draw_lesions(
@@ -31,40 +35,116 @@ def draw_lesions(
     Returns:
         (f H, f W, 3) uint8 RGB, f = 1 to 8 so that the shorter side has 512 pixels or more.
     """
-    factor = min(max(1, -(-MIN_SIDE // min(image.shape[:2]))), MAX_FACTOR)
-    canvas = _enlarged(image, factor)
+    factor = enlargement(image.shape[:2])
+    canvas = enlarged(image, factor)
     colours = [COLOURS[cls % len(COLOURS)] for cls in classes]
     for mask, colour in zip(masks if masks is not None else (), colours, strict=False):
-        _draw_mask(canvas, _enlarged(mask.astype(np.uint8), factor), colour)
+        _draw_mask(canvas, enlarged(mask.astype(np.uint8), factor), colour)
     for box, colour in zip(boxes, colours, strict=True):
         x0, y0, x1, y1 = (round(float(v) * factor) for v in box)
         cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), colour, 1)
     # Best last: detections come by descending score, and labels may cover each other.
     for box, label, colour in reversed(list(zip(boxes, labels, colours, strict=False))):
-        _draw_label(canvas, box * factor, label, colour)
+        draw_label(canvas, box * factor, label, colour)
     return canvas
 
 
-def draw_instances(image: np.ndarray, instances: Instances, labels: Sequence[str]) -> np.ndarray:
-    """Draw a model's instances over their slice; see `draw_lesions`.
+def draw_plain_instances(
+    image: np.ndarray,
+    instances: Sequence[Instance],
+    class_names: Sequence[str],
+    labels: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Draw lesions in plain types over their slice; see `draw_lesions`.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        instances: on the CPU, in pixels of the image; masks pasted, if there are any.
-        labels: one text for each, or none.
+        instances: with or without masks.
+        class_names: of all lesion classes; their order gives the colours.
+        labels: one text for each, or none; None takes `instance_labels`.
+
+    Returns:
+        The enlarged picture, uint8 RGB.
     """
+    masks = [found.mask for found in instances]
     return draw_lesions(
         image,
-        instances.pred_boxes.tensor.numpy(),
-        instances.pred_classes.tolist(),
-        instances.pred_masks.numpy() if instances.has("pred_masks") else None,
-        labels,
+        np.array([found.box for found in instances], float).reshape(-1, 4),
+        [class_names.index(found.lesion_class) for found in instances],
+        np.array(masks) if masks and all(mask is not None for mask in masks) else None,
+        instance_labels(instances, class_names) if labels is None else labels,
     )
 
 
-def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:
+def instance_labels(
+    instances: Sequence[Instance], class_names: Sequence[str], with_scores: bool = True
+) -> list[str]:
+    """A text for each lesion: its class, where there is more than one, and its score."""
+    return [
+        " ".join(
+            [found.lesion_class] * (len(class_names) > 1) + [f"{found.score:.2f}"] * with_scores
+        )
+        for found in instances
+    ]
+
+
+def enlargement(size: tuple[int, ...]) -> int:
+    """The whole factor, 1 to 8, that brings the shorter side to 512 pixels or more.
+
+    Args:
+        size: (H, W) of a slice.
+    """
+    return min(max(1, -(-MIN_SIDE // min(size))), MAX_FACTOR)
+
+
+def enlarged(image: np.ndarray, factor: int) -> np.ndarray:
+    """Repeat each pixel.
+
+    Args:
+        image: (H, W) or (H, W, 3) uint8.
+        factor: 1 or more.
+
+    Returns:
+        (f H, f W) or (f H, f W, 3) uint8, a copy.
+    """
     size = (image.shape[1] * factor, image.shape[0] * factor)
     return np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST))
+
+
+def label_area(
+    size: tuple[int, ...], corner: Sequence[float], label: str
+) -> tuple[int, int, int, int]:
+    """Where `draw_label` writes: above a corner, moved into the picture.
+
+    Args:
+        size: (H, W) of the canvas.
+        corner: x, y of the label's lower left corner in pixels of the canvas.
+        label: the text.
+
+    Returns:
+        x0, y0, x1, y1, the last pixels inside.
+    """
+    (width, height), baseline = cv2.getTextSize(label, _FONT, _SCALE, 1)
+    x = int(np.clip(corner[0], 0, max(size[1] - width - 2, 0)))
+    y = int(np.clip(corner[1] - baseline, height + 2, max(size[0] - baseline - 1, height + 2)))
+    return x, y - height - 1, x + width + 1, y + baseline
+
+
+def draw_label(
+    canvas: np.ndarray, corner: Sequence[float], label: str, colour: tuple[int, int, int]
+) -> None:
+    """Write a text on black; see `label_area`.
+
+    Args:
+        canvas: (H, W, 3) uint8 RGB, changed in place.
+        corner: x, y of the label's lower left corner in pixels of the canvas.
+        label: the text.
+        colour: RGB of the text.
+    """
+    x0, y0, x1, y1 = label_area(canvas.shape, corner, label)
+    baseline = cv2.getTextSize(label, _FONT, _SCALE, 1)[1]
+    cv2.rectangle(canvas, (x0, y0), (x1, y1), (0, 0, 0), -1)
+    cv2.putText(canvas, label, (x0 + 1, y1 - baseline), _FONT, _SCALE, colour, 1, cv2.LINE_AA)
 
 
 def _draw_mask(canvas: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
@@ -73,15 +153,3 @@ def _draw_mask(canvas: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int
     canvas[inside] = tint.astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, contours, -1, colour, 1)
-
-
-def _draw_label(
-    canvas: np.ndarray, box: np.ndarray, label: str, colour: tuple[int, int, int]
-) -> None:
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.4
-    (width, height), baseline = cv2.getTextSize(label, font, scale, 1)
-    # Above the box, or at its top where the picture ends.
-    x = int(np.clip(box[0], 0, max(canvas.shape[1] - width - 2, 0)))
-    y = max(int(box[1]) - baseline, height + 2)
-    cv2.rectangle(canvas, (x, y - height - 1), (x + width + 1, y + baseline), (0, 0, 0), -1)
-    cv2.putText(canvas, label, (x + 1, y), font, scale, colour, 1, cv2.LINE_AA)

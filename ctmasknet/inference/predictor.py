@@ -1,115 +1,267 @@
-"""Run a trained model on single slices."""
+"""Slices and scans -> answers.
 
+Shapes: slices of H x W pixels, Z slices of a scan, C image classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
-from detectron2.structures import Instances
+from tqdm import tqdm
 
-from ..checkpoint import load_weights
-from ..data.classes import IMAGE_CLASSES, LESION_CLASSES
-from ..data.resize import build_test_resize
+from ..data.volume import Volume
+from ..data.volume_files import read_volume
+from ..data.window import Window
+from ..evaluation.aggregation import Rule, parse_rule
+from .answers import answer_slice, score_map
+from .models import DEMO, demo_folders, find_model
+from .network import Network
+from .predictions import Classification, ScanPrediction, SlicePrediction
+from .sources import Source, is_slice, read_source
+
+Prediction = SlicePrediction | ScanPrediction
 
 
 class Predictor:
-    """A lesion model or a CT-Mask-Net with its weights, ready for slices of any size.
+    """A model with its weights, ready for slices of any size and for scans.
+
+    Lesions and image class may come from two models: a CT-Mask-Net gives classes and boxes without
+    masks, a lesion model masks without classes. Nothing changes after construction: threads may
+    share a Predictor.
 
     Attributes:
-        cfg: the config it was built from.
-        lesion_classes: names of the lesion classes, in the order of `pred_classes`.
-        image_classes: names of the image classes, in the order of the logits.
+        lesion_classes: names of the lesion classes.
+        image_classes: names of the image classes; empty without a CT-Mask-Net.
+        min_score: lesions with a lower score are left out.
+        rule: how the slices of a scan become its answer.
     """
 
-    def __init__(self, cfg: CfgNode, weights: str):
-        """Build the model and load its weights.
+    def __init__(
+        self,
+        config_or_name: CfgNode | str | Path,
+        weights: str | Path | None = None,
+        device: str = "auto",
+        *,
+        lesion_model: CfgNode | str | Path | None = None,
+        lesion_weights: str | Path | None = None,
+        min_score: float | None = None,
+        aggregation: str | None = None,
+        batch_size: int = 8,
+        opts: Sequence[str] = (),
+    ):
+        """Load one model, or two.
 
         Args:
-            cfg: the config the weights were trained with.
-            weights: a .pth checkpoint.
+            config_or_name: see `find_model`; or "demo", both models of `make demo`.
+            weights: a .pth checkpoint; not needed for the folder of a training run or the demo.
+            device: "auto" takes a GPU if there is one; or "cpu", "cuda", "cuda:1", ...
+            lesion_model, lesion_weights: the model that lesions come from, if it is another one.
+            min_score: in 0..1; None takes TEST.PIXEL_SCORE_THRESH of the lesions' model.
+            aggregation: see `evaluation.aggregation.parse_rule`; None takes TEST.AGGREGATION, or
+                "mean" if that is empty.
+            batch_size: slices that go through the network, and are in memory, at the same time.
+            opts: config overrides (KEY VALUE pairs) of `config_or_name`.
 
         Raises:
-            FileNotFoundError, ValueError: see `load_weights`.
+            FileNotFoundError, ValueError: a model that is not there, or does not fit its weights.
         """
-        self.cfg = cfg
-        self._model = build_model(cfg).eval()
-        load_weights(self._model, weights)
-        self._resize = build_test_resize(cfg)
-        mask_types = (cfg.INPUT.MASK_TYPE,) if cfg.INPUT.MASK_TYPE else ("merge", "both")
-        self.lesion_classes = _class_names(
-            cfg.MODEL.ROI_HEADS.NUM_CLASSES,
-            "lesion class",
-            *(LESION_CLASSES[mask_type] for mask_type in mask_types),
-        )
-        self.image_classes = _class_names(
-            cfg.MODEL.IMAGE_HEAD.NUM_CLASSES, "class", cfg.DATASETS.IMAGE_CLASSES, IMAGE_CLASSES
-        )
+        if config_or_name == DEMO:
+            config_or_name, demo_lesions = demo_folders()
+            lesion_model = lesion_model or demo_lesions
+        self._model = find_model(config_or_name, weights, opts)
+        self._lesion_model = self._model
+        device = _device(device)
+        self._network = Network(self._model.cfg, self._model.weights, device)
+        self._lesions = self._network
+        if lesion_model is not None:
+            self._lesion_model = find_model(lesion_model, lesion_weights)
+            self._lesions = Network(self._lesion_model.cfg, self._lesion_model.weights, device)
+        elif lesion_weights is not None:
+            raise ValueError(f"{lesion_weights}: found weights of a lesion model, but no model")
+        self.device = device
+        self.lesion_classes = self._lesions.lesion_classes
+        self.image_classes = self._network.image_classes
+        cfg = self._lesion_model.cfg
+        self.min_score = cfg.TEST.PIXEL_SCORE_THRESH if min_score is None else float(min_score)
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"min_score is {self.min_score}, expected 0 to 1")
+        self.rule: Rule = parse_rule(aggregation or self._model.cfg.TEST.AGGREGATION or "mean")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
+        self.batch_size = batch_size
 
-    @torch.no_grad()
-    def __call__(self, image: np.ndarray) -> dict[str, Any]:
-        """Predict one slice.
+    def predict(
+        self,
+        source: Source | Sequence[Source],
+        window: str | Window | None = None,
+        progress: bool = False,
+    ) -> Prediction | list[Prediction]:
+        """Predict a slice, a scan, or several of them.
 
         Args:
-            image: (H, W, 3) uint8, RGB, as `read_slice` returns it.
+            source: an image file: a slice. Any other path that `read_volume` takes: a scan (so a
+                folder of images is the slices of one scan, in the order of their names). An array:
+                a slice, (H, W) or (H, W, 3) uint8 RGB, windowed already, or (H, W) of any other
+                number, HU. A Volume: a scan. A list of these: a list of answers.
+            window: of HU, and what 8-bit images are taken to have; None is the papers'.
+            progress: show a bar with the remaining time for each scan or list.
 
         Returns:
-            The model's output for the image: "instances" in its pixels and, of a CT-Mask-Net,
-            "image_logits", "image_probs" and "image_class".
-        """
-        height, width = image.shape[:2]
-        if self.cfg.INPUT.FORMAT == "BGR":
-            image = image[:, :, ::-1]
-        resized = self._resize.get_transform(image).apply_image(image)
-        tensor = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
-        return self._model([{"image": tensor, "height": height, "width": width}])[0]
+            SlicePrediction or ScanPrediction, or a list of them.
 
-    def describe(self, output: dict[str, Any], min_score: float = 0.0) -> dict[str, Any]:
-        """Turn a prediction into what JSON can hold.
+        Raises:
+            FileNotFoundError, ValueError: what is wrong with which file, and what to do.
+            NotFiniteError: a slice gives NaN or infinity; names it.
+        """
+        if isinstance(source, Volume):
+            return self._predict_volume(source, window, progress)
+        if isinstance(source, np.ndarray):
+            return next(self.predict_slices([read_source(source, window)]))
+        if isinstance(source, str | Path):
+            if is_slice(source):
+                return next(self.predict_slices([read_source(source, window)]))
+            return self._predict_volume(read_volume(source, window=window), window, progress)
+        return self._predict_list(source, window, progress)
+
+    def predict_slices(
+        self,
+        slices: Iterable[tuple[np.ndarray, str]],
+        pixel_mm: tuple[float, float] | None = None,
+    ) -> Iterator[SlicePrediction]:
+        """Predict slices as they come, in batches of equal size.
+
+        Few more than `batch_size` of them are in memory at a time, so any number may follow.
 
         Args:
-            output: what the call returned.
-            min_score: lesions with a lower score are left out.
+            slices: pairs of an image, (H, W, 3) uint8 RGB, and its file ("" if it has none), for
+                errors and answers.
+            pixel_mm: (height, width) of a pixel of all of them; None if unknown.
+
+        Yields:
+            The answers, in order.
+        """
+        # Only images of one size share a batch: padding to the largest would change the others.
+        for _, alike in groupby(slices, key=lambda pair: pair[0].shape):
+            while batch := list(islice(alike, self.batch_size)):
+                yield from self._predict_batch(batch, pixel_mm)
+
+    def score_map(self, image: np.ndarray) -> np.ndarray | None:
+        """Combine the raw masks of a slice's lesions into one map.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
 
         Returns:
-            "lesions": class, score, box (x0, y0, x1, y1 in pixels) and, with masks, area_px of
-            each; of a CT-Mask-Net also "image_class", "image_probs" and "image_logits".
+            (H, W) float32, at each pixel the highest mask logit of the lesions whose box covers it,
+            NaN where there is none; masks are where it is above 0.5 (MaskLogitHead). None if the
+            model has no masks. Source: the score maps of the paper on lightweight models.
         """
-        instances = output["instances"].to("cpu")
-        result: dict[str, Any] = {
-            "lesions": self._lesions(instances[instances.scores >= min_score])
-        }
-        if "image_logits" in output:
-            result["image_class"] = self.image_classes[output["image_class"]]
-            for key in ("image_probs", "image_logits"):
-                values = [round(value, 6) for value in output[key].tolist()]
-                result[key] = dict(zip(self.image_classes, values, strict=True))
-        return result
+        if not self._lesions.has_masks:
+            return None
+        return score_map(self._lesions([image])[0]["instances"], image.shape[:2], self.min_score)
 
-    def _lesions(self, instances: Instances) -> list[dict[str, Any]]:
-        lesions: list[dict[str, Any]] = [
-            {
-                "class": self.lesion_classes[cls],
-                "score": round(score, 6),
-                "box": [round(x, 2) for x in box],
-            }
-            for cls, score, box in zip(
-                instances.pred_classes.tolist(),
-                instances.scores.tolist(),
-                instances.pred_boxes.tensor.tolist(),
-                strict=True,
+    def describe(self) -> dict[str, Any]:
+        """Models and settings in plain types, for results and reports."""
+        if self._lesions is self._network:
+            role = "lesions and classes" if self.image_classes else "lesions"
+            models = [{"role": role, **self._model.describe()}]
+        else:
+            models = [
+                {"role": "classes", **self._model.describe()},
+                {"role": "lesions", **self._lesion_model.describe()},
+            ]
+        settings = {"min_score": self.min_score, "device": self.device}
+        if self.image_classes:
+            settings["aggregation"] = self.rule.name
+        return {"models": models, "settings": settings}
+
+    def _predict_batch(
+        self, slices: list[tuple[np.ndarray, str]], pixel_mm: tuple[float, float] | None
+    ) -> list[SlicePrediction]:
+        images, sources = zip(*slices, strict=True)
+        outputs = self._network(images, sources)
+        if self._lesions is not self._network:
+            for output, found in zip(outputs, self._lesions(images, sources), strict=True):
+                output["instances"] = found["instances"]
+        return [
+            answer_slice(
+                output,
+                image.shape[:2],
+                self._network,
+                self._lesions,
+                min_score=self.min_score,
+                pixel_mm=pixel_mm,
+                source=source,
             )
+            for output, image, source in zip(outputs, images, sources, strict=True)
         ]
-        if instances.has("pred_masks"):
-            areas = instances.pred_masks.flatten(1).sum(dim=1).tolist()
-            for lesion, area in zip(lesions, areas, strict=True):
-                lesion["area_px"] = area
-        return lesions
+
+    def _predict_volume(
+        self, volume: Volume, window: str | Window | None, progress: bool
+    ) -> ScanPrediction:
+        spacing = volume.spacing if volume.measured else None
+        files = volume.slice_files or [""] * len(volume)
+        images = zip(volume.slices(window), files, strict=True)
+        found = self.predict_slices(images, spacing and spacing[1:])
+        bar = tqdm(
+            found,
+            desc=volume.scan[:24],
+            total=len(volume),
+            unit="slice",
+            mininterval=1,
+            leave=False,
+            disable=not progress,
+        )
+        slices = tuple(bar)
+        classification = None
+        if self.image_classes:
+            probabilities = np.array([s.classification.probabilities for s in slices])  # type: ignore[union-attr]
+            scan = self.rule(probabilities, np.zeros(len(slices), int))[0]
+            classification = Classification(self.image_classes, scan)
+        return ScanPrediction(
+            slices=slices,
+            source=str(volume.source),
+            patient=volume.patient,
+            scan=volume.scan,
+            spacing=spacing,
+            classification=classification,
+            rule=self.rule.name,
+            skipped=volume.skipped,
+        )
+
+    def _predict_list(
+        self, sources: Sequence[Source], window: str | Window | None, progress: bool
+    ) -> list[Prediction]:
+        """Slices that follow each other go through the network together."""
+        answers: list[Prediction] = []
+        bar = tqdm(total=len(sources), unit="input", mininterval=1, disable=not progress)
+        with bar:
+            for loose, group in groupby(sources, key=is_slice):
+                members = list(group)
+                if loose:
+                    for answer in self.predict_slices(read_source(x, window) for x in members):
+                        answers.append(answer)
+                        bar.update()
+                else:
+                    for source in members:
+                        answers.append(self.predict(source, window))  # type: ignore[arg-type]
+                        bar.update()
+        return answers
 
 
-def _class_names(count: int, fallback: str, *known: tuple[str, ...]) -> tuple[str, ...]:
-    """The known names that fit the number of classes, or numbered ones."""
-    for names in known:
-        if len(names) == count:
-            return tuple(names)
-    return tuple(f"{fallback} {i}" for i in range(count))
+def _device(name: str) -> str:
+    if name != "auto":
+        try:
+            torch.device(name)
+        except RuntimeError as error:
+            raise ValueError(f"device '{name}': {str(error).splitlines()[0]}") from None
+        if name.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"device '{name}': PyTorch finds no GPU; use auto or cpu")
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

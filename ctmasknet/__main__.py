@@ -1,0 +1,38 @@
+"""The command `ctmasknet`, also as `python -m ctmasknet`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .command_line import run_script
+from .inference.command import add_predict
+
+_DESCRIPTION = """Lesions and classes of chest CT. Research use only, not for diagnosis.
+
+Training and evaluation: tools/train_net.py and the other scripts in tools/.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        arguments: without the program's name; None takes the command line's.
+    """
+    parser = argparse.ArgumentParser(
+        prog="ctmasknet",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ctmasknet {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_predict(commands)
+    args = parser.parse_args(arguments)
+    run_script(lambda: sys.exit(args.run(args)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Find the config and the weights of a model by what a user calls it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from ..checkpoint import read_checkpoint
+from ..checkpoint.settings import TRAINING_DATA
+from ..config import get_cfg
+from ..engine import load_config
+from ..provenance import sha256_of
+
+_REPOSITORY = Path(__file__).parents[2]
+CONFIGS = _REPOSITORY / "configs"
+DEMO = "demo"
+# What the demo trains, by the names of its quick configs.
+DEMO_LESION, DEMO_CLASSIFIER = "lesion_R18_T1", "ctmasknet_R18_T1"
+_RUN_CONFIG = "config.yaml"
+_RUN_WEIGHTS = ("model_best.pth", "model_final.pth")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A config with its weights.
+
+    Attributes:
+        name: MODEL.NAME.
+        cfg: frozen.
+        config: the file it was read from; "" if it was given as a config.
+        weights: the checkpoint.
+        trained_on: data sets, as the checkpoint says, or the config.yaml beside it; "" if neither
+            does.
+    """
+
+    name: str
+    cfg: CfgNode
+    config: str
+    weights: str
+    trained_on: str
+
+    def describe(self) -> dict[str, str | bool]:
+        """The model in plain types, for results and reports; reads the weights for their hash."""
+        return {
+            "name": self.name,
+            "config": self.config,
+            "weights": self.weights,
+            "sha256": sha256_of(self.weights),
+            "trained_on": self.trained_on or "not recorded",
+            "phantom": "phantom" in self.trained_on.lower(),
+        }
+
+
+def find_model(
+    config_or_name: CfgNode | str | Path,
+    weights: str | Path | None = None,
+    opts: Sequence[str] = (),
+) -> Model:
+    """Find a model.
+
+    Args:
+        config_or_name: a config; a YAML file; the name of a shipped config ("R18_T1_heads_BN"); or
+            the output folder of a training run, which has its config and weights.
+        weights: a .pth checkpoint; may be None for a training run: its best one, or its last.
+        opts: config overrides, KEY VALUE pairs; not for a config that is given as such.
+
+    Raises:
+        FileNotFoundError: no such model or checkpoint; names the nearest one.
+        ValueError: there are no weights, or the config or the checkpoint cannot be read.
+    """
+    if isinstance(config_or_name, CfgNode):
+        cfg, config = config_or_name, ""
+    else:
+        path = _config_file(config_or_name)
+        if weights is None:
+            weights = _run_weights(path)
+        cfg, config = load_config(str(path), opts, datasets=False), str(path)
+    if weights is None:
+        raise ValueError(
+            f"{config_or_name if config else 'the config given'}: no weights: ctmasknet ships "
+            "none; name a checkpoint (--weights), or the output folder of a training run"
+        )
+    recorded = read_checkpoint(weights).settings.get(TRAINING_DATA, "")
+    trained_on = recorded or _run_training_data(Path(weights).parent / _RUN_CONFIG)
+    return Model(cfg.MODEL.NAME or "model", cfg, config, str(weights), trained_on)
+
+
+def demo_folders() -> tuple[Path, Path]:
+    """The folders of the CT-Mask-Net and the lesion model that `make demo` has trained.
+
+    Raises:
+        FileNotFoundError: it has not run to its end, here or in the repository.
+    """
+    for root in (Path.cwd(), _REPOSITORY):
+        folders = [root / "output" / "demo" / name for name in (DEMO_CLASSIFIER, DEMO_LESION)]
+        if all((folder / _RUN_WEIGHTS[0]).is_file() for folder in folders):
+            return folders[0], folders[1]
+    raise FileNotFoundError(
+        f"{_REPOSITORY / 'output' / 'demo'}: the demo's models are not there; run `make demo` "
+        "first (minutes), or name another model"
+    )
+
+
+def _config_file(name: str | Path) -> Path:
+    path = Path(name)
+    if path.is_dir():
+        if not (path / _RUN_CONFIG).is_file():
+            raise FileNotFoundError(
+                f"{path}: holds no {_RUN_CONFIG}; expected the output folder of a training run, a "
+                "config file or the name of a shipped config"
+            )
+        return path / _RUN_CONFIG
+    if path.suffix in (".yaml", ".yml"):
+        return path  # `load_config` says whether it is there
+    shipped = {file.stem: file for file in sorted(CONFIGS.glob("*/*.yaml"))}
+    if str(name) in shipped:
+        return shipped[str(name)]
+    near = difflib.get_close_matches(str(name), [DEMO, *shipped], n=3, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise FileNotFoundError(
+        f"{name}: no model of this name{hint} Expected a config file (.yaml), the output folder "
+        f"of a training run, the name of a config in {CONFIGS}, or {DEMO}"
+    )
+
+
+def _run_weights(config: Path) -> Path | None:
+    found = [config.with_name(name) for name in _RUN_WEIGHTS if config.name == _RUN_CONFIG]
+    return next((path for path in found if path.is_file()), None)
+
+
+def _run_training_data(config: Path) -> str:
+    """What a run's own config.yaml says; a shipped config does not tell what weights have seen."""
+    if not config.is_file():
+        return ""
+    cfg = get_cfg()
+    cfg.merge_from_file(str(config))
+    return ", ".join(cfg.DATASETS.TRAIN)

@@ -1,0 +1,103 @@
+"""A network with its weights that takes slices of any size.
+
+Shapes: slices of H x W pixels, R instances, N ranked boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+
+from ..checkpoint import load_weights
+from ..data.classes import IMAGE_CLASSES, LESION_CLASSES
+from ..data.resize import build_test_resize
+from ..modeling.finite import naming_images
+
+
+class Network:
+    """A lesion model or a CT-Mask-Net at inference.
+
+    Nothing in it changes after it is built, so that threads may share it.
+
+    Attributes:
+        lesion_classes: names of the lesion classes, in the order of `pred_classes`.
+        image_classes: names of the image classes in the order of the logits; empty for a lesion
+            model.
+        has_masks: whether instances have masks.
+        model: the Detectron2 model.
+    """
+
+    def __init__(self, cfg: CfgNode, weights: str, device: str):
+        """Build the model and load its weights.
+
+        Args:
+            cfg: the config the weights were trained with.
+            weights: a .pth checkpoint.
+            device: "cpu", "cuda", "cuda:1", ...
+
+        Raises:
+            FileNotFoundError, ValueError: see `load_weights`.
+        """
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.MODEL.DEVICE = device
+        self.model = build_model(cfg).eval()
+        load_weights(self.model, weights)
+        self._resize = build_test_resize(cfg)
+        self._bgr = cfg.INPUT.FORMAT == "BGR"
+        self.has_masks = bool(cfg.MODEL.MASK_ON)
+        mask_types = (cfg.INPUT.MASK_TYPE,) if cfg.INPUT.MASK_TYPE else ("merge", "both")
+        self.lesion_classes = _class_names(
+            cfg.MODEL.ROI_HEADS.NUM_CLASSES,
+            "lesion class",
+            *(LESION_CLASSES[mask_type] for mask_type in mask_types),
+        )
+        self.image_classes: tuple[str, ...] = ()
+        if hasattr(self.model, "image_head"):
+            self.image_classes = _class_names(
+                cfg.MODEL.IMAGE_HEAD.NUM_CLASSES, "class", cfg.DATASETS.IMAGE_CLASSES, IMAGE_CLASSES
+            )
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[np.ndarray], names: Sequence[str] = ()) -> list[dict]:
+        """Run a batch.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each, all of one size.
+            names: for errors.
+
+        Returns:
+            One dict per image: "instances", on the model's device, with raw masks, in pixels of the
+            network's input; "input_size", its (h, w); of a CT-Mask-Net also what its `inference`
+            returns.
+
+        Raises:
+            NotFiniteError: an image gives NaN or infinity; names it.
+        """
+        inputs: list[dict] = [{"image": self._tensor(image)} for image in images]
+        for x, name in zip(inputs, names, strict=False):
+            x["file_name"] = name
+        with naming_images(inputs):
+            outputs = self.model.inference(inputs, do_postprocess=False)  # type: ignore[operator]
+        # A lesion model returns bare instances.
+        found = [out if isinstance(out, dict) else {"instances": out} for out in outputs]
+        return [{**out, "input_size": out["instances"].image_size} for out in found]
+
+    def _tensor(self, image: np.ndarray) -> torch.Tensor:
+        """(3, h, w), resized and in the model's order of channels."""
+        if self._bgr:
+            image = image[:, :, ::-1]
+        resized = self._resize.get_transform(image).apply_image(image)
+        return torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
+
+
+def _class_names(count: int, fallback: str, *known: tuple[str, ...]) -> tuple[str, ...]:
+    """The known names that fit the number of classes, or numbered ones."""
+    for names in known:
+        if len(names) == count:
+            return tuple(names)
+    return tuple(f"{fallback} {i}" for i in range(count))

@@ -1,0 +1,135 @@
+"""What a Predictor answers, in plain types.
+
+Shapes: slices of H x W pixels, Z slices of a scan, n different ranked boxes, N rows of the ranked
+tensor with D numbers, C image classes. Pixels are those of the slice as it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_util
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """A lesion on a slice.
+
+    Attributes:
+        lesion_class: its name.
+        score: in 0..1.
+        box: x0, y0, x1, y1 in pixels.
+        rle: its mask as COCO's compressed RLE ("size", "counts" as str); None without a mask head.
+        area_px: pixels of the mask; None without one.
+        area_mm2: the same in mm2; None where the pixels' size is unknown too.
+    """
+
+    lesion_class: str
+    score: float
+    box: tuple[float, float, float, float]
+    rle: Mapping[str, Any] | None = None
+    area_px: int | None = None
+    area_mm2: float | None = None
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """(H, W) bool, decoded anew each time; None without a mask head."""
+        return None if self.rle is None else mask_util.decode(self.rle).astype(bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """The class of a slice or of a scan.
+
+    Attributes:
+        class_names: C names.
+        probabilities: (C,) float64, adding up to 1.
+        logits: (C,) float64, of a slice; None of a scan, whose probabilities are its slices'.
+    """
+
+    class_names: tuple[str, ...]
+    probabilities: np.ndarray
+    logits: np.ndarray | None = None
+
+    @property
+    def image_class(self) -> str:
+        """The class with the highest probability."""
+        return self.class_names[int(self.probabilities.argmax())]
+
+
+@dataclass(frozen=True, eq=False)
+class RankedBoxTable:
+    """The ranked boxes that a slice was classified from, best first, and what each did.
+
+    Attributes:
+        rows: (N, D) float32, the ranked tensor as the image head read it.
+        boxes: (n, 4) float32, x0 y0 x1 y1 in pixels, of the n different ones among its rows.
+        scores: (n,) float32 in 0..1.
+        lesion_classes: n names.
+        contributions: (n, C) float32; see `modeling.occlusion.box_contributions`: how much each
+            class logit falls when the box is taken out.
+    """
+
+    rows: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    lesion_classes: tuple[str, ...]
+    contributions: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SlicePrediction:
+    """The answer for one slice.
+
+    Attributes:
+        size: (H, W).
+        lesion_classes: names of the classes that the model tells apart, found or not.
+        instances: lesions, best first.
+        has_masks: whether instances have masks, found or not.
+        classification: None of a lesion model.
+        ranked_boxes: None of a lesion model.
+        pixel_mm: (height, width) of a pixel; None if unknown.
+        source: the file, or "" if it was given as an array.
+    """
+
+    size: tuple[int, int]
+    lesion_classes: tuple[str, ...]
+    instances: tuple[Instance, ...]
+    has_masks: bool
+    classification: Classification | None = None
+    ranked_boxes: RankedBoxTable | None = None
+    pixel_mm: tuple[float, float] | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ScanPrediction:
+    """The answer for a volume.
+
+    Attributes:
+        slices: Z answers, lowest slice first; `source` is the slice's file where each has one.
+        source: the file or folder.
+        patient, scan: identifiers, as the volume has them.
+        spacing: (z, y, x) in mm; None if unknown (8-bit images).
+        classification: of the scan, from its slices'; None of a lesion model.
+        rule: how the slices became the scan's answer; see `evaluation.aggregation.parse_rule`.
+        skipped: what the reader left out, a line each.
+    """
+
+    slices: tuple[SlicePrediction, ...]
+    source: str
+    patient: str
+    scan: str
+    spacing: tuple[float, float, float] | None
+    classification: Classification | None = None
+    rule: str = "mean"
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def probabilities(self) -> np.ndarray | None:
+        """(Z, C), those of the slices; None of a lesion model."""
+        found = [s.classification.probabilities for s in self.slices if s.classification]
+        return np.array(found) if found else None

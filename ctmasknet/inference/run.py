@@ -1,0 +1,181 @@
+"""Predict inputs one after the other, each into a folder of its own, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..data.classes import NOTICE
+from ..data.window import say_windowed_once
+from ..provenance import versions
+from ..whole_files import whole_file
+from .build_case import Measuring, build_case, key_slices
+from .case_files import REPORT, RESULT, write_case
+from .inputs import Input
+from .predictor import Predictor
+
+SUMMARY = "summary.csv"
+_PACKAGES = ("highdicom", "opencv-python-headless", "pydicom", "scipy", "SimpleITK")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `predict_inputs` did.
+
+    Attributes:
+        results: result.json of each input that has one, in order; see docs/prediction.md.
+        resumed: names of the inputs that were done already.
+        problems: what could not be used, a line each.
+    """
+
+    results: list[dict[str, Any]]
+    resumed: list[str]
+    problems: list[str]
+
+
+def predict_inputs(
+    predictor: Predictor,
+    inputs: Sequence[Input],
+    output: Path,
+    measuring: Measuring,
+    command: str,
+    resume: bool = False,
+) -> Run:
+    """Predict inputs and write their folders and summary.csv.
+
+    An input that cannot be used does not stop the others; nothing is written for it.
+
+    Args:
+        predictor: the model.
+        inputs: with names of their own.
+        output: folder, made if needed.
+        measuring: how inputs are read and measured.
+        command: what was run, for the results.
+        resume: leave alone what an earlier run has done with the same models, settings and input.
+
+    Raises:
+        OSError: the output cannot be written.
+    """
+    say_windowed_once(measuring.window)
+    run = Run([], [], [])
+    about = describe_run(predictor, measuring, command)
+    with tqdm(inputs, desc="inputs", unit="input", disable=len(inputs) == 1) as bar:
+        for source in bar:
+            mine = {**about, "input_fingerprint": _fingerprint(source)}
+            done = _done(output / source.name, mine) if resume else None
+            if done is not None:
+                run.resumed.append(source.name)
+                run.results.append(done)
+                continue
+            try:
+                problems = _predict(predictor, source, output / source.name, measuring, mine)
+            except (FileNotFoundError, ValueError, FloatingPointError) as error:
+                run.problems.append(str(error))
+                tqdm.write(f"{source.name}: failed")
+                continue
+            run.problems.extend(problems)
+            result = json.loads((output / source.name / RESULT).read_text(encoding="utf-8"))
+            run.results.append(result)
+            tqdm.write(f"{describe_result(result)}\n  {output / source.name / REPORT}")
+    if run.results:
+        _write_summary(output / SUMMARY, run.results)
+    return run
+
+
+def describe_run(predictor: Predictor, measuring: Measuring, command: str) -> dict[str, Any]:
+    """Where the answers come from, in plain types: models, settings, versions, time, command."""
+    found = predictor.describe()
+    lung = str(measuring.lung_mask) if measuring.lung_mask else "found" if measuring.lung else "no"
+    return {
+        "command": command,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "models": found["models"],
+        "settings": {**found["settings"], "window": str(measuring.window), "lung": lung},
+        "versions": versions() | {name: version(name) for name in _PACKAGES},
+        "notice": NOTICE,
+    }
+
+
+def describe_result(result: dict[str, Any]) -> str:
+    """One line about a result.json."""
+    count = len(result["slices"])
+    parts = [f"{count} slice{'' if count == 1 else 's'}"]
+    if result.get("class"):
+        parts.append(f"{result['class']} {result['probabilities'][result['class']]:.0%}")
+    total = list(result["quantities"]["lesions"].values())[-1]
+    parts.append(f"{total['instances']} lesion areas")
+    if total["volume_ml"] is not None:
+        parts.append(f"{total['volume_ml']:.1f} ml")
+    if total["share_of_lung"] is not None:
+        parts.append(f"{total['share_of_lung']:.1%} of the lung")
+    return f"{result['name']}: {', '.join(parts)}"
+
+
+def _predict(
+    predictor: Predictor, source: Input, folder: Path, measuring: Measuring, about: dict[str, Any]
+) -> list[str]:
+    """Predict one input; returns what could not be used of it."""
+    case, problems = build_case(predictor, source, measuring, about, bar=True)
+    shown = key_slices(predictor, case, measuring.window)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        write_case(partial, case, shown)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return problems
+
+
+def _fingerprint(source: Input) -> str:
+    """Changes when a file of the input does."""
+    return hashlib.sha256(json.dumps(source.state()).encode()).hexdigest()
+
+
+def _done(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
+    """The result of an earlier run if this one would give the same."""
+    try:
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        before = result["about"]
+        same = before["input_fingerprint"] == about["input_fingerprint"]
+        same &= before["settings"] == about["settings"]
+        weights = [[model["sha256"] for model in x["models"]] for x in (before, about)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return result if same and weights[0] == weights[1] else None
+
+
+def _write_summary(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    """A line for each input, for those who want a table of many scans."""
+    classes = list(dict.fromkeys(name for r in results for name in r.get("probabilities") or ()))
+    lesions = list(dict.fromkeys(name for r in results for name in r["quantities"]["lesions"]))
+    measures = ("instances", "lesions_3d", "volume_ml", "share_of_lung")
+    head = ["name", "input", "kind", "slices", "class", *(f"p_{name}" for name in classes)]
+    head += [f"{measure}_{name}" for name in lesions for measure in measures]
+    head += ["lung_volume_ml", "severity"]
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(head)
+        for result in results:
+            found = result["quantities"]
+            row = [result[key] for key in ("name", "input", "kind")]
+            row += [len(result["slices"]), result.get("class")]
+            row += [(result.get("probabilities") or {}).get(name) for name in classes]
+            row += [
+                found["lesions"].get(name, {}).get(measure)
+                for name in lesions
+                for measure in measures
+            ]
+            writer.writerow([*row, found["lung_volume_ml"], found["severity"]])

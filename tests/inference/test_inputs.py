@@ -1,0 +1,134 @@
+"""What a user points at, as scans and sets of slices."""
+
+import shutil
+
+import numpy as np
+import pytest
+from dicom_files import edit_tags, lung_hu, write_series
+from PIL import Image
+
+from ctmasknet.data.window import LUNG
+from ctmasknet.inference.inputs import find_inputs
+
+
+def write_images(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / name)
+
+
+def described(paths, **options):
+    inputs, problems, left_out = find_inputs(paths, **options)
+    assert (problems, left_out) == ([], [])
+    return {item.name: (item.is_scan, len(item.files)) for item in inputs}
+
+
+def test_an_image_and_a_folder_of_images(tmp_path):
+    write_images(tmp_path / "set", "b.png", "a.jpg")
+    assert described([tmp_path / "set" / "b.png"]) == {"b": (False, 1)}
+    assert described([tmp_path / "set"]) == {"set": (False, 2)}
+    inputs, *_ = find_inputs([tmp_path / "set"])
+    assert [path.name for path in inputs[0].files] == ["a.jpg", "b.png"]
+
+
+def test_the_images_of_a_folder_as_one_scan(tmp_path):
+    write_images(tmp_path / "set", "1.png", "2.png")
+    assert described([tmp_path / "set"], as_scan=True) == {"set": (True, 0)}
+    inputs, *_ = find_inputs([tmp_path / "set"], as_scan=True)
+    assert len(inputs[0].read(LUNG, [])) == 2
+
+
+def test_a_tree_of_anything(tmp_path):
+    write_series(tmp_path / "study" / "P1", lung_hu(3))
+    write_series(tmp_path / "study" / "P2" / "deep", lung_hu(4))
+    write_images(tmp_path / "study" / "P1", "preview.png")
+    write_images(tmp_path / "study" / "slices", "x.png")
+    (tmp_path / "study" / "ct.nii.gz").write_bytes(b"")
+    (tmp_path / "study" / "more.zip").write_bytes(b"")
+    (tmp_path / "study" / "notes.txt").write_text("no input")
+    assert described([tmp_path / "study"]) == {
+        "ct": (True, 0),
+        "more": (True, 0),
+        "P1": (True, 3),
+        "deep": (True, 4),
+        "slices": (False, 1),
+    }
+
+
+def test_series_of_one_folder_are_scans_of_their_own(tmp_path):
+    hu = lung_hu(3)
+    write_series(tmp_path / "mixed", hu, names=["a0", "a1", "a2"])
+    write_series(tmp_path / "mixed", hu + 7, names=["b0", "b1", "b2"])
+    inputs, *_ = find_inputs([tmp_path / "mixed"])
+    assert len(inputs) == 2 and inputs[0].name != inputs[1].name
+    volumes = [item.read(LUNG, []) for item in inputs]
+    np.testing.assert_array_equal(volumes[1].hu, volumes[0].hu + 7)
+    assert volumes[0].source == tmp_path / "mixed"
+
+
+def test_a_series_may_lie_in_several_folders(tmp_path):
+    paths = write_series(tmp_path / "disc" / "A", lung_hu(4))
+    (tmp_path / "disc" / "B").mkdir()
+    for path in paths[2:]:
+        shutil.move(path, tmp_path / "disc" / "B")
+    (item,), *_ = find_inputs([tmp_path / "disc"])
+    assert item.name == "disc" and len(item.read(LUNG, [])) == 4
+
+
+def test_a_damaged_file_goes_with_the_series_of_its_folder(tmp_path):
+    paths = write_series(tmp_path / "scan", lung_hu(6))
+    paths[5].write_bytes(paths[5].read_bytes()[:200])
+    (item,), problems, _ = find_inputs([tmp_path / "scan"])
+    assert problems == []
+    skipped = []
+    assert len(item.read(LUNG, skipped)) == 5
+    assert len(skipped) == 1 and "005.dcm" in skipped[0]
+
+
+def test_scouts_and_reports_are_left_out_without_a_problem(tmp_path):
+    write_series(tmp_path / "scan", lung_hu(3))
+    (scout,) = write_series(tmp_path / "scan", lung_hu(1), names=["scout.dcm"])
+    edit_tags(scout, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    (report,) = write_series(tmp_path / "scan", lung_hu(1), names=["report.dcm"])
+    edit_tags(report, Modality="SR")
+    (item,), problems, left_out = find_inputs([tmp_path / "scan"])
+    assert len(item.files) == 3 and problems == []
+    assert len(left_out) == 2 and "no axial CT slices" in left_out[0]
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda folder: folder / "none", "none: no such file or folder"),
+        (lambda folder: folder, "found nothing to predict"),
+    ],
+)
+def test_nothing_there(tmp_path, make, message):
+    inputs, problems, _ = find_inputs([make(tmp_path)])
+    assert inputs == [] and len(problems) == 1 and message in problems[0]
+
+
+def test_equal_names_are_told_apart(tmp_path):
+    for folder in ("a", "b"):
+        write_images(tmp_path / folder, "x.png")
+    write_images(tmp_path / "deep" / "a", "x.png")
+    files = [tmp_path / name for name in ("a/x.png", "b/x.png", "deep/a/x.png", "a")]
+    assert list(described(files)) == ["a_x", "b_x", "a_x_2", "a"]
+
+
+def test_a_changed_file_changes_the_state(tmp_path):
+    write_series(tmp_path / "scan", lung_hu(3))
+    (item,), *_ = find_inputs([tmp_path / "scan"])
+    before = item.state()
+    assert item.state() == before and len(before) == 3
+    with (tmp_path / "scan" / "000.dcm").open("ab") as stream:
+        stream.write(b"more")
+    assert item.state() != before
+
+
+def test_the_state_of_a_folder_taken_as_a_scan(tmp_path):
+    write_images(tmp_path / "set", "1.png", "2.png")
+    (item,), *_ = find_inputs([tmp_path / "set"], as_scan=True)
+    assert [name for name, *_ in item.state()] == [
+        str(tmp_path / "set" / name) for name in ("1.png", "2.png")
+    ]

@@ -1,0 +1,266 @@
+"""tools/visualize.py and tools/visualize_data.py on a phantom data set of a few slices."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+import torch
+from PIL import Image
+from tiny_models import CONFIG_FOLDER, CONFIGS, tiny_model
+
+from ctmasknet.data.phantom import write_phantom
+from ctmasknet.inference.data_figures import (
+    save_contact_sheets,
+    training_pictures,
+    true_instances,
+    truth_pictures,
+)
+from ctmasknet.inference.dataset_slices import (
+    choose_slices,
+    find_record,
+    output_stems,
+    spread_over,
+)
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "INPUT.MIN_SIZE_TEST": "64",
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": "100",
+    "MODEL.RPN.POST_NMS_TOPK_TEST": "50",
+    "MODEL.RANKED_BOXES.NUM": "16",
+    "MODEL.IMAGE_HEAD.FC_DIM": "8",
+    "TEST.PIXEL_SCORE_THRESH": "0.1",
+}
+TREE = [{"file_name": f"/d/{patient}/{n}.png"} for patient in ("P1", "P2") for n in (3, 4)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "visualized"
+    write_phantom(root, patients=9, slices=2, size=96, split=(1, 1, 1))
+    for kind in CONFIGS:
+        torch.save({"model": tiny_model(kind).state_dict()}, root / f"{kind}.pth")
+    # Stems of their own: other tests register paths, too.
+    shutil.copy(root / "test.csv", root / "visualized_labels.csv")
+    shutil.copy(root / "lesion_both_test.json", root / "visualized_lesions.json")
+    return root
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run a tool; its exit code, the files it wrote and its error."""
+
+    def run(tool, *arguments):
+        out = tmp_path / "out"
+        monkeypatch.setattr(sys, "argv", [str(x) for x in (tool, "--output", out, *arguments)])
+        code = 0
+        try:
+            runpy.run_path(str(ROOT / "tools" / f"{tool}.py"), run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code
+        written = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+        errors = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
+        return code, written, errors
+
+    return run
+
+
+def model(data, kind="ctmasknet"):
+    return ("--model", CONFIG_FOLDER / f"{CONFIGS[kind]}.yaml", "--weights", data / f"{kind}.pth")
+
+
+def opts():
+    return ("--opts", *(x for pair in SMALL.items() for x in pair))
+
+
+def test_figures_of_a_classifier_with_truth_from_a_lesion_data_set(run, data):
+    code, written, errors = run(
+        "visualize",
+        *model(data),
+        *("--dataset", data / "visualized_labels.csv", "--count", 1),
+        *("--lesions", data / "visualized_lesions.json"),
+        *opts(),
+    )
+    assert (code, errors) == (0, [])
+    assert [name.split("_")[-1] for name in written] == ["figure2.png", "figure3.png"]
+
+
+def test_a_lesion_model_has_no_figure_3(run, data, tmp_path):
+    code, written, _ = run(
+        "visualize",
+        *model(data, "lesion"),
+        *("--dataset", data / "visualized_lesions.json", "--slice", 0, 1),
+        *opts(),
+    )
+    assert code == 0 and len(written) == 2
+    assert all(name.endswith("_figure2.png") for name in written)
+    assert Image.open(tmp_path / "out" / written[0]).size[0] == 3 * 600  # found, scores, truth
+
+
+def test_an_unknown_slice_is_one_line_and_leaves_nothing(run, data):
+    code, written, (error,) = run(
+        "visualize",
+        *model(data),
+        *("--dataset", data / "visualized_labels.csv", "--slice", "P99/1.png"),
+    )
+    assert code == 2 and written == []
+    assert "slice P99/1.png: not in the data set, nearest names: P" in error
+
+
+def test_truth_and_batches_of_a_lesion_config(run, data):
+    common = ("--config-file", CONFIG_FOLDER / "quick" / "lesion_R18_T1.yaml", "--count", 2)
+    sets = [x for key in ("TRAIN", "VALIDATION", "TEST") for x in (f"DATASETS.{key}", "()")]
+    sets[1] = f"('{data / 'visualized_lesions.json'}',)"
+    small = ("INPUT.MIN_SIZE_TRAIN", "(64,)")
+    code, written, errors = run("visualize_data", *common, *sets)
+    assert (code, errors) == (0, [])
+    # The config wants merged lesions: what is drawn is what training reads.
+    assert "truth_visualized_lesions_merge_min100_01.png" in written
+    code, written, errors = run("visualize_data", "--source", "batches", *common, *sets, *small)
+    assert (code, errors) == (0, [])
+    assert "batches_01.png" in written
+
+
+def test_a_config_without_training_data(run):
+    config = CONFIG_FOLDER / "quick" / "lesion_R18_T1.yaml"
+    sets = [x for key in ("TRAIN", "VALIDATION", "TEST") for x in (f"DATASETS.{key}", "()")]
+    code, written, (error,) = run("visualize_data", "--config-file", config, *sets)
+    assert code == 2 and written == [] and "DATASETS.TRAIN is empty" in error
+
+
+def test_chosen_slices_have_label_truth_and_a_name(data):
+    labels, lesions = data / "visualized_labels.csv", data / "visualized_lesions.json"
+    content = json.loads(lesions.read_text())
+    counts = {
+        (lesions.parent / image["file_name"]).resolve(): sum(
+            item["image_id"] == image["id"] for item in content["annotations"]
+        )
+        for image in content["images"]
+    }
+    slices = choose_slices(str(labels), count=6, lesions=str(lesions))
+    assert [len(one.lesions) for one in slices] == [
+        counts[Path(one.file).resolve()] for one in slices
+    ]
+    assert {one.label for one in slices} <= {"Control", "Common Pneumonia", "COVID-19"}
+    assert {one.lesion_class for one in sum((s.lesions for s in slices), ())} == {"GGO", "C"}
+    (alone,) = choose_slices(str(labels), ["1"])
+    assert alone.lesions is None and alone.file.endswith(".png")
+    (known,) = choose_slices(str(lesions), ["0"])
+    assert known.label is None and known.lesions is not None
+
+
+def test_lesions_of_other_files_are_refused(data, tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "other.png")
+    path = tmp_path / "visualized_others.json"
+    image = {"id": 1, "file_name": "other.png", "height": 8, "width": 8}
+    categories = [{"id": 1, "name": "lesion"}]
+    path.write_text(json.dumps({"images": [image], "annotations": [], "categories": categories}))
+    with pytest.raises(ValueError, match="has lesions of none of the slices chosen"):
+        choose_slices(str(data / "visualized_labels.csv"), ["0"], lesions=str(path))
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, [0]), (2, [0, 9]), (4, [0, 3, 6, 9]), (99, list(range(10)))]
+)
+def test_slices_at_equal_distances(count, expected):
+    assert spread_over([{}] * 10, count) == expected
+
+
+def test_a_count_below_one():
+    with pytest.raises(ValueError, match="count is 0, expected 1 or more"):
+        spread_over([{}], 0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [("0", 0), ("3", 3), ("P2/3.png", 2), ("./P1/4.png", 1), ("/d/P2/4.png", 3)],
+)
+def test_a_slice_by_number_or_by_file(wanted, expected):
+    assert find_record(TREE, wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("4", "slice 4: expected a number from 0 to 3"),
+        ("3.png", r"slice 3.png: 2 files end so \(P1/3.png, P2/3.png\); give more of it"),
+        ("P1/5.png", "nearest names: P1/[34].png.*or give a number from 0 to 3"),
+        ("1/3.png", "slice 1/3.png: not in the data set"),  # part of a folder's name
+    ],
+)
+def test_a_slice_that_is_not_there_or_not_the_only_one(wanted, message):
+    with pytest.raises(ValueError, match=message):
+        find_record(TREE, wanted)
+
+
+def test_names_of_figures():
+    assert output_stems([{"file_name": "/d/P1/a.png"}, {"file_name": "/d/P2/b.png"}]) == ["a", "b"]
+    assert output_stems(TREE) == ["P1_3", "P1_4", "P2_3", "P2_4"]
+    with pytest.raises(ValueError, match="a: the figures of two slices would have this name"):
+        output_stems([{"file_name": "/d/a.png"}, {"file_name": "/d/a.jpg"}])
+
+
+def record(segmentation, **keys):
+    lesion = {"bbox": [2, 1, 4, 3], "bbox_mode": 1, "category_id": 1, "iscrowd": 0}
+    crowd = {**lesion, "iscrowd": 1}
+    annotations = [{**item, "segmentation": segmentation} for item in (lesion, crowd)]
+    return {"height": 8, "width": 10, "annotations": annotations, **keys}
+
+
+def rle():
+    mask = np.zeros((8, 10), np.uint8, order="F")
+    mask[1:4, 2:6] = 1
+    return mask_util.encode(mask)
+
+
+@pytest.mark.parametrize("segmentation", [rle(), [[2, 1, 6, 1, 6, 4, 2, 4]]])
+def test_true_lesions_of_both_kinds_of_masks_without_crowds(segmentation):
+    (found,) = true_instances(record(segmentation), ["GGO", "C"])
+    assert (found.lesion_class, found.score, found.box) == ("C", 1, (2, 1, 6, 4))
+    expected = np.zeros((8, 10), bool)
+    expected[1:4, 2:6] = True
+    assert (found.mask == expected).all()
+
+
+def test_no_lesions_are_not_unknown_lesions():
+    assert true_instances({"height": 8, "width": 10, "annotations": []}, ["lesion"]) == ()
+    assert true_instances({"label": 1}, []) is None
+
+
+def test_captions(tmp_path):
+    file = str(tmp_path / "slice.png")
+    Image.new("L", (10, 8), 50).save(file)
+    folder = tmp_path.name
+    labelled, lesions = truth_pictures(
+        [{"file_name": file, "label": 1}, record(rle(), file_name=file)],
+        ["GGO", "C"],
+        ["No", "Yes"],
+    )
+    assert labelled.caption == f"{folder}/slice.png, 10 x 8, Yes" and labelled.lesions == ()
+    assert lesions.caption == f"{folder}/slice.png, 10 x 8, 1 lesion"
+    assert (lesions.image == 50).all() and lesions.image.shape == (8, 10, 3)
+
+
+@pytest.mark.parametrize(("image_format", "red"), [("RGB", 200), ("BGR", 3)])
+def test_training_slices_keep_their_pixels_and_channels(image_format, red):
+    image = torch.tensor([200.4, 7, 2.6]).reshape(3, 1, 1).expand(3, 8, 10)
+    batch = [{"file_name": "P1/a.png", "image": image, "label": 0}]
+    (picture,) = training_pictures([batch], image_format, [], ["Control"])
+    assert picture.image.dtype == np.uint8 and picture.image.shape == (8, 10, 3)
+    assert picture.image[0, 0, 0] == red and picture.image[0, 0, 1] == 7
+    assert picture.caption == "P1/a.png, 10 x 8, Control"
+
+
+def test_pages_of_16(tmp_path):
+    Image.new("L", (10, 8)).save(tmp_path / "a.png")
+    records = [{"file_name": str(tmp_path / "a.png"), "label": 0}] * 17
+    pictures = truth_pictures(records, [], ["Control"])
+    pages = save_contact_sheets(pictures, tmp_path / "out", "truth_a", "title")
+    assert [page.name for page in pages] == ["truth_a_01.png", "truth_a_02.png"]
+    assert Image.open(pages[0]).size[0] == 4 * 552 and Image.open(pages[1]).size[0] == 552
+    assert save_contact_sheets([], tmp_path / "none", "x", "title") == []
