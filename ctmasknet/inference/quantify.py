@@ -62,8 +62,7 @@ def quantify(
 ) -> Quantities:
     """Measure the lesions that a model has found.
 
-    Of a scan it takes 1 byte for each voxel, 2 with a lung that grows, and at most 6 for each
-    voxel of the lesions' bounding box.
+    Of a scan it takes about 3 bytes for each voxel, and 6 for each in the lesions' bounding box.
 
     Args:
         slices: Z answers of one model; those of a scan have one size.
@@ -76,13 +75,9 @@ def quantify(
     """
     _check(slices, lung)
     if len(slices) > 1 and not is_scan:
-        masks = [replace(lung, mask=part[np.newaxis]) for part in lung.mask] if lung else None
-        return join(
-            [
-                quantify([found], is_scan=False, lung=masks[index] if masks else None)
-                for index, found in enumerate(slices)
-            ]
-        )
+        lungs = [lung and replace(lung, mask=lung.mask[z : z + 1]) for z in range(len(slices))]
+        pairs = zip(slices, lungs, strict=True)
+        return join([quantify([found], is_scan=False, lung=its_lung) for found, its_lung in pairs])
     classes = slices[0].lesion_classes
     labels = label_volume(slices) if slices[0].has_masks else None
     areas = None if labels is None else _with_any(_count(labels, len(classes)))
@@ -209,9 +204,11 @@ def grown_lung(lung: np.ndarray, lesion: np.ndarray) -> np.ndarray:
     labels, count = ndimage.label(lesion[box], _NEIGHBOURS)
     near = ndimage.binary_dilation(lung[box], _NEIGHBOURS)
     touching = np.zeros(count + 1, bool)
-    touching[labels[near]] = True
+    for part, close in zip(labels, near, strict=True):  # by slices, to spare memory
+        touching[part[close]] = True
     touching[0] = False
-    grown[box] |= touching[labels]
+    for lung_part, part in zip(grown[box], labels, strict=True):
+        lung_part |= touching[part]
     return grown
 
 
@@ -219,8 +216,7 @@ def _check(slices: Sequence[SlicePrediction], lung: LungMask | None) -> None:
     kinds = {(found.lesion_classes, found.has_masks) for found in slices}
     if len(kinds) != 1:
         raise ValueError(
-            f"found {len(slices)} slices by {len(kinds)} different models, expected at least one "
-            "slice, all by one model"
+            f"found {len(slices)} slices by {len(kinds)} different models, expected slices by one"
         )
     sizes = sorted({found.size for found in slices})
     if lung is not None and (len(sizes) > 1 or lung.mask.shape != (len(slices), *sizes[0])):
@@ -280,8 +276,9 @@ def _bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
     box = []
     for axis in range(3):
         hits = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        first, last = (hits[0], hits[-1]) if len(hits) else (0, -1)
-        box.append(slice(max(first - margin, 0), last + 1 + margin if len(hits) else 0))
+        if not len(hits):
+            return (slice(0),) * 3
+        box.append(slice(max(hits[0] - margin, 0), hits[-1] + 1 + margin))
     return tuple(box)
 
 

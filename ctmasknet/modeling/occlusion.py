@@ -11,11 +11,13 @@ from .ranked_boxes import RankedBoxes, fill_positions, first_places
 
 @torch.no_grad()
 def box_contributions(image_head: nn.Module, ranked: RankedBoxes) -> torch.Tensor:
-    """Measure how far each class logit falls when a box had not been found.
+    """Measure how far each class logit falls when a box is taken out.
 
-    Exact, not an approximation by gradients: each box is taken out in turn, the boxes after it
-    move up, the rest is filled to N rows as at inference, and the image head reads the result.
-    All of it is one batch of n ranked tensors.
+    Exact, not an approximation by gradients: the rows of each box in turn are replaced as the fill
+    rule replaces boxes that are missing, by copies of a neighbour, here of the next box and for the
+    last one of the one before; so the ranking holds and all other rows stay where they are. (Filling
+    anew from the top would move them all, and measure that.) All of it is one batch of n ranked
+    tensors.
 
     Args:
         image_head: maps (n, N, D) to (n, C).
@@ -29,12 +31,12 @@ def box_contributions(image_head: nn.Module, ranked: RankedBoxes) -> torch.Tenso
     with_all = image_head(ranked.rows[None])
     if count == 0:
         return with_all[:0]
-    own = ranked.rows[first_places(count, num).to(ranked.rows.device)]
     if count == 1:
-        without = torch.zeros_like(ranked.rows)[None]
-    else:
-        ranks = torch.arange(count)
-        others = ranks.expand(count, -1)[~torch.eye(count, dtype=torch.bool)]
-        kept = others.reshape(count, count - 1)[:, fill_positions(count - 1, num)]
-        without = own[kept.to(own.device)]
-    return with_all - image_head(without)
+        return with_all - image_head(torch.zeros_like(ranked.rows)[None])
+    ranks = torch.arange(count)
+    neighbours = ranks + 1
+    neighbours[-1] = count - 2
+    filled = fill_positions(count, num).expand(count, num)
+    filled = torch.where(filled == ranks[:, None], neighbours[:, None], filled)
+    own = ranked.rows[first_places(count, num).to(ranked.rows.device)]
+    return with_all - image_head(own[filled.to(own.device)])
