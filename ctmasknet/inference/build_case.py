@@ -20,7 +20,8 @@ from ..data.window import LUNG, Window
 from .case import Case, KeySlice
 from .inputs import Input
 from .key_slices import choose
-from .lung import LungMask, find_lung, read_lung_image, read_lung_mask
+from .lung import LungMask, find_lung
+from .lung_files import read_lung_image, read_lung_mask
 from .predictions import SlicePrediction
 from .predictor import Predictor
 from .quantify import Quantities, join, quantify

@@ -10,7 +10,8 @@ from ctmasknet.data.phantom import draw_patient, draw_slice, window
 from ctmasknet.data.phantom.anatomy import draw_shapes
 from ctmasknet.data.volume import upright_volume
 from ctmasknet.data.window import LUNG
-from ctmasknet.inference.lung import find_lung, read_lung_image, read_lung_mask
+from ctmasknet.inference.lung import find_lung
+from ctmasknet.inference.lung_files import read_lung_image, read_lung_mask
 
 SIZE = 200
 SPACING = (5.0, 2.0, 2.0)  # an image of 400 mm, as one of unknown spacing is taken to be
