@@ -15,8 +15,8 @@ def box_contributions(image_head: nn.Module, ranked: RankedBoxes) -> torch.Tenso
 
     Exact, not an approximation by gradients: the rows of each box in turn are replaced as the fill
     rule replaces boxes that are missing, by copies of a neighbour, here of the next box and for the
-    last one of the one before; so the ranking holds and all other rows stay where they are. (Filling
-    anew from the top would move them all, and measure that.) All of it is one batch of n ranked
+    last one of the one before. So the ranking holds and all other rows stay where they are; filling
+    anew from the top would move them all, and measure that. All of it is one batch of n ranked
     tensors.
 
     Args:
