@@ -86,7 +86,7 @@ def build_case(
 def key_slices(predictor: Predictor, case: Case, window: Window) -> list[KeySlice]:
     """The slices of a case that its report shows, read and predicted again for their score maps."""
     found = []
-    for index in choose(case):
+    for index in tqdm(choose(case), f"{case.name[:24]}: key slices", unit="slice", leave=False):
         if case.volume is not None:
             image = case.volume.slice(index, window)
         else:

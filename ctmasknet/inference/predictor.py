@@ -211,7 +211,7 @@ class Predictor:
         found = self.predict_slices(images, spacing and spacing[1:])
         bar = tqdm(
             found,
-            desc=volume.scan[:24],
+            desc=volume.source.name[:24],
             total=len(volume),
             unit="slice",
             mininterval=1,

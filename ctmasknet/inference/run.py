@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from ..data.classes import NOTICE
 from ..data.window import say_windowed_once
+from ..evaluation.image_text import counted
 from ..provenance import versions
 from ..whole_files import whole_file
 from .build_case import Measuring, build_case, key_slices
@@ -109,12 +111,18 @@ def describe_run(predictor: Predictor, measuring: Measuring, command: str) -> di
 
 def describe_result(result: dict[str, Any]) -> str:
     """One line about a result.json."""
-    count = len(result["slices"])
-    parts = [f"{count} slice{'' if count == 1 else 's'}"]
-    if result.get("class"):
+    slices, total = result["slices"], list(result["quantities"]["lesions"].values())[-1]
+    parts = [counted(len(slices), "slice")]
+    if result["class"]:
         parts.append(f"{result['class']} {result['probabilities'][result['class']]:.0%}")
-    total = list(result["quantities"]["lesions"].values())[-1]
-    parts.append(f"{total['instances']} lesion areas")
+    elif slices[0]["class"]:
+        classes = Counter(found["class"] for found in slices)
+        parts += [f"{count} {name}" for name, count in classes.most_common()]
+    if total["lesions_3d"] is None:
+        parts.append(counted(total["instances"], "lesion"))
+    else:
+        outlines = counted(total["instances"], "outline")
+        parts.append(f"{counted(total['lesions_3d'], 'lesion')} ({outlines} on slices)")
     if total["volume_ml"] is not None:
         parts.append(f"{total['volume_ml']:.1f} ml")
     if total["share_of_lung"] is not None:
