@@ -73,10 +73,11 @@ def read_dicom(
     tilt = tilt_problem(usable)
     if tilt:
         refuse_or_skip(ValueError(f"{source}: {tilt}"), skipped)
-    first = usable[0]
+    first, noted = usable[0], len(skipped or ())
+    step = slice_step(usable, source, skipped)
     return upright_volume(
         hu,
-        (slice_step(usable, source, skipped), *first.spacing),
+        (step, *first.spacing),
         tuple(first.position),
         first.axes,
         source,
@@ -84,6 +85,7 @@ def read_dicom(
         patient=first.identifiers.get("PatientID", ""),
         scan=first.series,
         identifiers=first.identifiers,
+        even=len(skipped or ()) == noted,
         skipped=skipped,
     )
 

@@ -43,6 +43,8 @@ class Volume:
         windowed: for 8-bit input, the window that it is taken to have.
         measured: False if spacing, position and orientation are unknown (8-bit images): then
             spacing is 1 mm, and the files' order is taken to go from feet to head.
+        even: False if slices are missing or the steps between them differ: then the places of
+            slices by `spacing`, and volumes, are approximate.
         skipped: what was left out, a line each.
     """
 
@@ -57,6 +59,7 @@ class Volume:
     slice_files: tuple[str, ...] = ()
     windowed: Window | None = None
     measured: bool = True
+    even: bool = True
     skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -109,6 +112,7 @@ def upright_volume(
     identifiers: Mapping[str, str] | None = None,
     windowed: Window | None = None,
     measured: bool = True,
+    even: bool = True,
     skipped: list[str] | None = None,
 ) -> Volume:
     """Make a Volume of an array in any orientation, by permuting and flipping its axes.
@@ -120,7 +124,7 @@ def upright_volume(
         direction: (3, 3); the columns are the directions of the axes i, j, k in the patient.
         slice_files: one for each k, or none.
         patient, scan: the name of `source` when empty.
-        source, identifiers, windowed, measured: as for Volume.
+        source, identifiers, windowed, measured, even: as for Volume.
         skipped: see `refuse_or_skip`; all of it is noted in the volume.
 
     Raises:
@@ -161,6 +165,7 @@ def upright_volume(
         slice_files=files[::-1] if flips[2] else files,
         windowed=windowed,
         measured=measured,
+        even=even,
         skipped=tuple(skipped or ()),
     )
 

@@ -24,6 +24,10 @@ class TorchvisionROIMasks(ROIMasks):
     def __getitem__(self, item) -> "TorchvisionROIMasks":
         return TorchvisionROIMasks(super().__getitem__(item).tensor)
 
+    def to(self, *args, **kwargs) -> "TorchvisionROIMasks":
+        """As `ROIMasks.to`, which would forget whose pasting this is."""
+        return TorchvisionROIMasks(self.tensor.to(*args, **kwargs))
+
     def to_bitmasks(
         self, boxes: Boxes | torch.Tensor, height: int, width: int, threshold: float = 0.5
     ) -> BitMasks:
