@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -30,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--version", action="version", version=f"ctmasknet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_predict(commands)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     args = parser.parse_args(arguments)
+    args.command_line = shlex.join([parser.prog, *arguments])
     run_script(lambda: sys.exit(args.run(args)))
 
 

@@ -30,7 +30,7 @@ from .evaluation.results import RESULTS, read_results
 from .inference import NOTICE, Predictor
 from .inference.figures import save_panels
 from .inference.models import DEMO_CLASSIFIER, DEMO_LESION
-from .inference.overlay import draw_lesions, draw_plain_instances
+from .inference.overlay import draw_instances, draw_lesions
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "quick"
 
@@ -145,7 +145,7 @@ class Demo:
             probs = ", ".join(
                 f"{k} {v:.0%}" for k, v in zip(found.class_names, found.probabilities, strict=True)
             )
-            drawn = draw_plain_instances(image, answer.instances, answer.lesion_classes)
+            drawn = draw_instances(image, answer.instances, answer.lesion_classes)
             save_panels(
                 self.output / f"slice_{metric_suffix(name)}.png",
                 [

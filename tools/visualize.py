@@ -14,16 +14,13 @@ diagnosis.
 """
 
 import argparse
-import dataclasses
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ctmasknet.command_line import new_parser, run_script
-from ctmasknet.data.images import read_slice
+from ctmasknet.evaluation.image_text import counted
 from ctmasknet.inference import Predictor
 from ctmasknet.inference.dataset_slices import choose_slices
-from ctmasknet.inference.paper_figures import figure_2, figure_3, save_figure
+from ctmasknet.inference.visualize import save_paper_figures
 
 
 def parse_args() -> argparse.Namespace:
@@ -70,15 +67,8 @@ def main() -> None:
         lesion_weights=args.lesion_weights,
         opts=args.opts,
     )
-    for one in tqdm(slices, "figures", unit="slice", disable=None):
-        image = read_slice(one.file)
-        prediction = dataclasses.replace(predictor.predict(image), source=one.file)
-        figure = figure_2(image, prediction, predictor.score_map(image), one.lesions, one.label)
-        save_figure(figure, args.output / f"{one.stem}_figure2.png")
-        if prediction.ranked_boxes is not None:
-            figure = figure_3(prediction.ranked_boxes)
-            save_figure(figure, args.output / f"{one.stem}_figure3.png")
-    print(f"figures of {len(slices)} slices: {args.output}")
+    save_paper_figures(predictor, slices, args.output)
+    print(f"figures of {counted(len(slices), 'slice')}: {args.output}")
 
 
 if __name__ == "__main__":

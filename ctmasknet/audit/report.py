@@ -9,10 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from .. import __version__
 from ..data.classes import NOTICE
+from ..html_pages import render
 from ..whole_files import whole_file
 from . import figures
 from .findings import LEAKS, PROBLEMS, Finding, count_by_kind, verdict
@@ -28,6 +27,7 @@ from .text import (
     sample_words,
 )
 
+_TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _PICTURED_PAIRS = 6
 _PACKAGES = ("ImageHash", "numpy", "Pillow", "scipy")
 
@@ -105,14 +105,8 @@ def as_html(audit: Audit, report: dict[str, Any]) -> str:
         report: of `as_json`.
     """
     lesion_splits = [split for split in audit.splits if split.of_lesions]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    return environment.get_template("report.html.jinja").render(
+    return render(
+        _TEMPLATE,
         report=report,
         examples=EXAMPLES,
         count_rows=count_rows(audit),

@@ -15,8 +15,9 @@ LEVEL_UNITS = {"image": "slice", "scan": "scan", "patient": "patient"}
 
 
 def counted(number: int, unit: str) -> str:
-    """A number of something: "1 scan", "21,191 slices"."""
-    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+    """A number of something: "1 scan", "2 boxes", "21,191 slices"."""
+    plural = "es" if unit.endswith("x") else "s"
+    return f"{number:,} {unit}{'' if number == 1 else plural}"
 
 
 def percent(value: float | None) -> str:

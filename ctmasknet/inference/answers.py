@@ -13,8 +13,9 @@ import torch
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances, ROIMasks
 from torch.nn import functional as F
+from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from ..modeling.mask_head import MASK_CUT
+from ..modeling.mask_head import MASK_CUT, TorchvisionROIMasks
 from ..modeling.occlusion import box_contributions
 from ..modeling.ranked_boxes import RankedBoxes, first_places
 from .network import Network
@@ -80,27 +81,53 @@ def score_map(instances: Instances, size: tuple[int, int], min_score: float) -> 
     logits = (masks.tensor if isinstance(masks, ROIMasks) else masks[:, 0]).float()
     boxes = _in_slice(instances.pred_boxes.tensor.float(), instances.image_size, size)
     combined = np.full(size, np.nan, np.float32)
-    for logit, box in zip(logits, boxes.tolist(), strict=True):
-        rows, ys = _sampling(box[1], box[3], len(logit), size[0])
-        columns, xs = _sampling(box[0], box[2], len(logit), size[1])
-        grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)[None]
-        pasted, held = (
-            F.grid_sample(logit[None, None], grid, padding_mode=padding, align_corners=False)[0, 0]
-            for padding in ("zeros", "border")
-        )
-        inside = (xs.abs() <= 1) & (ys.abs() <= 1)[:, None]
+    paste = _torchvision if isinstance(masks, TorchvisionROIMasks) else _detectron2
+    for logit, box in zip(logits, boxes, strict=True):
+        where, pasted, below = paste(logit, box, size)
         # Pasting fades to 0 at the box, which would frame every box; it counts for the cut alone.
-        below = torch.where(inside, held.clamp(max=_BELOW_CUT), torch.nan)
-        values = torch.where(pasted >= MASK_CUT, pasted, below).numpy()
-        combined[rows, columns] = np.fmax(combined[rows, columns], values)
+        values = torch.where(pasted >= MASK_CUT, pasted, below.clamp(max=_BELOW_CUT)).numpy()
+        combined[where] = np.fmax(combined[where], values)
     return combined
 
 
-def _sampling(low: float, high: float, cells: int, length: int) -> tuple[slice, torch.Tensor]:
-    """Where pixels along one axis of a slice lie in a mask pasted at low..high.
+_Where = tuple[slice, slice]
 
-    As in Detectron2's pasting, so that the map agrees with the masks to the pixel: centres of
-    pixels sample the mask, which fades to 0 within half a cell outside the box.
+
+def _detectron2(
+    logit: torch.Tensor, box: torch.Tensor, size: tuple[int, int]
+) -> tuple[_Where, torch.Tensor, torch.Tensor]:
+    """Paste a mask's logits where Detectron2 does: centres of pixels sample the mask.
+
+    Returns:
+        The pixels; the logits there, faded to 0 within half a cell about the box; and the logits
+        without fading, NaN outside the box.
+    """
+    x0, y0, x1, y1 = box.tolist()
+    rows, ys = _sampling(y0, y1, len(logit), size[0])
+    columns, xs = _sampling(x0, x1, len(logit), size[1])
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)[None]
+    pasted, held = (
+        F.grid_sample(logit[None, None], grid, padding_mode=padding, align_corners=False)[0, 0]
+        for padding in ("zeros", "border")
+    )
+    inside = (xs.abs() <= 1) & (ys.abs() <= 1)[:, None]
+    return (rows, columns), pasted, torch.where(inside, held, torch.nan)
+
+
+def _torchvision(
+    logit: torch.Tensor, box: torch.Tensor, size: tuple[int, int]
+) -> tuple[_Where, torch.Tensor, torch.Tensor]:
+    """As `_detectron2`, by torchvision's own pasting, which has no logits without fading."""
+    pasted = paste_masks_in_image(logit[None, None], box[None], size)[0, 0]
+    inside = torch.zeros(size, dtype=torch.bool)
+    x0, y0 = box[:2].floor().int().clamp(min=0).tolist()
+    x1, y1 = box[2:].ceil().int().tolist()
+    inside[y0:y1, x0:x1] = True
+    return np.s_[:, :], pasted, torch.where(inside, pasted, torch.nan)
+
+
+def _sampling(low: float, high: float, cells: int, length: int) -> tuple[slice, torch.Tensor]:
+    """The pixels along one axis of a slice that a mask pasted at low..high reaches.
 
     Returns:
         The pixels, and for each its place as `grid_sample` wants it, the box from -1 to 1.

@@ -41,6 +41,7 @@ class Case:
         quantities: counts, areas, volumes, shares of the lung.
         about: where the answer comes from, in plain types; see `run.describe_run`.
         notes: what the reader should know: files left out, why there is no lung share, ...
+        problems: those of the notes that tell of files that could not be used.
     """
 
     name: str
@@ -51,3 +52,4 @@ class Case:
     quantities: Quantities
     about: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()

@@ -18,11 +18,13 @@ from PIL import Image
 
 from ..data.classes import NOTICE
 from ..data.images import read_slice
+from ..evaluation.image_text import counted
 from .case import Case, KeySlice
 from .dicom_seg import write_dicom_seg
 from .label_map import label_volume
 from .mask_files import write_nifti_mask, write_slice_masks
-from .overlay import draw_plain_instances
+from .names import numbered_apart
+from .overlay import draw_instances
 from .predictions import SlicePrediction
 from .report import write_report
 from .tables import write_lesions, write_ranked_boxes, write_result
@@ -67,7 +69,7 @@ def _write_volume_masks(folder: Path, case: Case) -> Case:
     assert case.volume is not None
     labels = label_volume(case.slices)
     write_nifti_mask(folder / NIFTI_MASK, case.volume, labels)
-    if not case.volume.slice_files or not case.volume.measured:
+    if "SeriesInstanceUID" not in case.volume.identifiers:
         return case  # no DICOM: there is nothing that a DICOM SEG could refer to
     classes = case.slices[0].lesion_classes
     try:
@@ -81,7 +83,7 @@ def _write_overlays(folder: Path, case: Case, names: Sequence[str]) -> None:
     folder.mkdir(exist_ok=True)
     for prediction, name in zip(case.slices, names, strict=True):
         image = read_slice(prediction.source)
-        picture = draw_plain_instances(image, prediction.instances, prediction.lesion_classes)
+        picture = draw_instances(image, prediction.instances, prediction.lesion_classes)
         Image.fromarray(_under_title(picture, _title(prediction))).save(folder / f"{name}.png")
 
 
@@ -95,8 +97,7 @@ def _under_title(picture: np.ndarray, title: str) -> np.ndarray:
 
 
 def _title(prediction: SlicePrediction) -> str:
-    count = len(prediction.instances)
-    title = f"{count} lesion{'' if count == 1 else 's'}"
+    title = counted(len(prediction.instances), "lesion")
     found = prediction.classification
     if found is not None:
         title += f", {found.image_class} {found.probabilities.max():.0%}"
@@ -106,4 +107,4 @@ def _title(prediction: SlicePrediction) -> str:
 def _names_apart(files: Sequence[str]) -> list[str]:
     """Stems; with the suffix where two files differ by that alone."""
     stems = Counter(Path(file).stem for file in files)
-    return [file if stems[Path(file).stem] > 1 else Path(file).stem for file in files]
+    return numbered_apart(f if stems[Path(f).stem] > 1 else Path(f).stem for f in files)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shlex
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,6 +101,9 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="take the images of a folder as one scan, from feet to head in the order of names",
     )
+    group.add_argument(
+        "--series", metavar="UID", help="SeriesInstanceUID to take of a zip that holds several"
+    )
     lung = group.add_mutually_exclusive_group()
     lung.add_argument(
         "--lung-mask",
@@ -119,8 +122,8 @@ def run_predict(args: argparse.Namespace) -> int:
         FileNotFoundError, ValueError: nothing can be done at all.
     """
     inputs, problems, left_out = find_inputs(args.inputs, args.as_scan)
-    measuring = Measuring(Window.parse(args.window), not args.no_lung, args.lung_mask)
-    _check(args, inputs)
+    measuring = Measuring(Window.parse(args.window), not args.no_lung, args.lung_mask, args.series)
+    _check(args, inputs, measuring)
     if inputs:
         predictor = Predictor(
             args.model,
@@ -133,12 +136,17 @@ def run_predict(args: argparse.Namespace) -> int:
             batch_size=args.batch_size,
             opts=args.opts,
         )
-        command = shlex.join(["ctmasknet", *sys.argv[1:]])
-        run = predict_inputs(predictor, inputs, args.output, measuring, command, args.resume)
+        try:
+            run = predict_inputs(
+                predictor, inputs, args.output, measuring, args.command_line, args.resume
+            )
+        except KeyboardInterrupt:
+            print(f"\ninterrupted; what is done is in {args.output}: go on with --resume")
+            return 130
         problems += run.problems
-        if run.resumed:
-            print(f"{len(run.resumed)} done before and left as they are")
-        print(f"{len(run.results)} of {len(inputs)} predicted: {args.output / SUMMARY}. {NOTICE}")
+        before = f", {len(run.resumed)} of them before" if run.resumed else ""
+        place = f": {args.output / SUMMARY}" if run.results else ""
+        print(f"{len(run.results)} of {len(inputs)} predicted{before}{place}. {NOTICE}")
     for line in left_out:
         print(f"left out: {line}")
     for line in problems:
@@ -146,10 +154,19 @@ def run_predict(args: argparse.Namespace) -> int:
     return 2 if problems else 0
 
 
-def _check(args: argparse.Namespace, inputs: Sequence[Input]) -> None:
+def _check(args: argparse.Namespace, inputs: Sequence[Input], measuring: Measuring) -> None:
     """Refuse what would fail or do harm later."""
     if args.output.exists() and not args.output.is_dir():
         raise ValueError(f"{args.output}: is a file, expected a folder for the results")
+    there = next(path for path in (args.output, *args.output.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{there}: cannot be written to; name another --output")
+    for folder in filter(Path.is_dir, map(Path, args.inputs)):
+        if args.output.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"--output {args.output} lies in the input {folder}, which would find the results "
+                "the next time: name another folder"
+            )
     if args.lung_mask is not None:
         if not args.lung_mask.exists():
             raise FileNotFoundError(f"{args.lung_mask}: no such lung mask")
@@ -159,6 +176,8 @@ def _check(args: argparse.Namespace, inputs: Sequence[Input]) -> None:
                 f"--lung-mask {args.lung_mask}: one mask for {slices} scans or slices; give a "
                 "folder with a mask for each, of its name"
             )
+        for item in inputs:
+            measuring.masks(item)
     for item in inputs:
         folder = args.output / item.name
         if not folder.exists():

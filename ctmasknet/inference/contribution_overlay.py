@@ -5,12 +5,10 @@ Shapes: a slice of H x W pixels, n different ranked boxes, C image classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
-from .overlay import draw_label, enlarged, enlargement, label_area
+from .overlay import draw_labels, enlarged, enlargement
 from .predictions import RankedBoxTable
 
 # Vermilion and sky blue (Okabe and Ito), told apart by the colour-blind too, bright on lung.
@@ -53,7 +51,8 @@ def contribution_overlay(
     for index in reversed(strongest):  # the greatest on top
         share = abs(values[index]) / abs(values[strongest[0]])
         _draw_box(canvas, boxes[index], round(2 * float(share)), _colour(values[index]))
-    _draw_values(canvas, boxes[strongest], values[strongest])
+    labels = [f"{value:+.2g}" for value in values[strongest]]
+    draw_labels(canvas, boxes[strongest], labels, [_colour(v) for v in values[strongest]])
     return canvas
 
 
@@ -80,24 +79,3 @@ def _draw_box(
         shade = colour if abs(step) <= reach else (0, 0, 0)
         low, high = (x0 + step, y0 + step), (x1 - 1 - step, y1 - 1 - step)
         cv2.rectangle(canvas, low, high, shade, 1)
-
-
-def _draw_values(canvas: np.ndarray, boxes: np.ndarray, values: np.ndarray) -> None:
-    """Write each value at the first corner of its box where no other one is."""
-    taken: list[Sequence[int]] = []
-    for box, value in zip(boxes, values, strict=True):
-        text = f"{value:+.2g}"
-        left, top, right, bottom = label_area(canvas.shape, (0, 0), text)
-        width, height = right - left, bottom - top
-        x0, y0, x1, y1 = box
-        corners = [(x, y) for y in (y0, y1 + height, y0 + height, y1) for x in (x0, x1 - width)]
-        for corner in corners:
-            area = label_area(canvas.shape, corner, text)
-            if not any(_overlap(area, other) for other in taken):
-                draw_label(canvas, corner, text, _colour(value))
-                taken.append(area)
-                break
-
-
-def _overlap(one: Sequence[int], other: Sequence[int]) -> bool:
-    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]

@@ -20,6 +20,7 @@ from detectron2.structures import BitMasks, Instances
 from matplotlib.figure import Figure
 
 from ..data.images import read_slice
+from ..evaluation.image_text import counted
 from .paper_figures import save_figure, show_lesions
 from .predictions import Instance
 
@@ -29,7 +30,7 @@ _COLUMNS, _ROWS = 4, 4  # of a contact sheet
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Panel:
     """A slice for a contact sheet.
 
     Attributes:
@@ -62,9 +63,9 @@ def true_instances(record: Record, class_names: Sequence[str]) -> tuple[Instance
     return _plain(annotations_to_instances(lesions, size, "bitmask"), class_names)
 
 
-def truth_pictures(
+def truth_panels(
     records: Iterable[Record], lesion_classes: Sequence[str], image_classes: Sequence[str]
-) -> Iterator[Picture]:
+) -> Iterator[Panel]:
     """Slices with what the data set says of them.
 
     Args:
@@ -74,15 +75,15 @@ def truth_pictures(
     for record in records:
         image = read_slice(record["file_name"])
         lesions = true_instances(record, lesion_classes)
-        yield _picture(record, image, lesions, lesion_classes, image_classes)
+        yield _panel(record, image, lesions, lesion_classes, image_classes)
 
 
-def training_pictures(
+def training_panels(
     batches: Iterable[Sequence[Record]],
     image_format: str,
     lesion_classes: Sequence[str],
     image_classes: Sequence[str],
-) -> Iterator[Picture]:
+) -> Iterator[Panel]:
     """Slices of training batches as the model gets them, before it normalises them.
 
     Args:
@@ -98,16 +99,14 @@ def training_pictures(
             lesions = None
             if "instances" in record:
                 lesions = _plain(record["instances"], lesion_classes)
-            yield _picture(record, image, lesions, lesion_classes, image_classes)
+            yield _panel(record, image, lesions, lesion_classes, image_classes)
 
 
-def save_contact_sheets(
-    pictures: Iterable[Picture], folder: Path, stem: str, title: str
-) -> list[Path]:
-    """Save pictures on pages of 4 x 4.
+def save_contact_sheets(panels: Iterable[Panel], folder: Path, stem: str, title: str) -> list[Path]:
+    """Save panels on pages of 4 x 4.
 
     Args:
-        pictures: any number; those of one page are in memory together.
+        panels: any number; those of one page are in memory together.
         folder: for the pages, made if needed.
         stem: the pages are <stem>_01.png, <stem>_02.png, ...
         title: line above each page.
@@ -115,7 +114,7 @@ def save_contact_sheets(
     Returns:
         The pages.
     """
-    remaining = iter(pictures)
+    remaining = iter(panels)
     pages: list[Path] = []
     while page := list(islice(remaining, _COLUMNS * _ROWS)):
         path = folder / f"{stem}_{len(pages) + 1:02d}.png"
@@ -141,34 +140,34 @@ def _plain(target: Instances, class_names: Sequence[str]) -> tuple[Instance, ...
     )
 
 
-def _picture(
+def _panel(
     record: Record,
     image: np.ndarray,
     lesions: Sequence[Instance] | None,
     lesion_classes: Sequence[str],
     image_classes: Sequence[str],
-) -> Picture:
+) -> Panel:
     file = Path(record["file_name"])
     parts = [f"{file.parent.name}/{file.name}", f"{image.shape[1]} x {image.shape[0]}"]
     if "label" in record:
         parts.append(image_classes[record["label"]])
     if lesions is not None:
-        parts.append(f"{len(lesions)} lesion{'' if len(lesions) == 1 else 's'}")
-    return Picture(", ".join(parts), image, tuple(lesions or ()), tuple(lesion_classes))
+        parts.append(counted(len(lesions), "lesion"))
+    return Panel(", ".join(parts), image, tuple(lesions or ()), tuple(lesion_classes))
 
 
-def _contact_sheet(pictures: Sequence[Picture], title: str) -> Figure:
-    columns = min(_COLUMNS, len(pictures))
-    rows = math.ceil(len(pictures) / columns)
-    ratio = max(picture.image.shape[0] / picture.image.shape[1] for picture in pictures)
+def _contact_sheet(panels: Sequence[Panel], title: str) -> Figure:
+    columns = min(_COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    ratio = max(panel.image.shape[0] / panel.image.shape[1] for panel in panels)
     width = 4.6  # 540 pixels or so: slices are enlarged to 512 or more
     figure = Figure((width * columns, (width * min(ratio, 2) + 0.5) * rows + 0.6))
     figure.set_layout_engine("constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
-    for ax, picture in zip(axes, pictures, strict=False):
-        show_lesions(ax, picture.image, picture.lesions, picture.lesion_classes, False)
-        ax.set_title(fill(picture.caption, 48).replace("$", r"\$"), fontsize=9)
+    for ax, panel in zip(axes, panels, strict=False):
+        show_lesions(ax, panel.image, panel.lesions, panel.lesion_classes, False)
+        ax.set_title(fill(panel.caption, 48).replace("$", r"\$"), fontsize=9)
     figure.suptitle(fill(title, 48 * columns).replace("$", r"\$"), fontsize=12)
     return figure

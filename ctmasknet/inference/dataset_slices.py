@@ -5,20 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from detectron2.data import MetadataCatalog
 
 from ..data.image_lists import find_classes
 from ..data.registration import read_dataset, register_paths
-from .data_figures import true_instances
+from .data_figures import Record, true_instances
 from .predictions import Instance
-
-Record = Mapping[str, Any]  # a Detectron2 dataset dict
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,11 +11,14 @@ from pathlib import Path
 
 from ..data.dicom_headers import SliceHeader, dicom_among, read_headers
 from ..data.dicom_series import read_dicom
+from ..data.image_stack import read_image_stack
 from ..data.images import IMAGE_SUFFIXES
 from ..data.sitk_files import VOLUME_SUFFIXES, volume_suffix
 from ..data.volume import Volume
 from ..data.volume_files import files_of, read_volume
 from ..data.window import Window
+from ..evaluation.image_text import counted
+from .names import folder_name, numbered_apart, stem_of
 
 
 @dataclass(frozen=True)
@@ -24,33 +28,39 @@ class Input:
     Attributes:
         name: of its results' folder.
         path: the file or folder to name in results.
-        files: the slices of a set; the files of a DICOM series that was found in a folder, damaged
-            ones beside them too. Empty for what `read_volume` takes as it is.
+        files: the slices of a set, or of a scan of images; the files of a DICOM series that was
+            found in a folder, damaged ones beside them too. Empty for what `read_volume` takes as
+            it is.
         is_scan: False for a set of slices.
+        has_slices: False of DICOM files of which none tells a series: probably no scan.
     """
 
     name: str
     path: Path
     files: tuple[Path, ...] = ()
     is_scan: bool = True
+    has_slices: bool = True
 
-    def read(self, window: Window, skipped: list[str]) -> Volume:
+    def read(self, window: Window, series: str | None, skipped: list[str]) -> Volume:
         """Read a scan; see `read_volume`."""
         if not self.files:
-            return read_volume(self.path, window=window, skipped=skipped)
+            return read_volume(self.path, series=series, window=window, skipped=skipped)
+        if self.files[0].suffix.lower() in IMAGE_SUFFIXES:
+            return read_image_stack(self.files, self.path, window, skipped)
         return read_dicom(self.files, self.path, skipped=skipped)
 
     def state(self) -> list[tuple[str, int, int]]:
         """Names, sizes and times of its files, by which a changed input is known."""
         files: Iterable[Path] = self.files or [self.path]
-        if not self.files and self.path.is_dir():
-            files = files_of(self.path, [])
-        found = []
-        for path in files:
-            if path.is_file():
-                stat = path.stat()
-                found.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns))
-        return found
+        if self.path.suffix.lower() in (".mhd", ".nhdr"):  # the voxels are in files beside it
+            files = sorted(self.path.parent.glob(f"{glob.escape(self.path.stem)}.*"))
+        return file_states(files)
+
+
+def file_states(files: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Name, size and time of each file that is there."""
+    states = [(path, path.stat()) for path in files if path.is_file()]
+    return [(str(path.absolute()), stat.st_size, stat.st_mtime_ns) for path, stat in states]
 
 
 def find_inputs(
@@ -67,8 +77,8 @@ def find_inputs(
         as_scan: take the images of a folder as the slices of one scan, in the order of their names.
 
     Returns:
-        The inputs, each with a name of its own; what cannot be used, a
-        line each; and what is left out as it is meant to be (scouts, reports), a line each.
+        The inputs, each with a name of its own; what cannot be used, a line each; and what is left
+        out as it is meant to be (scouts, reports, previews), a line each.
     """
     found: list[Input] = []
     problems: list[str] = []
@@ -85,7 +95,7 @@ def find_inputs(
         elif not path.exists():
             problems.append(f"{path}: no such file or folder")
         else:
-            name, image = _stem(path), path.suffix.lower() in IMAGE_SUFFIXES
+            name, image = stem_of(path), path.suffix.lower() in IMAGE_SUFFIXES
             found.append(Input(name, path, (path,) if image else (), is_scan=not image))
     return _named_apart(found), problems, left_out
 
@@ -102,21 +112,21 @@ def _in_folder(
     whole = [path for path in files if volume_suffix(path) or path.suffix.lower() == ".zip"]
     others = {*images, *whole}
     dicom = dicom_among(path for path in files if path not in others)
-    found = [Input(_stem(path), path) for path in whole] + _series(dicom, problems, left_out)
-    dicom_folders = {path.parent for path in dicom}
+    series = _series(dicom, left_out)
+    found = [Input(stem_of(path), path) for path in whole] + series
+    readable = {path.parent for item in series if item.has_slices for path in item.files}
     for parent in dict.fromkeys(path.parent for path in images):
-        if parent in dicom_folders:
-            continue
         members = tuple(path for path in images if path.parent == parent)
-        name = parent.resolve().name
-        found.append(Input(name, parent, () if as_scan else members, is_scan=as_scan))
+        if parent in readable:
+            left_out.append(f"{parent}: {counted(len(members), 'image')} beside DICOM files")
+            continue
+        found.append(Input(folder_name(parent), parent, members, is_scan=as_scan))
     return found
 
 
-def _series(dicom: list[Path], problems: list[str], left_out: list[str]) -> list[Input]:
+def _series(dicom: list[Path], left_out: list[str]) -> list[Input]:
     """The CT series among DICOM files; a damaged file goes to the series of its folder."""
-    unreadable: list[str] = []
-    headers = read_headers(dicom, unreadable)
+    headers = read_headers(dicom, [])
     groups: dict[str, list[SliceHeader]] = {}
     for header in headers:
         groups.setdefault(header.series, []).append(header)
@@ -139,8 +149,10 @@ def _series(dicom: list[Path], problems: list[str], left_out: list[str]) -> list
         mine = {path for path in damaged if path.parent in folders}
         damaged -= mine
         members = tuple(header.path for header in axial) + tuple(sorted(mine))
-        found.append(Input(path.resolve().name, path, members))
-    problems += [line for line in unreadable if any(str(path) in line for path in damaged)]
+        found.append(Input(folder_name(path), path, members))
+    for folder in sorted({path.parent for path in damaged}):  # reading them will tell
+        members = tuple(sorted(path for path in damaged if path.parent == folder))
+        found.append(Input(folder_name(folder), folder, members, has_slices=False))
     return found
 
 
@@ -149,24 +161,12 @@ def _beside_the_point(header: SliceHeader) -> bool:
     return header.localiser or header.identifiers.get("Modality", "CT") != "CT"
 
 
-def _stem(path: Path) -> str:
-    name = path.resolve().name
-    return Path(name.removesuffix(".gz")).stem
-
-
 def _named_apart(inputs: list[Input]) -> list[Input]:
     """Names that several inputs share get their folder in front, and then a number behind."""
     shared = {name for name, n in Counter(item.name for item in inputs).items() if n > 1}
-    taken: set[str] = set()
-    named = []
+    names = []
     for item in inputs:
-        name = item.name
-        if name in shared:
-            parent = item.path.resolve().parent.name
-            name = f"{parent}_{name}" if parent else name
-        free, number = name, 2
-        while free in taken:
-            free, number = f"{name}_{number}", number + 1
-        taken.add(free)
-        named.append(replace(item, name=free))
-    return named
+        parent = folder_name(item.path.absolute().parent)
+        names.append(f"{parent}_{item.name}" if item.name in shared and parent else item.name)
+    apart = numbered_apart(names)
+    return [replace(item, name=name) for item, name in zip(inputs, apart, strict=True)]

@@ -33,8 +33,10 @@ _CUT = 0.2  # of the lung found: what a cropped image may have cut open
 
 METHOD = (
     f"threshold and connected components in HU (air inside the body below {LUNG_HU} HU, without "
-    f"airways and gas of a median below {GAS_HU} HU; closed by {CLOSING:g} mm, holes filled)"
+    f"airways and gas of a median below {GAS_HU} HU; closed by {CLOSING:g} mm, holes filled; "
+    "lesions that touch it added)"
 )
+_ASSUMED = f", the image's longer side taken as {UNKNOWN_WIDTH:g} mm"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
         if part.any():
             part[:] = _closed(part, section, pixel)
     _refuse_implausible(hu, mask, sections, cut, spacing)
-    return LungMask(mask, METHOD, grows=True)
+    return LungMask(mask, METHOD if spacing else METHOD + _ASSUMED, grows=True)
 
 
 def _disc(radius: float, pixel: float) -> np.ndarray:

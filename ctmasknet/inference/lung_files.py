@@ -78,9 +78,15 @@ def read_lung_image(path: str | os.PathLike, size: tuple[int, int]) -> LungMask:
 
 
 def _given(values: np.ndarray, path: Path) -> LungMask:
-    mask = (values > 0) | (values < 0)  # NaN is neither
+    mask = values > 0
     if not mask.any():
-        raise ValueError(f"{path}: found an empty lung mask, expected nonzero values in the lung")
+        raise ValueError(f"{path}: found an empty lung mask, expected values above 0 in the lung")
+    low, high = values.min(), values.max()
+    if low < 0 or high > 255 or (values != np.floor(values)).any():
+        raise ValueError(
+            f"{path}: found values from {low:g} to {high:g}, expected a lung mask: 0, and whole "
+            "numbers up to 255 in the lung; is it the scan itself?"
+        )
     return LungMask(mask, f"given as {path.name}", grows=False)
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.config import CfgNode
+from yaml import YAMLError
 
 from ..checkpoint import read_checkpoint
 from ..checkpoint.settings import TRAINING_DATA
 from ..config import get_cfg
 from ..engine import load_config
+from ..engine.best_checkpoint import BEST_WEIGHTS
 from ..provenance import sha256_of
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -21,7 +24,7 @@ DEMO = "demo"
 # What the demo trains, by the names of its quick configs.
 DEMO_LESION, DEMO_CLASSIFIER = "lesion_R18_T1", "ctmasknet_R18_T1"
 _RUN_CONFIG = "config.yaml"
-_RUN_WEIGHTS = ("model_best.pth", "model_final.pth")
+_RUN_WEIGHTS = (BEST_WEIGHTS, "model_final.pth")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ class Model:
     weights: str
     trained_on: str
 
+    def _architecture(self) -> str:
+        """The config without what changes no answer: data sets, paths, device."""
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.OUTPUT_DIR = cfg.MODEL.WEIGHTS = cfg.MODEL.DEVICE = ""
+        cfg.DATASETS.TRAIN = cfg.DATASETS.VALIDATION = cfg.DATASETS.TEST = ()
+        return cfg.dump()
+
     def describe(self) -> dict[str, str | bool]:
         """The model in plain types, for results and reports; reads the weights for their hash."""
         return {
@@ -50,6 +61,7 @@ class Model:
             "config": self.config,
             "weights": self.weights,
             "sha256": sha256_of(self.weights),
+            "config_sha256": hashlib.sha256(self._architecture().encode()).hexdigest(),
             "trained_on": self.trained_on or "not recorded",
             "phantom": "phantom" in self.trained_on.lower(),
         }
@@ -109,9 +121,11 @@ def _config_file(name: str | Path) -> Path:
     path = Path(name)
     if path.is_dir():
         if not (path / _RUN_CONFIG).is_file():
+            runs = sorted(str(file.parent) for file in path.glob(f"*/{_RUN_CONFIG}"))
+            hint = f"; did you mean {' or '.join(runs)}?" if runs else "."
             raise FileNotFoundError(
-                f"{path}: holds no {_RUN_CONFIG}; expected the output folder of a training run, a "
-                "config file or the name of a shipped config"
+                f"{path}: holds no {_RUN_CONFIG}{hint} Expected the output folder of a training "
+                f"run, a config file, the name of a shipped config, or {DEMO}"
             )
         return path / _RUN_CONFIG
     if path.suffix in (".yaml", ".yml"):
@@ -120,7 +134,7 @@ def _config_file(name: str | Path) -> Path:
     if str(name) in shipped:
         return shipped[str(name)]
     near = difflib.get_close_matches(str(name), [DEMO, *shipped], n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
     raise FileNotFoundError(
         f"{name}: no model of this name{hint} Expected a config file (.yaml), the output folder "
         f"of a training run, the name of a config in {CONFIGS}, or {DEMO}"
@@ -137,5 +151,8 @@ def _run_training_data(config: Path) -> str:
     if not config.is_file():
         return ""
     cfg = get_cfg()
-    cfg.merge_from_file(str(config))
+    try:
+        cfg.merge_from_file(str(config))
+    except (AssertionError, KeyError, ValueError, YAMLError):
+        return ""  # of another program
     return ", ".join(cfg.DATASETS.TRAIN)

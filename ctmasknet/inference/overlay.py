@@ -30,7 +30,8 @@ def draw_lesions(
         boxes: (D, 4) x0 y0 x1 y1 in pixels of the image.
         classes: D lesion classes.
         masks: (D, H, W) bool, or None.
-        labels: D texts beside the boxes; empty draws none.
+        labels: D texts at the boxes, the most important first, see `draw_labels`; empty draws
+            none.
 
     Returns:
         (f H, f W, 3) uint8 RGB, f = 1 to 8 so that the shorter side has 512 pixels or more.
@@ -43,13 +44,12 @@ def draw_lesions(
     for box, colour in zip(boxes, colours, strict=True):
         x0, y0, x1, y1 = (round(float(v) * factor) for v in box)
         cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), colour, 1)
-    # Best last: detections come by descending score, and labels may cover each other.
-    for box, label, colour in reversed(list(zip(boxes, labels, colours, strict=False))):
-        draw_label(canvas, box * factor, label, colour)
+    if len(labels):
+        draw_labels(canvas, boxes * factor, labels, colours)
     return canvas
 
 
-def draw_plain_instances(
+def draw_instances(
     image: np.ndarray,
     instances: Sequence[Instance],
     class_names: Sequence[str],
@@ -111,15 +111,39 @@ def enlarged(image: np.ndarray, factor: int) -> np.ndarray:
     return np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST))
 
 
-def label_area(
-    size: tuple[int, ...], corner: Sequence[float], label: str
-) -> tuple[int, int, int, int]:
-    """Where `draw_label` writes: above a corner, moved into the picture.
+def draw_labels(
+    canvas: np.ndarray,
+    boxes: np.ndarray,
+    labels: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
+) -> None:
+    """Write each text on black at the first corner of its box where no earlier one is.
+
+    Where earlier ones have taken all of a box's corners, its text is left out.
 
     Args:
-        size: (H, W) of the canvas.
-        corner: x, y of the label's lower left corner in pixels of the canvas.
-        label: the text.
+        canvas: (H, W, 3) uint8 RGB, changed in place.
+        boxes: (D, 4) x0 y0 x1 y1 in pixels of the canvas.
+        labels: D texts, the most important first.
+        colours: D colours of the texts, RGB.
+    """
+    taken: list[tuple[int, int, int, int]] = []
+    for box, label, colour in zip(boxes, labels, colours, strict=True):
+        left, top, right, bottom = _label_area(canvas.shape, (0, 0), label)
+        width, height = right - left, bottom - top
+        x0, y0, x1, y1 = box
+        corners = [(x, y) for y in (y0, y1 + height, y0 + height, y1) for x in (x0, x1 - width)]
+        areas = [_label_area(canvas.shape, corner, label) for corner in corners]
+        area = next((a for a in areas if not any(_overlap(a, other) for other in taken)), None)
+        if area is not None:
+            _draw_label(canvas, area, label, colour)
+            taken.append(area)
+
+
+def _label_area(
+    size: tuple[int, ...], corner: Sequence[float], label: str
+) -> tuple[int, int, int, int]:
+    """Where a label with this lower left corner lies, moved into a canvas of this size.
 
     Returns:
         x0, y0, x1, y1, the last pixels inside.
@@ -130,18 +154,14 @@ def label_area(
     return x, y - height - 1, x + width + 1, y + baseline
 
 
-def draw_label(
-    canvas: np.ndarray, corner: Sequence[float], label: str, colour: tuple[int, int, int]
-) -> None:
-    """Write a text on black; see `label_area`.
+def _overlap(one: Sequence[int], other: Sequence[int]) -> bool:
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
 
-    Args:
-        canvas: (H, W, 3) uint8 RGB, changed in place.
-        corner: x, y of the label's lower left corner in pixels of the canvas.
-        label: the text.
-        colour: RGB of the text.
-    """
-    x0, y0, x1, y1 = label_area(canvas.shape, corner, label)
+
+def _draw_label(
+    canvas: np.ndarray, area: Sequence[int], label: str, colour: tuple[int, int, int]
+) -> None:
+    x0, y0, x1, y1 = area
     baseline = cv2.getTextSize(label, _FONT, _SCALE, 1)[1]
     cv2.rectangle(canvas, (x0, y0), (x1, y1), (0, 0, 0), -1)
     cv2.putText(canvas, label, (x0 + 1, y1 - baseline), _FONT, _SCALE, colour, 1, cv2.LINE_AA)

@@ -1,8 +1,7 @@
-"""The papers' figures of a slice: what the model saw, and the boxes it classified from.
+"""The papers' figure of what the model saw in a slice, and how figures are saved.
 
-Source: Ter-Sarkisov 2020, the paper on lightweight models, Figures 2 and 3.
-Shapes: a slice of H x W pixels, n different ranked boxes, N rows of the ranked tensor, C image
-classes.
+Source: Ter-Sarkisov 2020, the paper on lightweight models, Figure 2.
+Shapes: a slice of H x W pixels, C image classes.
 """
 
 from __future__ import annotations
@@ -17,15 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from ..data.classes import NOTICE
+from ..evaluation.image_text import counted
 from ..modeling.mask_head import MASK_CUT
 from ..whole_files import whole_file
-from .overlay import COLOURS, draw_plain_instances, enlargement, instance_labels
-from .predictions import Classification, Instance, RankedBoxTable, SlicePrediction
-
-TOP = 16  # boxes that the paper shows beside all of them
+from .overlay import COLOURS, draw_instances, enlargement, instance_labels
+from .predictions import Classification, Instance, SlicePrediction
 
 # Blue below the cut, pale at it, red above it: perceptual, and told apart by the colour-blind. The
 # range is fixed, so that slices can be compared: on phantoms nine in ten mask logits lie in it.
@@ -81,14 +78,14 @@ def figure_2(
     )
     panels: list[tuple[str, Callable[[Axes], None]]] = [
         (
-            f"predicted: {_counted(len(prediction.instances))}",
+            f"predicted: {counted(len(prediction.instances), 'lesion')}",
             lambda ax: show_lesions(ax, image, prediction.instances, names),
         )
     ]
     if score_map is not None:
         panels.append(("score map", lambda ax: _show_scores(ax, score_map)))
     if truth is not None:
-        title = f"truth: {_counted(len(truth))}"
+        title = f"truth: {counted(len(truth), 'lesion')}"
         panels.append((title, lambda ax: show_lesions(ax, image, truth, names, False)))
     classification = prediction.classification
     if classification is not None and classification.logits is not None:
@@ -102,30 +99,6 @@ def figure_2(
         ax.set_title(title, fontsize=11)
     title = _slice_title(prediction, label)
     figure.suptitle(fill(title, 60 * len(panels)).replace("$", r"\$"), fontsize=12)
-    return figure
-
-
-def figure_3(ranked: RankedBoxTable) -> Figure:
-    """Draw the scores of the ranked boxes, and scores over areas, for the best 16 and for all.
-
-    Args:
-        ranked: boxes in pixels of the slice. With 16 boxes or fewer there is one row of panels.
-    """
-    count = len(ranked.boxes)
-    groups = [("all", count)]
-    if count > TOP:
-        groups.insert(0, ("top", TOP))
-    figure = Figure(figsize=(10, 3.4 * len(groups) + 0.5), layout="constrained")
-    axes = figure.subplots(len(groups), 2, squeeze=False, sharex="col")
-    for (left, right), (what, shown) in zip(axes, groups, strict=True):
-        title = f"{what} {shown} box{'' if shown == 1 else 'es'}"
-        _score_histogram(left, ranked.scores[:shown], title)
-        _score_over_area(right, ranked, shown, title)
-    figure.suptitle(
-        f"{count} ranked box{'' if count == 1 else 'es'} fill the {len(ranked.rows)} rows that "
-        "the slice was classified from",
-        fontsize=12,
-    )
     return figure
 
 
@@ -145,7 +118,7 @@ def show_lesions(
         class_names: of all lesion classes; their order gives the colours.
         with_scores: write the scores beside the boxes.
     """
-    _show(ax, draw_plain_instances(image, instances, class_names, labels=()))
+    _show(ax, draw_instances(image, instances, class_names, labels=()))
     factor = enlargement(image.shape[:2])
     labels = instance_labels(instances, class_names, with_scores)
     # Letters of the figure, not of the picture: a large slice is shrunk, and they with it.
@@ -165,29 +138,30 @@ def show_lesions(
         )
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path, warning: str = "") -> None:
     """Save a figure with the notice at its foot.
 
     Args:
         figure: without one yet.
         path: PNG file; its folder is made.
+        warning: stands after the notice.
     """
-    figure.supxlabel(NOTICE, fontsize=8)
+    figure.supxlabel(f"{NOTICE} {warning}".rstrip(), fontsize=8)
     with whole_file(path) as partial:
         figure.savefig(partial, dpi=120)
+
+
+def slice_name(source: str) -> str:
+    """What to call a slice in a title: its file is often just a number, its folder the patient."""
+    return "/".join(Path(source).parts[-2:])
 
 
 def _row(figure: Figure, count: int) -> list[Axes]:
     return list(figure.subplots(1, count, squeeze=False)[0])
 
 
-def _counted(lesions: int) -> str:
-    return f"{lesions} lesion{'' if lesions == 1 else 's'}"
-
-
 def _slice_title(prediction: SlicePrediction, label: str | None) -> str:
-    # A slice's file is often just a number: the folder tells the patient.
-    parts = ["/".join(Path(prediction.source).parts[-2:])] if prediction.source else []
+    parts = [slice_name(prediction.source)] if prediction.source else []
     answer = prediction.classification
     if answer is not None:
         parts.append(f"classified as {answer.image_class} ({answer.probabilities.max():.0%})")
@@ -233,47 +207,3 @@ def _show_logits(ax: Axes, classification: Classification, label: str | None) ->
     ax.set_ylim(len(names) - 0.4, -0.6)  # first class on top
     ax.set_xlabel("logit")
     ax.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _score_histogram(ax: Axes, scores: np.ndarray, title: str) -> None:
-    ax.hist(scores, np.linspace(0, 1, 21).tolist(), color=_PREDICTED, edgecolor="white")
-    ax.set(xlim=(0, 1), xlabel="score", ylabel="boxes", title=f"scores, {title}")
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _finish(ax, len(scores))
-
-
-def _score_over_area(ax: Axes, ranked: RankedBoxTable, shown: int, title: str) -> None:
-    x0, y0, x1, y1 = ranked.boxes.T
-    # Boxes clipped at the slice's border may have no area, which a logarithm cannot show.
-    areas = np.maximum((x1 - x0) * (y1 - y0), 1)[:shown]
-    classes = np.array(ranked.lesion_classes[:shown], dtype=str)
-    names = list(dict.fromkeys(ranked.lesion_classes))
-    for name, colour in zip(names, COLOURS * len(names), strict=False):
-        own = classes == name
-        ax.scatter(
-            areas[own],
-            ranked.scores[:shown][own],
-            s=28,
-            color=np.array(colour) / 255,
-            edgecolors="black",
-            linewidths=0.5,
-            alpha=0.8,
-            label=name.replace("$", r"\$"),
-        )
-    if len(names) > 1:
-        ax.legend(fontsize=9)
-    ax.set(xscale="log", ylim=(-0.03, 1.03), xlabel="area of the box (px)", ylabel="score")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_title(f"scores over areas, {title}")
-    _finish(ax, shown)
-
-
-def _finish(ax: Axes, count: int) -> None:
-    ax.title.set_fontsize(11)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(alpha=0.25)
-    ax.tick_params(labelbottom=True)
-    if not count:
-        ax.text(0.5, 0.5, "no box", transform=ax.transAxes, ha="center")

@@ -38,6 +38,7 @@ class Predictor:
     Attributes:
         lesion_classes: names of the lesion classes.
         image_classes: names of the image classes; empty without a CT-Mask-Net.
+        has_masks: whether lesions have masks.
         min_score: lesions with a lower score are left out.
         rule: how the slices of a scan become its answer.
     """
@@ -86,6 +87,7 @@ class Predictor:
             raise ValueError(f"{lesion_weights}: found weights of a lesion model, but no model")
         self.device = device
         self.lesion_classes = self._lesions.lesion_classes
+        self.has_masks = self._lesions.has_masks
         self.image_classes = self._network.image_classes
         cfg = self._lesion_model.cfg
         self.min_score = cfg.TEST.PIXEL_SCORE_THRESH if min_score is None else float(min_score)
@@ -127,6 +129,11 @@ class Predictor:
             if is_slice(source):
                 return next(self.predict_slices([read_source(source, window)]))
             return self._predict_volume(read_volume(source, window=window), window, progress)
+        if not isinstance(source, Sequence):
+            raise TypeError(
+                f"found {type(source).__name__}, expected a path, an array, a Volume or a list of "
+                "these; `predict_slices` takes any iterable of images"
+            )
         return self._predict_list(source, window, progress)
 
     def predict_slices(
@@ -149,7 +156,9 @@ class Predictor:
         # Only images of one size share a batch: padding to the largest would change the others.
         for _, alike in groupby(slices, key=lambda pair: pair[0].shape):
             while batch := list(islice(alike, self.batch_size)):
-                yield from self._predict_batch(batch, pixel_mm)
+                answers = self._predict_batch(batch, pixel_mm)
+                batch.clear()  # before the next ones come
+                yield from answers
 
     def score_map(self, image: np.ndarray) -> np.ndarray | None:
         """Combine the raw masks of a slice's lesions into one map.
@@ -159,7 +168,7 @@ class Predictor:
 
         Returns:
             (H, W) float32, at each pixel the highest mask logit of the lesions whose box covers it,
-            NaN where there is none; masks are where it is above 0.5 (MaskLogitHead). None if the
+            NaN where there is none; masks are where it is 0.5 or more (MaskLogitHead). None if the
             model has no masks. Source: the score maps of the paper on lightweight models.
         """
         if not self._lesions.has_masks:

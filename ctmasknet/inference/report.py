@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..data.classes import NOTICE
 from ..evaluation.image_text import counted, percent
+from ..html_pages import render
 from ..modeling.mask_head import MASK_CUT
 from ..whole_files import whole_file
 from .case import Case, KeySlice
@@ -40,6 +40,7 @@ from .report_tables import (
 )
 from .scan_chart import scan_chart
 
+_TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _FIRST_NOTES = 3  # shown in the summary
 
 
@@ -76,18 +77,12 @@ def write_report(path: str | os.PathLike, case: Case, key_slices: Sequence[KeySl
 def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
     """The page; arguments and errors as for `write_report`."""
     _check(case, key_slices)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["percent"] = percent
-    environment.globals["rgb"] = lambda colour: "rgb({}, {}, {})".format(*colour)
     answer = case.scan.classification if case.scan else None
     first = case.slices[0]
-    return environment.get_template("report.html.jinja").render(
+    return render(
+        _TEMPLATE,
+        percent=percent,
+        rgb=lambda colour: "rgb({}, {}, {})".format(*colour),
         case=case,
         about=case.about,
         notice=NOTICE,
@@ -168,20 +163,23 @@ def _headlines(case: Case) -> list[tuple[str, str, str]]:
         found.append(("Lesion area", total, together))
     of_lung = lung_shares(case)
     if of_lung is not None:
-        band = f"severity band: {severity(float(of_lung[-1]))}"
-        found.append(("Share of the lung", percent(float(of_lung[-1])), band))
+        share = float(of_lung[-1])
+        band = f"severity band: {severity(share)}"
+        if share == 0 and quantities.areas_px is not None and quantities.areas_px[:, -1].any():
+            band += "; the lesions found lie outside the lung"
+        found.append(("Share of the lung", percent(share), band))
     return found
 
 
 def _share_words(case: Case) -> str:
-    """How the lung was found, or that there is no share of it."""
+    """How the lung was found, or that there is no share of it; "" of boxes, which have none."""
+    if not case.slices[0].has_masks:
+        return ""
     quantities = case.quantities
     if quantities.lung_method:
         volume = quantities.lung_volume_ml
         size = "" if volume is None else f", {volume_text(volume)}"
         return f"Lung{size}: {quantities.lung_method.rstrip('.')}."
-    if not case.slices[0].has_masks:
-        return "No areas, volumes or shares of the lung: this model gives boxes without outlines."
     why = "; the notes may say why" if case.notes else ""
     return f"No share of the lung: no lung mask was given or found{why}."
 

@@ -18,9 +18,10 @@ from PIL import Image
 from ..evaluation.image_text import counted, percent
 from ..modeling.mask_head import MASK_CUT
 from .contribution_overlay import contribution_overlay
-from .overlay import draw_plain_instances
-from .paper_figures import figure_3, score_map_picture
+from .overlay import draw_instances
+from .paper_figures import score_map_picture
 from .predictions import Instance, RankedBoxTable, SlicePrediction
+from .ranked_box_figure import figure_3
 
 _LARGEST_SIDE = 1024  # pixels: keeps reports of large slices small
 _SCORES_SIZE = (5.6, 5.0)  # inches: at the width of a phone the text is still readable
@@ -47,16 +48,15 @@ def lesion_picture(prediction: SlicePrediction, image: np.ndarray) -> Picture:
         prediction: of the slice.
         image: (H, W, 3) uint8 RGB.
     """
-    drawn = draw_plain_instances(image, prediction.instances, prediction.lesion_classes)
+    drawn = draw_instances(image, prediction.instances, prediction.lesion_classes)
     found = prediction.instances
     what = "lesion" if prediction.has_masks else "box"
-    plural = {"lesion": "lesions", "box": "boxes"}[what]
     if not found:
         return Picture(_photo(drawn), f"CT slice; no {what} was found on it.")
     listed = "; ".join(_instance_text(instance) for instance in found[:_LISTED])
     more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-    count = f"1 {what}" if len(found) == 1 else f"{len(found)} {plural}"
-    return Picture(_photo(drawn), f"CT slice with {count} drawn: {listed}{more}.")
+    alt = f"CT slice with {counted(len(found), what)} drawn: {listed}{more}."
+    return Picture(_photo(drawn), alt)
 
 
 def contribution_picture(
@@ -116,6 +116,15 @@ def score_figure(ranked: RankedBoxTable) -> Picture:
     return Picture(drawing(figure), alt)
 
 
+def drawing(figure: Figure) -> str:
+    """A figure as an SVG data URI, the same bytes each time."""
+    stream = io.BytesIO()
+    # A fixed salt and no date, which Matplotlib would otherwise choose.
+    with matplotlib.rc_context({"svg.hashsalt": "ctmasknet"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
 def _instance_text(instance: Instance) -> str:
     area = ""
     if instance.area_mm2 is not None:
@@ -136,11 +145,3 @@ def _photo(picture: np.ndarray) -> str:
     stream = io.BytesIO()
     image.save(stream, "WEBP", quality=85)
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def drawing(figure: Figure) -> str:
-    stream = io.BytesIO()
-    # A fixed salt and no date: the same case gives the same bytes.
-    with matplotlib.rc_context({"svg.hashsalt": "ctmasknet"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"

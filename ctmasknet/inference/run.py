@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,10 +25,12 @@ from ..provenance import versions
 from ..whole_files import whole_file
 from .build_case import Measuring, build_case, key_slices
 from .case_files import REPORT, RESULT, write_case
-from .inputs import Input
+from .inputs import Input, file_states
 from .predictor import Predictor
 
 SUMMARY = "summary.csv"
+# Of one input: what is wrong with its files, with writing its results, or with the device.
+_FAILURES = (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError)
 _PACKAGES = ("highdicom", "opencv-python-headless", "pydicom", "scipy", "SimpleITK")
 
 
@@ -69,29 +72,34 @@ def predict_inputs(
     Raises:
         OSError: the output cannot be written.
     """
-    say_windowed_once(measuring.window)
+    if not all(source.is_scan for source in inputs):  # of scans their reader says so
+        say_windowed_once(measuring.window)
     run = Run([], [], [])
     about = describe_run(predictor, measuring, command)
-    with tqdm(inputs, desc="inputs", unit="input", disable=len(inputs) == 1) as bar:
+    with (
+        _summarising(output),
+        tqdm(inputs, "inputs", unit="input", disable=len(inputs) == 1) as bar,
+    ):
         for source in bar:
-            mine = {**about, "input_fingerprint": _fingerprint(source)}
-            done = _done(output / source.name, mine) if resume else None
-            if done is not None:
-                run.resumed.append(source.name)
-                run.results.append(done)
-                continue
+            folder = output / source.name
             try:
-                problems = _predict(predictor, source, output / source.name, measuring, mine)
-            except (FileNotFoundError, ValueError, FloatingPointError) as error:
-                run.problems.append(str(error))
+                mine = {**about, "input_fingerprint": _fingerprint(source, measuring)}
+                result = _done(folder, mine) if resume else None
+                if result is not None:
+                    run.resumed.append(source.name)
+                else:
+                    _predict(predictor, source, folder, measuring, mine)
+                    result = read_result(folder)
+                    assert result is not None
+                    tqdm.write(f"{describe_result(result)}\n  {folder / REPORT}")
+            except _FAILURES as error:
+                run.problems.append(f"{source.path}: {type(error).__name__}: {error}")
+                if isinstance(error, FileNotFoundError | ValueError | FloatingPointError):
+                    run.problems[-1] = str(error)  # these say what and where
                 tqdm.write(f"{source.name}: failed")
                 continue
-            run.problems.extend(problems)
-            result = json.loads((output / source.name / RESULT).read_text(encoding="utf-8"))
+            run.problems.extend(result["problems"])
             run.results.append(result)
-            tqdm.write(f"{describe_result(result)}\n  {output / source.name / REPORT}")
-    if run.results:
-        _write_summary(output / SUMMARY, run.results)
     return run
 
 
@@ -99,11 +107,14 @@ def describe_run(predictor: Predictor, measuring: Measuring, command: str) -> di
     """Where the answers come from, in plain types: models, settings, versions, time, command."""
     found = predictor.describe()
     lung = str(measuring.lung_mask) if measuring.lung_mask else "found" if measuring.lung else "no"
+    settings = {**found["settings"], "window": str(measuring.window), "lung": lung}
+    if measuring.series:
+        settings["series"] = measuring.series
     return {
         "command": command,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "models": found["models"],
-        "settings": {**found["settings"], "window": str(measuring.window), "lung": lung},
+        "settings": settings,
         "versions": versions() | {name: version(name) for name in _PACKAGES},
         "notice": NOTICE,
     }
@@ -132,9 +143,9 @@ def describe_result(result: dict[str, Any]) -> str:
 
 def _predict(
     predictor: Predictor, source: Input, folder: Path, measuring: Measuring, about: dict[str, Any]
-) -> list[str]:
-    """Predict one input; returns what could not be used of it."""
-    case, problems = build_case(predictor, source, measuring, about, bar=True)
+) -> None:
+    """Predict one input and put its folder in place."""
+    case = build_case(predictor, source, measuring, about, bar=True)
     shown = key_slices(predictor, case, measuring.window)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
@@ -144,29 +155,54 @@ def _predict(
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return problems
 
 
-def _fingerprint(source: Input) -> str:
-    """Changes when a file of the input does."""
-    return hashlib.sha256(json.dumps(source.state()).encode()).hexdigest()
+def _fingerprint(source: Input, measuring: Measuring) -> str:
+    """Changes when a file of the input or of its lung masks does, or what they are taken as."""
+    masks = file_states(measuring.masks(source))
+    return hashlib.sha256(json.dumps([source.is_scan, source.state(), masks]).encode()).hexdigest()
 
 
 def _done(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
     """The result of an earlier run if this one would give the same."""
+    result = read_result(folder)
+    if result is None:
+        return None
+    before = result["about"]
+    same = all(before[key] == about[key] for key in ("input_fingerprint", "settings"))
+    same &= [_identity(x) for x in before["models"]] == [_identity(x) for x in about["models"]]
+    return result if same else None
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result.json of a folder; None if it has none of this version."""
     try:
         result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        before = result["about"]
-        same = before["input_fingerprint"] == about["input_fingerprint"]
-        same &= before["settings"] == about["settings"]
-        weights = [[model["sha256"] for model in x["models"]] for x in (before, about)]
-    except (OSError, ValueError, KeyError, TypeError):
+        result["problems"], result["quantities"]["lesions"], result["slices"][0]["class"]
+        about = result["about"]
+        about["input_fingerprint"], about["settings"], [_identity(x) for x in about["models"]]
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
-    return result if same and weights[0] == weights[1] else None
+    return result
+
+
+def _identity(model: dict[str, Any]) -> tuple[str, str]:
+    return model["sha256"], model["config_sha256"]
+
+
+@contextmanager
+def _summarising(output: Path) -> Iterator[None]:
+    """Write summary.csv of all results in a folder at the end, also of an interrupted run."""
+    try:
+        yield
+    finally:
+        results = [read_result(path.parent) for path in sorted(output.glob(f"*/{RESULT}"))]
+        if known := [result for result in results if result is not None]:
+            _write_summary(output / SUMMARY, known)
 
 
 def _write_summary(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    """A line for each input, for those who want a table of many scans."""
+    """A line for each result, for those who want a table of many scans."""
     classes = list(dict.fromkeys(name for r in results for name in r.get("probabilities") or ()))
     lesions = list(dict.fromkeys(name for r in results for name in r["quantities"]["lesions"]))
     measures = ("instances", "lesions_3d", "volume_ml", "share_of_lung")

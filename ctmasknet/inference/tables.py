@@ -19,7 +19,7 @@ from ..data.classes import NOTICE
 from ..whole_files import whole_file
 from .case import Case
 from .predictions import Classification, Instance
-from .quantify import Quantities, severity, shares
+from .quantify import severity, shares, slice_shares
 
 _BOX = ("x0", "y0", "x1", "y1")
 LESION_COLUMNS = ("slice", "file", "position_mm", "class", "score", *_BOX, "area_px", "area_mm2")
@@ -31,12 +31,15 @@ def result_json(case: Case) -> dict[str, Any]:
 
     Returns:
         notice, name, input, kind ("scan" or "slices"); patient, scan, spacing_mm, class,
-        probabilities, aggregation (null but of a scan); quantities, slices, notes, about. Positions
-        are in mm from the lowest slice, boxes in pixels, `slices[i].index` counts from 0 there.
+        probabilities, aggregation (null but of a scan); quantities (whose volumes, shares and
+        severity are null but of a scan), slices, notes, problems, about. Positions are in mm from
+        the lowest slice, boxes in pixels, `slices[i].index` counts from 0 there.
     """
     scan = case.scan
     spacing = scan.spacing if scan else None
     classification = scan.classification if scan else None
+    known = case.quantities.lung_lesion_px is not None
+    of_lung = slice_shares(case.quantities) if known else None
     return {
         "notice": NOTICE,
         "name": case.name,
@@ -48,9 +51,10 @@ def result_json(case: Case) -> dict[str, Any]:
         "class": classification.image_class if classification else None,
         "probabilities": _probabilities(classification),
         "aggregation": scan.rule if scan and classification else None,
-        "quantities": _sums(case.quantities),
-        "slices": [_slice(case, index) for index in range(len(case.slices))],
+        "quantities": _sums(case),
+        "slices": [_slice(case, index, of_lung) for index in range(len(case.slices))],
         "notes": list(case.notes),
+        "problems": list(case.problems),
         "about": dict(case.about),
     }
 
@@ -114,7 +118,8 @@ def write_ranked_boxes(path: str | os.PathLike, case: Case) -> None:
     _write_csv(path, [*RANKED_BOX_COLUMNS, *names], rows)
 
 
-def _slice(case: Case, index: int) -> dict[str, Any]:
+def _slice(case: Case, index: int, of_lung: np.ndarray | None) -> dict[str, Any]:
+    """`of_lung`: (Z, A), of `slice_shares`."""
     prediction, quantities = case.slices[index], case.quantities
     classification = prediction.classification
     areas = None
@@ -134,6 +139,7 @@ def _slice(case: Case, index: int) -> dict[str, Any]:
         "lesions": [_lesion(instance) for instance in prediction.instances],
         "areas": areas,
         "lung_px": None if quantities.lung_px is None else int(quantities.lung_px[index]),
+        "share_of_lung": None if of_lung is None else _named(quantities.names, of_lung[index]),
     }
 
 
@@ -147,9 +153,13 @@ def _lesion(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _sums(quantities: Quantities) -> dict[str, Any]:
-    """Over all slices, for each name and of the lung."""
-    known = quantities.lung_lesion_px is not None
+def _sums(case: Case) -> dict[str, Any]:
+    """Over all slices, for each name and of the lung.
+
+    Slices that nothing says belong together have no share of a lung as a whole.
+    """
+    quantities = case.quantities
+    known = quantities.lung_lesion_px is not None and case.scan is not None
     of_lung = shares(quantities) if known else np.full(len(quantities.names), np.nan)
     lesions = {}
     for column, name in enumerate(quantities.names):

@@ -33,9 +33,9 @@ def test_an_image_and_a_folder_of_images(tmp_path):
 
 def test_the_images_of_a_folder_as_one_scan(tmp_path):
     write_images(tmp_path / "set", "1.png", "2.png")
-    assert described([tmp_path / "set"], as_scan=True) == {"set": (True, 0)}
+    assert described([tmp_path / "set"], as_scan=True) == {"set": (True, 2)}
     inputs, *_ = find_inputs([tmp_path / "set"], as_scan=True)
-    assert len(inputs[0].read(LUNG, [])) == 2
+    assert len(inputs[0].read(LUNG, None, [])) == 2
 
 
 def test_a_tree_of_anything(tmp_path):
@@ -46,7 +46,9 @@ def test_a_tree_of_anything(tmp_path):
     (tmp_path / "study" / "ct.nii.gz").write_bytes(b"")
     (tmp_path / "study" / "more.zip").write_bytes(b"")
     (tmp_path / "study" / "notes.txt").write_text("no input")
-    assert described([tmp_path / "study"]) == {
+    inputs, problems, left_out = find_inputs([tmp_path / "study"])
+    assert problems == [] and len(left_out) == 1 and "1 image beside DICOM files" in left_out[0]
+    assert {item.name: (item.is_scan, len(item.files)) for item in inputs} == {
         "ct": (True, 0),
         "more": (True, 0),
         "P1": (True, 3),
@@ -61,7 +63,7 @@ def test_series_of_one_folder_are_scans_of_their_own(tmp_path):
     write_series(tmp_path / "mixed", hu + 7, names=["b0", "b1", "b2"])
     inputs, *_ = find_inputs([tmp_path / "mixed"])
     assert len(inputs) == 2 and inputs[0].name != inputs[1].name
-    volumes = [item.read(LUNG, []) for item in inputs]
+    volumes = [item.read(LUNG, None, []) for item in inputs]
     np.testing.assert_array_equal(volumes[1].hu, volumes[0].hu + 7)
     assert volumes[0].source == tmp_path / "mixed"
 
@@ -72,7 +74,7 @@ def test_a_series_may_lie_in_several_folders(tmp_path):
     for path in paths[2:]:
         shutil.move(path, tmp_path / "disc" / "B")
     (item,), *_ = find_inputs([tmp_path / "disc"])
-    assert item.name == "disc" and len(item.read(LUNG, [])) == 4
+    assert item.name == "disc" and len(item.read(LUNG, None, [])) == 4
 
 
 def test_a_damaged_file_goes_with_the_series_of_its_folder(tmp_path):
@@ -81,8 +83,66 @@ def test_a_damaged_file_goes_with_the_series_of_its_folder(tmp_path):
     (item,), problems, _ = find_inputs([tmp_path / "scan"])
     assert problems == []
     skipped = []
-    assert len(item.read(LUNG, skipped)) == 5
+    assert len(item.read(LUNG, None, skipped)) == 5
     assert len(skipped) == 1 and "005.dcm" in skipped[0]
+
+
+def test_damaged_files_alone_are_an_input_that_cannot_be_read(tmp_path):
+    (path,) = write_series(tmp_path / "scan", lung_hu(1))
+    path.write_bytes(path.read_bytes()[:200])
+    (item,), problems, _ = find_inputs([tmp_path])
+    assert item.name == "scan" and problems == []
+    with pytest.raises(ValueError, match="000.dcm"):
+        item.read(LUNG, None, [])
+
+
+def test_images_beside_a_damaged_file_stay(tmp_path):
+    write_images(tmp_path / "set", "a.png", "b.png")
+    (tmp_path / "set" / "x.dcm").write_bytes(b"?")
+    assert described([tmp_path / "set"]) == {
+        f"{tmp_path.name}_set": (True, 1),
+        f"{tmp_path.name}_set_2": (False, 2),
+    }
+
+
+def test_names_too_long_for_what_is_added_are_cut(tmp_path):
+    write_images(tmp_path, "y" * 246 + ".png", "y" * 245 + ".png")
+    files = sorted(tmp_path.iterdir())
+    names = list(described(files))
+    assert len(names) == 2 and max(map(len, names)) <= 210
+
+
+def test_images_as_scans_folder_by_folder(tmp_path):
+    write_images(tmp_path / "set", "1.png", "2.png")
+    write_images(tmp_path / "set" / "sub", "3.png")
+    (tmp_path / "set" / "ct.nii").write_bytes(b"")
+    assert described([tmp_path / "set"], as_scan=True) == {
+        "ct": (True, 0),
+        "set": (True, 2),
+        "sub": (True, 1),
+    }
+    inputs, *_ = find_inputs([tmp_path / "set"], as_scan=True)
+    assert [len(item.read(LUNG, None, [])) for item in inputs[1:]] == [2, 1]
+
+
+def test_a_link_keeps_its_own_name(tmp_path):
+    (tmp_path / "store").mkdir()
+    write_images(tmp_path / "store", "MD5-s99.png")
+    (tmp_path / "patient7.png").symlink_to(tmp_path / "store" / "MD5-s99.png")
+    assert described([tmp_path / "patient7.png"]) == {"patient7": (False, 1)}
+
+
+def test_voxels_beside_a_header_belong_to_the_state(tmp_path):
+    for suffix in ("mhd", "raw", "txt"):
+        (tmp_path / f"ct.{suffix}").write_bytes(b"x")
+    (tmp_path / "other.raw").write_bytes(b"x")
+    (item,), *_ = find_inputs([tmp_path / "ct.mhd"])
+    before = item.state()
+    (tmp_path / "ct.raw").write_bytes(b"xy")
+    assert item.state() != before
+    before = item.state()
+    (tmp_path / "other.raw").write_bytes(b"xy")
+    assert item.state() == before
 
 
 def test_scouts_and_reports_are_left_out_without_a_problem(tmp_path):

@@ -184,13 +184,21 @@ def test_a_mask_is_turned_upright_as_its_volume(tmp_path, scan, suffix, orientat
     assert given.method == f"given as lung{suffix}" and not given.grows
 
 
-def test_a_mask_of_numbers_is_lung_where_it_is_not_0(tmp_path, scan):
+def test_labels_of_any_number_are_lung(tmp_path, scan):
     volume, lung = scan
-    values = lung.astype(np.float32)
-    values[0, 0, 0] = np.nan
-    values[lung > 0] = 0.5
+    values = lung.astype(np.float32) * 5  # as of a lobe
     given = read_lung_mask(write_mask(tmp_path / "lung.nrrd", values), volume)
     assert (given.mask == (lung > 0)).all()
+
+
+@pytest.mark.parametrize("value", [-1, 0.5, 256, np.nan])
+def test_what_is_no_mask_is_refused(tmp_path, scan, value):
+    """The scan itself, or probabilities, would pass for a lung that fills the image."""
+    volume, lung = scan
+    values = lung.astype(np.float32)
+    values[0, 0, 0] = value
+    with pytest.raises(ValueError, match="expected a lung mask: 0, and whole numbers"):
+        read_lung_mask(write_mask(tmp_path / "lung.nrrd", values), volume)
 
 
 @pytest.mark.parametrize(

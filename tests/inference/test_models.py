@@ -48,6 +48,20 @@ def test_a_shipped_config_does_not_tell_what_weights_have_seen(runs, tmp_path):
     assert found.describe()["trained_on"] == "not recorded"
 
 
+def test_a_config_of_another_program_beside_the_weights(runs, tmp_path):
+    (tmp_path / "bare.pth").write_bytes((runs.lesion / "model_best.pth").read_bytes())
+    (tmp_path / "config.yaml").write_text("epochs: 3\n")
+    assert find_model("R18_T1", tmp_path / "bare.pth").trained_on == ""
+
+
+def test_configs_that_answer_otherwise_are_told_apart(runs):
+    def config_hash(*opts):
+        return find_model(runs.lesion, opts=opts).describe()["config_sha256"]
+
+    assert config_hash() == config_hash("OUTPUT_DIR", "elsewhere", "MODEL.WEIGHTS", "x.pth")
+    assert config_hash() != config_hash("INPUT.MIN_SIZE_TEST", "128")
+
+
 @pytest.mark.parametrize(
     "name, weights, error, message",
     [

@@ -30,6 +30,23 @@ def test_labels_stay_inside_the_picture():
     assert (drawn == 0).any()
 
 
+def test_labels_of_boxes_with_the_same_corner_do_not_cover_each_other():
+    boxes = np.array([[100.0, 100, 200, 150], [100, 100, 180, 200]])
+    best = draw_lesions(IMAGE, boxes, [0, 1], labels=["GGO 0.90", ""])
+    both = draw_lesions(IMAGE, boxes, [0, 1], labels=["GGO 0.90", "C 0.60"])
+    place = (slice(180, 200), slice(200, 270))  # above the corner, of the picture twice as large
+    assert (both[place] == 0).all(axis=-1).sum() > 100
+    assert (both[place] == best[place]).all()
+    assert (both != best).any()  # the other text is elsewhere
+
+
+def test_labels_without_room_are_left_out():
+    boxes = np.full((30, 4), 100.0) + [0, 0, 20, 20]
+    some = draw_lesions(IMAGE, boxes[:20], [0] * 20, labels=["lesion 0.99"] * 20)
+    more = draw_lesions(IMAGE, boxes, [0] * 30, labels=["lesion 0.99"] * 30)
+    assert (some == more).all()
+
+
 def test_figure_is_written(tmp_path):
     path = tmp_path / "a" / "panels.png"
     save_panels(path, [("left", IMAGE), ("right", IMAGE)], "title")

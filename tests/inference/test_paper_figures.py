@@ -9,11 +9,10 @@ from detectron2.structures import ROIMasks
 from PIL import Image
 
 from ctmasknet.data.classes import NOTICE
-from ctmasknet.inference.overlay import COLOURS, draw_plain_instances
+from ctmasknet.inference.overlay import COLOURS, draw_instances
 from ctmasknet.inference.paper_figures import (
     MASK_CUT,
     figure_2,
-    figure_3,
     save_figure,
     score_map_picture,
 )
@@ -23,6 +22,7 @@ from ctmasknet.inference.predictions import (
     RankedBoxTable,
     SlicePrediction,
 )
+from ctmasknet.inference.ranked_box_figure import figure_3
 from ctmasknet.modeling.mask_head import TorchvisionROIMasks
 
 IMAGE = np.full((256, 300, 3), 100, np.uint8)
@@ -211,10 +211,10 @@ def test_saved_whole_with_the_notice(tmp_path):
 
 
 def test_plain_instances_are_drawn_like_detections():
-    picture = draw_plain_instances(IMAGE, [lesion()], ["lesion"], labels=())
+    picture = draw_instances(IMAGE, [lesion()], ["lesion"], labels=())
     assert picture.shape == (512, 600, 3)
     assert tuple(picture[40, 20]) == COLOURS[0]
     assert tuple(picture[60, 60]) == tuple(int(0.75 * 100 + 0.25 * c) for c in COLOURS[0])
-    without_mask = draw_plain_instances(IMAGE, [Instance("C", 1, (10, 20, 50, 40))], ["GGO", "C"])
+    without_mask = draw_instances(IMAGE, [Instance("C", 1, (10, 20, 50, 40))], ["GGO", "C"])
     assert tuple(without_mask[60, 60]) == (100, 100, 100)
     assert tuple(without_mask[79, 99]) == COLOURS[1]

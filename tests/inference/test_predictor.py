@@ -1,17 +1,22 @@
 """Predictor: slices, scans and lists to typed answers."""
 
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from PIL import Image
 
 import ctmasknet
+from ctmasknet.checkpoint import load_weights
+from ctmasknet.data.resize import build_test_resize
 from ctmasknet.data.volume import upright_volume
 from ctmasknet.inference.answers import score_map
+from ctmasknet.inference.models import find_model
 from ctmasknet.inference.predictions import ScanPrediction, SlicePrediction
 
 
@@ -155,13 +160,20 @@ def test_a_list_of_anything_keeps_its_order(both, tmp_path):
 
 
 def test_few_slices_are_in_memory(both):
-    """Any number of slices may stream through: no more are taken than two batches ahead."""
-    taken = []
+    """Any number of slices may stream through: a batch, and the one that tells of its end."""
+    taken, alive = [], []
+
+    class Image(np.ndarray):  # can be referred to weakly
+        pass
 
     def stream():
         for index in range(9):
             taken.append(index)
-            yield np.repeat(pixels(index)[..., None], 3, axis=-1), f"{index}.png"
+            image = np.repeat(pixels(index)[..., None], 3, axis=-1).view(Image)
+            alive.append(weakref.ref(image))
+            yield image, f"{index}.png"
+            del image
+            assert sum(ref() is not None for ref in alive) <= both.batch_size + 1
 
     for done, answer in enumerate(both.predict_slices(stream())):
         assert answer.source == f"{done}.png"
@@ -190,6 +202,11 @@ def test_threads_may_share_a_predictor(both):
 def test_arrays_that_are_no_slice(lesions, array, message):
     with pytest.raises(ValueError, match=message):
         lesions.predict(array)
+
+
+def test_what_is_no_source(lesions):
+    with pytest.raises(TypeError, match="found NoneType, expected a path"):
+        lesions.predict(None)
 
 
 def test_nan_in_a_network_names_the_slice(runs, tmp_path):
@@ -222,6 +239,27 @@ def test_score_map_agrees_with_the_masks(lesions):
     masks = np.any([x.mask for x in lesions.predict(image).instances], axis=0)
     assert masks.any() and not masks.all()
     np.testing.assert_array_equal(combined >= 0.5, masks)
+
+
+def test_masks_that_torchvision_pastes(runs):
+    """As in the author's code: other pixels than Detectron2's, also in the score map."""
+    config, weights = runs.lesion / "config.yaml", runs.lesion / "model_best.pth"
+    opts = ("MODEL.ROI_MASK_HEAD.PASTE", "torchvision")
+    predictor = ctmasknet.Predictor(config, weights, min_score=0.3, opts=opts)
+    image = np.repeat(pixels()[..., None], 3, axis=-1)
+    cfg = find_model(config, weights, opts).cfg
+    resized = build_test_resize(cfg).get_transform(image).apply_image(image)
+    tensor = torch.from_numpy(resized.transpose(2, 0, 1).copy())
+    model = build_model(cfg).eval()
+    load_weights(model, weights)
+    with torch.no_grad():
+        expected = model([{"image": tensor, "height": 80, "width": 100}])[0]["instances"]
+    masks = [found.mask for found in predictor.predict(image).instances]
+    np.testing.assert_array_equal(masks, expected.pred_masks[expected.scores >= 0.3])
+    assert np.any(masks)
+    np.testing.assert_array_equal(predictor.score_map(image) >= 0.5, np.any(masks, axis=0))
+    detectron2 = ctmasknet.Predictor(config, weights, min_score=0.3).predict(image)
+    assert any((a != b.mask).any() for a, b in zip(masks, detectron2.instances, strict=True))
 
 
 def test_a_ct_mask_net_has_no_score_map(runs):

@@ -155,6 +155,7 @@ def test_result_of_a_classified_scan():
             "any lesion": {"px": 4, "mm2": 1.0},
         },
         "lung_px": 8,
+        "share_of_lung": {"GGO": 0.25, "C": 0.0, "any lesion": 0.25},
     }
     assert second["index"] == 1 and second["position_mm"] == 2.5 and second["lesions"] == []
     assert second["lung_px"] == 12

@@ -16,9 +16,9 @@ from tiny_models import CONFIG_FOLDER, CONFIGS, tiny_model
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.inference.data_figures import (
     save_contact_sheets,
-    training_pictures,
+    training_panels,
     true_instances,
-    truth_pictures,
+    truth_panels,
 )
 from ctmasknet.inference.dataset_slices import (
     choose_slices,
@@ -236,7 +236,7 @@ def test_captions(tmp_path):
     file = str(tmp_path / "slice.png")
     Image.new("L", (10, 8), 50).save(file)
     folder = tmp_path.name
-    labelled, lesions = truth_pictures(
+    labelled, lesions = truth_panels(
         [{"file_name": file, "label": 1}, record(rle(), file_name=file)],
         ["GGO", "C"],
         ["No", "Yes"],
@@ -250,7 +250,7 @@ def test_captions(tmp_path):
 def test_training_slices_keep_their_pixels_and_channels(image_format, red):
     image = torch.tensor([200.4, 7, 2.6]).reshape(3, 1, 1).expand(3, 8, 10)
     batch = [{"file_name": "P1/a.png", "image": image, "label": 0}]
-    (picture,) = training_pictures([batch], image_format, [], ["Control"])
+    (picture,) = training_panels([batch], image_format, [], ["Control"])
     assert picture.image.dtype == np.uint8 and picture.image.shape == (8, 10, 3)
     assert picture.image[0, 0, 0] == red and picture.image[0, 0, 1] == 7
     assert picture.caption == "P1/a.png, 10 x 8, Control"
@@ -259,7 +259,7 @@ def test_training_slices_keep_their_pixels_and_channels(image_format, red):
 def test_pages_of_16(tmp_path):
     Image.new("L", (10, 8)).save(tmp_path / "a.png")
     records = [{"file_name": str(tmp_path / "a.png"), "label": 0}] * 17
-    pictures = truth_pictures(records, [], ["Control"])
+    pictures = truth_panels(records, [], ["Control"])
     pages = save_contact_sheets(pictures, tmp_path / "out", "truth_a", "title")
     assert [page.name for page in pages] == ["truth_a_01.png", "truth_a_02.png"]
     assert Image.open(pages[0]).size[0] == 4 * 552 and Image.open(pages[1]).size[0] == 552

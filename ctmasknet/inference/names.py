@@ -1,0 +1,37 @@
+"""Names of results: those of the inputs, each once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+_LONGEST = 200  # bytes, of the 255 that a name may have
+
+
+def stem_of(path: Path) -> str:
+    """The name that the user knows a file by, without suffix (.nii.gz is one).
+
+    A link keeps its own name; "." and ".." get that of the folder.
+    """
+    name = Path(os.path.abspath(path)).name
+    return Path(name.removesuffix(".gz")).stem
+
+
+def folder_name(path: Path) -> str:
+    """As `stem_of`, of a folder: what looks like a suffix belongs to it."""
+    return Path(os.path.abspath(path)).name
+
+
+def numbered_apart(names: Iterable[str]) -> list[str]:
+    """Cut names that are too long for what is added to them; number those that came before."""
+    taken: set[str] = set()
+    apart = []
+    for long in names:
+        name = long.encode()[:_LONGEST].decode(errors="ignore")
+        free, number = name, 2
+        while free in taken:
+            free, number = f"{name}_{number}", number + 1
+        taken.add(free)
+        apart.append(free)
+    return apart
