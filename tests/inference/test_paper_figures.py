@@ -15,6 +15,7 @@ from ctmasknet.inference.paper_figures import (
     figure_2,
     save_figure,
     score_map_picture,
+    slice_name,
 )
 from ctmasknet.inference.predictions import (
     Classification,
@@ -208,6 +209,18 @@ def test_saved_whole_with_the_notice(tmp_path):
     assert figure.get_supxlabel() == NOTICE
     assert Image.open(path).size[0] == 1200
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_warning_stands_beside_the_notice(tmp_path):
+    figure = figure_3(table(3))
+    save_figure(figure, tmp_path / "a.png", "Knows only phantoms.")
+    assert figure.get_supxlabel() == f"{NOTICE} Knows only phantoms."
+
+
+def test_figure_3_names_the_slice():
+    title = figure_3(table(3), slice_name("/data/P1$/3.png")).get_suptitle()
+    assert title.splitlines()[0] == r"P1\$/3.png"
+    assert title.splitlines()[1].startswith("3 ranked boxes fill the 64 rows")
 
 
 def test_plain_instances_are_drawn_like_detections():

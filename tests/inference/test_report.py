@@ -127,11 +127,29 @@ def test_what_a_model_does_not_give_is_left_out():
     assert "Probabilities" not in " ".join(image["alt"] for image in lesions.all("img"))
     assert len(lesions.all("img")) == 2  # along the scan, and the key slice
     boxes = page_of("boxes alone")
-    assert "boxes without outlines" in boxes.text and "Lesion volume" not in boxes.text
+    assert "draws no outlines" in boxes.text and "Lesion volume" not in boxes.text
     assert "Lesion areas" not in " ".join(image["alt"] for image in boxes.all("img"))
     assert "Along the scan" not in page_of("one slice").text
     assert "derived from rows of zeros" in page_of("no ranked box").text
     assert "No lesion was found on any slice." in page_of("no lesion").text
+
+
+def test_boxes_have_no_share_of_a_lung():
+    boxes = CASES["boxes alone"]()
+    measured = replace(boxes.quantities, lung_px=np.array([9, 9]), lung_method="a threshold")
+    note = "No areas: boxes have none; --lesion-model gives masks."
+    text = page(replace(boxes, quantities=measured, notes=(note,))).text
+    assert f"Please note {note}" in text
+    for word in ("share of the lung", "severity band", "a threshold"):
+        assert word in page_of("both models").text and word not in text
+
+
+def test_lesions_outside_the_lung_are_told_of_beside_the_band():
+    outside = "severity band: none; the lesions found lie outside the lung"
+    below = a_scan([a_slice([an_instance("C", 0.6, 40, 40, 44, 44)])], lung=True)
+    assert outside in page(below).text
+    healthy = page(a_scan([a_slice()], lung=True)).text
+    assert "severity band: none" in healthy and outside not in healthy
 
 
 def test_an_empty_score_map_is_no_picture():
@@ -192,6 +210,21 @@ def test_notes_begin_with_the_missing_lung():
     found = page(replace(CASES["lesion model"](), notes=notes))
     assert "Please note No share of the lung: too small a b All 4 notes" in found.text
     assert {"href": "#notes"} in found.all("a") and {"id": "notes"} in found.all("h3")
+
+
+def test_notes_that_are_all_in_the_summary_are_not_repeated():
+    found = page(replace(CASES["lesion model"](), notes=("first", "second", "third")))
+    assert "Please note first second third" in found.text
+    assert found.text.count("second") == 1 and {"id": "notes"} not in found.all("h3")
+
+
+def test_each_key_slice_is_one_block():
+    case = classified()
+    grey = np.full((SIDE, SIDE, 3), 90, np.uint8)
+    html = as_html(case, [KeySlice(0, grey, None), KeySlice(1, grey, None)])
+    _, *blocks = html.split('<div class="key">')
+    assert [block.count("<h3>") for block in blocks] == [1, 1 + len(ABOUT["models"]) + 1]
+    assert re.search(r"\.key { break-inside: avoid; }", html)
 
 
 def test_table_has_the_100_largest_lesions():

@@ -1,5 +1,6 @@
 """tools/visualize.py and tools/visualize_data.py on a phantom data set of a few slices."""
 
+import contextlib
 import json
 import runpy
 import shutil
@@ -10,9 +11,11 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from tiny_models import CONFIG_FOLDER, CONFIGS, tiny_model
 
+from ctmasknet.data.classes import NOTICE
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.inference.data_figures import (
     save_contact_sheets,
@@ -21,12 +24,16 @@ from ctmasknet.inference.data_figures import (
     truth_panels,
 )
 from ctmasknet.inference.dataset_slices import (
+    DatasetSlice,
     choose_slices,
     find_record,
     output_stems,
     spread_over,
 )
+from ctmasknet.inference.predictions import RankedBoxTable, SlicePrediction
+from ctmasknet.inference.visualize import save_paper_figures
 
+PHANTOM_WARNING = "Trained on phantoms: knows only phantoms."
 ROOT = Path(__file__).parents[2]
 SMALL = {
     "INPUT.MIN_SIZE_TEST": "64",
@@ -100,6 +107,39 @@ def test_a_lesion_model_has_no_figure_3(run, data, tmp_path):
     assert code == 0 and len(written) == 2
     assert all(name.endswith("_figure2.png") for name in written)
     assert Image.open(tmp_path / "out" / written[0]).size[0] == 3 * 600  # found, scores, truth
+
+
+@pytest.mark.parametrize(
+    ("models", "feet"),
+    [
+        ([{"phantom": False}], [NOTICE]),
+        ([{"phantom": False}, {"phantom": True}], [f"{NOTICE} {PHANTOM_WARNING}"]),
+    ],
+)
+def test_figures_of_models_of_phantoms_say_so(monkeypatch, tmp_path, models, feet):
+    class Answering:
+        def describe(self):
+            return {"models": models}
+
+        def predict_slices(self, slices):
+            rows = np.zeros((8, 5), np.float32)
+            nothing = np.zeros(0, np.float32)
+            ranked = RankedBoxTable(rows, np.zeros((0, 4)), nothing, (), np.zeros((0, 3)))
+            for _, source in slices:
+                yield SlicePrediction((8, 10), ("lesion",), (), True, None, ranked, source=source)
+
+        def score_map(self, image):
+            return None
+
+    saved = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: saved.append(figure))
+    monkeypatch.setattr("ctmasknet.inference.paper_figures.whole_file", contextlib.nullcontext)
+    Image.new("L", (10, 8)).save(tmp_path / "a.png")
+    save_paper_figures(
+        Answering(), [DatasetSlice(str(tmp_path / "a.png"), "a", None, None)], tmp_path
+    )
+    assert [figure.get_supxlabel() for figure in saved] == feet * 2
+    assert all(f"{tmp_path.name}/a.png" in figure.get_suptitle() for figure in saved)
 
 
 def test_an_unknown_slice_is_one_line_and_leaves_nothing(run, data):
