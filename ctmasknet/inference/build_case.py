@@ -135,13 +135,13 @@ def _scan(
     lung, note = None, [_NO_AREAS]
     if predictor.has_masks:
         lung, note = _scan_lung(volume, source.name, measuring)
-    scan = predictor.predict(volume, measuring.window, progress=bar)
-    quantities = quantify(scan.slices, scan.spacing, lung=lung)  # type: ignore[union-attr]
+    scan = predictor.predict_volume(volume, measuring.window, progress=bar)
+    quantities = quantify(scan.slices, scan.spacing, lung=lung)
     return Case(
         name=source.name,
         source=str(source.path),
-        slices=scan.slices,  # type: ignore[union-attr]
-        scan=scan,  # type: ignore[arg-type]
+        slices=scan.slices,
+        scan=scan,
         volume=volume,
         quantities=quantities,
         about=about,
@@ -157,7 +157,8 @@ def _outside_lung(quantities: Quantities) -> list[str]:
     found, inside = quantities.areas_px[:, -1].sum(), quantities.lung_lesion_px[:, -1].sum()
     if inside == found:
         return []
-    return [f"{1 - inside / found:.1%} of the lesions lie outside the lung: no part of its share."]
+    share = 1 - inside / found
+    return [f"{share:.1%} of the lesion area lies outside the lung and is no part of its share."]
 
 
 def _scan_lung(

@@ -122,13 +122,13 @@ class Predictor:
             NotFiniteError: a slice gives NaN or infinity; names it.
         """
         if isinstance(source, Volume):
-            return self._predict_volume(source, window, progress)
+            return self.predict_volume(source, window, progress)
         if isinstance(source, np.ndarray):
             return next(self.predict_slices([read_source(source, window)]))
         if isinstance(source, str | Path):
             if is_slice(source):
                 return next(self.predict_slices([read_source(source, window)]))
-            return self._predict_volume(read_volume(source, window=window), window, progress)
+            return self.predict_volume(read_volume(source, window=window), window, progress)
         if not isinstance(source, Sequence):
             raise TypeError(
                 f"found {type(source).__name__}, expected a path, an array, a Volume or a list of "
@@ -159,6 +159,40 @@ class Predictor:
                 answers = self._predict_batch(batch, pixel_mm)
                 batch.clear()  # before the next ones come
                 yield from answers
+
+    def predict_volume(
+        self, volume: Volume, window: str | Window | None = None, progress: bool = False
+    ) -> ScanPrediction:
+        """Predict a scan; see `predict`."""
+        spacing = volume.spacing if volume.measured else None
+        files = volume.slice_files or [""] * len(volume)
+        images = zip(volume.slices(window), files, strict=True)
+        found = self.predict_slices(images, spacing and spacing[1:])
+        bar = tqdm(
+            found,
+            desc=volume.source.name[:24],
+            total=len(volume),
+            unit="slice",
+            mininterval=1,
+            leave=False,
+            disable=not progress,
+        )
+        slices = tuple(bar)
+        classification = None
+        if self.image_classes:
+            probabilities = np.array([s.classification.probabilities for s in slices])  # type: ignore[union-attr]
+            scan = self.rule(probabilities, np.zeros(len(slices), int))[0]
+            classification = Classification(self.image_classes, scan)
+        return ScanPrediction(
+            slices=slices,
+            source=str(volume.source),
+            patient=volume.patient,
+            scan=volume.scan,
+            spacing=spacing,
+            classification=classification,
+            rule=self.rule.name,
+            skipped=volume.skipped,
+        )
 
     def score_map(self, image: np.ndarray) -> np.ndarray | None:
         """Combine the raw masks of a slice's lesions into one map.
@@ -210,39 +244,6 @@ class Predictor:
             )
             for output, image, source in zip(outputs, images, sources, strict=True)
         ]
-
-    def _predict_volume(
-        self, volume: Volume, window: str | Window | None, progress: bool
-    ) -> ScanPrediction:
-        spacing = volume.spacing if volume.measured else None
-        files = volume.slice_files or [""] * len(volume)
-        images = zip(volume.slices(window), files, strict=True)
-        found = self.predict_slices(images, spacing and spacing[1:])
-        bar = tqdm(
-            found,
-            desc=volume.source.name[:24],
-            total=len(volume),
-            unit="slice",
-            mininterval=1,
-            leave=False,
-            disable=not progress,
-        )
-        slices = tuple(bar)
-        classification = None
-        if self.image_classes:
-            probabilities = np.array([s.classification.probabilities for s in slices])  # type: ignore[union-attr]
-            scan = self.rule(probabilities, np.zeros(len(slices), int))[0]
-            classification = Classification(self.image_classes, scan)
-        return ScanPrediction(
-            slices=slices,
-            source=str(volume.source),
-            patient=volume.patient,
-            scan=volume.scan,
-            spacing=spacing,
-            classification=classification,
-            rule=self.rule.name,
-            skipped=volume.skipped,
-        )
 
     def _predict_list(
         self, sources: Sequence[Source], window: str | Window | None, progress: bool

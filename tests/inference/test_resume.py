@@ -104,7 +104,7 @@ def test_an_interrupted_run_keeps_what_is_done(predict, slices, scan, tmp_path, 
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ctmasknet.inference.predictor.Predictor._predict_volume", stop)
+    monkeypatch.setattr("ctmasknet.inference.predictor.Predictor.predict_volume", stop)
     code, printed, _ = predict(slices, scan)
     assert code == 130 and "go on with --resume" in printed
     assert written(tmp_path / "out")[-1] == "summary.csv"
