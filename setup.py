@@ -36,7 +36,7 @@ setup(
         "ImageHash>=4.3.2,<5",
         "Jinja2>=3.1.6,<4",
         "pydicom>=3.0.1,<4",
-        "highdicom>=0.27,<1",
+        "highdicom>=0.28.2,<1",
         "SimpleITK>=2.5,<3",
         "tabulate>=0.10,<1",
         "PyYAML>=6,<7",
