@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..data.classes import NOTICE
+from .paper_figures import save_figure
 
 
 def save_panels(path: Path, panels: Sequence[tuple[str, np.ndarray]], title: str) -> None:
@@ -25,6 +25,4 @@ def save_panels(path: Path, panels: Sequence[tuple[str, np.ndarray]], title: str
         ax.set_title(caption, fontsize=10)
         ax.set_axis_off()
     figure.suptitle(title, fontsize=11)
-    figure.supxlabel(NOTICE, fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)

@@ -46,7 +46,7 @@ class Model:
     weights: str
     trained_on: str
 
-    def _architecture(self) -> str:
+    def _config_text(self) -> str:
         """The config without what changes no answer: data sets, paths, device."""
         cfg = self.cfg.clone()
         cfg.defrost()
@@ -61,7 +61,7 @@ class Model:
             "config": self.config,
             "weights": self.weights,
             "sha256": sha256_of(self.weights),
-            "config_sha256": hashlib.sha256(self._architecture().encode()).hexdigest(),
+            "config_sha256": hashlib.sha256(self._config_text().encode()).hexdigest(),
             "trained_on": self.trained_on or "not recorded",
             "phantom": "phantom" in self.trained_on.lower(),
         }

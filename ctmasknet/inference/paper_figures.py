@@ -25,7 +25,8 @@ from .overlay import COLOURS, draw_instances, enlargement, instance_labels
 from .predictions import Classification, Instance, SlicePrediction
 
 # Blue below the cut, pale at it, red above it: perceptual, and told apart by the colour-blind. The
-# range is fixed, so that slices can be compared: on phantoms nine in ten mask logits lie in it.
+# range is fixed, so that slices can be compared; nearly all of the demo's mask logits on phantoms
+# lie in it.
 _MAP, _HALF_RANGE = colormaps["RdBu_r"], 6.0
 _NORM = Normalize(MASK_CUT - _HALF_RANGE, MASK_CUT + _HALF_RANGE)
 _OUTSIDE = (48, 48, 48)  # of every box

@@ -19,6 +19,7 @@ from ..data.volume import Volume
 from ..data.volume_files import read_volume
 from ..data.window import Window
 from ..evaluation.aggregation import Rule, parse_rule
+from ..modeling.mask_head import MASK_CUT
 from .answers import answer_slice, score_map
 from .models import DEMO, demo_folders, find_model
 from .network import Network
@@ -219,8 +220,18 @@ class Predictor:
                 {"role": "classes", **self._model.describe()},
                 {"role": "lesions", **self._lesion_model.describe()},
             ]
-        settings = {"min_score": self.min_score, "device": self.device}
+        heads = self._lesion_model.cfg.MODEL.ROI_HEADS
+        settings: dict[str, Any] = {
+            "min_score": self.min_score,
+            "lesion_nms_iou": heads.NMS_THRESH_TEST,
+            "device": self.device,
+        }
+        if self.has_masks:
+            settings["mask_cut"] = MASK_CUT
         if self.image_classes:
+            ranked = self._model.cfg.MODEL.RANKED_BOXES
+            settings["ranked_boxes"] = ranked.NUM
+            settings["ranked_nms_iou"] = ranked.NMS_THRESH
             settings["aggregation"] = self.rule.name
         return {"models": models, "settings": settings}
 
