@@ -44,6 +44,11 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # What the model is called in results and, unless OUTPUT_DIR is given, its output folder.
     # Empty: the stem of the config file.
     cfg.MODEL.NAME = ""
+    # Number format of convolutions and matrices: "float32", "bfloat16", or "float16" (GPUs alone);
+    # weights, boxes, scores and the image head stay in float32. "auto": tools/train_net.py,
+    # `ctmasknet predict` and Predictor choose by hardware and log what; a model that you build by
+    # hand computes in float32.
+    cfg.MODEL.PRECISION = "auto"
     # Score of a RoI at inference: "softmax", or "sigmoid" of each class's own logit.
     cfg.MODEL.ROI_BOX_HEAD.SCORE = "softmax"
     # Whose code puts masks into the image: "detectron2" or "torchvision" (the author's).
@@ -77,6 +82,11 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.MODEL.IMAGE_HEAD.FC_DIM = 512
     # "binary_cross_entropy" of each class against the rest (the papers), or "cross_entropy".
     cfg.MODEL.IMAGE_HEAD.LOSS = "binary_cross_entropy"
+
+    # Where MODEL.TRAINABLE "heads" keeps the ranked tensors of its data sets, which never change:
+    # computed once, read in every epoch. Runs may share a folder, as files are known by weights,
+    # settings and images. "": ranked_boxes in OUTPUT_DIR. "none": compute them anew each time.
+    cfg.DATALOADER.RANKED_BOXES_FOLDER = ""
 
     # ---------------------------------------------------------------- training and evaluation
     # What CTMaskNet trains: "heads" (the image head alone), "heads+bn" (and the affine weights of

@@ -13,6 +13,7 @@ from torch import nn
 from .finite import check_finite, naming_images
 from .image_head import build_image_head
 from .lesion_rcnn import LesionRCNN
+from .ranked_boxes import fill_rows
 from .trainable import freeze_all_but
 
 
@@ -73,7 +74,8 @@ class CTMaskNet(LesionRCNN):
 
         Args:
             batched_inputs: one per image: "image", (3, height, width) in MODEL's input format and
-                range; in training also "label", int in [0, C).
+                range; in training also "label", int in [0, C). Instead of "image", all of a batch
+                may have "ranked_rows", (n, D) float: what `RankedBoxes.distinct` gave before.
         """
         if not self.training:
             return self.inference(batched_inputs)
@@ -83,7 +85,10 @@ class CTMaskNet(LesionRCNN):
                 f"CT-Mask-Net trains on images with a label, but {missing[0]} has none; give "
                 "DATASETS.TRAIN an image list, not a lesion data set"
             )
-        logits, *_ = self._classify(batched_inputs)
+        if "ranked_rows" in batched_inputs[0]:
+            logits = self._classify_rows(batched_inputs, self.roi_heads.fill_generator)
+        else:
+            logits, *_ = self._classify(batched_inputs)
         labels = torch.tensor([x["label"] for x in batched_inputs], device=self.device)
         return self.image_head.losses(logits, labels)  # type: ignore[operator]
 
@@ -104,13 +109,16 @@ class CTMaskNet(LesionRCNN):
         Returns:
             One dict per image: "image_logits" (C,), "image_probs" (C,) their softmax,
             "image_class" int, "ranked_boxes" (RankedBoxes of the image, in network input pixels),
-            and "instances" as GeneralizedRCNN returns them.
+            and "instances" as GeneralizedRCNN returns them. Inputs with "ranked_rows" give the
+            first three alone.
 
         Raises:
             NotFiniteError: an image gives NaN or infinity; names it.
         """
         if detected_instances is not None:
             raise ValueError("CTMaskNet ranks its own boxes: detected_instances must be None")
+        if "ranked_rows" in batched_inputs[0]:
+            return _answers(self._classify_rows(batched_inputs))
         logits, ranked, features, proposals, predictions = self._classify(batched_inputs)
         instances = self.roi_heads.detect(features, proposals, predictions)
         if do_postprocess:
@@ -122,19 +130,16 @@ class CTMaskNet(LesionRCNN):
                 )
                 for found, x in zip(instances, batched_inputs, strict=True)
             ]
-        classes = logits.argmax(dim=1).tolist()
         return [
-            {
-                "image_logits": logits_i,
-                "image_probs": logits_i.softmax(dim=0),
-                "image_class": class_i,
-                "ranked_boxes": ranked[i],
-                "instances": found,
-            }
-            for i, (logits_i, class_i, found) in enumerate(
-                zip(logits, classes, instances, strict=True)
-            )
+            {**answer, "ranked_boxes": ranked[i], "instances": found}
+            for i, (answer, found) in enumerate(zip(_answers(logits), instances, strict=True))
         ]
+
+    def _classify_rows(
+        self, batched_inputs: list[dict], generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        rows = [x["ranked_rows"].to(self.device) for x in batched_inputs]
+        return self.image_head(fill_rows(rows, self.roi_heads.num_ranked, generator))
 
     def _classify(self, batched_inputs: list[dict]):
         """Return image logits (B, C), ranked boxes, features, proposals and raw predictions."""
@@ -148,3 +153,11 @@ class CTMaskNet(LesionRCNN):
                 proposals, _ = self.proposal_generator(images, features, None)
             ranked, predictions = self.roi_heads.rank(features, proposals, self.training)
         return self.image_head(ranked.rows), ranked, features, proposals, predictions
+
+
+def _answers(logits: torch.Tensor) -> list[dict]:
+    classes = logits.argmax(dim=1).tolist()
+    return [
+        {"image_logits": own, "image_probs": own.softmax(dim=0), "image_class": image_class}
+        for own, image_class in zip(logits, classes, strict=True)
+    ]

@@ -6,7 +6,7 @@ Shapes: N ranked boxes, n different ones among them, D numbers in a row, C image
 import torch
 from torch import nn
 
-from .ranked_boxes import RankedBoxes, fill_positions, first_places
+from .ranked_boxes import RankedBoxes, fill_positions
 
 
 @torch.no_grad()
@@ -38,5 +38,5 @@ def box_contributions(image_head: nn.Module, ranked: RankedBoxes) -> torch.Tenso
     neighbours[-1] = count - 2
     filled = fill_positions(count, num).expand(count, num)
     filled = torch.where(filled == ranks[:, None], neighbours[:, None], filled)
-    own = ranked.rows[first_places(count, num).to(ranked.rows.device)]
+    own = ranked.distinct()
     return with_all - image_head(own[filled.to(own.device)])

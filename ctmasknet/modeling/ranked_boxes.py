@@ -35,6 +35,11 @@ class RankedBoxes:
             self.rows[image], self.boxes[image], self.classes[image], self.counts[image]
         )
 
+    def distinct(self) -> torch.Tensor:
+        """The rows (n, D) of one image, evenly filled, without their repeats."""
+        places = first_places(int(self.counts), len(self.rows))
+        return self.rows[places.to(self.rows.device)]
+
 
 def row_size(num_lesion_classes: int, class_one_hot: bool) -> int:
     """D: score and four numbers of the box, then one for each class if wanted."""
@@ -151,6 +156,21 @@ def rank_rows(
         classes=torch.stack([image[2] for image in filled]),
         counts=torch.tensor([len(x) for x in rows], device=rows[0].device),
     )
+
+
+def fill_rows(
+    rows: list[torch.Tensor], num: int, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """The ranked tensor of rows that were kept without their repeats.
+
+    Args:
+        rows: B tensors (n, D), best first, n <= N.
+        num, generator: see `rank_rows`.
+
+    Returns:
+        (B, N, D).
+    """
+    return torch.stack([_fill((image,), num, generator)[0] for image in rows])
 
 
 def _fill(

@@ -1,0 +1,84 @@
+"""In which number format a network computes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+import torch
+from detectron2.config import CfgNode
+
+from ..config import require_one_of
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+_log = logging.getLogger(__name__)
+
+
+def choose_precision(device: str | torch.device) -> tuple[str, str]:
+    """The fastest precision whose results are float32's within noise, by hardware.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", ...
+
+    Returns:
+        One of PRECISIONS but "auto", and why, in words.
+    """
+    if torch.device(device).type == "cuda":
+        if torch.cuda.get_device_capability(device) >= (8, 0):
+            return "bfloat16", "this GPU has it"
+        return "float16", "this GPU has no bfloat16"
+    if getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"):
+        return "bfloat16", "this processor has AMX"
+    return "float32", "this processor has no AMX"
+
+
+def with_precision(cfg: CfgNode) -> CfgNode:
+    """Replace MODEL.PRECISION "auto" by what the hardware is best at, and log the choice.
+
+    Args:
+        cfg: not changed; reads MODEL.PRECISION and MODEL.DEVICE.
+
+    Returns:
+        A frozen copy.
+
+    Raises:
+        ValueError: unknown precision, or float16 on a CPU.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    name, device = cfg.MODEL.PRECISION, cfg.MODEL.DEVICE
+    check_precision(name, device)
+    why = "MODEL.PRECISION"
+    if name == "auto":
+        name, why = choose_precision(device)
+        why += "; MODEL.PRECISION float32 for full precision" if name != "float32" else ""
+        cfg.MODEL.PRECISION = name
+    _log.info("precision: %s on %s (%s)", name, device, why)
+    cfg.freeze()
+    return cfg
+
+
+def check_precision(name: str, device: str) -> None:
+    """Raise a ValueError for an unknown precision, or float16 on a CPU."""
+    require_one_of("MODEL.PRECISION", name, PRECISIONS)
+    if name == "float16" and torch.device(device).type == "cpu":
+        raise ValueError(
+            "MODEL.PRECISION is float16, which is for GPUs; on a CPU use bfloat16, float32 or auto"
+        )
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The dtype of convolutions and matrices; a config that still says "auto" means float32."""
+    return getattr(torch, "float32" if name == "auto" else name)
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
+    """PyTorch's autocast to `dtype`; nothing for float32. float64 networks stay in float64."""
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype)
+
+
+def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
+    """Suspend autocast, for layers whose output is ranked: bfloat16 would make ties of scores."""
+    return torch.autocast(device.type, enabled=False)
