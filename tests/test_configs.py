@@ -83,6 +83,7 @@ def test_reference_configs_differ_where_the_authors_code_does(name, kind):
         "INPUT.FLOAT_RESIZE",
         "MODEL.ANCHOR_GENERATOR.NAME",
         "MODEL.NAME",
+        "MODEL.PRECISION",
         "MODEL.PROPOSAL_GENERATOR.MIN_SIZE",
         "MODEL.RANKED_BOXES.FILL",
         "MODEL.ROI_BOX_HEAD.POOLER_TYPE",

@@ -20,7 +20,7 @@ def small_cfg(name, *opts):
     """Any shipped config ("lesion/R50_both") with few proposals and a small image head."""
     cfg = get_cfg()
     cfg.merge_from_file(str(CONFIG_FOLDER / f"{name}.yaml"))
-    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.DEVICE, cfg.MODEL.PRECISION = "cpu", "float32"  # whatever the machine
     cfg.MODEL.RPN.PRE_NMS_TOPK_TEST = 100
     cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 50
     cfg.MODEL.RPN.PRE_NMS_TOPK_TRAIN = 100

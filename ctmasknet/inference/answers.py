@@ -10,12 +10,12 @@ import math
 import numpy as np
 import pycocotools.mask as mask_util
 import torch
-from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances, ROIMasks
 from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from ..modeling.mask_head import MASK_CUT, TorchvisionROIMasks
+from ..modeling.mask_head import MASK_CUT
+from ..modeling.mask_paste import TorchvisionROIMasks, postprocess
 from ..modeling.occlusion import box_contributions
 from ..modeling.ranked_boxes import RankedBoxes, first_places
 from .network import Network
@@ -146,7 +146,7 @@ def _instances(
     pixel_mm: tuple[float, float] | None,
 ) -> tuple[Instance, ...]:
     found = found[found.scores >= min_score].to("cpu")
-    found = detector_postprocess(found, *size)
+    found = postprocess(found, *size)
     rles: list[dict | None] = [None] * len(found)
     if network.has_masks and len(found):
         masks = found.pred_masks.numpy().transpose(1, 2, 0)

@@ -16,6 +16,7 @@ from ..checkpoint import load_weights
 from ..data.classes import IMAGE_CLASSES, LESION_CLASSES
 from ..data.resize import build_test_resize
 from ..modeling.finite import naming_images
+from ..modeling.precision import with_precision
 
 
 class Network:
@@ -45,7 +46,7 @@ class Network:
         cfg = cfg.clone()
         cfg.defrost()
         cfg.MODEL.DEVICE = device
-        self.model = build_model(cfg).eval()
+        self.model = build_model(with_precision(cfg)).eval()
         load_weights(self.model, weights)
         self._resize = build_test_resize(cfg)
         self._bgr = cfg.INPUT.FORMAT == "BGR"

@@ -8,13 +8,14 @@ from .lesion_rcnn import LesionRCNN
 from .mask_head import MaskLogitHead
 from .ranked_boxes import RankedBoxes
 from .roi_heads import RankedROIHeads
-from .rpn import LesionRPN
+from .rpn import LesionRPN, LesionRPNHead
 
 __all__ = [
     "CTMaskNet",
     "IMAGE_HEAD_REGISTRY",
     "LesionRCNN",
     "LesionRPN",
+    "LesionRPNHead",
     "MaskLogitHead",
     "RankedBoxHead",
     "RankedBoxes",

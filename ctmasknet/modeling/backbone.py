@@ -1,9 +1,12 @@
 """ResNets cut after the stage that feeds the FPN."""
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone, build_resnet_backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+
+from .stages import stage
 
 FOUR_LEVELS = ("res2", "res3", "res4", "res5")
 SINGLE_LEVELS = (("res3",), ("res4",), ("res5",))
@@ -22,6 +25,11 @@ class TruncatedResNetFPN(FPN):
     @property
     def size_divisibility(self) -> int:
         return 32
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As FPN: level name -> (B, channels, height, width)."""
+        with stage("backbone"):
+            return super().forward(x)
 
 
 def _check_levels(cfg: CfgNode) -> None:

@@ -13,6 +13,7 @@ from ..config import require_one_of
 from .box_selection import Selection, select_boxes
 from .box_transform import PreciseBox2BoxTransform, PreciseBoxes, by_class
 from .finite import check_finite
+from .precision import full_precision
 
 SCORES = ("softmax", "sigmoid")
 Predictions = tuple[torch.Tensor, torch.Tensor]
@@ -49,6 +50,11 @@ class LesionBoxPredictor(FastRCNNOutputLayers):
         ret["box2box_transform"] = PreciseBox2BoxTransform(weights=weights)
         ret["score"] = cfg.MODEL.ROI_BOX_HEAD.SCORE
         return ret
+
+    def forward(self, x: torch.Tensor) -> Predictions:
+        """Scores and deltas (R, K + 1) and (R, K * 4), always in the precision of the weights."""
+        with full_precision(x.device):
+            return super().forward(x.to(self.cls_score.weight.dtype))
 
     def predict_probs(
         self, predictions: Predictions, proposals: list[Instances]
@@ -114,22 +120,16 @@ class LesionBoxPredictor(FastRCNNOutputLayers):
             NotFiniteError: NaN or infinity among an image's predictions.
         """
         sizes = [len(p) for p in proposals]
-        for i, parts in enumerate(zip(*(x.split(sizes) for x in predictions), strict=True)):
-            check_finite(i, *parts)
-        return [
-            select_boxes(
-                probs[:, : self.num_classes],
-                # A class-agnostic regressor has one box for all classes.
-                by_class(boxes).expand(-1, self.num_classes, -1),
-                p.image_size,
-                nms_thresh,
-                num,
-                score_thresh,
-            )
-            for probs, boxes, p in zip(
-                self.predict_probs(predictions, proposals),
-                self.predict_boxes(predictions, proposals),
-                proposals,
-                strict=True,
-            )
-        ]
+        check_finite(*(x.split(sizes) for x in predictions))
+        return select_boxes(
+            [probs[:, : self.num_classes] for probs in self.predict_probs(predictions, proposals)],
+            # A class-agnostic regressor has one box for all classes.
+            [
+                by_class(boxes).expand(-1, self.num_classes, -1)
+                for boxes in self.predict_boxes(predictions, proposals)
+            ],
+            [p.image_size for p in proposals],
+            nms_thresh,
+            num,
+            score_thresh,
+        )

@@ -1,12 +1,15 @@
 """The one way from scored boxes to a ranked choice: for lesions and for the ranked tensor.
 
-Shapes: R RoIs of one image, K lesion classes, n boxes kept.
+Shapes: B images, R RoIs of one image, K lesion classes, n boxes kept.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import clip_boxes_to_image
+
+from .nms import nms_by_image, nonzero_by_image
 
 
 class Selection(NamedTuple):
@@ -26,14 +29,14 @@ class Selection(NamedTuple):
 
 
 def select_boxes(
-    scores: torch.Tensor,
-    boxes: torch.Tensor,
-    image_size: tuple[int, int],
+    scores: Sequence[torch.Tensor],
+    boxes: Sequence[torch.Tensor],
+    image_sizes: Sequence[tuple[int, int]],
     nms_thresh: float,
     num: int | None,
     score_thresh: float = -1.0,
-) -> Selection:
-    """Choose and rank the boxes of one image.
+) -> list[Selection]:
+    """Choose and rank the boxes of each image of a batch.
 
     Every RoI gives one candidate for each class: decoded boxes are clipped to the image, those
     without area or with a low score dropped, the others thinned by NMS within their class and
@@ -41,25 +44,42 @@ def select_boxes(
     2020; lesions and ranked boxes differ in the thresholds alone.
 
     Args:
-        scores: (R, K) in [0, 1], without the background's column.
-        boxes: (R, K, 4) decoded boxes, x0 y0 x1 y1 in input pixels.
-        image_size: (height, width) of the image in the batch.
+        scores: B tensors (R, K) in [0, 1], without the background's column.
+        boxes: B tensors (R, K, 4) of decoded boxes, x0 y0 x1 y1 in input pixels.
+        image_sizes: B times (height, width) of the image in the batch.
         nms_thresh: IoU above which the lower-scored box goes.
         num: the most boxes to keep; None keeps all.
         score_thresh: scores must be above it; the default keeps all.
 
     Returns:
-        The boxes kept, at most `num`.
+        The boxes kept of each image, at most `num`.
     """
-    num_classes = scores.shape[1]
-    flat_boxes = clip_boxes_to_image(boxes.reshape(-1, 4), image_size)
-    flat_scores = scores.reshape(-1).to(flat_boxes.dtype)  # of a half-precision network too
-    has_area = (flat_boxes[:, 2:] > flat_boxes[:, :2]).all(dim=1)
-    candidates = (has_area & (flat_scores > score_thresh)).nonzero()[:, 0]
-    survivors = batched_nms(
-        flat_boxes[candidates], flat_scores[candidates], candidates % num_classes, nms_thresh
+    num_classes = scores[0].shape[1]
+    flat_boxes = [
+        clip_boxes_to_image(own.reshape(-1, 4), size)
+        for own, size in zip(boxes, image_sizes, strict=True)
+    ]
+    # A half-precision network's scores too are compared in the boxes' precision.
+    flat_scores = [
+        own.reshape(-1).to(box.dtype) for own, box in zip(scores, flat_boxes, strict=True)
+    ]
+    candidates = nonzero_by_image(
+        [
+            (box[:, 2:] > box[:, :2]).all(dim=1) & (score > score_thresh)
+            for box, score in zip(flat_boxes, flat_scores, strict=True)
+        ]
     )
-    # NMS returns survivors by score, but leaves equal scores in no promised order.
-    kept = candidates[survivors.sort().values]
-    kept = kept[flat_scores[kept].sort(descending=True, stable=True).indices[:num]]
-    return Selection(kept // num_classes, kept % num_classes, flat_boxes[kept], flat_scores[kept])
+    survivors = nms_by_image(
+        [box[mine] for box, mine in zip(flat_boxes, candidates, strict=True)],
+        [score[mine] for score, mine in zip(flat_scores, candidates, strict=True)],
+        [mine % num_classes for mine in candidates] if num_classes > 1 else None,
+        nms_thresh,
+        num,
+    )
+    selections = []
+    for box, score, mine, kept in zip(flat_boxes, flat_scores, candidates, survivors, strict=True):
+        chosen = mine[kept]
+        selections.append(
+            Selection(chosen // num_classes, chosen % num_classes, box[chosen], score[chosen])
+        )
+    return selections

@@ -6,14 +6,16 @@ Shapes: B images, N ranked boxes, C image classes.
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances
 from torch import nn
 
 from .finite import check_finite, naming_images
+from .image_groups import image_groups, mean_loss
 from .image_head import build_image_head
 from .lesion_rcnn import LesionRCNN
+from .precision import autocast, full_precision
 from .ranked_boxes import fill_rows
+from .stages import stage
 from .trainable import freeze_all_but
 
 
@@ -86,11 +88,20 @@ class CTMaskNet(LesionRCNN):
                 "DATASETS.TRAIN an image list, not a lesion data set"
             )
         if "ranked_rows" in batched_inputs[0]:
-            logits = self._classify_rows(batched_inputs, self.roi_heads.fill_generator)
-        else:
-            logits, *_ = self._classify(batched_inputs)
-        labels = torch.tensor([x["label"] for x in batched_inputs], device=self.device)
-        return self.image_head.losses(logits, labels)  # type: ignore[operator]
+            rows = self._classify_rows(batched_inputs, self.roi_heads.fill_generator)
+            return {"loss_image": self._loss(rows, batched_inputs)}
+        return {
+            "loss_image": mean_loss(
+                lambda group: self._loss(self._classify(group)[0], group),
+                list(image_groups(batched_inputs, self.device, self.precision)),
+                [x for x in self.parameters() if x.requires_grad],
+            )
+        }
+
+    def _loss(self, logits: torch.Tensor, inputs: list[dict]) -> torch.Tensor:
+        labels = torch.tensor([x["label"] for x in inputs], device=self.device)
+        losses = self.image_head.losses(logits, labels)  # type: ignore[operator]
+        return torch.stack([*losses.values()]).sum()
 
     def inference(
         self,
@@ -119,20 +130,19 @@ class CTMaskNet(LesionRCNN):
             raise ValueError("CTMaskNet ranks its own boxes: detected_instances must be None")
         if "ranked_rows" in batched_inputs[0]:
             return _answers(self._classify_rows(batched_inputs))
-        logits, ranked, features, proposals, predictions = self._classify(batched_inputs)
-        instances = self.roi_heads.detect(features, proposals, predictions)
-        if do_postprocess:
-            instances = [
-                detector_postprocess(
-                    found,
-                    x.get("height", found.image_size[0]),
-                    x.get("width", found.image_size[1]),
-                )
-                for found, x in zip(instances, batched_inputs, strict=True)
-            ]
+        return super().inference(batched_inputs, None, do_postprocess)
+
+    def _infer(
+        self, group: list[dict], known: list[Instances] | None, do_postprocess: bool
+    ) -> list[dict]:
+        logits, ranked, features, proposals, predictions = self._classify(group)
+        found = self.roi_heads.detect(features, proposals, predictions)
+        instances = (
+            self._pasted(group, found) if do_postprocess else [{"instances": x} for x in found]
+        )
         return [
-            {**answer, "ranked_boxes": ranked[i], "instances": found}
-            for i, (answer, found) in enumerate(zip(_answers(logits), instances, strict=True))
+            {**answer, "ranked_boxes": ranked[i], **own}
+            for i, (answer, own) in enumerate(zip(_answers(logits), instances, strict=True))
         ]
 
     def _classify_rows(
@@ -141,18 +151,19 @@ class CTMaskNet(LesionRCNN):
         rows = [x["ranked_rows"].to(self.device) for x in batched_inputs]
         return self.image_head(fill_rows(rows, self.roi_heads.num_ranked, generator))
 
-    def _classify(self, batched_inputs: list[dict]):
+    def _classify(self, group: list[dict]):
         """Return image logits (B, C), ranked boxes, features, proposals and raw predictions."""
-        images = self.preprocess_image(batched_inputs)
-        with naming_images(batched_inputs):
+        images = self.preprocess_image(group)
+        with naming_images(group), autocast(self.device, self.precision):
             features = self.backbone(images.tensor)
             # Before the RPN, whose best anchors need not show it.
-            for i in range(len(batched_inputs)):
-                check_finite(i, *(level[i] for level in features.values()))
+            check_finite(*features.values())
             with torch.no_grad():
                 proposals, _ = self.proposal_generator(images, features, None)
             ranked, predictions = self.roi_heads.rank(features, proposals, self.training)
-        return self.image_head(ranked.rows), ranked, features, proposals, predictions
+        with stage("image_head"), full_precision(self.device):
+            logits = self.image_head(ranked.rows)
+        return logits, ranked, features, proposals, predictions
 
 
 def _answers(logits: torch.Tensor) -> list[dict]:

@@ -1,7 +1,7 @@
 """NaN and infinity are errors that name their image, never results."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -21,10 +21,22 @@ class NotFiniteError(FloatingPointError):
         )
 
 
-def check_finite(image: int, *tensors: torch.Tensor) -> None:
-    """Raise NotFiniteError when a value of an image's tensors is NaN or infinite."""
-    if not all(torch.isfinite(tensor).all() for tensor in tensors):
-        raise NotFiniteError(image)
+def check_finite(*values: torch.Tensor | Sequence[torch.Tensor]) -> None:
+    """Raise NotFiniteError when a value of some image is NaN or infinite.
+
+    Args:
+        values: tensors whose first axis counts the images of a batch, or sequences of one tensor
+            for each image. They are all looked at with one wait for the device.
+    """
+    finite = [
+        torch.isfinite(value).flatten(1).all(dim=1)
+        if isinstance(value, torch.Tensor)
+        else torch.stack([torch.isfinite(own).all() for own in value])
+        for value in values
+    ]
+    per_image = torch.stack(finite).all(dim=0).tolist()
+    if not all(per_image):
+        raise NotFiniteError(per_image.index(False))
 
 
 @contextlib.contextmanager

@@ -1,11 +1,20 @@
-"""The lesion model, and the input that both models share."""
+"""The lesion model, and the input that both models share.
+
+Shapes: B images.
+"""
 
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
-from detectron2.structures import ImageList
+from detectron2.structures import ImageList, Instances
 
+from ..config import require_one_of
 from .finite import naming_images
+from .folding import fold_norms
+from .image_groups import image_groups
+from .mask_paste import postprocess
+from .precision import PRECISIONS, autocast, dtype_of
+from .stages import stage
 
 
 @META_ARCH_REGISTRY.register()
@@ -17,21 +26,79 @@ class LesionRCNN(GeneralizedRCNN):
     """
 
     @configurable
-    def __init__(self, *, pixel_mean: tuple[float, ...], pixel_std: tuple[float, ...], **kwargs):
+    def __init__(
+        self,
+        *,
+        pixel_mean: tuple[float, ...],
+        pixel_std: tuple[float, ...],
+        precision: str = "float32",
+        **kwargs,
+    ):
         """Build the network.
 
         Args:
             pixel_mean, pixel_std: one number for each channel, in the images' range 0..255.
+            precision: of convolutions and matrices; see MODEL.PRECISION.
             kwargs: those of GeneralizedRCNN.
+
+        Raises:
+            ValueError: unknown precision.
         """
+        require_one_of("MODEL.PRECISION", precision, PRECISIONS)
         super().__init__(pixel_mean=pixel_mean, pixel_std=pixel_std, **kwargs)
         self._mean = [x / 255 for x in pixel_mean]
         self._std = [x / 255 for x in pixel_std]
+        self.precision = dtype_of(precision)
+        fold_norms(self.backbone)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        return {**super().from_config(cfg), "precision": cfg.MODEL.PRECISION}
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, torch.Tensor] | list[dict]:
         """As GeneralizedRCNN; an image that gives NaN or infinity is named (NotFiniteError)."""
-        with naming_images(batched_inputs):
+        if not self.training:
+            return self.inference(batched_inputs)
+        with naming_images(batched_inputs), autocast(self.device, self.precision):
             return super().forward(batched_inputs)
+
+    def inference(
+        self,
+        batched_inputs: list[dict],
+        detected_instances: list[Instances] | None = None,
+        do_postprocess: bool = True,
+    ) -> list[dict] | list[Instances]:
+        """As GeneralizedRCNN; an image's answer does not depend on the others of its batch.
+
+        Raises:
+            NotFiniteError: an image gives NaN or infinity; names it.
+        """
+        answers: list = []
+        for group in image_groups(batched_inputs, self.device, self.precision):
+            known = detected_instances and detected_instances[len(answers) :][: len(group)]
+            with naming_images(group), autocast(self.device, self.precision):
+                answers += self._infer(group, known, do_postprocess)
+        return answers
+
+    def _infer(
+        self, group: list[dict], known: list[Instances] | None, do_postprocess: bool
+    ) -> list:
+        found = super().inference(group, known, do_postprocess=False)
+        return self._pasted(group, found) if do_postprocess else found
+
+    def _pasted(self, group: list[dict], found: list[Instances]) -> list[dict]:
+        """Instances in the sizes that the inputs ask for, their masks pasted."""
+        with stage("paste"):
+            return [
+                {
+                    "instances": postprocess(
+                        own,
+                        x.get("height", own.image_size[0]),
+                        x.get("width", own.image_size[1]),
+                    )
+                }
+                for own, x in zip(found, group, strict=True)
+            ]
 
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise the images of a batch and pad them with zeros to one size.
@@ -40,25 +107,35 @@ class LesionRCNN(GeneralizedRCNN):
             batched_inputs: one per image: "image", (3, height, width), uint8 or float in 0..255.
 
         Returns:
-            The batch, (B, 3, height, width) in the precision of the weights.
+            The batch, (B, 3, height, width) in the precision of the weights, channels last.
         """
+        with stage("preprocess"):
+            images = [x["image"].to(self.device) for x in batched_inputs]
+            step = max(self.backbone.size_divisibility, 1)
+            shapes = {image.shape for image in images}
+            if len(shapes) == 1 and not any(side % step for side in images[0].shape[1:]):
+                batch = self._normalised(torch.stack(images))  # nothing to pad
+                padded = ImageList(batch, [tuple(images[0].shape[1:])] * len(images))
+            else:
+                padded = ImageList.from_tensors(
+                    [self._normalised(image) for image in images],
+                    self.backbone.size_divisibility,
+                    padding_constraints=self.backbone.padding_constraints,
+                )
+            padded.tensor = padded.tensor.contiguous(memory_format=torch.channels_last)
+            return padded
+
+    def _normalised(self, image: torch.Tensor) -> torch.Tensor:
         dtype = self.pixel_mean.dtype
         mean, std = (
             torch.tensor(values, dtype=dtype, device=self.device)[:, None, None]
             for values in (self._mean, self._std)
         )
-        images = [
-            (_unit_range(x["image"].to(self.device), dtype) - mean) / std for x in batched_inputs
-        ]
-        return ImageList.from_tensors(
-            images,
-            self.backbone.size_divisibility,
-            padding_constraints=self.backbone.padding_constraints,
-        )
+        return _unit_range(image, dtype).sub_(mean).div_(std)
 
 
 def _unit_range(image: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Pixels in 0..1; 8-bit ones by way of float32, as torchvision's ToTensor and the author do."""
     if image.dtype == torch.uint8:
-        return (image.float() / 255).to(dtype)
+        return image.float().div_(255).to(dtype)
     return image.to(dtype) / 255

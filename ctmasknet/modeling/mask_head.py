@@ -5,36 +5,15 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_MASK_HEAD_REGISTRY
 from detectron2.modeling.roi_heads import MaskRCNNConvUpsampleHead
-from detectron2.structures import BitMasks, Boxes, Instances, ROIMasks
-from torchvision.models.detection.roi_heads import paste_masks_in_image
+from detectron2.structures import Instances
+from torch.nn import functional as F
 
 from ..config import require_one_of
+from .mask_paste import TorchvisionROIMasks
+from .precision import full_precision
 
 PASTES = ("detectron2", "torchvision")
 MASK_CUT = 0.5  # of what is pasted, which here are logits: pixels from here up are mask
-
-
-class TorchvisionROIMasks(ROIMasks):
-    """Masks of RoIs that torchvision pastes, as in the author's code.
-
-    torchvision rounds boxes to whole pixels and resizes into them; Detectron2 samples at the true
-    place. They differ by a pixel along the border.
-    """
-
-    def __getitem__(self, item) -> "TorchvisionROIMasks":
-        return TorchvisionROIMasks(super().__getitem__(item).tensor)
-
-    def to(self, *args, **kwargs) -> "TorchvisionROIMasks":
-        """As `ROIMasks.to`, which would forget whose pasting this is."""
-        return TorchvisionROIMasks(self.tensor.to(*args, **kwargs))
-
-    def to_bitmasks(
-        self, boxes: Boxes | torch.Tensor, height: int, width: int, threshold: float = 0.5
-    ) -> BitMasks:
-        """Paste the masks at their boxes into (height, width); see `ROIMasks.to_bitmasks`."""
-        boxes = boxes.tensor if isinstance(boxes, Boxes) else boxes
-        pasted = paste_masks_in_image(self.tensor[:, None], boxes, (height, width))
-        return BitMasks(pasted[:, 0] > threshold)
 
 
 @ROI_MASK_HEAD_REGISTRY.register()
@@ -92,3 +71,21 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
                 TorchvisionROIMasks(own) if self.paste == "torchvision" else own[:, None]
             )
         return instances
+
+    def layers(self, x: torch.Tensor) -> torch.Tensor:
+        """The stock layers, (R, channels, 14, 14) to (R, K, 28, 28), in another order.
+
+        The upsampling's 2 x 2 windows do not overlap, so each position in them is a linear layer
+        of its own, and what follows may be done before the four are put in their places.
+        """
+        for layer in self.conv_norm_relus:
+            x = layer(x)
+        # (in, out, 2, 2) -> rows: position in the window, then output channel.
+        weight = self.deconv.weight.permute(2, 3, 1, 0).flatten(0, 2)
+        x = F.relu(F.linear(x.permute(0, 2, 3, 1), weight, self.deconv.bias.repeat(4)))
+        x = x.unflatten(3, (2, 2, -1))
+        with full_precision(x.device):
+            predictor = self.predictor
+            x = F.linear(x.to(predictor.weight.dtype), predictor.weight[:, :, 0, 0], predictor.bias)
+        # (R, h, w, 2, 2, K) -> (R, K, h, 2, w, 2)
+        return x.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)

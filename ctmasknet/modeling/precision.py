@@ -27,7 +27,7 @@ def choose_precision(device: str | torch.device) -> tuple[str, str]:
         if torch.cuda.get_device_capability(device) >= (8, 0):
             return "bfloat16", "this GPU has it"
         return "float16", "this GPU has no bfloat16"
-    if getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"):
+    if torch.cpu.get_capabilities().get("amx_bf16"):
         return "bfloat16", "this processor has AMX"
     return "float32", "this processor has no AMX"
 

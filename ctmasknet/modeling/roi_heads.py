@@ -6,7 +6,9 @@ Shapes: B images, R RoIs of one image, K lesion classes, N ranked boxes.
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import ROI_HEADS_REGISTRY, StandardROIHeads
-from detectron2.structures import Instances
+from detectron2.modeling.poolers import convert_boxes_to_pooler_format
+from detectron2.modeling.roi_heads import FastRCNNConvFCHead
+from detectron2.structures import ImageList, Instances
 from detectron2.utils import comm
 from torchvision.ops import clip_boxes_to_image
 
@@ -14,12 +16,15 @@ from ..config import require_one_of
 from .box_predictor import LesionBoxPredictor, Predictions
 from .box_selection import Selection
 from .box_transform import by_class
+from .commuted import commuting_wins, pool_and_project
 from .ranked_boxes import ENCODINGS, FILLS, RankedBoxes, encode_rows, rank_rows
+from .roi_align import SeparableROIAlign, use_separable
+from .stages import stage
 
 
 @ROI_HEADS_REGISTRY.register()
 class RankedROIHeads(StandardROIHeads):
-    """Stock heads (`forward` is unchanged) with a no-loss mode that keeps all scores (`rank`)."""
+    """Stock heads with a no-loss mode that keeps all scores (`rank`)."""
 
     @configurable
     def __init__(
@@ -52,6 +57,9 @@ class RankedROIHeads(StandardROIHeads):
         if num_ranked < 1:
             raise ValueError(f"MODEL.RANKED_BOXES.NUM is {num_ranked}; it must be 1 or more")
         super().__init__(**kwargs)
+        for pooler in (self.box_pooler, self.mask_pooler if self.mask_on else None):
+            if pooler is not None:
+                use_separable(pooler)
         self.num_ranked = num_ranked
         self.ranked_nms_thresh = ranked_nms_thresh
         self.encoding = encoding
@@ -70,6 +78,21 @@ class RankedROIHeads(StandardROIHeads):
         # A negative SEED asks for none in particular: Detectron2 has then seeded PyTorch by time.
         ret["seed"] = (cfg.SEED if cfg.SEED >= 0 else torch.initial_seed()) + comm.get_rank()
         return ret
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, torch.Tensor],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
+        """As StandardROIHeads: proposals and losses in training, else instances and no loss."""
+        if self.training:
+            with stage("boxes"):
+                return super().forward(images, features, proposals, targets)
+        with stage("boxes"):
+            predictions = self._predict(features, proposals)
+        return self.detect(features, proposals, predictions), {}
 
     def rank(
         self,
@@ -96,24 +119,27 @@ class RankedROIHeads(StandardROIHeads):
         Raises:
             NotFiniteError: NaN or infinity among an image's predictions.
         """
-        with torch.no_grad():
-            predictions = self._predict(features, proposals)
-            picks = self.box_predictor.select(
-                predictions, proposals, self.ranked_nms_thresh, self.num_ranked
+        with stage("boxes"):
+            with torch.no_grad():
+                predictions = self._predict(features, proposals)
+                picks = self.box_predictor.select(
+                    predictions, proposals, self.ranked_nms_thresh, self.num_ranked
+                )
+            if self._needs_gradient(features):
+                kept = [p[pick.roi] for p, pick in zip(proposals, picks, strict=True)]
+                chosen = [
+                    pick._replace(roi=torch.arange(len(pick.roi)).to(pick.roi)) for pick in picks
+                ]
+                rows = self._rows(self._predict(features, kept), kept, chosen)
+            else:
+                rows = self._rows(predictions, proposals, picks)
+            ranked = rank_rows(
+                rows,
+                [pick.box for pick in picks],
+                [pick.lesion_class for pick in picks],
+                self.num_ranked,
+                self.fill_generator if training else None,
             )
-        if self._needs_gradient(features):
-            kept = [p[pick.roi] for p, pick in zip(proposals, picks, strict=True)]
-            chosen = [pick._replace(roi=torch.arange(len(pick.roi)).to(pick.roi)) for pick in picks]
-            rows = self._rows(self._predict(features, kept), kept, chosen)
-        else:
-            rows = self._rows(predictions, proposals, picks)
-        ranked = rank_rows(
-            rows,
-            [pick.box for pick in picks],
-            [pick.lesion_class for pick in picks],
-            self.num_ranked,
-            self.fill_generator if training else None,
-        )
         return ranked, predictions
 
     def detect(
@@ -132,15 +158,45 @@ class RankedROIHeads(StandardROIHeads):
         Returns:
             One per image, as StandardROIHeads returns them at inference.
         """
-        instances, _ = self.box_predictor.inference(predictions, proposals)
+        with stage("boxes"):
+            instances, _ = self.box_predictor.inference(predictions, proposals)
         return self.forward_with_given_boxes(features, instances)
+
+    def forward_with_given_boxes(
+        self, features: dict[str, torch.Tensor], instances: list[Instances]
+    ) -> list[Instances]:
+        """As StandardROIHeads: the instances with their masks."""
+        with stage("masks"):
+            return super().forward_with_given_boxes(features, instances)
 
     def _predict(
         self, features: dict[str, torch.Tensor], proposals: list[Instances]
     ) -> Predictions:
         levels = [features[f] for f in self.box_in_features]
-        pooled = self.box_pooler(levels, [p.proposal_boxes for p in proposals])
-        return self.box_predictor(self.box_head(pooled))
+        boxes = [p.proposal_boxes for p in proposals]
+        if self._commutes(levels, sum(map(len, boxes))):
+            (level,), (align,), head = levels, self.box_pooler.level_poolers, self.box_head
+            rois = convert_boxes_to_pooler_format(boxes)
+            hidden = pool_and_project(level, rois, align, head.fcs[0])
+            for layer in list(head)[2:]:  # after the flattening and the first linear layer
+                hidden = layer(hidden)
+        else:
+            hidden = self.box_head(self.box_pooler(levels, boxes))
+        return self.box_predictor(hidden)
+
+    def _commutes(self, levels: list[torch.Tensor], num_rois: int) -> bool:
+        """Whether pooling and the box head's first layer may change places, and gain by it."""
+        head, align = self.box_head, self.box_pooler.level_poolers[0]
+        return (
+            len(levels) == 1
+            and levels[0].device.type == "cpu"
+            and not torch.is_grad_enabled()
+            and type(head) is FastRCNNConvFCHead
+            and not head.conv_norm_relus
+            and isinstance(align, SeparableROIAlign)
+            and align.sampling_ratio > 0
+            and commuting_wins(num_rois, levels[0].shape, align, head.fcs[0].out_features)
+        )
 
     def _rows(
         self, predictions: Predictions, proposals: list[Instances], picks: list[Selection]

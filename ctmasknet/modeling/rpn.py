@@ -7,11 +7,33 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.modeling.proposal_generator import RPN
-from detectron2.structures import Boxes, Instances
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from detectron2.modeling.proposal_generator.rpn import RPN_HEAD_REGISTRY, StandardRPNHead
+from detectron2.structures import Boxes, ImageList, Instances
+from torchvision.ops import clip_boxes_to_image
 
 from .box_transform import PreciseBox2BoxTransform, PreciseBoxes
 from .finite import check_finite
+from .nms import nms_by_image, nonzero_by_image
+from .precision import full_precision
+from .stages import stage
+
+
+@RPN_HEAD_REGISTRY.register()
+class LesionRPNHead(StandardRPNHead):
+    """Detectron2's head whose logits and deltas are always in the precision of the weights."""
+
+    def forward(
+        self, features: list[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """As StandardRPNHead: L tensors (B, anchors, H, W) and L (B, anchors * 4, H, W)."""
+        logits, deltas = [], []
+        for level in features:
+            hidden = self.conv(level)
+            with full_precision(hidden.device):
+                hidden = hidden.to(self.objectness_logits.weight.dtype)
+                logits.append(self.objectness_logits(hidden))
+                deltas.append(self.anchor_deltas(hidden))
+        return logits, deltas
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
@@ -33,6 +55,16 @@ class LesionRPN(RPN):
         ret = super().from_config(cfg, input_shape)
         ret["box2box_transform"] = PreciseBox2BoxTransform(weights=cfg.MODEL.RPN.BBOX_REG_WEIGHTS)
         return ret
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, torch.Tensor],
+        gt_instances: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
+        """As RPN: proposals, and in training the losses."""
+        with stage("proposals"):
+            return super().forward(images, features, gt_instances)
 
     @torch.no_grad()
     def predict_proposals(
@@ -60,37 +92,57 @@ class LesionRPN(RPN):
             logits.topk(min(logits.shape[1], self.pre_nms_topk[self.training]), dim=1)
             for logits in pred_objectness_logits
         ]
-        sizes = torch.tensor([top.indices.shape[1] for top in best])
-        levels = torch.arange(len(best)).repeat_interleave(sizes).to(best[0].indices)
-        proposals = []
-        for image, size in enumerate(image_sizes):
-            boxes = torch.cat(
-                [
-                    self.box2box_transform.apply_deltas(
-                        deltas[image, top.indices[image]], level.tensor[top.indices[image]]
-                    )
-                    for level, deltas, top in zip(anchors, pred_anchor_deltas, best, strict=True)
-                ]
-            )
-            logits = torch.cat([top.values[image] for top in best])
-            check_finite(image, boxes, logits)
-            proposals.append(self._thin(boxes, logits, levels, size))
-        return proposals
+        levels = torch.cat(
+            [torch.full_like(top.indices[0], level) for level, top in enumerate(best)]
+        )
+        logits = torch.cat([top.values for top in best], dim=1)
+        boxes = torch.cat(
+            [
+                self._decode(level.tensor, deltas, top.indices)
+                for level, deltas, top in zip(anchors, pred_anchor_deltas, best, strict=True)
+            ],
+            dim=1,
+        )
+        check_finite(boxes, logits)
+        return self._thin(boxes, logits, levels if len(best) > 1 else None, image_sizes)
+
+    def _decode(
+        self, anchors: torch.Tensor, deltas: torch.Tensor, chosen: torch.Tensor
+    ) -> torch.Tensor:
+        """Boxes (B, n, 4) of chosen anchors (B, n)."""
+        own = deltas.gather(1, chosen[:, :, None].expand(-1, -1, 4))
+        boxes = self.box2box_transform.apply_deltas(own.flatten(0, 1), anchors[chosen.flatten()])
+        return boxes.view(*chosen.shape, 4)
 
     def _thin(
         self,
         boxes: torch.Tensor,
         logits: torch.Tensor,
-        levels: torch.Tensor,
-        image_size: tuple[int, int],
-    ) -> Instances:
-        boxes = clip_boxes_to_image(boxes, image_size)
-        large = (boxes[:, 2:] - boxes[:, :2] > self.min_box_size).all(dim=1)
-        boxes, logits, levels = boxes[large], logits[large], levels[large]
-        kept = batched_nms(boxes, logits.to(boxes.dtype), levels, self.nms_thresh)
-        kept = kept[: self.post_nms_topk[self.training]]
-        return Instances(
-            image_size,
-            proposal_boxes=PreciseBoxes(boxes[kept]),
-            objectness_logits=logits[kept],
+        levels: torch.Tensor | None,
+        image_sizes: list[tuple[int, int]],
+    ) -> list[Instances]:
+        """Proposals of boxes (B, n, 4) with logits (B, n), of levels (n)."""
+        boxes = torch.stack(
+            [clip_boxes_to_image(own, size) for own, size in zip(boxes, image_sizes, strict=True)]
         )
+        large = (boxes[:, :, 2:] - boxes[:, :, :2] > self.min_box_size).all(dim=2)
+        places = nonzero_by_image(large)
+        own_boxes = [own[mine] for own, mine in zip(boxes, places, strict=True)]
+        own_logits = [own[mine] for own, mine in zip(logits, places, strict=True)]
+        kept = nms_by_image(
+            own_boxes,
+            [own.to(boxes.dtype) for own in own_logits],
+            None if levels is None else [levels[mine] for mine in places],
+            self.nms_thresh,
+            self.post_nms_topk[self.training],
+        )
+        return [
+            Instances(
+                size,
+                proposal_boxes=PreciseBoxes(boxes_i[kept_i]),
+                objectness_logits=logits_i[kept_i],
+            )
+            for size, boxes_i, logits_i, kept_i in zip(
+                image_sizes, own_boxes, own_logits, kept, strict=True
+            )
+        ]

@@ -184,9 +184,15 @@ def check_ranking(network, weights, predict, image, dtype, tolerance):
     theirs = author_ranking(network.to(dtype), author_input(image, dtype))
     ours = predict(image, dtype)
     rows, found = theirs["rows"], ours["ranked_boxes"]
+    classes = torch.tensor(theirs["classes"])
     assert found.counts == RANKED
     assert rows.dtype == found.rows.dtype == dtype
-    assert (found.classes + 1).tolist() == theirs["classes"]
+    if dtype == torch.float32:  # neighbours whose scores differ by less than noise: any order
+        order = (found.classes + 1 != classes).nonzero()[:, 0]
+        for i, j in order.reshape(-1, 2).tolist():
+            assert j == i + 1 and rows[i, 0] - rows[j, 0] < 3e-5
+            rows[[i, j]], classes[[i, j]] = rows[[j, i]], classes[[j, i]]
+    assert (found.classes + 1).tolist() == classes.tolist()
     torch.testing.assert_close(found.rows, rows, rtol=0, atol=tolerance)
     logits = author_image_logits(weights, rows)
     torch.testing.assert_close(ours["image_logits"], logits, rtol=0, atol=tolerance)

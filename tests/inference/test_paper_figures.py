@@ -24,7 +24,7 @@ from ctmasknet.inference.predictions import (
     SlicePrediction,
 )
 from ctmasknet.inference.ranked_box_figure import figure_3
-from ctmasknet.modeling.mask_head import TorchvisionROIMasks
+from ctmasknet.modeling.mask_paste import TorchvisionROIMasks
 
 IMAGE = np.full((256, 300, 3), 100, np.uint8)
 NAMES = ("Control", "Common Pneumonia", "COVID-19")

@@ -1,0 +1,71 @@
+"""RoIAlign and the box head's first layer in the other order.
+
+Both are linear, so they commute: multiply the feature map by the layer's weights once for each
+image, and then sum, for each RoI, the few rows of that table which its samples touch. With many
+RoIs on a small map that is less work than pooling each of them and multiplying afterwards.
+
+Shapes: B images, R RoIs, C channels, H x W cells, P bins along an axis, F features of the layer.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .roi_align import SeparableROIAlign
+
+
+def commuting_wins(num_rois: int, shape: torch.Size, align: SeparableROIAlign, out: int) -> bool:
+    """Whether the table costs fewer multiply-adds than pooling by matrices and the layer.
+
+    Args:
+        num_rois: of all images.
+        shape: (B, C, H, W) of the features.
+        align: the pooling.
+        out: F.
+    """
+    images, channels, height, width = shape
+    bins = align.output_size[0] * align.output_size[1]
+    table = images * height * width * channels * bins * out
+    pooling = align.output_size[0] * height * width * channels + bins * width * channels
+    return table < num_rois * (pooling + bins * channels * out)
+
+
+def pool_and_project(
+    features: torch.Tensor, rois: torch.Tensor, align: SeparableROIAlign, layer: nn.Linear
+) -> torch.Tensor:
+    """Equal `layer(align(features, rois).flatten(1))`, up to rounding; also its gradient.
+
+    Args:
+        features: (B, C, H, W) float.
+        rois: (R, 5) float, ordered by image: image, then x0 y0 x1 y1 in pixels.
+        align: its sampling_ratio must not be 0.
+        layer: C * P * P to F.
+
+    Returns:
+        (R, F) of the features' dtype.
+    """
+    num_images, channels, height, width = features.shape
+    y, x = (axis.window() for axis in align.sampling(rois, (height, width)))
+    bins = align.output_size[0] * align.output_size[1]
+    # Rows of the table: cell, then bin.
+    row = [
+        (cells * stride + torch.arange(cells.shape[1], device=cells.device)[:, None] * bin_stride)
+        for (cells, _), stride, bin_stride in (
+            (y, width * bins, align.output_size[1]),
+            (x, bins, 1),
+        )
+    ]
+    index = (row[0].flatten(1)[:, :, None] + row[1].flatten(1)[:, None]).flatten(1)
+    share = (y[1].flatten(1)[:, :, None] * x[1].flatten(1)[:, None]).flatten(1)
+    weight = layer.weight.to(features.dtype).t().reshape(channels, -1)
+    counts = torch.bincount(rois[:, 0].long(), minlength=num_images).tolist()
+    sums = []
+    for image, index_i, share_i in zip(
+        features.permute(0, 2, 3, 1).flatten(1, 2),
+        index.split(counts),
+        share.to(features.dtype).split(counts),
+        strict=True,
+    ):
+        table = (image @ weight).view(-1, layer.out_features)
+        sums.append(F.embedding_bag(index_i, table, mode="sum", per_sample_weights=share_i))
+    return torch.cat(sums) + layer.bias.to(features.dtype)

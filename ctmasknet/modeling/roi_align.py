@@ -1,0 +1,148 @@
+"""RoIAlign as two matrix products.
+
+Bilinear samples on a regular grid are separable: a RoI's pooled values are Y F X', where F is the
+feature map, row i of Y has the weights with which its rows enter bin i, and X is the same for
+columns. torchvision's kernel gathers value by value on one thread of a CPU; matrices take all
+threads, in any precision, and their gradient is two matrices as well.
+
+Shapes: B images, R RoIs, C channels, H x W cells of the feature map, P bins along an axis.
+"""
+
+import torch
+from detectron2.layers import ROIAlign
+from detectron2.modeling.poolers import ROIPooler
+
+# Cells of the largest map on which matrices win: they touch every cell, also those far from the
+# RoI (docs/performance.md).
+MAX_CELLS = 64 * 64
+_MEMORY = 2**24  # bytes of intermediate values; more falls out of the cache
+
+
+class SeparableROIAlign(ROIAlign):
+    """Detectron2's ROIAlign: by matrices on a CPU where they win, else torchvision's.
+
+    Both differ by rounding alone (tested to 1e-5, with gradients). Half precision stays in the
+    features: coordinates are never rounded to it.
+    """
+
+    def forward(self, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
+        """Pool RoIs.
+
+        Args:
+            input: (B, C, H, W) float.
+            rois: (R, 5) float: image in the batch, then x0 y0 x1 y1 in pixels of the input image.
+
+        Returns:
+            (R, C, P, P) of the input's dtype.
+        """
+        fits = len(rois) > 0 and input.shape[2] * input.shape[3] <= MAX_CELLS
+        if fits and input.device.type == "cpu" and self.sampling_ratio > 0:
+            return self._by_matrices(input, rois)
+        # torchvision wants one dtype, and rounded to half precision a corner moves by pixels.
+        return super().forward(input.to(rois.dtype), rois).to(input.dtype)
+
+    def sampling(self, rois: torch.Tensor, size: tuple[int, int]) -> list["AxisSamples"]:
+        """Where the samples of RoIs lie.
+
+        Args:
+            rois: (R, 5), see `forward`.
+            size: (H, W).
+
+        Returns:
+            The samples along y and along x.
+        """
+        offset = 0.5 if self.aligned else 0.0
+        samples = []
+        for axis, cells in enumerate(size):
+            # All in torchvision's order of rounding.
+            start, end = (
+                rois[:, column] * self.spatial_scale - offset for column in (2 - axis, 4 - axis)
+            )
+            length = end - start
+            if not self.aligned:
+                length = length.clamp(min=1)
+            bin_size = (length / self.output_size[axis])[:, None, None]
+            bins, steps = (
+                torch.arange(n, dtype=rois.dtype, device=rois.device)
+                for n in (self.output_size[axis], self.sampling_ratio)
+            )
+            place = (
+                start[:, None, None]
+                + bins[:, None] * bin_size
+                + (steps + 0.5) * bin_size / len(steps)
+            )
+            samples.append(AxisSamples(place, cells))
+        return samples
+
+    def _by_matrices(self, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
+        channels, height, width = input.shape[1:]
+        y, x = self.sampling(rois, (height, width))
+        # (H, W * C): channels-last, as convolutions leave it, needs no copy.
+        maps = input.permute(0, 2, 3, 1).flatten(2)
+        by_row, by_column = (axis.matrix().to(input.dtype) for axis in (y, x))
+        row_bytes = self.output_size[0] * width * channels * input.element_size()
+        step = max(1, _MEMORY // row_bytes)  # RoIs at a time
+        order = rois[:, 0].argsort(stable=True)
+        images, counts = rois[order, 0].unique_consecutive(return_counts=True)
+        pooled = []
+        for image, mine in zip(images.long().tolist(), order.split(counts.tolist()), strict=True):
+            for part in mine.split(step):
+                rows = (by_row[part].flatten(0, 1) @ maps[image]).view(
+                    len(part), -1, width, channels
+                )
+                pooled.append(by_column[part][:, None] @ rows)
+        # Back to the order of the RoIs; (R, P, P, C) seen as (R, C, P, P).
+        return torch.cat(pooled)[order.argsort()].permute(0, 3, 1, 2)
+
+
+class AxisSamples:
+    """Samples of RoIs along one axis of a feature map, and the cells they are interpolated from.
+
+    Attributes:
+        place: (R, P, S) in cells, moved into the map; S samples in a bin.
+        share: (R, P, S) 1 / S, or 0 for a sample more than a cell outside, which counts as 0.
+        cells: of the axis.
+    """
+
+    def __init__(self, place: torch.Tensor, cells: int):
+        """Move samples into the map.
+
+        Args:
+            place: (R, P, S) float, in cells.
+            cells: of the axis.
+        """
+        inside = (place >= -1) & (place <= cells)
+        self.share = inside.to(place.dtype) / place.shape[2]
+        self.place = place.clamp(0, cells - 1)
+        self.cells = cells
+
+    def matrix(self) -> torch.Tensor:
+        """(R, P, cells): with which weight each cell enters each bin."""
+        return self.weights(torch.arange(self.cells, device=self.place.device))
+
+    def weights(self, cells: torch.Tensor) -> torch.Tensor:
+        """Weights of some cells, (n) of all bins or (R, P, n) of each, in its bins: (R, P, n)."""
+        distance = (self.place[..., None] - cells[..., None, :]).abs()
+        return ((1 - distance).clamp_(min=0) * self.share[..., None]).sum(dim=2)
+
+    def window(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The few cells that enter each bin.
+
+        Returns:
+            (R, P, n) int64 cells in the map, and their weights; n is the most that any bin has.
+        """
+        first = self.place.amin(dim=2).floor()
+        span = int((self.place.amax(dim=2).floor() - first).max()) + 2 if len(first) else 1
+        cells = first[..., None] + torch.arange(span, device=first.device)
+        # A cell beyond the last has weight 0, and may so be any other.
+        return cells.clamp(max=self.cells - 1).long(), self.weights(cells)
+
+
+def use_separable(pooler: ROIPooler) -> ROIPooler:
+    """Replace the RoIAligns in a pooler; other kinds of pooling stay."""
+    for i, level in enumerate(pooler.level_poolers):
+        if type(level) is ROIAlign:
+            pooler.level_poolers[i] = SeparableROIAlign(
+                level.output_size, level.spatial_scale, level.sampling_ratio, level.aligned
+            )
+    return pooler

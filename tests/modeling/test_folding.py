@@ -1,0 +1,58 @@
+import pytest
+import torch
+from detectron2.layers import Conv2d
+from tiny_models import tiny_model
+from torch import nn
+
+from ctmasknet.modeling.folding import FoldingConv2d, fold_norms
+
+
+def conv(bias=False):
+    torch.manual_seed(0)
+    layer = Conv2d(3, 5, 3, stride=2, bias=bias, norm=nn.BatchNorm2d(5), activation=nn.ReLU())
+    for value in (layer.norm.weight, layer.norm.bias, layer.norm.running_mean):
+        nn.init.normal_(value)
+    nn.init.uniform_(layer.norm.running_var, 0.5, 2)
+    return layer.double().eval()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_folded_layer_is_the_same_function_with_the_weights_of_the_moment(bias):
+    plain, folded = conv(bias), conv(bias)
+    names = [*folded.state_dict()]
+    fold_norms(nn.Sequential(folded))
+    assert type(folded) is FoldingConv2d and [*folded.state_dict()] == names
+    x = torch.randn(2, 3, 9, 9).double()
+    for _ in range(2):
+        with torch.no_grad():
+            torch.testing.assert_close(folded(x), plain(x), rtol=1e-12, atol=1e-12)
+            for layer in (plain, folded):
+                layer.norm.running_var.data.mul_(2)
+                layer.weight.data[0] += 1
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_with_gradient_or_in_training_nothing_is_folded(training):
+    results = []
+    for fold in (False, True):
+        layer = conv().train(training)
+        layer.weight.requires_grad_(False)  # heads+bn: BatchNorm alone
+        if fold:
+            fold_norms(nn.Sequential(layer))
+        out = layer(torch.ones(2, 3, 9, 9).double().cumsum(3))
+        out.square().sum().backward()
+        results.append((out, layer.norm.weight.grad, layer.norm.running_mean))
+    for plain, other in zip(*results, strict=True):
+        assert torch.equal(plain, other)
+
+
+def test_frozen_layers_are_folded_though_gradients_are_on():
+    layer = conv().requires_grad_(False)
+    fold_norms(nn.Sequential(layer))
+    layer.norm.forward = None  # must not be asked
+    assert layer(torch.randn(1, 3, 9, 9).double()).shape == (1, 5, 4, 4)
+
+
+def test_the_whole_backbone_folds():
+    kinds = [type(m) for m in tiny_model("lesion").backbone.modules() if isinstance(m, Conv2d)]
+    assert kinds.count(FoldingConv2d) == 15 and kinds.count(Conv2d) == 2  # the FPN has no norm

@@ -1,0 +1,95 @@
+import logging
+
+import pytest
+import torch
+from tiny_models import batch, tiny_cfg, tiny_model
+
+from ctmasknet.modeling import precision
+from ctmasknet.modeling.precision import choose_precision, with_precision
+
+LESION, IMAGE = "lesion", "ctmasknet"
+
+
+@pytest.fixture
+def amx(monkeypatch):
+    def have(it):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": it})
+
+    return have
+
+
+def test_the_processor_decides(amx, caplog):
+    caplog.set_level(logging.INFO)
+    for has, name in ((True, "bfloat16"), (False, "float32")):
+        amx(has)
+        assert choose_precision("cpu")[0] == name
+        cfg = with_precision(tiny_cfg(LESION, "MODEL.PRECISION", "auto"))
+        assert cfg.MODEL.PRECISION == name
+        assert f"precision: {name} on cpu" in caplog.messages[-1]
+
+
+def test_a_gpu_decides(monkeypatch):
+    for capability, name in (((7, 5), "float16"), ((8, 0), "bfloat16")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, c=capability: c)
+        assert choose_precision("cuda")[0] == name
+
+
+def test_what_is_asked_for_is_taken_and_the_config_stays(amx):
+    amx(True)
+    cfg = tiny_cfg(LESION, "MODEL.PRECISION", "float32")
+    assert with_precision(cfg).MODEL.PRECISION == "float32"
+    cfg.MODEL.PRECISION = "auto"
+    with_precision(cfg)
+    assert cfg.MODEL.PRECISION == "auto"
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="MODEL.PRECISION is 'half'; valid are auto, float32"):
+        with_precision(tiny_cfg(LESION, "MODEL.PRECISION", "half"))
+    with pytest.raises(ValueError, match="float16, which is for GPUs; on a CPU use bfloat16"):
+        with_precision(tiny_cfg(LESION, "MODEL.PRECISION", "float16"))
+    with pytest.raises(ValueError, match="MODEL.PRECISION is 'half'"):
+        tiny_model(LESION, "MODEL.PRECISION", "half")
+
+
+def test_a_model_built_by_hand_from_auto_is_float32(amx):
+    amx(True)
+    assert tiny_model(LESION, "MODEL.PRECISION", "auto").precision == torch.float32
+
+
+def test_bfloat16_is_near_and_scores_stay_fine():
+    exact, fast = (
+        tiny_model(IMAGE, "MODEL.PRECISION", name).eval() for name in ("float32", "bfloat16")
+    )
+    answers = [model(batch(3))[2] for model in (exact, fast)]
+    logits = [answer["image_logits"] for answer in answers]
+    assert {x.dtype for x in logits} == {torch.float32}
+    assert not torch.equal(*logits)
+    torch.testing.assert_close(logits[1], logits[0], rtol=0, atol=0.1)
+    for answer in answers:
+        rows = answer["ranked_boxes"].rows
+        assert rows.dtype == torch.float32
+        assert len(rows[:, 0].unique()) == answer["ranked_boxes"].counts  # no ties of bfloat16
+
+
+@pytest.mark.parametrize("kind", [LESION, IMAGE])
+def test_weights_and_gradients_stay_float32(kind):
+    model = tiny_model(kind, "MODEL.PRECISION", "bfloat16")
+    assert {x.dtype for x in model.parameters()} == {torch.float32}
+    if kind == IMAGE:
+        model(batch())["loss_image"].backward()
+        gradients = [x.grad for x in model.parameters() if x.requires_grad]
+        assert {x.dtype for x in gradients} == {torch.float32}
+        assert all(x.isfinite().all() for x in gradients)
+
+
+def test_float64_networks_stay_in_float64():
+    model = tiny_model(IMAGE, "MODEL.PRECISION", "bfloat16").double().eval()
+    exact = tiny_model(IMAGE).double().eval()
+    answers = [network(batch(1))[0]["image_logits"] for network in (model, exact)]
+    assert answers[0].dtype == torch.float64
+    torch.testing.assert_close(*answers, rtol=1e-12, atol=1e-12)
+
+
+def test_names():
+    assert precision.dtype_of("bfloat16") == torch.bfloat16
