@@ -1,23 +1,30 @@
-"""Evaluate checkpoints in two processes: `two_processes.py '[[ARGUMENT, ...], ...]'`.
+"""Run tools/train_net.py in two processes: `two_processes.py '[[ARGUMENT, ...], ...]'`.
 
-The arguments are those of tools/train_net.py; several evaluations share one start of the processes.
+Several commands share one start of the processes.
 """
 
 import json
+import runpy
 import sys
+from argparse import Namespace
+from pathlib import Path
 
 import torch
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import default_argument_parser
 
-from ctmasknet.engine import Trainer, config_from_args
+from ctmasknet.engine.processes import run_processes
+
+TRAIN_NET = str(Path(__file__).parents[1] / "tools/train_net.py")
 
 
-def evaluate(commands):
+def run(args):
     torch.set_num_threads(1)
-    for command in commands:
-        args = default_argument_parser().parse_args([*command])
-        Trainer.evaluate_checkpoint(config_from_args(args))
+    main = runpy.run_path(TRAIN_NET)["main"]
+    for command in args.commands:
+        main(default_argument_parser().parse_args([*command]))
 
 
 if __name__ == "__main__":
-    launch(evaluate, 2, dist_url="auto", args=(json.loads(sys.argv[1]),))
+    commands = json.loads(sys.argv[1])
+    where = {"num_gpus": 2, "num_machines": 1, "machine_rank": 0, "dist_url": "auto"}
+    run_processes(run, Namespace(commands=commands, **where))

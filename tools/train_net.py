@@ -5,16 +5,17 @@
     tools/train_net.py --config-file configs/quick/ctmasknet_R18_T1.yaml \\
         MODEL.WEIGHTS output/lesion_R18_T1/model_best.pth
     tools/train_net.py --config-file CONFIG --eval-only MODEL.WEIGHTS FILE.pth
+    tools/train_net.py --num-gpus 2 --config-file CONFIG
 
 Data sets (DATASETS.TRAIN, VALIDATION, TEST) are registered names or paths of COCO files (.json) or
-image lists (.csv). Results land in OUTPUT_DIR/results.json. Research use only, not for diagnosis.
+image lists (.csv). Results land in OUTPUT_DIR/results.json. --num-gpus is the number
+of processes on a machine; without GPUs they share its cores. Research use only, not for diagnosis.
 """
 
-import sys
-
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import default_argument_parser
 
 from ctmasknet.engine import Trainer, config_from_args
+from ctmasknet.engine.processes import run_processes
 
 
 def main(args):
@@ -27,17 +28,6 @@ def main(args):
 
 
 if __name__ == "__main__":
-    args = default_argument_parser(epilog=__doc__).parse_args()
-    try:
-        launch(
-            main,
-            args.num_gpus,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(args,),
-        )
-    except (OSError, ValueError, KeyError, FloatingPointError) as error:
-        # The last line alone: a data loader's worker puts its traceback in front.
-        reason = (str(error) or repr(error)).strip().splitlines()[-1]
-        sys.exit(f"error: {reason.removeprefix('ValueError: ')}")
+    parser = default_argument_parser(epilog=__doc__)
+    parser.set_defaults(dist_url="auto")  # a free port: two runs on one machine do not collide
+    run_processes(main, parser.parse_args())

@@ -39,6 +39,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     )
     if not groups:
         raise ValueError("the model has no trainable parameter")
+    # One call for all parameters instead of several for each; PyTorch has it for these devices.
+    fused = all(x.device.type in ("cpu", "cuda") for x in model.parameters())
     if name == "SGD":
         optimizer = maybe_add_gradient_clipping(cfg, torch.optim.SGD)(
             groups,
@@ -46,10 +48,11 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
             momentum=cfg.SOLVER.MOMENTUM,
             nesterov=cfg.SOLVER.NESTEROV,
             weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+            fused=fused,
         )
     else:
         kind = torch.optim.Adam if name == "ADAM" else torch.optim.AdamW
         optimizer = maybe_add_gradient_clipping(cfg, kind)(
-            groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY
+            groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=fused
         )
     return optimizer

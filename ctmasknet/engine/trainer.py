@@ -12,14 +12,19 @@ from detectron2.data import (
     build_detection_test_loader,
     build_detection_train_loader,
 )
-from detectron2.engine import DefaultTrainer
 from detectron2.engine.hooks import EvalHook
-from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
+from detectron2.evaluation import (
+    DatasetEvaluator,
+    DatasetEvaluators,
+    inference_on_dataset,
+    print_csv_format,
+)
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, JSONWriter
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ..checkpoint import load_weights
 from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
@@ -32,19 +37,33 @@ from ..evaluation import (
     PerImageAPEvaluator,
 )
 from ..evaluation.results import RESULTS, Metrics, write_results
+from ..modeling.precision import with_precision
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
 from .optimizer import build_optimizer
+from .parallel_trainer import ParallelTrainer
+from .ranked_cache import (
+    build_ranked_test_loader,
+    build_ranked_train_loader,
+    rows_are_cached,
+    what_varies,
+)
 from .reports import datasets_to_predict, prediction_folder, write_reports
 
 logger = logging.getLogger(__name__)
 
 
-class Trainer(DefaultTrainer):
+class Trainer(ParallelTrainer):
     """Detectron2's trainer for both stages.
 
     Evaluates DATASETS.VALIDATION every TEST.EVAL_PERIOD iterations, keeps the checkpoint with the
     best TEST.BEST_METRIC, and at the end evaluates it on DATASETS.TEST.
+
+    A subclass that loads other images than SliceMapper's needs DATALOADER.RANKED_BOXES_FOLDER
+    "none".
     """
+
+    # Data set -> loader of its ranked rows, for validation while the image head alone is trained.
+    _ranked_loaders: dict[str, DataLoader] | None = None
 
     def __init__(self, cfg: CfgNode):
         super().__init__(cfg)
@@ -79,7 +98,7 @@ class Trainer(DefaultTrainer):
         cfg = self.cfg
 
         def validate() -> dict:
-            metrics = self.evaluate(cfg, self.model, cfg.DATASETS.VALIDATION)
+            metrics = self._validate()
             if comm.is_main_process():
                 _check_best_metric(cfg, metrics)
             return metrics[cfg.DATASETS.VALIDATION[0]] if len(metrics) == 1 else metrics
@@ -94,6 +113,17 @@ class Trainer(DefaultTrainer):
                     hooks.append(self._best_checkpointer())
         return hooks
 
+    def _validate(self) -> Metrics:
+        if self._ranked_loaders is None:
+            return self.evaluate(self.cfg, self.model, self.cfg.DATASETS.VALIDATION)
+        results = {}
+        for name, loader in self._ranked_loaders.items():
+            evaluator = self.build_evaluator(self.cfg, name)
+            results[name] = inference_on_dataset(self.model, loader, evaluator)
+            if comm.is_main_process():
+                print_csv_format(results[name])
+        return results
+
     def _best_checkpointer(self) -> ResumableBestCheckpointer:
         cfg, metric = self.cfg, self.cfg.TEST.BEST_METRIC
         if len(cfg.DATASETS.VALIDATION) > 1:
@@ -107,6 +137,8 @@ class Trainer(DefaultTrainer):
             Data set -> task -> metric -> value, also written to OUTPUT_DIR/results.json.
         """
         started = time.time()
+        if rows_are_cached(self.cfg):
+            self._load_ranked_rows()
         super().train()
         seconds = time.time() - started
         best = Path(self.cfg.OUTPUT_DIR) / BEST_WEIGHTS
@@ -117,6 +149,17 @@ class Trainer(DefaultTrainer):
         return self._report(
             self.cfg, self.model, weights or best.with_name("model_final.pth"), seconds
         )
+
+    def _load_ranked_rows(self) -> None:
+        """Train and validate on ranked rows instead of images, where these never change."""
+        cfg, model = self.cfg, _unwrapped(self.model)
+        if reason := what_varies(cfg):
+            logger.info("%s: training computes ranked boxes anew in every epoch", reason)
+        else:
+            self._trainer.reset_data_loader(lambda: build_ranked_train_loader(cfg, model))
+        self._ranked_loaders = {
+            name: build_ranked_test_loader(cfg, model, name) for name in cfg.DATASETS.VALIDATION
+        }
 
     @classmethod
     def evaluate(cls, cfg: CfgNode, model: nn.Module, dataset_names: Sequence[str]) -> Metrics:
@@ -153,7 +196,7 @@ class Trainer(DefaultTrainer):
         """
         if not cfg.DATASETS.TEST:
             raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on")
-        model = build_model(cfg)
+        model = build_model(with_precision(cfg))
         logger.info("%s:\n%s", cfg.MODEL.WEIGHTS, load_weights(model, cfg.MODEL.WEIGHTS))
         return cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS))
 
@@ -180,6 +223,11 @@ class Trainer(DefaultTrainer):
                 seconds=seconds,
             )
         return metrics
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """As DefaultTrainer, in the precision that suits the hardware."""
+        return super().build_model(with_precision(cfg))
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

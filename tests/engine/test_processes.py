@@ -1,70 +1,117 @@
-"""Evaluation in two processes of a number of slices that two does not divide."""
+"""Training and evaluation in two processes of a number of slices that two does not divide."""
 
 import itertools
 import json
 import subprocess
 import sys
+import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 from detectron2.modeling import build_model
-from two_processes import evaluate
+from detectron2.utils import comm
+from torch import distributed
+from two_processes import run
 
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import load_config, read_results
+from ctmasknet.engine.parallel_trainer import check_processes
+from ctmasknet.engine.processes import run_processes, share_cores
 
 TESTS = Path(__file__).parents[1]
 DATASETS = {"lesion_R18_T1": "nine_lesions.json", "ctmasknet_R18_T1": "nine_slices.csv"}
 SMALL = {
+    "INPUT.MIN_SIZE_TRAIN": "(64,)",
     "INPUT.MIN_SIZE_TEST": "64",
+    "INPUT.RANDOM_FLIP": "none",
     "DATALOADER.NUM_WORKERS": "0",
+    "MODEL.PRECISION": "float32",
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": "60",
     "MODEL.RPN.POST_NMS_TOPK_TEST": "30",
     "MODEL.RANKED_BOXES.NUM": "8",
     "MODEL.IMAGE_HEAD.FC_DIM": "8",
+    "SOLVER.IMS_PER_BATCH": "2",
+    "SOLVER.LR_SCHEDULER_NAME": "WarmupMultiStepLR",
+    "SOLVER.STEPS": "()",
     "TEST.DETECTIONS_PER_IMAGE": "10",
     "TEST.IMS_PER_BATCH": "1",
     "TEST.BOOTSTRAP_RESAMPLES": "20",
-    "DATASETS.TRAIN": "()",
 }
+# A step of SGD is the gradient; ADAM's first would hide its size.
+STEP = ["SOLVER.OPTIMIZER", "SGD", "SOLVER.BASE_LR", "0.01", "SOLVER.MOMENTUM", "0.0"]
+STEP += ["DATASETS.TEST", "()", "DATASETS.VALIDATION", "()"]
+
+
+class Commands:
+    """Command lines of tools/train_net.py for one number of processes."""
+
+    def __init__(self, root, count):
+        self.root, self.count, self.lines = root, count, []
+
+    def add(self, config, output, *opts, flags=()):
+        file = str(TESTS.parent / "configs/quick" / f"{config}.yaml")
+        data = f"('{self.root / 'data' / DATASETS[config]}',)"
+        line = ["--config-file", file, *flags, *itertools.chain(*SMALL.items())]
+        line += ["DATASETS.TRAIN", data, "DATASETS.TEST", data, "DATASETS.VALIDATION"]
+        line.append(f"('{self.root / 'data/three_slices.csv'}',)" if "ctmask" in config else data)
+        line += ["MODEL.WEIGHTS", str(self.root / f"{config}.pth")]
+        self.lines.append([*line, "OUTPUT_DIR", str(self.root / str(self.count) / output), *opts])
+
+    def add_all(self):
+        for config in DATASETS:
+            self.add(config, config, flags=["--eval-only"])
+        lesion = ["MODEL.WEIGHTS", str(self.root / "lesion_R18_T1.pth"), *STEP]
+        for part, steps in (("heads", 1), ("full", 2), ("full", 3)):
+            opts = [*lesion, "MODEL.TRAINABLE", part, "SOLVER.MAX_ITER", str(steps)]
+            self.add("ctmasknet_R18_T1", part, *opts, flags=["--resume"])
+        return self
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """Number of processes -> output folder, in which each config has one of its own."""
+def root(tmp_path_factory):
+    """Folder with data, weights of each config, and one output folder per number of processes."""
     root = tmp_path_factory.mktemp("processes")
-    write_phantom(root / "data", patients=15, slices=1, size=96, split=(1, 1, 3))
+    data = root / "data"
+    write_phantom(data, patients=15, slices=1, size=96, split=(1, 1, 3))
     # Renamed, as a name is taken once in a process.
     for old, new in zip(("lesion_merge_test.json", "test.csv"), DATASETS.values(), strict=True):
-        (root / "data" / old).rename(root / "data" / new)
-    (root / "data/val.csv").rename(root / "data/three_slices.csv")
-    commands = {1: [], 2: []}
-    for config, dataset in DATASETS.items():
-        opts = [*itertools.chain(*SMALL.items())]
-        opts += ["DATASETS.TEST", f"('{root / 'data' / dataset}',)", "DATASETS.VALIDATION"]
-        opts.append(f"('{root / 'data' / 'three_slices.csv'}',)" if "ctmasknet" in config else "()")
-        file = str(TESTS.parent / "configs/quick" / f"{config}.yaml")
+        (data / old).rename(data / new)
+    (data / "val.csv").rename(data / "three_slices.csv")
+    (data / "cut.png").write_bytes(next((data / "image").rglob("*.png")).read_bytes()[:2000])
+    (data / "cut.csv").write_text((data / "nine_slices.csv").read_text() + "cut.png,0,P,S\n")
+
+    one, two = (Commands(root, count).add_all() for count in (1, 2))
+    for config, line in zip(DATASETS, one.lines, strict=False):
         torch.manual_seed(3)
-        model = build_model(load_config(file, [*opts, "OUTPUT_DIR", str(root)]))
-        weights = root / f"{config}.pth"
-        torch.save({"model": model.state_dict()}, weights)
-        for count, mine in commands.items():
-            output = ["OUTPUT_DIR", str(root / str(count) / config)]
-            mine.append(["--config-file", file, *opts, "MODEL.WEIGHTS", str(weights), *output])
-            mine[-1].insert(2, "--eval-only")
-    command = [sys.executable, str(TESTS / "two_processes.py"), json.dumps(commands[2])]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, **pipes) as two:
-        evaluate(commands[1])
-        output, _ = two.communicate()
-    assert two.returncode == 0, output
-    return {count: root / str(count) for count in commands}
+        model = build_model(load_config(line[1], [*line[3:], "OUTPUT_DIR", str(root)]))
+        torch.save({"model": model.state_dict()}, root / f"{config}.pth")
+    two.add("lesion_R18_T1", "train", "SOLVER.MAX_ITER", "4", "TEST.EVAL_PERIOD", "2")
+    lesion = ["MODEL.WEIGHTS", str(root / "lesion_R18_T1.pth"), *STEP]
+    two.add("ctmasknet_R18_T1", "fail", *lesion, "DATASETS.TRAIN", f"('{data / 'cut.csv'}',)")
+    command = [sys.executable, str(TESTS / "two_processes.py"), json.dumps(two.lines)]
+    with (root / "two.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        run(Namespace(commands=one.lines))
+        process.wait()
+    return root
+
+
+def test_a_failing_process_ends_all_with_one_line(root):
+    """The last command meets half a PNG in one process, the other waits for its gradients."""
+    log = (root / "two.log").read_text()
+    assert "Traceback" not in log
+    reason = f"{root / 'data/cut.png'}: cannot be read as an image"
+    assert [x[: len(reason) + 7] for x in log.splitlines() if x.startswith("error")] == [
+        f"error: {reason}"
+    ]
 
 
 @pytest.mark.parametrize("config", DATASETS)
-def test_two_processes_give_the_numbers_of_one(config, folders):
+def test_two_processes_give_the_numbers_of_one(config, root):
     name = Path(DATASETS[config]).stem
-    one, two = (folders[count] / config / "inference" / name for count in (1, 2))
+    one, two = (root / count / config / "inference" / name for count in "12")
     results, others = (read_results(folder / "results.json") for folder in (one, two))
     assert (results["machine"]["processes"], others["machine"]["processes"]) == (1, 2)
     assert results["dataset"]["images"] == 9  # four in one process, five in the other
@@ -78,3 +125,98 @@ def test_two_processes_give_the_numbers_of_one(config, folders):
         if file.suffix in (".csv", ".json") and file.name != "results.json":
             assert file.read_text() == (two / file.name).read_text()
             assert file.stat().st_size > 100
+
+
+@pytest.mark.parametrize("part", ["heads", "full"])
+def test_two_processes_take_the_steps_of_one(part, root):
+    """On batches of two slices; the last of "full" after --resume."""
+    start = torch.load(root / "lesion_R18_T1.pth", weights_only=True)["model"]
+    one, two = (
+        torch.load(root / count / part / "model_final.pth", weights_only=True) for count in "12"
+    )
+    assert one["iteration"] == two["iteration"] == {"heads": 0, "full": 2}[part]
+    for name, weight in one["model"].items():
+        torch.testing.assert_close(two["model"][name], weight, rtol=1e-5, atol=1e-7)
+    moved = {k for k in start if k in one["model"] and not start[k].equal(one["model"][k])}
+    assert any(k.startswith("backbone") for k in moved) == (part == "full")
+
+
+def test_lesion_model_of_two_processes_is_one_model(root):
+    """Its report, made by both, is that of the checkpoint, which one of them wrote."""
+    trained = root / "2/train"
+    again = Commands(root, 1)
+    best = ["MODEL.WEIGHTS", str(trained / "model_best.pth")]
+    again.add("lesion_R18_T1", "again", *best, flags=["--eval-only"])
+    run(Namespace(commands=again.lines))
+    file = "inference/nine_lesions/coco_instances_results.json"
+    detections = json.loads((trained / file).read_text())
+    assert len(detections) > 9
+    assert detections == json.loads((root / "1/again" / file).read_text())
+    before = torch.load(root / "lesion_R18_T1.pth", weights_only=True)["model"]
+    after = torch.load(trained / "model_best.pth", weights_only=True)["model"]
+    norms = [k for k in after if k.endswith("running_mean")]
+    assert norms and not any(before[k].equal(after[k]) for k in norms)
+
+
+@pytest.fixture
+def two(monkeypatch):
+    """Let this process believe that it is one of two on a machine."""
+    for name in ("get_world_size", "get_local_size"):
+        monkeypatch.setattr(comm, name, lambda: 2)
+    monkeypatch.setattr(comm, "synchronize", lambda: None)
+
+
+def test_processes_share_the_cores_of_a_machine(two, monkeypatch):
+    threads = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for cores in (9, 1):
+        monkeypatch.setattr(torch, "get_num_threads", lambda cores=cores: cores)
+        share_cores()
+    assert threads == [4, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "9")
+    share_cores()
+    assert len(threads) == 2
+
+
+def test_processes_that_cannot_train_together(two, monkeypatch, tmp_path):
+    backends = iter(("gloo", "gloo", "nccl"))
+    monkeypatch.setattr(distributed, "get_backend", lambda: next(backends))
+    config = str(TESTS.parent / "configs/lesion/R18_T1.yaml")
+    opts = ["OUTPUT_DIR", str(tmp_path), "MODEL.DEVICE", "cpu", "SOLVER.IMS_PER_BATCH"]
+    with pytest.raises(ValueError, match="IMS_PER_BATCH is 3, which 2 processes cannot share"):
+        check_processes(load_config(config, [*opts, "3"], datasets=False))
+    with pytest.raises(ValueError, match="one folder that all machines share"):
+        check_processes(load_config(config, [*opts, "4"], datasets=False))
+    (tmp_path / "config.yaml").touch()
+    cfg = load_config(config, [*opts, "4"], datasets=False)
+    check_processes(cfg)
+    with pytest.raises(ValueError, match="MODEL.DEVICE is cpu.*CUDA_VISIBLE_DEVICES"):
+        check_processes(cfg)
+
+
+def test_commands_that_cannot_start(monkeypatch):
+    args = Namespace(num_gpus=1, num_machines=2, machine_rank=0, dist_url="auto")
+    with pytest.raises(SystemExit, match="--num-machines wants --dist-url tcp://HOST:PORT"):
+        run_processes(print, args)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(SystemExit, match="--num-gpus is 2, but GPUs found: 1.*CUDA_VISIBLE"):
+        run_processes(print, Namespace(**vars(args) | {"num_machines": 1, "num_gpus": 2}))
+
+
+def test_what_a_process_says_that_lost_another_one(monkeypatch):
+    def lose(args):
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:561] Connection closed by peer [::1]:5532.")
+
+    def fail(args):
+        raise RuntimeError("shapes do not fit")
+
+    waited = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    alone = Namespace(num_gpus=1, num_machines=1, machine_rank=0, dist_url="auto")
+    with pytest.raises(SystemExit, match="another process of this run ended"):
+        run_processes(lose, alone)
+    assert waited  # beside it the one that failed is to end first
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        run_processes(fail, alone)

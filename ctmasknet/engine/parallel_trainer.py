@@ -1,0 +1,108 @@
+"""Detectron2's trainer in several processes, on a CPU too."""
+
+import weakref
+from pathlib import Path
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+from detectron2.engine import (
+    AMPTrainer,
+    DefaultTrainer,
+    HookBase,
+    SimpleTrainer,
+    TrainerBase,
+    create_ddp_model,
+)
+from detectron2.utils import comm
+from fvcore.nn.precise_bn import get_bn_modules
+from torch import distributed
+
+
+class ParallelTrainer(DefaultTrainer):
+    """A DefaultTrainer whose processes may share a CPU, and always hold the same model.
+
+    Gradients are means over the processes. Where the loss is a mean over images, as a
+    CT-Mask-Net's, N processes take the steps of one with the same SOLVER.IMS_PER_BATCH. A lesion
+    model's BatchNorm normalises in each process by its own part of the batch, so its steps differ
+    unless MODEL.RESNETS.NORM is "naiveSyncBN" (any device) or "SyncBN" (GPUs).
+    """
+
+    def __init__(self, cfg: CfgNode):
+        """Build all parts, in the order that DefaultTrainer does.
+
+        Args:
+            cfg: of a run that `set_up` has prepared.
+
+        Raises:
+            ValueError: the processes cannot train together; see `check_processes`.
+        """
+        # DefaultTrainer's own constructor names the GPU of each process: an error on a CPU.
+        TrainerBase.__init__(self)
+        cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        check_processes(cfg)
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        data_loader = self.build_train_loader(cfg)
+        # Without device_ids DDP leaves a model where it is, and inputs to the model itself.
+        # Buffers are left alone, as an evaluation may call the models unequally often.
+        model = create_ddp_model(model, broadcast_buffers=False, device_ids=None)
+        kind = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+        self._trainer = kind(model, data_loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = DetectionCheckpointer(
+            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
+        self.start_iter, self.max_iter, self.cfg = 0, cfg.SOLVER.MAX_ITER, cfg
+        # First, so that checkpoints and validation see the common statistics.
+        self.register_hooks([AverageNormStatistics(), *self.build_hooks()])
+
+
+def check_processes(cfg: CfgNode) -> None:
+    """Look at what training in several processes needs. They must all call it.
+
+    Args:
+        cfg: of a run that `set_up` has prepared.
+
+    Raises:
+        ValueError: a batch that they cannot share, folders of their own, or a model on the CPU
+            where they exchange gradients between GPUs.
+    """
+    count, batch = comm.get_world_size(), cfg.SOLVER.IMS_PER_BATCH
+    if count == 1:
+        return
+    if batch % count:
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH is {batch}, which {count} processes cannot share: set it to a "
+            f"multiple of {count}"
+        )
+    if cfg.MODEL.DEVICE == "cpu" and distributed.get_backend() == "nccl":
+        raise ValueError(
+            "MODEL.DEVICE is cpu, but processes on a machine with GPUs exchange gradients through "
+            "these: hide them (CUDA_VISIBLE_DEVICES= )"
+        )
+    comm.synchronize()  # until the first process has made the folder
+    if not (Path(cfg.OUTPUT_DIR) / "config.yaml").is_file():
+        raise ValueError(
+            f"{cfg.OUTPUT_DIR}: the first process's config.yaml is not there: OUTPUT_DIR must be "
+            "one folder that all machines share, for their checkpoints"
+        )
+
+
+class AverageNormStatistics(HookBase):
+    """Let all processes have the mean of their BatchNorm statistics after each step.
+
+    Left alone these would drift apart, and validation, which the processes share, would be of
+    models that no checkpoint holds.
+    """
+
+    def after_step(self) -> None:
+        norms = get_bn_modules(self.trainer.model)  # those in training mode
+        buffers = [x for norm in norms for x in (norm.running_mean, norm.running_var)]
+        if not buffers or comm.get_world_size() == 1:
+            return
+        mean = torch.cat(buffers)
+        distributed.all_reduce(mean)
+        mean /= comm.get_world_size()
+        for buffer, own in zip(buffers, mean.split([*map(len, buffers)]), strict=True):
+            buffer.copy_(own)

@@ -1,0 +1,107 @@
+"""Start the processes of a run, and stop them with one line when one of them fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable
+
+import torch
+from detectron2.engine import launch
+from detectron2.utils import comm
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+
+
+class StoppedRun(Exception):
+    """A run cannot go on for a reason that its user can mend, said in one line."""
+
+
+def run_processes(main: Callable[[Namespace], object], args: Namespace) -> None:
+    """Call `main(args)` in each process of this machine; an error for people becomes one line.
+
+    Args:
+        main: a function of a module, as every process imports it anew.
+        args: of Detectron2's `default_argument_parser`; "auto" as `dist_url` is a free port.
+
+    Raises:
+        SystemExit: one of the processes failed, so all of them were stopped.
+    """
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # whom it stops
+    try:
+        _check_command(args)
+        launch(
+            _run,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(main, args),
+        )
+    except (StoppedRun, ProcessExitedException) as error:
+        reason = str(error)
+    except ProcessRaisedException as error:  # holds the traceback of another process as text
+        found = re.search(r"^\S*(?:StoppedRun|DistNetworkError): (.+)\Z", str(error).strip(), re.M)
+        if not found:
+            raise
+        reason = found[1]
+    else:
+        return
+    sys.exit(f"error: {reason}")
+
+
+def _check_command(args: Namespace) -> None:
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if 0 < gpus < args.num_gpus:
+        raise StoppedRun(
+            f"--num-gpus is {args.num_gpus}, but GPUs found: {gpus}. For processes on the CPU hide "
+            "them: CUDA_VISIBLE_DEVICES= "
+        )
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise StoppedRun(
+            "--num-machines wants --dist-url tcp://HOST:PORT, with a free port of the machine "
+            "whose --machine-rank is 0"
+        )
+
+
+def _run(main: Callable[[Namespace], object], args: Namespace) -> None:
+    share_cores()
+    logging.getLogger("detectron2.engine.train_loop").addFilter(_reason_for_traceback)
+    try:
+        main(args)
+    except Exception as error:
+        reason = _reason(error)
+        if not reason:
+            raise
+        if reason == _LOST:
+            time.sleep(5)  # time to be stopped: of one machine's processes the failed one speaks
+        raise StoppedRun(reason) from error
+
+
+_LOST = "another process of this run ended; its own output says why"
+
+
+def _reason(error: BaseException) -> str:
+    """What to tell the user, in one line; "" for what only a traceback explains."""
+    if isinstance(error, (OSError, ValueError, KeyError, FloatingPointError)):
+        # The last line alone: a data loader's worker puts its traceback in front.
+        last_line = (str(error) or repr(error)).strip().splitlines()[-1]
+        return last_line.removeprefix("ValueError: ")
+    # As gloo says "Connection closed" or "reset by peer".
+    return _LOST if isinstance(error, RuntimeError) and "by peer" in str(error) else ""
+
+
+def _reason_for_traceback(record: logging.LogRecord) -> bool:
+    """A log's filter: Detectron2 logs the traceback of each error in training."""
+    if record.exc_info and record.exc_info[1] and (reason := _reason(record.exc_info[1])):
+        record.msg, record.exc_info = f"{record.msg} {reason}", None
+    return True
+
+
+def share_cores() -> None:
+    """Give a process its part of the machine's cores; each would use all. OMP_NUM_THREADS wins."""
+    if comm.get_local_size() > 1 and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // comm.get_local_size()))

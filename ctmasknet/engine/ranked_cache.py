@@ -1,0 +1,165 @@
+"""Ranked tensors that never change, computed once.
+
+With MODEL.TRAINABLE "heads" the image head alone is trained, and an image's ranked rows are all
+that it reads: with these in memory an epoch takes seconds. Labels come from the data set as ever.
+
+Shapes: B images, n different boxes of one image, D numbers in a row.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import (
+    DatasetCatalog,
+    build_detection_test_loader,
+    build_detection_train_loader,
+)
+from detectron2.evaluation import inference_context
+from detectron2.utils import comm
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from ..data.mapper import SliceMapper
+from .ranked_file import key_of_rows, read_rows, write_rows
+
+logger = logging.getLogger(__name__)
+_NETWORK_BATCH = 8  # images at once through the whole network
+_HEAD_BATCH = 64  # images at once through the image head
+
+
+def rows_are_cached(cfg: CfgNode) -> bool:
+    """Whether the run's ranked rows stay the same, and its config wants them kept."""
+    return (
+        cfg.MODEL.META_ARCHITECTURE == "CTMaskNet"
+        and cfg.MODEL.TRAINABLE == "heads"
+        and cfg.DATALOADER.RANKED_BOXES_FOLDER != "none"
+    )
+
+
+def what_varies(cfg: CfgNode) -> str:
+    """The key that makes an image differ from epoch to epoch, with its value; "" if none does."""
+    sizes = () if cfg.INPUT.SQUASH else cfg.INPUT.MIN_SIZE_TRAIN  # a squash takes the first
+    if cfg.INPUT.RANDOM_FLIP != "none":
+        return f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP}"
+    if cfg.INPUT.CROP.ENABLED:
+        return "INPUT.CROP.ENABLED is True"
+    if len(set(sizes)) > 1:
+        return f"INPUT.MIN_SIZE_TRAIN is {tuple(sizes)}"
+    return ""
+
+
+class RankedRowsMapper:
+    """Dataset dict -> input of CTMaskNet, with "ranked_rows" instead of an image."""
+
+    def __init__(self) -> None:
+        # file_name -> (n, D) float32, filled in before the first batch
+        self.rows: dict[str, np.ndarray] = {}
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        rows = torch.from_numpy(self.rows[dataset_dict["file_name"]])
+        return {**dataset_dict, "ranked_rows": rows}
+
+
+def build_ranked_train_loader(cfg: CfgNode, model: nn.Module) -> DataLoader:
+    """Detectron2's loader of DATASETS.TRAIN, of ranked rows from memory.
+
+    Args:
+        cfg: `rows_are_cached` and nothing varies.
+        model: a CTMaskNet that holds its weights.
+
+    Returns:
+        A loader without processes of its own.
+    """
+    mapper = RankedRowsMapper()
+    # Computing rows may draw random numbers: drawn before it, the order of images is the same
+    # whether rows are computed or read. Grouping by shape is for padding, and rows need none.
+    loader = build_detection_train_loader(
+        cfg, mapper=mapper, num_workers=0, aspect_ratio_grouping=False
+    )
+    for name in cfg.DATASETS.TRAIN:
+        mapper.rows |= ranked_rows(cfg, model, name, DatasetCatalog.get(name), training=True)
+    return loader
+
+
+def build_ranked_test_loader(cfg: CfgNode, model: nn.Module, dataset_name: str) -> DataLoader:
+    """As `build_ranked_train_loader`, of a data set to evaluate, in its order."""
+    mapper, records = RankedRowsMapper(), DatasetCatalog.get(dataset_name)
+    mapper.rows = ranked_rows(cfg, model, dataset_name, records, training=False)
+    return build_detection_test_loader(records, mapper=mapper, batch_size=_HEAD_BATCH)
+
+
+def ranked_rows(
+    cfg: CfgNode, model: nn.Module, name: str, records: list[dict], training: bool
+) -> dict[str, np.ndarray]:
+    """Read a data set's ranked rows from its file, or compute them and write it.
+
+    The first process reads and writes; each computes its share.
+
+    Args:
+        cfg: reads MODEL, INPUT, DATALOADER and OUTPUT_DIR.
+        model: a CTMaskNet that holds its weights.
+        name: of the data set, for the file and the log.
+        records: its dataset dicts.
+        training: resize images as in training, not as in evaluation.
+
+    Returns:
+        file_name -> (n, D) float32, best first, without the repeats that fill the ranked tensor.
+
+    Raises:
+        FileNotFoundError, ValueError: an image cannot be used; names it.
+        NotFiniteError: an image gives NaN or infinity; names it.
+    """
+    files = [record["file_name"] for record in records]
+    found = None
+    if comm.is_main_process():
+        folder = cfg.DATALOADER.RANKED_BOXES_FOLDER or Path(cfg.OUTPUT_DIR) / "ranked_boxes"
+        key = key_of_rows(cfg, model, files, training)
+        path = Path(folder) / f"{name}_{key[:16]}.npz"
+        found = _read_or_say_why_not(path, key)
+    found = comm.all_gather(found)[0]
+    if found is None:
+        shares = comm.all_gather(_compute(cfg, model, name, records, training))
+        rows = {file: own for share in shares for file, own in share.items()}
+        found = [rows[file] for file in files]
+        if comm.is_main_process():
+            write_rows(path, key, found)
+    return dict(zip(files, found, strict=True))
+
+
+def _read_or_say_why_not(path: Path, key: str) -> list[np.ndarray] | None:
+    try:
+        rows = read_rows(path, key)
+    except FileNotFoundError:
+        logger.info("%s: not there yet, computing ranked boxes", path)
+    except (OSError, ValueError) as error:
+        logger.warning("%s: %s; computing ranked boxes anew", path, error)
+    else:
+        logger.info("%s: read the ranked boxes of %d images", path, len(rows))
+        return rows
+    return None
+
+
+def _compute(
+    cfg: CfgNode, model: nn.Module, name: str, records: list[dict], training: bool
+) -> dict[str, np.ndarray]:
+    """This process's share of a data set."""
+    loader = build_detection_test_loader(
+        records,
+        mapper=SliceMapper(cfg, is_train=training),
+        batch_size=_NETWORK_BATCH,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+    hidden = None if comm.is_main_process() else True  # None: shown on a terminal
+    rows = {}
+    with inference_context(model), torch.no_grad():
+        for batch in tqdm(loader, f"ranked boxes of {name}", unit="batch", disable=hidden):
+            for image, answer in zip(batch, model(batch), strict=True):
+                own = answer["ranked_boxes"].distinct()
+                rows[image["file_name"]] = own.float().cpu().numpy()
+    return rows

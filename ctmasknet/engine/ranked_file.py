@@ -1,0 +1,106 @@
+"""Files of ranked rows: by what they are known, and how they are written and read.
+
+Shapes: n different boxes of one image, D numbers in a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from torch import nn
+
+from ..provenance import sha256_of, versions
+from ..whole_files import whole_file
+
+_FORMAT = 1  # of the file
+_DIGEST = hashlib.sha256().digest_size
+_IMAGE_HEAD = "image_head."
+# Keys of MODEL that rows do not depend on. A device moves them by rounding alone; the precision is
+# the model's own, as the key may say "auto".
+_NOT_OF_ROWS = {"WEIGHTS", "NAME", "DEVICE", "PRECISION", "IMAGE_HEAD", "TRAINABLE"}
+_NOT_OF_ROWS |= {"TRAIN_SHORTCUT_NORMS"}
+
+
+def key_of_rows(cfg: CfgNode, model: nn.Module, files: Iterable[str], training: bool) -> str:
+    """By what ranked rows are known: everything that they depend on.
+
+    Args:
+        cfg: reads MODEL and INPUT.
+        model: a CTMaskNet that holds its weights.
+        files: the images in their order; their content counts, not their names.
+        training: images are resized as in training, not as in evaluation.
+
+    Returns:
+        A SHA-256 in hexadecimal.
+
+    Raises:
+        OSError: an image cannot be read; names it.
+    """
+    settings = {key: value for key, value in cfg.MODEL.items() if key not in _NOT_OF_ROWS}
+    settings["RANKED_BOXES"] = {k: v for k, v in cfg.MODEL.RANKED_BOXES.items() if k != "FILL"}
+    parts = {
+        "format": _FORMAT,
+        "versions": versions(),
+        "model": settings,
+        "precision": str(model.precision),
+        "input": cfg.INPUT,
+        "training": training,
+        "weights": _digest_of_detector(model),
+        "images": [sha256_of(file) for file in files],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_of_detector(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if not name.startswith(_IMAGE_HEAD):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def write_rows(path: Path, key: str, rows: Sequence[np.ndarray]) -> None:
+    """Write the rows of a data set, whole or not at all.
+
+    Args:
+        path: an .npz, which NumPy can read, with a checksum after its end.
+        key: see `key_of_rows`.
+        rows: one (n, D) float32 an image, at least one image.
+    """
+    stream = io.BytesIO()
+    counts = np.array([len(x) for x in rows], np.int64)
+    np.savez(stream, key=np.array(key), counts=counts, rows=np.concatenate(rows))
+    content = stream.getvalue()
+    with whole_file(path) as partial:
+        partial.write_bytes(content + hashlib.sha256(content).digest())
+
+
+def read_rows(path: Path, key: str) -> list[np.ndarray]:
+    """Read what `write_rows` wrote.
+
+    Args:
+        path, key: as in `write_rows`.
+
+    Returns:
+        One (n, D) float32 an image.
+
+    Raises:
+        ValueError: not a byte of it can be trusted, or it was made of something else.
+        OSError: it cannot be read.
+    """
+    content = path.read_bytes()
+    content, checksum = content[:-_DIGEST], content[-_DIGEST:]
+    if hashlib.sha256(content).digest() != checksum:
+        raise ValueError("damaged or not a file of ranked boxes (its checksum is wrong)")
+    found = np.load(io.BytesIO(content), allow_pickle=False)
+    if found["key"] != key:
+        raise ValueError("made with other weights, settings, code or images")
+    return np.split(found["rows"], np.cumsum(found["counts"])[:-1])

@@ -1,0 +1,81 @@
+"""Files of ranked rows: what their key depends on, and that they give back what was written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import tiny_cfg, tiny_model
+
+from ctmasknet.engine.ranked_file import key_of_rows, read_rows, write_rows
+
+ROWS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros((0, 3), np.float32)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model("ctmasknet")
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_text(name)
+    return [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+
+
+def key(model, files, *changes, training=True):
+    return key_of_rows(tiny_cfg("ctmasknet", *changes), model, files, training)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["MODEL.RANKED_BOXES.NUM", 17],
+        ["MODEL.RPN.NMS_THRESH", 0.5],
+        ["MODEL.PIXEL_MEAN", [1.0, 2.0, 3.0]],
+        ["INPUT.SQUASH", False],
+        ["INPUT.MIN_SIZE_TEST", 64],
+    ],
+)
+def test_settings_that_shape_rows_are_in_the_key(changes, model, files):
+    assert key(model, files, *changes) != key(model, files)
+
+
+def test_settings_that_do_not_are_not(model, files):
+    others = ["MODEL.IMAGE_HEAD.LOSS", "cross_entropy", "MODEL.RANKED_BOXES.FILL", "random"]
+    others += ["SOLVER.BASE_LR", 9.0, "SEED", 9, "MODEL.DEVICE", "cuda", "OUTPUT_DIR", "x"]
+    assert key(model, files, *others) == key(model, files)
+
+
+def test_weights_of_the_detector_and_precision_are_in_the_key(files, monkeypatch):
+    model = tiny_model("ctmasknet")
+    first = key(model, files)
+    model.image_head.fc1.weight.data += 1
+    assert key(model, files) == first
+    model.backbone.bottom_up.stem.conv1.norm.running_var[0] += 1e-6
+    assert key(model, files) != first
+    second = key(model, files)
+    monkeypatch.setattr(model, "precision", torch.bfloat16)
+    assert key(model, files) != second
+
+
+def test_content_and_order_of_images_are_in_the_key_but_not_their_names(model, files, tmp_path):
+    first = key(model, files)
+    assert key(model, files[::-1]) != first and key(model, files[:1]) != first
+    assert key(model, files, training=False) != first
+    moved = Path(files[0]).rename(tmp_path / "c.png")
+    assert key(model, [str(moved), files[1]]) == first
+    moved.write_text("A.png")
+    assert key(model, [str(moved), files[1]]) != first
+
+
+def test_a_file_gives_back_what_was_written_and_numpy_can_read_it(tmp_path):
+    path = tmp_path / "rows.npz"
+    write_rows(path, "key", ROWS)
+    found = read_rows(path, "key")
+    assert [x.dtype for x in found] == [np.float32] * 2
+    for one, other in zip(found, ROWS, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with np.load(path, allow_pickle=False) as arrays:
+        assert arrays["counts"].tolist() == [2, 0] and arrays["key"] == "key"
