@@ -12,7 +12,7 @@ SETUP = $(if $(filter command%,$(origin PY)),,$(STAMP))
 # interrupted, with another folder in it .venv was moved, and either way .venv is made anew.
 READY := $(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && $(VENV)/bin/python -c '' 2>/dev/null && echo yes)
 
-.PHONY: help demo test lint clean FORCE
+.PHONY: help demo test lint bench clean FORCE
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,9 @@ lint: $(SETUP)  ## set up if needed, then ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+bench: $(SETUP)  ## set up if needed, then time the models beside their peers: under 5 minutes
+	$(PY) tools/benchmark.py
 
 clean:  ## remove .venv, the demo's phantoms and results, and caches; other results in output/ stay
 	rm -rf $(VENV) output/demo datasets/phantom build dist *.egg-info

@@ -24,8 +24,8 @@ class ParallelTrainer(DefaultTrainer):
 
     Gradients are means over the processes. Where the loss is a mean over images, as a
     CT-Mask-Net's, N processes take the steps of one with the same SOLVER.IMS_PER_BATCH. A lesion
-    model's BatchNorm normalises in each process by its own part of the batch, so its steps differ
-    unless MODEL.RESNETS.NORM is "naiveSyncBN" (any device) or "SyncBN" (GPUs).
+    model's steps differ: each process draws RoIs at random, and BatchNorm normalises by its own
+    part of the batch (by all of it with MODEL.RESNETS.NORM "naiveSyncBN", or on GPUs "SyncBN").
     """
 
     def __init__(self, cfg: CfgNode):

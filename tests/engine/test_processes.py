@@ -41,7 +41,9 @@ SMALL = {
 }
 # A step of SGD is the gradient; ADAM's first would hide its size.
 STEP = ["SOLVER.OPTIMIZER", "SGD", "SOLVER.BASE_LR", "0.01", "SOLVER.MOMENTUM", "0.0"]
-STEP += ["DATASETS.TEST", "()", "DATASETS.VALIDATION", "()"]
+STEP += ["DATASETS.TEST", "()"]
+HEADS = ["MODEL.TRAINABLE", "heads", "TEST.EVAL_PERIOD", "1"]
+FULL = ["MODEL.TRAINABLE", "full", "DATASETS.VALIDATION", "()"]
 
 
 class Commands:
@@ -63,9 +65,10 @@ class Commands:
         for config in DATASETS:
             self.add(config, config, flags=["--eval-only"])
         lesion = ["MODEL.WEIGHTS", str(self.root / "lesion_R18_T1.pth"), *STEP]
-        for part, steps in (("heads", 1), ("full", 2), ("full", 3)):
-            opts = [*lesion, "MODEL.TRAINABLE", part, "SOLVER.MAX_ITER", str(steps)]
-            self.add("ctmasknet_R18_T1", part, *opts, flags=["--resume"])
+        self.add("ctmasknet_R18_T1", "heads", *lesion, *HEADS, "SOLVER.MAX_ITER", "2")
+        for steps in "23":
+            opts = [*lesion, *FULL, "SOLVER.MAX_ITER", steps]
+            self.add("ctmasknet_R18_T1", "full", *opts, flags=["--resume"])
         return self
 
 
@@ -87,7 +90,8 @@ def root(tmp_path_factory):
         torch.manual_seed(3)
         model = build_model(load_config(line[1], [*line[3:], "OUTPUT_DIR", str(root)]))
         torch.save({"model": model.state_dict()}, root / f"{config}.pth")
-    two.add("lesion_R18_T1", "train", "SOLVER.MAX_ITER", "4", "TEST.EVAL_PERIOD", "2")
+    # Without validation the report is of the models that the processes were left with.
+    two.add("lesion_R18_T1", "train", "SOLVER.MAX_ITER", "4", "DATASETS.VALIDATION", "()")
     lesion = ["MODEL.WEIGHTS", str(root / "lesion_R18_T1.pth"), *STEP]
     two.add("ctmasknet_R18_T1", "fail", *lesion, "DATASETS.TRAIN", f"('{data / 'cut.csv'}',)")
     command = [sys.executable, str(TESTS / "two_processes.py"), json.dumps(two.lines)]
@@ -134,26 +138,31 @@ def test_two_processes_take_the_steps_of_one(part, root):
     one, two = (
         torch.load(root / count / part / "model_final.pth", weights_only=True) for count in "12"
     )
-    assert one["iteration"] == two["iteration"] == {"heads": 0, "full": 2}[part]
+    assert one["iteration"] == two["iteration"] == {"heads": 1, "full": 2}[part]
     for name, weight in one["model"].items():
         torch.testing.assert_close(two["model"][name], weight, rtol=1e-5, atol=1e-7)
     moved = {k for k in start if k in one["model"] and not start[k].equal(one["model"][k])}
     assert any(k.startswith("backbone") for k in moved) == (part == "full")
 
 
+def test_validation_of_two_processes_chooses_as_one(root):
+    one, two = (json.loads((root / n / "heads/model_best.json").read_text()) for n in "12")
+    assert one == two and one["metric"] == "image/accuracy"
+
+
 def test_lesion_model_of_two_processes_is_one_model(root):
     """Its report, made by both, is that of the checkpoint, which one of them wrote."""
     trained = root / "2/train"
     again = Commands(root, 1)
-    best = ["MODEL.WEIGHTS", str(trained / "model_best.pth")]
-    again.add("lesion_R18_T1", "again", *best, flags=["--eval-only"])
+    final = ["MODEL.WEIGHTS", str(trained / "model_final.pth")]
+    again.add("lesion_R18_T1", "again", *final, flags=["--eval-only"])
     run(Namespace(commands=again.lines))
     file = "inference/nine_lesions/coco_instances_results.json"
     detections = json.loads((trained / file).read_text())
     assert len(detections) > 9
     assert detections == json.loads((root / "1/again" / file).read_text())
     before = torch.load(root / "lesion_R18_T1.pth", weights_only=True)["model"]
-    after = torch.load(trained / "model_best.pth", weights_only=True)["model"]
+    after = torch.load(trained / "model_final.pth", weights_only=True)["model"]
     norms = [k for k in after if k.endswith("running_mean")]
     assert norms and not any(before[k].equal(after[k]) for k in norms)
 

@@ -1,0 +1,47 @@
+"""The command line of tools/benchmark.py."""
+
+import pytest
+
+from ctmasknet.benchmark import command
+from ctmasknet.benchmark.command import parse_args, run
+from ctmasknet.benchmark.rounds import Measurement
+
+
+@pytest.mark.parametrize("arguments", [[], ["--out", "x"], ["short"]])
+def test_the_short_set_is_the_default(arguments):
+    assert parse_args("", arguments).command == "short"
+
+
+def test_every_combination_is_run(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def instead(case, contenders, repeats, stages):
+        asked.append((case.task, case.batch, case.side, case.opts, repeats, stages))
+        return [Measurement(case, contender, [0.5]) for contender in contenders]
+
+    monkeypatch.setattr(command, "measure", instead)
+    line = "training --batch 1 2 --side 64 96 --repeats 4 --precision float32 bfloat16 --peers"
+    run(parse_args("", [*line.split(), "--out", str(tmp_path), "--", "SEED", "1"]))
+    shared = ("SEED", "1"), 4, False
+    assert asked == [("training", batch, side, *shared) for batch in (1, 2) for side in (64, 96)]
+    assert (tmp_path / "benchmark.json").is_file()
+    printed = capsys.readouterr().out
+    assert printed.count("ctmasknet    bfloat16") == 4
+
+
+def test_a_config_that_is_not_there_is_the_users_error(tmp_path):
+    args = parse_args("", ["inference", "--config-file", "R81.yaml", "--out", str(tmp_path)])
+    with pytest.raises(FileNotFoundError, match="R81.yaml: no such config file"):
+        run(args)
+    assert not (tmp_path / "benchmark.json").exists()
+
+
+def test_unknown_words_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse_args("", ["inference", "--peers", "mmdetection"])
+    assert "torchvision" in capsys.readouterr().err
+
+
+def test_throughput_has_one_setting():
+    args = parse_args("", ["throughput", "--slices", "5", "--precision", "float32"])
+    assert (args.slices, args.precision, args.batch, args.side) == (5, "float32", 8, 512)
