@@ -38,32 +38,30 @@ def pool_and_project(
     Args:
         features: (B, C, H, W) float.
         rois: (R, 5) float, ordered by image: image, then x0 y0 x1 y1 in pixels.
-        align: its sampling_ratio must not be 0.
+        align: must be `separable`.
         layer: C * P * P to F.
 
     Returns:
         (R, F) of the features' dtype.
     """
     num_images, channels, height, width = features.shape
-    y, x = (axis.window() for axis in align.sampling(rois, (height, width)))
-    bins = align.output_size[0] * align.output_size[1]
-    # Rows of the table: cell, then bin.
-    row = [
-        (cells * stride + torch.arange(cells.shape[1], device=cells.device)[:, None] * bin_stride)
-        for (cells, _), stride, bin_stride in (
-            (y, width * bins, align.output_size[1]),
-            (x, bins, 1),
-        )
-    ]
-    index = (row[0].flatten(1)[:, :, None] + row[1].flatten(1)[:, None]).flatten(1)
-    share = (y[1].flatten(1)[:, :, None] * x[1].flatten(1)[:, None]).flatten(1)
+    bins = align.output_size[0]
+    cells, shares = align.sampling(rois, (height, width)).windows()
+    # Rows of the table: cell, then bin. Along each axis a bin is one step of its own.
+    stride = torch.tensor([width * bins * bins, bins * bins], device=cells.device)
+    step = torch.tensor([bins, 1], device=cells.device)
+    bin_index = torch.arange(bins, device=cells.device)[:, None] * step[:, None, None, None]
+    y, x = (cells * stride[:, None, None, None] + bin_index).flatten(2)
+    by_row, by_column = shares.to(features.dtype).flatten(2)
+    index = (y[:, :, None] + x[:, None]).flatten(1)
+    share = (by_row[:, :, None] * by_column[:, None]).flatten(1)
     weight = layer.weight.to(features.dtype).t().reshape(channels, -1)
     counts = torch.bincount(rois[:, 0].long(), minlength=num_images).tolist()
     sums = []
     for image, index_i, share_i in zip(
         features.permute(0, 2, 3, 1).flatten(1, 2),
         index.split(counts),
-        share.to(features.dtype).split(counts),
+        share.split(counts),
         strict=True,
     ):
         table = (image @ weight).view(-1, layer.out_features)

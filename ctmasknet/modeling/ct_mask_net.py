@@ -10,7 +10,7 @@ from detectron2.structures import Instances
 from torch import nn
 
 from .finite import check_finite, naming_images
-from .image_groups import image_groups, mean_loss
+from .image_groups import STEM_VALUES, image_groups, mean_loss
 from .image_head import build_image_head
 from .lesion_rcnn import LesionRCNN
 from .precision import autocast, full_precision
@@ -93,7 +93,7 @@ class CTMaskNet(LesionRCNN):
         return {
             "loss_image": mean_loss(
                 lambda group: self._loss(self._classify(group)[0], group),
-                list(image_groups(batched_inputs, self.device, self.precision)),
+                list(image_groups(batched_inputs, self.device, self.precision, STEM_VALUES)),
                 [x for x in self.parameters() if x.requires_grad],
             )
         }

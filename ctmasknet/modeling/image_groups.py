@@ -1,7 +1,8 @@
 """A batch in groups of images that go through the network together.
 
-On a CPU one image at a time is as fast as eight, as long as its activations fit: larger blocks of
-memory are given back to the system after each use and must be mapped anew (docs/performance.md).
+On a CPU a few images at a time are as fast as any number, as long as the memory of their
+activations is reused: what glibc gives back to the system must be mapped anew, page by page, at
+every use (docs/performance.md).
 """
 
 from collections.abc import Callable, Iterator
@@ -10,14 +11,24 @@ from itertools import groupby, islice
 import torch
 from torch.autograd.function import once_differentiable
 
-# glibc keeps blocks below 32 MiB for reuse.
-_MAX_BYTES = 2**25 - 1
-# The largest activation, the stem's output, has 64 channels at half the width and height.
-_VALUES_PER_PIXEL = 64 / 4
+# Measured: without page faults, and large enough for all threads.
+_MAX_BYTES = 2**24
+# Values for each pixel of what is alive together: 64 channels at half the width and height in the
+# stem, which goes through a group in parts where no gradient is wanted, and later a layer's input
+# and output at a quarter.
+STEM_VALUES, LATER_VALUES = 64 / 4, 2 * 64 / 16
+
+
+def fitting_images(height: int, width: int, values: float, dtype: torch.dtype) -> int:
+    """How many images' activations, `values` for each pixel, stay in memory that is reused."""
+    return max(1, int(_MAX_BYTES // (height * width * values * dtype.itemsize)))
 
 
 def image_groups(
-    batched_inputs: list[dict], device: torch.device, dtype: torch.dtype
+    batched_inputs: list[dict],
+    device: torch.device,
+    dtype: torch.dtype,
+    values: float = LATER_VALUES,
 ) -> Iterator[list[dict]]:
     """Split a batch into groups of images of one size, in order.
 
@@ -27,6 +38,7 @@ def image_groups(
         batched_inputs: each with "image", (3, height, width).
         device: on a CPU, groups are small enough for its memory; elsewhere size alone counts.
         dtype: of activations.
+        values: of the largest activation, for each pixel.
 
     Yields:
         Consecutive inputs.
@@ -34,8 +46,7 @@ def image_groups(
     for (height, width), alike in groupby(batched_inputs, lambda x: x["image"].shape[-2:]):
         most = len(batched_inputs)
         if device.type == "cpu":
-            image_bytes = height * width * _VALUES_PER_PIXEL * dtype.itemsize
-            most = max(1, int(_MAX_BYTES // image_bytes))
+            most = fitting_images(height, width, values, dtype)
         while group := list(islice(alike, most)):
             yield group
 

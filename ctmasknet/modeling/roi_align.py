@@ -36,12 +36,17 @@ class SeparableROIAlign(ROIAlign):
             (R, C, P, P) of the input's dtype.
         """
         fits = len(rois) > 0 and input.shape[2] * input.shape[3] <= MAX_CELLS
-        if fits and input.device.type == "cpu" and self.sampling_ratio > 0:
+        if fits and input.device.type == "cpu" and self.separable:
             return self._by_matrices(input, rois)
         # torchvision wants one dtype, and rounded to half precision a corner moves by pixels.
         return super().forward(input.to(rois.dtype), rois).to(input.dtype)
 
-    def sampling(self, rois: torch.Tensor, size: tuple[int, int]) -> list["AxisSamples"]:
+    @property
+    def separable(self) -> bool:
+        """Whether it has as many samples along y as along x, the same for all RoIs."""
+        return self.sampling_ratio > 0 and self.output_size[0] == self.output_size[1]
+
+    def sampling(self, rois: torch.Tensor, size: tuple[int, int]) -> "Samples":
         """Where the samples of RoIs lie.
 
         Args:
@@ -51,35 +56,29 @@ class SeparableROIAlign(ROIAlign):
         Returns:
             The samples along y and along x.
         """
-        offset = 0.5 if self.aligned else 0.0
-        samples = []
-        for axis, cells in enumerate(size):
-            # All in torchvision's order of rounding.
-            start, end = (
-                rois[:, column] * self.spatial_scale - offset for column in (2 - axis, 4 - axis)
-            )
-            length = end - start
-            if not self.aligned:
-                length = length.clamp(min=1)
-            bin_size = (length / self.output_size[axis])[:, None, None]
-            bins, steps = (
-                torch.arange(n, dtype=rois.dtype, device=rois.device)
-                for n in (self.output_size[axis], self.sampling_ratio)
-            )
-            place = (
-                start[:, None, None]
-                + bins[:, None] * bin_size
-                + (steps + 0.5) * bin_size / len(steps)
-            )
-            samples.append(AxisSamples(place, cells))
-        return samples
+        # All in torchvision's order of rounding.
+        start, end = (
+            rois[:, columns].T * self.spatial_scale - (0.5 if self.aligned else 0.0)
+            for columns in ([2, 1], [4, 3])
+        )
+        length = end - start
+        if not self.aligned:
+            length = length.clamp(min=1)
+        bin_size = (length / self.output_size[0])[:, :, None, None]
+        bins, steps = (
+            torch.arange(n, dtype=rois.dtype, device=rois.device)
+            for n in (self.output_size[0], self.sampling_ratio)
+        )
+        steps = (steps + 0.5) * bin_size / len(steps)
+        return Samples(start[:, :, None, None] + bins[:, None] * bin_size + steps, size)
 
     def _by_matrices(self, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
         channels, height, width = input.shape[1:]
-        y, x = self.sampling(rois, (height, width))
+        by_row, by_column = (
+            matrix.to(input.dtype) for matrix in self.sampling(rois, (height, width)).matrices()
+        )
         # (H, W * C): channels-last, as convolutions leave it, needs no copy.
         maps = input.permute(0, 2, 3, 1).flatten(2)
-        by_row, by_column = (axis.matrix().to(input.dtype) for axis in (y, x))
         row_bytes = self.output_size[0] * width * channels * input.element_size()
         step = max(1, _MEMORY // row_bytes)  # RoIs at a time
         order = rois[:, 0].argsort(stable=True)
@@ -95,47 +94,53 @@ class SeparableROIAlign(ROIAlign):
         return torch.cat(pooled)[order.argsort()].permute(0, 3, 1, 2)
 
 
-class AxisSamples:
-    """Samples of RoIs along one axis of a feature map, and the cells they are interpolated from.
+class Samples:
+    """Samples of RoIs along y and x of a feature map, and the cells they are interpolated from.
 
     Attributes:
-        place: (R, P, S) in cells, moved into the map; S samples in a bin.
-        share: (R, P, S) 1 / S, or 0 for a sample more than a cell outside, which counts as 0.
-        cells: of the axis.
+        place: (2, R, P, S) in cells, moved into the map; S samples in a bin.
+        share: (2, R, P, S) 1 / S, or 0 for a sample more than a cell outside, which counts as 0.
+        size: (H, W).
     """
 
-    def __init__(self, place: torch.Tensor, cells: int):
+    def __init__(self, place: torch.Tensor, size: tuple[int, int]):
         """Move samples into the map.
 
         Args:
-            place: (R, P, S) float, in cells.
-            cells: of the axis.
+            place: (2, R, P, S) float, in cells.
+            size: (H, W).
         """
-        inside = (place >= -1) & (place <= cells)
-        self.share = inside.to(place.dtype) / place.shape[2]
-        self.place = place.clamp(0, cells - 1)
-        self.cells = cells
+        self.size = size
+        self._cells = torch.tensor(size, device=place.device)[:, None, None, None]
+        inside = (place >= -1) & (place <= self._cells)
+        self.share = inside.to(place.dtype) / place.shape[3]
+        self.place = place.clamp(min=0).minimum(self._cells.to(place.dtype) - 1)
 
-    def matrix(self) -> torch.Tensor:
-        """(R, P, cells): with which weight each cell enters each bin."""
-        return self.weights(torch.arange(self.cells, device=self.place.device))
+    def matrices(self) -> list[torch.Tensor]:
+        """(R, P, H) and (R, P, W): with which weight each row, and column, enters each bin."""
+        return [
+            _weights(place, share, torch.arange(cells, device=place.device))
+            for place, share, cells in zip(self.place, self.share, self.size, strict=True)
+        ]
 
-    def weights(self, cells: torch.Tensor) -> torch.Tensor:
-        """Weights of some cells, (n) of all bins or (R, P, n) of each, in its bins: (R, P, n)."""
-        distance = (self.place[..., None] - cells[..., None, :]).abs()
-        return ((1 - distance).clamp_(min=0) * self.share[..., None]).sum(dim=2)
-
-    def window(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The few cells that enter each bin.
+    def windows(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The few rows, and columns, that enter each bin.
 
         Returns:
-            (R, P, n) int64 cells in the map, and their weights; n is the most that any bin has.
+            (2, R, P, n) int64 cells in the map, and their weights; n is the most of any bin.
         """
-        first = self.place.amin(dim=2).floor()
-        span = int((self.place.amax(dim=2).floor() - first).max()) + 2 if len(first) else 1
-        cells = first[..., None] + torch.arange(span, device=first.device)
-        # A cell beyond the last has weight 0, and may so be any other.
-        return cells.clamp(max=self.cells - 1).long(), self.weights(cells)
+        lowest = self.place.floor()
+        first = lowest.amin(dim=3, keepdim=True)
+        span = int((lowest - first).max()) + 2 if first.numel() else 1
+        cells = first + torch.arange(span, device=first.device)
+        # A cell beyond the last has weight 0, and so may any other have.
+        return cells.long().minimum(self._cells - 1), _weights(self.place, self.share, cells)
+
+
+def _weights(place: torch.Tensor, share: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    """Weights (..., P, n) in bins of cells, (n) or (..., P, n), by samples (..., P, S)."""
+    distance = (place[..., None] - cells[..., None, :]).abs_()
+    return distance.neg_().add_(1).clamp_(min=0).mul_(share[..., None]).sum(dim=-2)
 
 
 def use_separable(pooler: ROIPooler) -> ROIPooler:

@@ -194,7 +194,7 @@ class RankedROIHeads(StandardROIHeads):
             and type(head) is FastRCNNConvFCHead
             and not head.conv_norm_relus
             and isinstance(align, SeparableROIAlign)
-            and align.sampling_ratio > 0
+            and align.separable
             and commuting_wins(num_rois, levels[0].shape, align, head.fcs[0].out_features)
         )
 

@@ -3,7 +3,7 @@ import torch
 from tiny_models import batch, tiny_model
 
 from ctmasknet.modeling import image_groups as module
-from ctmasknet.modeling.image_groups import image_groups, mean_loss
+from ctmasknet.modeling.image_groups import STEM_VALUES, image_groups, mean_loss
 
 CPU = torch.device("cpu")
 
@@ -18,10 +18,13 @@ def lengths(*args):
 
 def test_groups_fit_the_memory_of_a_cpu():
     eight = sizes(*[(512, 512)] * 8)
-    assert lengths(eight, CPU, torch.float32) == [1] * 8  # 16 MiB each, and below 32
-    assert lengths(eight, CPU, torch.bfloat16) == [3, 3, 2]
-    assert lengths(eight, torch.device("cuda"), torch.float32) == [8]
-    assert lengths(sizes((4096, 4096)), CPU, torch.float32) == [1]
+    # 16 MiB each in the stem, half of it later.
+    assert lengths(eight, CPU, torch.float32, STEM_VALUES) == [1] * 8
+    assert lengths(eight, CPU, torch.bfloat16, STEM_VALUES) == [2, 2, 2, 2]
+    assert lengths(eight, CPU, torch.float32) == [2] * 4
+    assert lengths(eight, CPU, torch.bfloat16) == [4, 4]
+    assert lengths(eight, torch.device("cuda"), torch.float32, STEM_VALUES) == [8]
+    assert lengths(sizes((8192, 8192)), CPU, torch.float32) == [1]
 
 
 def test_groups_have_one_size_and_keep_the_order():
