@@ -37,7 +37,7 @@ def pool_and_project(
 
     Args:
         features: (B, C, H, W) float.
-        rois: (R, 5) float, ordered by image: image, then x0 y0 x1 y1 in pixels.
+        rois: (R, 5) float: image, then x0 y0 x1 y1 in pixels.
         align: must be `separable`.
         layer: C * P * P to F.
 
@@ -46,12 +46,15 @@ def pool_and_project(
     """
     num_images, channels, height, width = features.shape
     bins = align.output_size[0]
+    # By image and from top to bottom: neighbours read the same rows of the table.
+    order = (rois[:, 0] * (2 * height) + rois[:, 2] * align.spatial_scale).argsort()
+    rois = rois[order]
     cells, shares = align.sampling(rois, (height, width)).windows()
     # Rows of the table: cell, then bin. Along each axis a bin is one step of its own.
     stride = torch.tensor([width * bins * bins, bins * bins], device=cells.device)
     step = torch.tensor([bins, 1], device=cells.device)
     bin_index = torch.arange(bins, device=cells.device)[:, None] * step[:, None, None, None]
-    y, x = (cells * stride[:, None, None, None] + bin_index).flatten(2)
+    y, x = (cells * stride[:, None, None, None] + bin_index).int().flatten(2)
     by_row, by_column = shares.to(features.dtype).flatten(2)
     index = (y[:, :, None] + x[:, None]).flatten(1)
     share = (by_row[:, :, None] * by_column[:, None]).flatten(1)
@@ -66,4 +69,4 @@ def pool_and_project(
     ):
         table = (image @ weight).view(-1, layer.out_features)
         sums.append(F.embedding_bag(index_i, table, mode="sum", per_sample_weights=share_i))
-    return torch.cat(sums) + layer.bias.to(features.dtype)
+    return torch.cat(sums)[order.argsort()] + layer.bias.to(features.dtype)

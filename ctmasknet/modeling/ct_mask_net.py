@@ -132,9 +132,7 @@ class CTMaskNet(LesionRCNN):
             return _answers(self._classify_rows(batched_inputs))
         return super().inference(batched_inputs, None, do_postprocess)
 
-    def _infer(
-        self, group: list[dict], known: list[Instances] | None, do_postprocess: bool
-    ) -> list[dict]:
+    def _infer(self, group: list[dict], do_postprocess: bool) -> list[dict]:
         logits, ranked, features, proposals, predictions = self._classify(group)
         found = self.roi_heads.detect(features, proposals, predictions)
         instances = (

@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+# A sum in half precision overflows long before its terms do.
+_SUM = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
+
 
 class NotFiniteError(FloatingPointError):
     """An image gives NaN or infinity inside the network.
@@ -29,7 +32,8 @@ def check_finite(*values: torch.Tensor | Sequence[torch.Tensor]) -> None:
             for each image. They are all looked at with one wait for the device.
     """
     finite = [
-        torch.isfinite(value).flatten(1).all(dim=1)
+        # One pass; it can be infinite only if values are, or about to be.
+        value.sum(dim=tuple(range(1, value.dim())), dtype=_SUM.get(value.dtype)).isfinite()
         if isinstance(value, torch.Tensor)
         else torch.stack([torch.isfinite(own).all() for own in value])
         for value in values

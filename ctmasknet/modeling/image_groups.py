@@ -6,13 +6,16 @@ every use (docs/performance.md).
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import groupby, islice
+from threading import Barrier
 
 import torch
 from torch.autograd.function import once_differentiable
 
-# Measured: without page faults, and large enough for all threads.
-_MAX_BYTES = 2**24
+# Measured: with more, page faults cost more than larger matrices gain.
+_MAX_BYTES = 2**23
 # Values for each pixel of what is alive together: 64 channels at half the width and height in the
 # stem, which goes through a group in parts where no gradient is wanted, and later a layer's input
 # and output at a quarter.
@@ -29,6 +32,7 @@ def image_groups(
     device: torch.device,
     dtype: torch.dtype,
     values: float = LATER_VALUES,
+    at_least: int = 1,
 ) -> Iterator[list[dict]]:
     """Split a batch into groups of images of one size, in order.
 
@@ -39,16 +43,59 @@ def image_groups(
         device: on a CPU, groups are small enough for its memory; elsewhere size alone counts.
         dtype: of activations.
         values: of the largest activation, for each pixel.
+        at_least: groups, where there are as many images.
 
     Yields:
         Consecutive inputs.
     """
     for (height, width), alike in groupby(batched_inputs, lambda x: x["image"].shape[-2:]):
-        most = len(batched_inputs)
+        most = -(-len(batched_inputs) // at_least)
         if device.type == "cpu":
-            most = fitting_images(height, width, values, dtype)
+            most = min(most, fitting_images(height, width, values, dtype))
         while group := list(islice(alike, most)):
             yield group
+
+
+def map_groups(
+    function: Callable[[list[dict]], list], groups: list[list[dict]], threads: int
+) -> list:
+    """Call a function on each group and join the lists that it returns, in order.
+
+    Side by side on several threads, each group has one: so NMS and all else that PyTorch computes
+    on one thread is shared, too.
+
+    Args:
+        function: of a group; computes without gradients.
+        groups: of a batch.
+        threads: how many groups at a time.
+    """
+    if threads == 1 or len(groups) == 1 or torch.is_grad_enabled():
+        return [answer for group in groups for answer in function(group)]
+    pool = _threads(threads)
+    inference = torch.is_inference_mode_enabled()
+
+    def without_gradient(group: list[dict]) -> list:
+        with torch.inference_mode(inference), torch.no_grad():  # each thread has modes of its own
+            return function(group)
+
+    return [answer for part in pool.map(without_gradient, groups) for answer in part]
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Threads on which PyTorch computes without helpers."""
+    barrier = Barrier(count + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        barrier.wait()
+
+    pool = ThreadPoolExecutor(count, "ctmasknet", initializer=start)
+    for _ in range(count):
+        pool.submit(int)
+    barrier.wait()
+    torch.set_num_threads(count)  # for threads that begin later
+    return pool
 
 
 def mean_loss(

@@ -8,6 +8,8 @@ threads, in any precision, and their gradient is two matrices as well.
 Shapes: B images, R RoIs, C channels, H x W cells of the feature map, P bins along an axis.
 """
 
+import functools
+
 import torch
 from detectron2.layers import ROIAlign
 from detectron2.modeling.poolers import ROIPooler
@@ -139,8 +141,11 @@ class Samples:
 
 def _weights(place: torch.Tensor, share: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
     """Weights (..., P, n) in bins of cells, (n) or (..., P, n), by samples (..., P, S)."""
-    distance = (place[..., None] - cells[..., None, :]).abs_()
-    return distance.neg_().add_(1).clamp_(min=0).mul_(share[..., None]).sum(dim=-2)
+    weights = []
+    for own_place, own_share in zip(place.unbind(-1), share.unbind(-1), strict=True):
+        hat = (own_place[..., None] - cells).abs_().neg_().add_(1).clamp_(min=0)
+        weights.append(hat.mul_(own_share[..., None]))
+    return functools.reduce(torch.Tensor.add_, weights)
 
 
 def use_separable(pooler: ROIPooler) -> ROIPooler:

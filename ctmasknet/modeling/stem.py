@@ -18,7 +18,7 @@ class PoolingStem(BasicStem):
         if torch.is_grad_enabled() or x.device.type != "cpu":
             return self._pooled(x)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        parts = x.split(fitting_images(*x.shape[2:], STEM_VALUES, dtype))
+        parts = x.split(fitting_images(x.shape[2], x.shape[3], STEM_VALUES, dtype))
         return torch.cat([self._pooled(part) for part in parts])
 
     def _pooled(self, x: torch.Tensor) -> torch.Tensor:

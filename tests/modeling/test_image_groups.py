@@ -1,9 +1,11 @@
+from threading import get_ident
+
 import pytest
 import torch
 from tiny_models import batch, tiny_model
 
 from ctmasknet.modeling import image_groups as module
-from ctmasknet.modeling.image_groups import STEM_VALUES, image_groups, mean_loss
+from ctmasknet.modeling.image_groups import STEM_VALUES, image_groups, map_groups, mean_loss
 
 CPU = torch.device("cpu")
 
@@ -18,13 +20,58 @@ def lengths(*args):
 
 def test_groups_fit_the_memory_of_a_cpu():
     eight = sizes(*[(512, 512)] * 8)
-    # 16 MiB each in the stem, half of it later.
+    # 8 MiB: a float32 image is more than that in the stem, and as much later.
     assert lengths(eight, CPU, torch.float32, STEM_VALUES) == [1] * 8
-    assert lengths(eight, CPU, torch.bfloat16, STEM_VALUES) == [2, 2, 2, 2]
-    assert lengths(eight, CPU, torch.float32) == [2] * 4
-    assert lengths(eight, CPU, torch.bfloat16) == [4, 4]
+    assert lengths(eight, CPU, torch.bfloat16, STEM_VALUES) == [1] * 8
+    assert lengths(eight, CPU, torch.float32) == [1] * 8
+    assert lengths(eight, CPU, torch.bfloat16) == [2] * 4
+    assert lengths(sizes(*[(128, 128)] * 8), CPU, torch.float32) == [8]
     assert lengths(eight, torch.device("cuda"), torch.float32, STEM_VALUES) == [8]
     assert lengths(sizes((8192, 8192)), CPU, torch.float32) == [1]
+
+
+def test_there_are_groups_for_all_threads():
+    eight = sizes(*[(128, 128)] * 8)
+    for threads, expected in ((2, [4, 4]), (3, [3, 3, 2]), (16, [1] * 8)):
+        found = image_groups(eight, CPU, torch.float32, at_least=threads)
+        assert [len(group) for group in found] == expected
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_groups_side_by_side_are_answered_in_order_without_gradient(threads):
+    torch.set_num_threads(threads)
+    seen = []
+
+    def answer(group):
+        seen.append((torch.get_num_threads(), torch.is_grad_enabled(), get_ident()))
+        return [2 * x for x in group]
+
+    try:
+        with torch.no_grad():
+            assert map_groups(answer, [[1, 2], [3], [4]], threads) == [2, 4, 6, 8]
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
+    assert {grad for _, grad, _ in seen} == {False} and {count for count, *_ in seen} == {1}
+    assert (get_ident() in {own for *_, own in seen}) == (threads == 1)
+
+
+def test_an_error_in_a_group_is_raised():
+    with torch.no_grad(), pytest.raises(ValueError, match="this one"):
+        map_groups(lambda group: exec("raise ValueError('this one')"), [[1], [2]], 2)
+
+
+def test_a_model_answers_the_same_on_one_thread_and_two():
+    model = tiny_model("ctmasknet").eval()
+    answers = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        with torch.no_grad():
+            answers.append(model(batch(3)))
+    torch.set_num_threads(1)
+    for one, two in zip(*answers, strict=True):
+        torch.testing.assert_close(one["image_logits"], two["image_logits"])
+        assert one["ranked_boxes"].classes.tolist() == two["ranked_boxes"].classes.tolist()
 
 
 def test_groups_have_one_size_and_keep_the_order():
