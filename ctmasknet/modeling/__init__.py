@@ -8,14 +8,13 @@ from .lesion_rcnn import LesionRCNN
 from .mask_head import MaskLogitHead
 from .ranked_boxes import RankedBoxes
 from .roi_heads import RankedROIHeads
-from .rpn import LesionRPN, LesionRPNHead
+from .rpn import LesionRPN
 
 __all__ = [
     "CTMaskNet",
     "IMAGE_HEAD_REGISTRY",
     "LesionRCNN",
     "LesionRPN",
-    "LesionRPNHead",
     "MaskLogitHead",
     "RankedBoxHead",
     "RankedBoxes",

@@ -7,7 +7,6 @@ from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone, build_resnet_b
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 
 from .stages import stage
-from .stem import use_pooling_stem
 
 FOUR_LEVELS = ("res2", "res3", "res4", "res5")
 SINGLE_LEVELS = (("res3",), ("res4",), ("res5",))
@@ -84,10 +83,8 @@ def build_truncated_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) ->
         ValueError: the keys combine to none of the papers' backbones; names those that are valid.
     """
     _check_levels(cfg)
-    bottom_up = build_resnet_backbone(cfg, input_shape)
-    use_pooling_stem(bottom_up)
     return TruncatedResNetFPN(
-        bottom_up=bottom_up,
+        bottom_up=build_resnet_backbone(cfg, input_shape),
         in_features=list(cfg.MODEL.FPN.IN_FEATURES),
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
         norm=cfg.MODEL.FPN.NORM,

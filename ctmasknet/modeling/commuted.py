@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .roi_align import SeparableROIAlign
+from .roi_align import MAX_CELLS, SeparableROIAlign
 
 
 def commuting_wins(num_rois: int, shape: torch.Size, align: SeparableROIAlign, out: int) -> bool:
@@ -24,6 +24,8 @@ def commuting_wins(num_rois: int, shape: torch.Size, align: SeparableROIAlign, o
         out: F.
     """
     images, channels, height, width = shape
+    if height * width > MAX_CELLS:  # where it is torchvision that pools; and tables grow with it
+        return False
     bins = align.output_size[0] * align.output_size[1]
     table = images * height * width * channels * bins * out
     pooling = align.output_size[0] * height * width * channels + bins * width * channels
@@ -47,7 +49,8 @@ def pool_and_project(
     num_images, channels, height, width = features.shape
     bins = align.output_size[0]
     # By image and from top to bottom: neighbours read the same rows of the table.
-    order = (rois[:, 0] * (2 * height) + rois[:, 2] * align.spatial_scale).argsort()
+    top = (rois[:, 2] * align.spatial_scale).clamp(0, height)
+    order = (rois[:, 0] * (2 * height) + top).argsort()
     rois = rois[order]
     cells, shares = align.sampling(rois, (height, width)).windows()
     # Rows of the table: cell, then bin. Along each axis a bin is one step of its own.

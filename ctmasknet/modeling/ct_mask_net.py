@@ -90,9 +90,14 @@ class CTMaskNet(LesionRCNN):
         if "ranked_rows" in batched_inputs[0]:
             rows = self._classify_rows(batched_inputs, self.roi_heads.fill_generator)
             return {"loss_image": self._loss(rows, batched_inputs)}
+
+        def loss(group: list[dict]) -> torch.Tensor:
+            with naming_images(group), autocast(self.device, self.precision):
+                return self._loss(self._classify(group)[0], group)
+
         return {
             "loss_image": mean_loss(
-                lambda group: self._loss(self._classify(group)[0], group),
+                loss,
                 list(image_groups(batched_inputs, self.device, self.precision, STEM_VALUES)),
                 [x for x in self.parameters() if x.requires_grad],
             )
@@ -100,8 +105,9 @@ class CTMaskNet(LesionRCNN):
 
     def _loss(self, logits: torch.Tensor, inputs: list[dict]) -> torch.Tensor:
         labels = torch.tensor([x["label"] for x in inputs], device=self.device)
-        losses = self.image_head.losses(logits, labels)  # type: ignore[operator]
-        return torch.stack([*losses.values()]).sum()
+        with full_precision(self.device):
+            losses = self.image_head.losses(logits, labels)  # type: ignore[operator]
+            return torch.stack([*losses.values()]).sum()
 
     def inference(
         self,
@@ -128,7 +134,7 @@ class CTMaskNet(LesionRCNN):
         """
         if detected_instances is not None:
             raise ValueError("CTMaskNet ranks its own boxes: detected_instances must be None")
-        if "ranked_rows" in batched_inputs[0]:
+        if batched_inputs and "ranked_rows" in batched_inputs[0]:
             return _answers(self._classify_rows(batched_inputs))
         return super().inference(batched_inputs, None, do_postprocess)
 
@@ -152,13 +158,12 @@ class CTMaskNet(LesionRCNN):
     def _classify(self, group: list[dict]):
         """Return image logits (B, C), ranked boxes, features, proposals and raw predictions."""
         images = self.preprocess_image(group)
-        with naming_images(group), autocast(self.device, self.precision):
-            features = self.backbone(images.tensor)
-            # Before the RPN, whose best anchors need not show it.
-            check_finite(*features.values())
-            with torch.no_grad():
-                proposals, _ = self.proposal_generator(images, features, None)
-            ranked, predictions = self.roi_heads.rank(features, proposals, self.training)
+        features = self.backbone(images.tensor)
+        # Before the RPN, whose best anchors need not show it.
+        check_finite(*features.values())
+        with torch.no_grad():
+            proposals, _ = self.proposal_generator(images, features, None)
+        ranked, predictions = self.roi_heads.rank(features, proposals, self.training)
         with stage("image_head"), full_precision(self.device):
             logits = self.image_head(ranked.rows)
         return logits, ranked, features, proposals, predictions

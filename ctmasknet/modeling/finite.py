@@ -13,11 +13,12 @@ class NotFiniteError(FloatingPointError):
     """An image gives NaN or infinity inside the network.
 
     Attributes:
-        image: its place in the batch.
+        image: its place among those that went through the network together.
+        name: its file; "" as long as it is not known.
     """
 
     def __init__(self, image: int, name: str = ""):
-        self.image = image
+        self.image, self.name = image, name
         super().__init__(
             f"{name or f'image {image} of the batch'} gives NaN or infinity inside the network; "
             "the weights have diverged or are damaged"
@@ -49,5 +50,7 @@ def naming_images(batched_inputs: list[dict]) -> Iterator[None]:
     try:
         yield
     except NotFiniteError as error:
+        if error.name:  # known from an inner one, whose batch was a part of this
+            raise
         name = batched_inputs[error.image].get("file_name", "")
         raise NotFiniteError(error.image, name) from None

@@ -5,21 +5,24 @@ activations is reused: what glibc gives back to the system must be mapped anew, 
 every use (docs/performance.md).
 """
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import groupby, islice
-from threading import Barrier
+from threading import Barrier, Lock
 
 import torch
 from torch.autograd.function import once_differentiable
 
 # Measured: with more, page faults cost more than larger matrices gain.
-_MAX_BYTES = 2**23
+_MAX_BYTES = 2**24
 # Values for each pixel of what is alive together: 64 channels at half the width and height in the
 # stem, which goes through a group in parts where no gradient is wanted, and later a layer's input
 # and output at a quarter.
 STEM_VALUES, LATER_VALUES = 64 / 4, 2 * 64 / 16
+
+_starting = Lock()
 
 
 def fitting_images(height: int, width: int, values: float, dtype: torch.dtype) -> int:
@@ -71,7 +74,8 @@ def map_groups(
     """
     if threads == 1 or len(groups) == 1 or torch.is_grad_enabled():
         return [answer for group in groups for answer in function(group)]
-    pool = _threads(threads)
+    with _starting:
+        pool = _threads(threads)
     inference = torch.is_inference_mode_enabled()
 
     def without_gradient(group: list[dict]) -> list:
@@ -87,6 +91,7 @@ def _threads(count: int) -> ThreadPoolExecutor:
     barrier = Barrier(count + 1)
 
     def start() -> None:
+        torch.get_num_threads()  # or the first computation would set the thread's number anew
         torch.set_num_threads(1)
         barrier.wait()
 
@@ -96,6 +101,10 @@ def _threads(count: int) -> ThreadPoolExecutor:
     barrier.wait()
     torch.set_num_threads(count)  # for threads that begin later
     return pool
+
+
+# A forked process has the pool, but not its threads.
+os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def mean_loss(

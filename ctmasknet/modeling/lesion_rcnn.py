@@ -15,6 +15,7 @@ from .image_groups import image_groups, map_groups
 from .mask_paste import postprocess
 from .precision import PRECISIONS, autocast, dtype_of
 from .stages import stage
+from .stem import use_pooling_stem
 
 
 @META_ARCH_REGISTRY.register()
@@ -57,6 +58,7 @@ class LesionRCNN(GeneralizedRCNN):
         self._std = [x / 255 for x in pixel_std]
         self.precision = dtype_of(precision)
         fold_norms(self.backbone)
+        use_pooling_stem(self.backbone)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:

@@ -39,7 +39,7 @@ class SeparableROIMasks(ROIMasks):
     """Masks of RoIs, pasted where Detectron2 pastes them, by matrices instead of one by one.
 
     Bilinear samples on a grid are separable: a pasted mask is Y M X', with the weights of the
-    mask's rows in each image row, and of its columns. On a GPU, and with thresholds below 0, it is
+    mask's rows in each image row, and of its columns. On a GPU, and with thresholds up to 0, it is
     Detectron2's own pasting.
     """
 
@@ -50,13 +50,14 @@ class SeparableROIMasks(ROIMasks):
         self, boxes: Boxes, height: int, width: int, threshold: float = 0.5
     ) -> BitMasks:
         """Paste the masks at their boxes into (height, width); see `ROIMasks.to_bitmasks`."""
-        if self.tensor.device.type != "cpu" or threshold < 0 or not len(self):
+        if self.tensor.device.type != "cpu" or threshold <= 0 or not len(self):
             return super().to_bitmasks(boxes, height, width, threshold)
         # Memory that is zero until it is written: most of it never is.
         image = torch.from_numpy(np.zeros((len(self), height, width), bool))
         corners = boxes.tensor.to(self.tensor.dtype)
         first = (corners[:, :2].floor() - 1).clamp(min=0).int()
-        last = corners.new_tensor([width, height]).minimum(corners[:, 2:].ceil() + 1).int()
+        last = corners.new_tensor([width, height]).minimum(corners[:, 2:].ceil() + 1)
+        last = last.clamp(min=0).int()
         sides = (last - first).clamp(min=0)
         for group in sides.amax(dim=1).argsort().split(_GROUP):
             (columns, rows), (x, y) = sides[group].amax(dim=0).tolist(), first[group].unbind(1)

@@ -32,18 +32,13 @@ def nms_by_image(
     """
     orders = [own.sort(descending=True, stable=True).indices for own in scores]
     boxes = [own[order] for own, order in zip(boxes, orders, strict=True)]
-    if groups is None:
-        groups = [order.new_zeros(len(order)) for order in orders]
-        single = True
-    else:
+    if groups is not None:
         groups = [own[order] for own, order in zip(groups, orders, strict=True)]
-        single = False
     if boxes[0].is_cuda:
         kept = _at_once(boxes, groups, thresh, num)
     else:
         kept = [
-            _one(own, None if single else group, thresh, num)
-            for own, group in zip(boxes, groups, strict=True)
+            _one(own, groups[i] if groups else None, thresh, num) for i, own in enumerate(boxes)
         ]
     return [order[mine] for order, mine in zip(orders, kept, strict=True)]
 
@@ -72,21 +67,23 @@ def _one(
 
 
 def _at_once(
-    boxes: list[torch.Tensor], groups: list[torch.Tensor], thresh: float, num: int | None
+    boxes: list[torch.Tensor], groups: list[torch.Tensor] | None, thresh: float, num: int | None
 ) -> list[torch.Tensor]:
     """As `_one` for a batch, with one wait for the device instead of one for each image."""
     sizes = [len(own) for own in boxes]
+    starts = [0, *accumulate(sizes)]
     device = boxes[0].device
     images = torch.arange(len(sizes), device=device).repeat_interleave(
-        torch.tensor(sizes, device=device), output_size=sum(sizes)
+        torch.tensor(sizes, device=device), output_size=starts[-1]
     )
-    flat, offsets = torch.cat(groups), [0, *accumulate(sizes)]
-    ranks = -torch.cat([torch.arange(size, device=device) for size in sizes]).to(boxes[0].dtype)
-    kept = batched_nms(torch.cat(boxes), ranks, flat * len(sizes) + images, thresh)
-    # By image, and within it as sorted before.
-    kept = kept.sort().values
+    part = images if groups is None else torch.cat(groups) * len(sizes) + images
+    # Moved apart, boxes of different images and groups never meet; float64 rounds nothing then.
+    flat = torch.cat(boxes).double()
+    apart = flat + (part * (flat.max() - flat.min() + 1))[:, None] if len(flat) else flat
+    ranks = torch.arange(starts[-1], 0, -1, dtype=torch.float64, device=device)
+    kept = nms(apart, ranks, thresh)  # by image, and within it as sorted before
     counts = torch.bincount(images[kept], minlength=len(sizes)).tolist()
-    return [(own - offset)[:num] for own, offset in zip(kept.split(counts), offsets, strict=False)]
+    return [(own - start)[:num] for own, start in zip(kept.split(counts), starts, strict=False)]
 
 
 def nonzero_by_image(masks: Sequence[torch.Tensor] | torch.Tensor) -> list[torch.Tensor]:

@@ -41,7 +41,8 @@ class SeparableROIAlign(ROIAlign):
         if fits and input.device.type == "cpu" and self.separable:
             return self._by_matrices(input, rois)
         # torchvision wants one dtype, and rounded to half precision a corner moves by pixels.
-        return super().forward(input.to(rois.dtype), rois).to(input.dtype)
+        dtype = torch.promote_types(input.dtype, rois.dtype)
+        return super().forward(input.to(dtype), rois.to(dtype)).to(input.dtype)
 
     @property
     def separable(self) -> bool:

@@ -190,7 +190,6 @@ class RankedROIHeads(StandardROIHeads):
         return (
             len(levels) == 1
             and levels[0].device.type == "cpu"
-            and not torch.is_grad_enabled()
             and type(head) is FastRCNNConvFCHead
             and not head.conv_norm_relus
             and isinstance(align, SeparableROIAlign)

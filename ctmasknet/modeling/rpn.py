@@ -7,7 +7,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.modeling.proposal_generator import RPN
-from detectron2.modeling.proposal_generator.rpn import RPN_HEAD_REGISTRY, StandardRPNHead
+from detectron2.modeling.proposal_generator.rpn import StandardRPNHead
 from detectron2.structures import Boxes, ImageList, Instances
 from torchvision.ops import clip_boxes_to_image
 
@@ -18,8 +18,7 @@ from .precision import full_precision
 from .stages import stage
 
 
-@RPN_HEAD_REGISTRY.register()
-class LesionRPNHead(StandardRPNHead):
+class FullPrecisionRPNHead(StandardRPNHead):
     """Detectron2's head whose logits and deltas are always in the precision of the weights."""
 
     def forward(
@@ -49,6 +48,8 @@ class LesionRPN(RPN):
     def __init__(self, **kwargs):
         """Build the RPN; kwargs are those of Detectron2's."""
         super().__init__(**kwargs)
+        if type(self.rpn_head) is StandardRPNHead:
+            self.rpn_head.__class__ = FullPrecisionRPNHead
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict) -> dict:

@@ -1,7 +1,8 @@
 """The ResNets' first layers, where activations are largest."""
 
 import torch
-from detectron2.modeling.backbone.resnet import BasicStem, ResNet
+from detectron2.modeling.backbone.resnet import BasicStem
+from torch import nn
 from torch.nn import functional as F
 
 from .image_groups import STEM_VALUES, fitting_images
@@ -25,7 +26,8 @@ class PoolingStem(BasicStem):
         return F.relu_(F.max_pool2d(self.conv1(x), kernel_size=3, stride=2, padding=1))
 
 
-def use_pooling_stem(network: ResNet) -> None:
-    """Let a ResNet pool before its first ReLU; parameters do not change."""
-    if type(network.stem) is BasicStem:
-        network.stem.__class__ = PoolingStem
+def use_pooling_stem(network: nn.Module) -> None:
+    """Let a network's stem pool before its ReLU; parameters do not change."""
+    for module in network.modules():
+        if type(module) is BasicStem:
+            module.__class__ = PoolingStem

@@ -5,6 +5,7 @@ import torch
 from tiny_models import batch, tiny_model
 
 from ctmasknet.modeling import image_groups as module
+from ctmasknet.modeling.finite import NotFiniteError, naming_images
 from ctmasknet.modeling.image_groups import STEM_VALUES, image_groups, map_groups, mean_loss
 
 CPU = torch.device("cpu")
@@ -20,11 +21,11 @@ def lengths(*args):
 
 def test_groups_fit_the_memory_of_a_cpu():
     eight = sizes(*[(512, 512)] * 8)
-    # 8 MiB: a float32 image is more than that in the stem, and as much later.
+    # 16 MiB: one float32 image in the stem, half of one later.
     assert lengths(eight, CPU, torch.float32, STEM_VALUES) == [1] * 8
-    assert lengths(eight, CPU, torch.bfloat16, STEM_VALUES) == [1] * 8
-    assert lengths(eight, CPU, torch.float32) == [1] * 8
-    assert lengths(eight, CPU, torch.bfloat16) == [2] * 4
+    assert lengths(eight, CPU, torch.bfloat16, STEM_VALUES) == [2] * 4
+    assert lengths(eight, CPU, torch.float32) == [2] * 4
+    assert lengths(eight, CPU, torch.bfloat16) == [4] * 2
     assert lengths(sizes(*[(128, 128)] * 8), CPU, torch.float32) == [8]
     assert lengths(eight, torch.device("cuda"), torch.float32, STEM_VALUES) == [8]
     assert lengths(sizes((8192, 8192)), CPU, torch.float32) == [1]
@@ -37,41 +38,56 @@ def test_there_are_groups_for_all_threads():
         assert [len(group) for group in found] == expected
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_groups_side_by_side_are_answered_in_order_without_gradient(threads):
-    torch.set_num_threads(threads)
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def test_groups_side_by_side_are_answered_in_order_without_gradient(two_threads):
     seen = []
 
     def answer(group):
         seen.append((torch.get_num_threads(), torch.is_grad_enabled(), get_ident()))
         return [2 * x for x in group]
 
-    try:
-        with torch.no_grad():
-            assert map_groups(answer, [[1, 2], [3], [4]], threads) == [2, 4, 6, 8]
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(1)
-    assert {grad for _, grad, _ in seen} == {False} and {count for count, *_ in seen} == {1}
-    assert (get_ident() in {own for *_, own in seen}) == (threads == 1)
+    with torch.no_grad():
+        assert map_groups(answer, [[1, 2], [3], [4]], 2) == [2, 4, 6, 8]
+    assert torch.get_num_threads() == 2
+    assert {count for count, *_ in seen} == {1} and {grad for _, grad, _ in seen} == {False}
+    assert get_ident() not in {own for *_, own in seen}
 
 
-def test_an_error_in_a_group_is_raised():
-    with torch.no_grad(), pytest.raises(ValueError, match="this one"):
-        map_groups(lambda group: exec("raise ValueError('this one')"), [[1], [2]], 2)
+def fail(group):
+    raise ValueError(f"this one: {group}")
 
 
-def test_a_model_answers_the_same_on_one_thread_and_two():
+def test_an_error_in_a_group_is_raised(two_threads):
+    with torch.no_grad(), pytest.raises(ValueError, match=r"this one: \[1\]"):
+        map_groups(fail, [[1], [2]], 2)
+
+
+def test_a_model_answers_the_same_on_one_thread_and_two(two_threads):
     model = tiny_model("ctmasknet").eval()
-    answers = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        with torch.no_grad():
-            answers.append(model(batch(3)))
-    torch.set_num_threads(1)
+    with torch.no_grad():
+        answers = [model(batch(3))]
+        model.concurrent = False
+        answers.append(model(batch(3)))
     for one, two in zip(*answers, strict=True):
         torch.testing.assert_close(one["image_logits"], two["image_logits"])
         assert one["ranked_boxes"].classes.tolist() == two["ranked_boxes"].classes.tolist()
+
+
+@pytest.mark.parametrize("kind", ["lesion", "ctmasknet"])
+def test_an_image_that_gives_nan_is_named_whatever_its_group(monkeypatch, kind):
+    monkeypatch.setattr(module, "_MAX_BYTES", 1)
+    images = batch(3)
+    images[2]["image"][:] = torch.nan
+    model = tiny_model(kind).eval()
+    expected = pytest.raises(NotFiniteError, match=r"^slice_2.png gives NaN")
+    with torch.no_grad(), expected, naming_images(images):  # as who calls the network may
+        model(images)
 
 
 def test_groups_have_one_size_and_keep_the_order():

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
 
 from ctmasknet.modeling import nms as module
 from ctmasknet.modeling.nms import nms_by_image, nonzero_by_image
@@ -34,15 +34,19 @@ def test_a_batch_is_its_images(grouped, num):
     assert 20 < len(whole(boxes[0], scores[0], groups[0], 0.4, None)) < 250
     found = nms_by_image(boxes, scores, groups if grouped else None, 0.4, num)
     assert [x.tolist() for x in found] == [x.tolist() for x in expected]
-    # As on a GPU: all images in one call.
-    sorted_boxes, sorted_groups = [], []
-    orders = [own.sort(descending=True, stable=True).indices for own in scores]
-    for own, group, order in zip(boxes, groups, orders, strict=True):
-        sorted_boxes.append(own[order])
-        sorted_groups.append(group[order])
-    together = module._at_once(sorted_boxes, sorted_groups, 0.4, num)
-    together = [order[kept] for order, kept in zip(orders, together, strict=True)]
-    assert [x.tolist() for x in together] == [x.tolist() for x in expected]
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("num", [None, 5])
+def test_all_images_in_one_call_are_each_alone(grouped, num):
+    """As on a GPU: of many images, none sees its place in the batch."""
+    images = [crowd(count, seed) for seed, count in enumerate([60, 0, 90, *[30] * 40])]
+    boxes, groups = [own * 10 for own, *_ in images], [group for *_, group in images]
+    kept = module._at_once(boxes, groups if grouped else None, 0.4, num)
+    for own, group, mine in zip(boxes, groups, kept, strict=True):
+        ranks = torch.arange(len(own), 0, -1).double()
+        apart = own.double() + (group * 10000 * grouped)[:, None]
+        assert mine.tolist() == nms(apart, ranks, 0.4)[:num].tolist()
 
 
 def test_the_first_survivors_need_few_boxes(monkeypatch):
