@@ -7,6 +7,8 @@
     tools/benchmark.py training --batch 8 --repeats 3 --out output/benchmark_training
     tools/benchmark.py growth                                 # a figure: growth.png
     tools/benchmark.py throughput --slices 2000 -- MODEL.WEIGHTS model_best.pth
+    tools/benchmark.py budget                                 # work, floor and time by stage
+    tools/benchmark.py agreement output/demo/*_R18_T1         # answers of trained models
 
 Each contender has a process of its own, and all take turns, one step a round, so that a slower
 machine slows all. Peers compute in float32: torchvision's Mask R-CNN of the same size, one image at
@@ -15,8 +17,12 @@ pixels are random unless given. Peak memory is a process's growth over its loade
 was allocated on the GPU. Tables are printed; FOLDER/benchmark.json has every single time.
 """
 
-from ctmasknet.benchmark.command import parse_args, run
-from ctmasknet.command_line import run_script
+import os
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own lines; read at import
+
+from ctmasknet.benchmark.command import parse_args, run  # noqa: E402
+from ctmasknet.command_line import run_script  # noqa: E402
 
 if __name__ == "__main__":
     run_script(lambda: run(parse_args(__doc__)))

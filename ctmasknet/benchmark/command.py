@@ -14,6 +14,8 @@ import torch
 
 from ..command_line import new_parser
 from ..provenance import machine
+from .agreement import describe_agreement, measure_agreement
+from .budget import describe_budget, measure_budget
 from .growth import measure_growth, save_growth
 from .rounds import Measurement, measure
 from .settings import PEERS, TORCHVISION, Case, Contender, config_of, contenders
@@ -65,6 +67,12 @@ def parse_args(
         help="to write and classify; default: %(default)s",
     )
     throughput.add_argument("--folder", type=Path, help="for the files, and to keep them")
+    budget = _add(commands, "budget", _budget, "work by stage, the machine's floor, and the time")
+    _add_settings(budget)
+    _add_rounds(budget, repeats=1)
+    agreement = _add(commands, "agreement", _agreement, "answers of trained models by precision")
+    agreement.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="output folders")
+    agreement.add_argument("--precision", nargs="+", default=["float32", "bfloat16"])
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not {*commands.choices, "-h", "--help"} & {*arguments[:1]}:
         arguments = ["short", *arguments]
@@ -126,20 +134,22 @@ def run(args: argparse.Namespace) -> None:
     print(f"torch {torch.__version__}; a step of each in turns; quartiles over the rounds\n")
     report = args.run(args)
     print(f"\n{write_report(args.out, report)}")
+    if failed := report.get("failed"):
+        raise ValueError("; ".join(failed))
 
 
 def _short(args: argparse.Namespace) -> dict[str, Any]:
     setting = args.threads, args.device
     groups = [_show(measure_case(case)) for case in short_cases(*setting)]
-    parts = [_show(measure(*part, budget=BUDGET)) for part in heads_parts(*setting)]
-    report = _records(groups + parts)
-    try:
-        estimate = heads_estimate(groups[0][0], parts[0][0], parts[1][0])
-    except ValueError as error:
-        print(f"error: {error}")
-        return report
+    groups += [_show(measure(*part, budget=BUDGET)) for part in heads_parts(*setting)]
+    report = _records(groups)
+    failed = [f"{m.contender.name}, {m.case.text}: {m.error}" for m in sum(groups, []) if m.error]
+    if failed:
+        return {**report, "failed": failed}
+    (inference, *_), *_, (rows,), (peer,) = groups
+    estimate = heads_estimate(inference, rows, peer)
     print(describe_heads(estimate))
-    return {**report, "heads_training": estimate}
+    return {**report, "heads_training_computed": estimate}
 
 
 def _free(args: argparse.Namespace) -> dict[str, Any]:
@@ -172,6 +182,22 @@ def _throughput(args: argparse.Namespace) -> dict[str, Any]:
     found = measure_throughput(case, precision, args.slices, args.folder)
     print(describe_throughput(found))
     return found
+
+
+def _budget(args: argparse.Namespace) -> dict[str, Any]:
+    case, found = _case(args), []
+    for precision in args.precision or best_precisions(case.device):
+        found.append(measure_budget(case, precision))
+        print(f"{describe_budget(found[-1])}\n", flush=True)
+    return {"budget": found}
+
+
+def _agreement(args: argparse.Namespace) -> dict[str, Any]:
+    found = []
+    for run in args.runs:
+        found.append(measure_agreement(run, args.precision))
+        print(f"{describe_agreement(found[-1])}\n", flush=True)
+    return {"agreement": found}
 
 
 def _case(args: argparse.Namespace) -> Case:

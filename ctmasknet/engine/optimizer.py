@@ -8,7 +8,7 @@ from torch import nn
 
 from ..config import require_one_of
 
-OPTIMIZERS = ("SGD", "ADAM", "ADAMW")
+OPTIMIZERS = {"SGD": torch.optim.SGD, "ADAM": torch.optim.Adam, "ADAMW": torch.optim.AdamW}
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -41,18 +41,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         raise ValueError("the model has no trainable parameter")
     # One call for all parameters instead of several for each; PyTorch has it for these devices.
     fused = all(x.device.type in ("cpu", "cuda") for x in model.parameters())
+    options = {"lr": cfg.SOLVER.BASE_LR, "weight_decay": cfg.SOLVER.WEIGHT_DECAY, "fused": fused}
     if name == "SGD":
-        optimizer = maybe_add_gradient_clipping(cfg, torch.optim.SGD)(
-            groups,
-            lr=cfg.SOLVER.BASE_LR,
-            momentum=cfg.SOLVER.MOMENTUM,
-            nesterov=cfg.SOLVER.NESTEROV,
-            weight_decay=cfg.SOLVER.WEIGHT_DECAY,
-            fused=fused,
-        )
-    else:
-        kind = torch.optim.Adam if name == "ADAM" else torch.optim.AdamW
-        optimizer = maybe_add_gradient_clipping(cfg, kind)(
-            groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=fused
-        )
-    return optimizer
+        options |= {"momentum": cfg.SOLVER.MOMENTUM, "nesterov": cfg.SOLVER.NESTEROV}
+    return maybe_add_gradient_clipping(cfg, OPTIMIZERS[name])(groups, **options)

@@ -16,7 +16,7 @@ from detectron2.engine import (
 )
 from detectron2.utils import comm
 from fvcore.nn.precise_bn import get_bn_modules
-from torch import distributed
+from torch import distributed, nn
 
 
 class ParallelTrainer(DefaultTrainer):
@@ -56,6 +56,11 @@ class ParallelTrainer(DefaultTrainer):
         self.start_iter, self.max_iter, self.cfg = 0, cfg.SOLVER.MAX_ITER, cfg
         # First, so that checkpoints and validation see the common statistics.
         self.register_hooks([AverageNormStatistics(), *self.build_hooks()])
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, where DistributedDataParallel holds it."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
 def check_processes(cfg: CfgNode) -> None:

@@ -75,15 +75,24 @@ def build_ranked_train_loader(cfg: CfgNode, model: nn.Module) -> DataLoader:
 
     Returns:
         A loader without processes of its own.
+
+    Raises:
+        ValueError: an image has no label.
+        What `ranked_rows` raises.
     """
+    datasets = {name: DatasetCatalog.get(name) for name in cfg.DATASETS.TRAIN}
+    for name, records in datasets.items():  # now: rows may take hours
+        for record in records:
+            if "label" not in record:
+                raise ValueError(f"DATASETS.TRAIN: {name} has no label for {record['file_name']}")
     mapper = RankedRowsMapper()
     # Computing rows may draw random numbers: drawn before it, the order of images is the same
     # whether rows are computed or read. Grouping by shape is for padding, and rows need none.
     loader = build_detection_train_loader(
         cfg, mapper=mapper, num_workers=0, aspect_ratio_grouping=False
     )
-    for name in cfg.DATASETS.TRAIN:
-        mapper.rows |= ranked_rows(cfg, model, name, DatasetCatalog.get(name), training=True)
+    for name, records in datasets.items():
+        mapper.rows |= ranked_rows(cfg, model, name, records, training=True)
     return loader
 
 

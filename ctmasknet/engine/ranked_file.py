@@ -11,21 +11,42 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import cv2
+import detectron2
 import numpy as np
+import PIL
 import torch
+import torchvision
 from detectron2.config import CfgNode
 from torch import nn
 
-from ..provenance import sha256_of, versions
+from ..provenance import sha256_of
 from ..whole_files import whole_file
 
-_FORMAT = 1  # of the file
 _DIGEST = hashlib.sha256().digest_size
 _IMAGE_HEAD = "image_head."
 # Keys of MODEL that rows do not depend on. A device moves them by rounding alone; the precision is
 # the model's own, as the key may say "auto".
 _NOT_OF_ROWS = {"WEIGHTS", "NAME", "DEVICE", "PRECISION", "IMAGE_HEAD", "TRAINABLE"}
 _NOT_OF_ROWS |= {"TRAIN_SHORTCUT_NORMS"}
+_LIBRARIES = (cv2, detectron2, np, PIL, torch, torchvision)
+_PACKAGE = Path(__file__).parents[1]
+_SOURCES = ("data/**/*.py", "modeling/**/*.py", "engine/ranked_*.py")  # what makes rows
+
+
+def digest_of_sources(package: Path) -> str:
+    """SHA-256 of the code that makes ranked rows: a version or a commit would miss local changes.
+
+    Args:
+        package: its folder.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in _SOURCES for path in package.glob(pattern)):
+        digest.update(f"{path.relative_to(package).as_posix()} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+_CODE = digest_of_sources(_PACKAGE)  # now: files may be edited while a run computes
 
 
 def key_of_rows(cfg: CfgNode, model: nn.Module, files: Iterable[str], training: bool) -> str:
@@ -46,8 +67,8 @@ def key_of_rows(cfg: CfgNode, model: nn.Module, files: Iterable[str], training: 
     settings = {key: value for key, value in cfg.MODEL.items() if key not in _NOT_OF_ROWS}
     settings["RANKED_BOXES"] = {k: v for k, v in cfg.MODEL.RANKED_BOXES.items() if k != "FILL"}
     parts = {
-        "format": _FORMAT,
-        "versions": versions(),
+        "code": _CODE,
+        "versions": {library.__name__: library.__version__ for library in _LIBRARIES},
         "model": settings,
         "precision": str(model.precision),
         "input": cfg.INPUT,

@@ -47,13 +47,13 @@ def validation_of(cfg: CfgNode, test: str) -> str | None:
     return next((name for name in cfg.DATASETS.VALIDATION if name != test), None)
 
 
-def write_reports(cfg: CfgNode, weights: Path, seconds: Mapping[str, float | None]) -> Metrics:
+def write_reports(cfg: CfgNode, weights: Path, **about: Any) -> Metrics:
     """Report every test set: tables to the log, results.json and figures beside its predictions.
 
     Args:
         cfg: the config; predictions on `datasets_to_predict` have been written.
         weights: checkpoint of the model that made them.
-        seconds: what took how long.
+        about: what else to record (precision, seconds, ...).
 
     Returns:
         Data set -> task -> metric -> value.
@@ -64,8 +64,8 @@ def write_reports(cfg: CfgNode, weights: Path, seconds: Mapping[str, float | Non
         "weights_sha256": sha256_of(weights) if weights.is_file() else None,
         "training_seed": cfg.SEED,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": dict(seconds),
         "machine": {**machine(), "device": cfg.MODEL.DEVICE, "processes": comm.get_world_size()},
+        **about,
     }
     metrics: Metrics = {}
     for name in cfg.DATASETS.TEST:

@@ -2,34 +2,22 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import (
-    MetadataCatalog,
-    build_detection_test_loader,
-    build_detection_train_loader,
-)
+from detectron2.data import MetadataCatalog
 from detectron2.engine.hooks import EvalHook
-from detectron2.evaluation import (
-    DatasetEvaluator,
-    DatasetEvaluators,
-    inference_on_dataset,
-    print_csv_format,
-)
+from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, JSONWriter
 from torch import nn
-from torch.utils.data import DataLoader
 
 from ..checkpoint import load_weights
 from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
 from ..checkpoint.settings import KEY, SettingsRecord
-from ..data.mapper import SliceMapper
 from ..data.registration import dataset_source
 from ..evaluation import (
     ImageClassificationEvaluator,
@@ -40,35 +28,24 @@ from ..evaluation.results import RESULTS, Metrics, write_results
 from ..modeling.precision import with_precision
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
 from .optimizer import build_optimizer
-from .parallel_trainer import ParallelTrainer
-from .ranked_cache import (
-    build_ranked_test_loader,
-    build_ranked_train_loader,
-    rows_are_cached,
-    what_varies,
-)
+from .parallel_trainer import unwrapped
 from .reports import datasets_to_predict, prediction_folder, write_reports
+from .slice_trainer import SliceTrainer
 
 logger = logging.getLogger(__name__)
 
 
-class Trainer(ParallelTrainer):
+class Trainer(SliceTrainer):
     """Detectron2's trainer for both stages.
 
     Evaluates DATASETS.VALIDATION every TEST.EVAL_PERIOD iterations, keeps the checkpoint with the
     best TEST.BEST_METRIC, and at the end evaluates it on DATASETS.TEST.
-
-    A subclass that loads other images than SliceMapper's needs DATALOADER.RANKED_BOXES_FOLDER
-    "none".
     """
-
-    # Data set -> loader of its ranked rows, for validation while the image head alone is trained.
-    _ranked_loaders: dict[str, DataLoader] | None = None
 
     def __init__(self, cfg: CfgNode):
         super().__init__(cfg)
         training_data = [*map(dataset_source, cfg.DATASETS.TRAIN)]
-        record = SettingsRecord(_unwrapped(self.model), training_data)
+        record = SettingsRecord(unwrapped(self.model), training_data)
         self.checkpointer.add_checkpointable(KEY, record)
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -77,7 +54,7 @@ class Trainer(ParallelTrainer):
         Raises:
             FileNotFoundError, ValueError: see `load_weights`.
         """
-        model, weights = _unwrapped(self.model), self.cfg.MODEL.WEIGHTS
+        model, weights = unwrapped(self.model), self.cfg.MODEL.WEIGHTS
         is_classifier = hasattr(model, "image_head")
         if resume and self.checkpointer.has_checkpoint():
             last = self.checkpointer.get_checkpoint_file()
@@ -98,7 +75,7 @@ class Trainer(ParallelTrainer):
         cfg = self.cfg
 
         def validate() -> dict:
-            metrics = self._validate()
+            metrics = self.validate()
             if comm.is_main_process():
                 _check_best_metric(cfg, metrics)
             return metrics[cfg.DATASETS.VALIDATION[0]] if len(metrics) == 1 else metrics
@@ -113,17 +90,6 @@ class Trainer(ParallelTrainer):
                     hooks.append(self._best_checkpointer())
         return hooks
 
-    def _validate(self) -> Metrics:
-        if self._ranked_loaders is None:
-            return self.evaluate(self.cfg, self.model, self.cfg.DATASETS.VALIDATION)
-        results = {}
-        for name, loader in self._ranked_loaders.items():
-            evaluator = self.build_evaluator(self.cfg, name)
-            results[name] = inference_on_dataset(self.model, loader, evaluator)
-            if comm.is_main_process():
-                print_csv_format(results[name])
-        return results
-
     def _best_checkpointer(self) -> ResumableBestCheckpointer:
         cfg, metric = self.cfg, self.cfg.TEST.BEST_METRIC
         if len(cfg.DATASETS.VALIDATION) > 1:
@@ -137,48 +103,16 @@ class Trainer(ParallelTrainer):
             Data set -> task -> metric -> value, also written to OUTPUT_DIR/results.json.
         """
         started = time.time()
-        if rows_are_cached(self.cfg):
-            self._load_ranked_rows()
         super().train()
         seconds = time.time() - started
         best = Path(self.cfg.OUTPUT_DIR) / BEST_WEIGHTS
         comm.synchronize()
         weights = best if self.cfg.DATASETS.VALIDATION and best.is_file() else None
         if weights:
-            load_weights(_unwrapped(self.model), weights)
+            load_weights(unwrapped(self.model), weights)
         return self._report(
             self.cfg, self.model, weights or best.with_name("model_final.pth"), seconds
         )
-
-    def _load_ranked_rows(self) -> None:
-        """Train and validate on ranked rows instead of images, where these never change."""
-        cfg, model = self.cfg, _unwrapped(self.model)
-        if reason := what_varies(cfg):
-            logger.info("%s: training computes ranked boxes anew in every epoch", reason)
-        else:
-            self._trainer.reset_data_loader(lambda: build_ranked_train_loader(cfg, model))
-        self._ranked_loaders = {
-            name: build_ranked_test_loader(cfg, model, name) for name in cfg.DATASETS.VALIDATION
-        }
-
-    @classmethod
-    def evaluate(cls, cfg: CfgNode, model: nn.Module, dataset_names: Sequence[str]) -> Metrics:
-        """Evaluate a model that holds its weights.
-
-        Args:
-            cfg: the config; its DATASETS.TEST is not used.
-            model: a lesion model or a CT-Mask-Net.
-            dataset_names: registered data sets.
-
-        Returns:
-            Data set -> task -> metric -> value.
-        """
-        cfg = cfg.clone()
-        cfg.defrost()
-        cfg.DATASETS.TEST = tuple(dataset_names)
-        results = cls.test(cfg, model)
-        # Detectron2 leaves the data set's name out when there is one.
-        return results if len(dataset_names) > 1 else {dataset_names[0]: results}
 
     @classmethod
     def evaluate_checkpoint(cls, cfg: CfgNode) -> Metrics:
@@ -209,8 +143,12 @@ class Trainer(ParallelTrainer):
         names = datasets_to_predict(cfg) if cfg.DATASETS.TEST else ()
         metrics = cls.evaluate(cfg, model, names) if names else {}
         if comm.is_main_process():
-            seconds = {"training": training_seconds, "prediction": time.time() - started}
-            metrics = write_reports(cfg, weights, seconds)
+            precision = getattr(unwrapped(model), "precision", torch.float32)
+            computed = {
+                "precision": str(precision).removeprefix("torch."),
+                "seconds": {"training": training_seconds, "prediction": time.time() - started},
+            }
+            metrics = write_reports(cfg, weights, **computed)
             # Detectron2 itself writes metrics.json during training only.
             with EventStorage(cfg.SOLVER.MAX_ITER if training_seconds else 0) as storage:
                 storage.put_scalars(smoothing_hint=False, **flatten_results_dict(metrics))
@@ -220,37 +158,28 @@ class Trainer(ParallelTrainer):
                 metrics,
                 model=cfg.MODEL.NAME,
                 weights=str(weights),
-                seconds=seconds,
+                **computed,
             )
         return metrics
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """As DefaultTrainer, in the precision that suits the hardware."""
-        return super().build_model(with_precision(cfg))
+        """As DefaultTrainer, in the precision that suits the hardware.
+
+        Raises:
+            ValueError: float16 without a scaled loss, as small gradients would become zero.
+        """
+        cfg = with_precision(cfg)
+        if cfg.MODEL.PRECISION == "float16" and not cfg.SOLVER.AMP.ENABLED:
+            raise ValueError(
+                "MODEL.PRECISION float16 trains with SOLVER.AMP.ENABLED True (scaled losses); "
+                "or use bfloat16 or float32"
+            )
+        return super().build_model(cfg)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         return build_optimizer(cfg, model)
-
-    @classmethod
-    def build_train_loader(cls, cfg: CfgNode):
-        try:
-            return build_detection_train_loader(cfg, mapper=SliceMapper(cfg, is_train=True))
-        except AssertionError as error:  # how Detectron2 says that nothing is left to train on
-            raise ValueError(
-                f"DATASETS.TRAIN: {error} Slices without lesions are skipped in training "
-                "(DATALOADER.FILTER_EMPTY_ANNOTATIONS)"
-            ) from None
-
-    @classmethod
-    def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
-        return build_detection_test_loader(
-            cfg,
-            dataset_name,
-            mapper=SliceMapper(cfg, is_train=False),
-            batch_size=cfg.TEST.IMS_PER_BATCH,
-        )
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
@@ -275,7 +204,3 @@ def _check_best_metric(cfg: CfgNode, metrics: Metrics) -> None:
         raise ValueError(
             f"TEST.BEST_METRIC is {cfg.TEST.BEST_METRIC!r}; valid are {', '.join(known)}"
         )
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model

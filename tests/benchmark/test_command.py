@@ -1,8 +1,11 @@
 """The command line of tools/benchmark.py."""
 
+import json
+from contextlib import nullcontext
+
 import pytest
 
-from ctmasknet.benchmark import command
+from ctmasknet.benchmark import command, short_set
 from ctmasknet.benchmark.command import parse_args, run
 from ctmasknet.benchmark.rounds import Measurement
 
@@ -27,6 +30,24 @@ def test_every_combination_is_run(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "benchmark.json").is_file()
     printed = capsys.readouterr().out
     assert printed.count("ctmasknet    bfloat16") == 4
+
+
+@pytest.mark.parametrize("error", ["", "ValueError: no"])
+def test_the_short_set_fails_where_a_contender_does(error, tmp_path, monkeypatch, capsys):
+    def instead(case, contenders, *_, **__):
+        failed = error if case.task == "rows" else ""
+        return [Measurement(case, contender, [0.5], error=failed) for contender in contenders]
+
+    for module in (command, short_set):
+        monkeypatch.setattr(module, "measure", instead)
+    args = parse_args("", ["--out", str(tmp_path)])
+    said = pytest.raises(ValueError, match="^ctmasknet, R18_T1_heads rows.*: ValueError: no$")
+    with said if error else nullcontext():
+        run(args)
+    report = json.loads((tmp_path / "benchmark.json").read_text())["metrics"]
+    assert len(report["groups"]) == 6
+    assert ("failed" in report) == bool(error) != ("heads_training_computed" in report)
+    assert ("computed from" in capsys.readouterr().out) != bool(error)
 
 
 def test_a_config_that_is_not_there_is_the_users_error(tmp_path):

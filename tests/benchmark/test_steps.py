@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_models import CONFIG_FOLDER, meta_model
 
+from ctmasknet.benchmark import steps
 from ctmasknet.benchmark.inputs import LESIONS, make_batch, round_lesions
 from ctmasknet.benchmark.settings import Case, Contender, config_of, contenders
 from ctmasknet.benchmark.steps import build_step, stock_config
@@ -71,33 +72,53 @@ def test_peer_repeats_boxes_evenly_where_there_are_fewer():
     assert kept.tolist() == [1] * 8 + [0] * 8
 
 
+@pytest.fixture
+def moved(monkeypatch):
+    """What a contender's step of training changes, by name, and its trainable parameters."""
+    models, usual = [], steps._training
+
+    def watched(model, *args):
+        models.append(model)
+        return usual(model, *args)
+
+    monkeypatch.setattr(steps, "_training", watched)
+
+    def names(setting, name):
+        step = build_step(setting, Contender(name))
+        (model,) = models
+        before = {k: x.clone() for k, x in model.state_dict().items()}
+        step()
+        found = {k for k, x in model.state_dict().items() if not x.equal(before[k])}
+        return found, {k for k, x in model.named_parameters() if x.requires_grad}
+
+    return names
+
+
 @pytest.mark.parametrize("name", ["ctmasknet", "torchvision", "detectron2"])
-def test_lesion_training_moves_weights(name, monkeypatch):
-    setting = case("training", "lesion/R18_T1", "SOLVER.BASE_LR", "0.001")
-    before, seen = {}, []
-    step = torch.optim.Adam.step
-
-    def watched(self, *args):
-        weights = self.param_groups[0]["params"][0]
-        before[0] = weights.detach().clone()
-        step(self, *args)
-        seen.append(not torch.equal(before[0], weights))
-
-    monkeypatch.setattr(torch.optim.Adam, "step", watched)
-    build_step(setting, Contender(name))()
-    assert seen == [True]
+def test_lesion_training_moves_all_weights(name, moved):
+    found, trained = moved(case("training", "lesion/R18_T1", "SOLVER.BASE_LR", "0.001"), name)
+    assert len(trained) == 69 and trained <= found
+    assert all("running_" in k or "num_batches" in k for k in found - trained)
 
 
 @pytest.mark.parametrize("name", ["ctmasknet", "torchvision"])
-@pytest.mark.parametrize("task", ["inference", "training"])
-def test_classifier_steps(name, task):
-    found = build_step(case(task, "ctmasknet/R18_T1_heads_BN"), Contender(name))()
-    assert task == "training" or len(found) == 2
+def test_classifier_trains_its_head_and_batch_norm_alone(name, moved):
+    found, trained = moved(case("training", "ctmasknet/R18_T1_heads_BN"), name)
+    assert found == trained  # and no statistics
+    assert sum(k.startswith("image_head.") for k in found) == 6 and len(found) == 36
 
 
-def test_rows_train_the_image_head_alone():
+@pytest.mark.parametrize("name", ["ctmasknet", "torchvision"])
+def test_classifier_answers_for_each_image(name):
+    setting = case("inference", "ctmasknet/R18_T1_heads_BN")
+    assert len(build_step(setting, Contender(name))()) == 2
+
+
+def test_rows_train_the_image_head_alone(moved):
     setting = case("rows", "ctmasknet/R18_T1_heads")
-    build_step(setting, Contender("ctmasknet"))()
+    found, trained = moved(setting, "ctmasknet")
+    assert found == trained and len(found) == 6
+    assert all(k.startswith("image_head.") for k in found)
     with pytest.raises(ValueError, match="keeps no ranked rows"):
         build_step(setting, Contender("torchvision"))
 
@@ -105,7 +126,8 @@ def test_rows_train_the_image_head_alone():
 def test_stock_layers_are_detectron2s_own():
     cfg = stock_config(config_of(case("inference", "lesion/R18_T1")))
     model = meta_model(cfg)
-    parts = (model, model.proposal_generator, model.roi_heads, model.roi_heads.mask_head)
+    rpn, stem = model.proposal_generator, model.backbone.bottom_up.stem
+    parts = (model, stem, rpn, rpn.rpn_head, model.roi_heads, model.roi_heads.mask_head)
     assert {type(part).__module__.partition(".")[0] for part in parts} == {"detectron2"}
     with pytest.raises(ValueError, match="no image head"):
         stock_config(config_of(case("inference", "ctmasknet/R18_T1_heads_BN")))

@@ -9,7 +9,7 @@ import pytest
 from ctmasknet.benchmark.growth import SERIES, measure_growth, save_growth
 from ctmasknet.benchmark.rounds import Measurement
 from ctmasknet.benchmark.settings import Case, Contender
-from ctmasknet.benchmark.short_set import heads_estimate
+from ctmasknet.benchmark.short_set import describe_heads, heads_estimate
 from ctmasknet.benchmark.table import as_record, stage_table, time_table, write_report
 
 CASE = Case("inference", "configs/R18_T1.yaml", batch=2)
@@ -67,8 +67,7 @@ def test_heads_estimate_is_one_pass_and_fifty_epochs():
     assert found["ctmasknet_seconds"] == pytest.approx(3000 * 0.1 + 50 * 3000 * 0.001)
     assert found["torchvision_seconds"] == pytest.approx(50 * 3000 * 0.4)
     assert found["times_faster"] == pytest.approx(60000 / 450)
-    with pytest.raises(ValueError, match="not measured"):
-        heads_estimate(*parts[:2], Measurement(peer, PEER, error="failed"))
+    assert "computed from the steps above, not run: 450 s" in describe_heads(found)
 
 
 def test_growth_measures_equal_settings_once(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from torch.profiler import record_function
 from ctmasknet.benchmark.rounds import measure
 from ctmasknet.benchmark.settings import Case, Contender
 from ctmasknet.benchmark.stages import time_stages
+from ctmasknet.modeling import LesionRCNN
 
 
 def test_one_fails_and_the_other_is_measured():
@@ -21,9 +22,10 @@ def test_one_fails_and_the_other_is_measured():
 
 
 def test_stages_are_counted_once():
-    x = torch.rand(300, 300)
+    x, in_turn = torch.rand(300, 300), []
 
     def step():
+        in_turn.append(not LesionRCNN.concurrent)  # the profiler sees this thread alone
         with record_function("ctmasknet/outer"), record_function("ctmasknet/inner"):
             x @ x
         with record_function("ctmasknet/late"):
@@ -33,3 +35,4 @@ def test_stages_are_counted_once():
     found = time_stages(step, "cpu")
     assert list(found) == ["outer", "late", "other"]
     assert all(seconds > 0 for seconds in found.values())
+    assert all(in_turn) and LesionRCNN.concurrent

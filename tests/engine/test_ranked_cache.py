@@ -22,7 +22,12 @@ from tiny_models import tiny_cfg, tiny_model
 from ctmasknet.data.mapper import SliceMapper
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import Trainer, load_config
-from ctmasknet.engine.ranked_cache import ranked_rows, rows_are_cached, what_varies
+from ctmasknet.engine.ranked_cache import (
+    build_ranked_train_loader,
+    ranked_rows,
+    rows_are_cached,
+    what_varies,
+)
 
 CONFIG = str(Path(__file__).parents[2] / "configs/quick/ctmasknet_R18_T1.yaml")
 SMALL = {
@@ -70,10 +75,10 @@ def log(caplog):
     logger.removeHandler(caplog.handler)
 
 
-def trainer_of(opts, output, *more):
+def trainer_of(opts, output, *more, kind=Trainer):
     output.mkdir(exist_ok=True)
     torch.manual_seed(1)
-    trainer = Trainer(load_config(CONFIG, [*opts, "OUTPUT_DIR", str(output), *more]))
+    trainer = kind(load_config(CONFIG, [*opts, "OUTPUT_DIR", str(output), *more]))
     trainer.resume_or_load(resume=False)
     return trainer
 
@@ -109,6 +114,33 @@ def test_random_images_are_trained_on_anew_but_validation_is_kept(opts, tmp_path
     trainer.train()
     assert "INPUT.RANDOM_FLIP is vertical: training computes ranked boxes anew" in log.text
     assert [x.name[:10] for x in (tmp_path / "ranked_boxes").iterdir()] == ["ranked_val"]
+
+
+def test_a_trainer_with_its_own_loader_keeps_no_rows(opts, tmp_path, log):
+    class OwnLoader(Trainer):
+        @classmethod
+        def build_train_loader(cls, cfg):
+            return super().build_train_loader(cfg)
+
+    trainer = trainer_of(opts, tmp_path, "SOLVER.MAX_ITER", "1", kind=OwnLoader)
+    trainer.train()
+    assert "OwnLoader has its own build_train_loader: ranked boxes are not kept" in log.text
+    assert not (tmp_path / "ranked_boxes").exists()
+
+
+def test_images_without_labels_are_refused_before_rows_are_computed(opts, tmp_path):
+    trainer = trainer_of(opts, tmp_path)
+    trainer.model.backbone.register_forward_pre_hook(never)
+    record = DatasetCatalog.get("ranked_train")[3]
+    DatasetCatalog.register("unlabelled", lambda: [{"file_name": record["file_name"]}])
+    try:
+        cfg = trainer.cfg.clone()
+        cfg.defrost()
+        cfg.DATASETS.TRAIN = ("ranked_train", "unlabelled")
+        with pytest.raises(ValueError, match=f"unlabelled has no label for {record['file_name']}"):
+            build_ranked_train_loader(cfg, trainer.model)
+    finally:
+        DatasetCatalog.remove("unlabelled")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 import torch
 from tiny_models import tiny_cfg, tiny_model
 
-from ctmasknet.engine.ranked_file import key_of_rows, read_rows, write_rows
+from ctmasknet.engine import ranked_file
+from ctmasknet.engine.ranked_file import digest_of_sources, key_of_rows, read_rows, write_rows
 
 ROWS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros((0, 3), np.float32)]
 
@@ -68,6 +69,32 @@ def test_content_and_order_of_images_are_in_the_key_but_not_their_names(model, f
     assert key(model, [str(moved), files[1]]) == first
     moved.write_text("A.png")
     assert key(model, [str(moved), files[1]]) != first
+
+
+def test_code_and_libraries_are_in_the_key(model, files, tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    for name in ("modeling/nms.py", "data/phantom/fields.py", "evaluation/froc.py", "nms.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("x = 1\n")
+    digest = digest_of_sources(package)
+    for name in ("evaluation/froc.py", "nms.py"):  # not of rows
+        (package / name).write_text("x = 2\n")
+    assert digest_of_sources(package) == digest
+    found = {digest, ranked_file._CODE}
+    for name in ("modeling/nms.py", "data/phantom/fields.py"):
+        (package / name).write_text("x = 2\n")
+        found.add(digest_of_sources(package))
+    (package / "modeling/nms.py").rename(package / "modeling/other.py")
+    found.add(digest_of_sources(package))
+    assert len(found) == 5
+
+    first = key(model, files)
+    monkeypatch.setattr(ranked_file, "_CODE", digest)
+    assert key(model, files) != first
+    monkeypatch.undo()
+    assert key(model, files) == first
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    assert key(model, files) != first
 
 
 def test_a_file_gives_back_what_was_written_and_numpy_can_read_it(tmp_path):

@@ -67,12 +67,13 @@ def test_the_same_slices_under_another_name_choose_nothing(tmp_path, names):
     cfg = make_cfg((validation,), (test,), tmp_path)
     predict(cfg, validation, "a")
     predict(cfg, test, "a")
-    metrics = write_reports(cfg, tmp_path / "model.pth", {"prediction": 1.0})
+    metrics = write_reports(cfg, tmp_path / "model.pth", precision="bfloat16")
     assert metrics[test]["image"]["accuracy"] == 1
     results = read_results(prediction_folder(cfg, test) / "results.json")
     assert results["calibration"] is None and results["operating_points"] is None
     assert results["warnings"][0].startswith(f"validation set {validation} has the same slices")
     assert results["weights_sha256"] is None  # there is no such file
+    assert results["precision"] == "bfloat16"
 
 
 def test_undefined_metrics_are_nan_for_detectron2(tmp_path, names):
@@ -81,5 +82,5 @@ def test_undefined_metrics_are_nan_for_detectron2(tmp_path, names):
     MetadataCatalog.get(test).set(evaluator_type="image", image_classes=IMAGE_CLASSES)
     table = make_table([("a.png", "P", "S", 0, [1.0, 0, 0])], IMAGE_CLASSES, "test")
     write_predictions(table, prediction_folder(cfg, test) / "predictions.csv")
-    metrics = write_reports(cfg, tmp_path / "model.pth", {})
+    metrics = write_reports(cfg, tmp_path / "model.pth")
     assert np.isnan(metrics[test]["image"]["sensitivity_COVID_19"])

@@ -13,6 +13,7 @@ import pytest
 import torch
 from detectron2.engine import default_argument_parser
 from PIL import Image
+from tiny_models import tiny_cfg
 
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import Trainer, load_config, read_results, write_results
@@ -170,6 +171,9 @@ def test_ct_mask_net_from_the_lesion_checkpoint(lesion_run, data, train_net, tmp
         *["MODEL.WEIGHTS", best],
         eval_only=True,
     )
+    for file in ("results.json", "inference/test/results.json"):
+        found = read_results(tmp_path / "eval" / file)["precision"]
+        assert f"precision: {found} on cpu" in (tmp_path / "eval/log.txt").read_text()
     saved = read_results(tmp_path / "eval/results.json")["metrics"]
     assert saved == read_results(tmp_path / "train/results.json")["metrics"]
     assert 0 <= saved["test"]["image"]["accuracy"] <= 1
@@ -309,6 +313,15 @@ def test_nan_becomes_null_in_results(tmp_path):
     write_results(tmp_path / "r.json", {"d": {"t": {"a": math.nan, "b": 0.5}}})
     assert read_results(tmp_path / "r.json")["metrics"]["d"]["t"] == {"a": None, "b": 0.5}
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_float16_is_trained_with_scaled_losses():
+    opts = ["MODEL.DEVICE", "meta", "MODEL.PRECISION", "float16"]  # a CPU has no float16
+    with pytest.raises(ValueError, match="float16 trains with SOLVER.AMP.ENABLED True"):
+        Trainer.build_model(tiny_cfg("lesion", *opts))
+    with torch.device("meta"):
+        model = Trainer.build_model(tiny_cfg("lesion", *opts, "SOLVER.AMP.ENABLED", True))
+    assert model.precision == torch.float16
 
 
 def test_eval_only_without_a_data_set_is_an_error():
