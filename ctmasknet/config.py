@@ -85,7 +85,7 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
 
     # Where MODEL.TRAINABLE "heads" keeps the ranked tensors of its data sets, which never change:
     # computed once, read in every epoch. Runs may share a folder, as files are known by weights,
-    # settings and images. "": ranked_boxes in OUTPUT_DIR. "none": compute them anew each time.
+    # settings, code and images. "": ranked_boxes in OUTPUT_DIR. "none": compute them each time.
     cfg.DATALOADER.RANKED_BOXES_FOLDER = ""
 
     # ---------------------------------------------------------------- training and evaluation

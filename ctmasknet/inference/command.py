@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..data.classes import NOTICE
 from ..data.window import LUNG, Window
+from ..modeling.precision import PRECISIONS
 from .build_case import Measuring
 from .case_files import RESULT
 from .inputs import Input, find_inputs
@@ -60,6 +61,12 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     models.add_argument("--lesion-weights", help="its checkpoint, if it is no run's folder")
     models.add_argument(
         "--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ..."
+    )
+    models.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of convolutions and matrices; auto is what the hardware is best at (default: each "
+        "model's own, which is auto but for the author's)",
     )
     models.add_argument("--batch-size", type=int, default=8, help="default: %(default)s")
     models.add_argument(
@@ -134,8 +141,10 @@ def run_predict(args: argparse.Namespace) -> int:
             min_score=args.min_score,
             aggregation=args.aggregation,
             batch_size=args.batch_size,
+            precision=args.precision,
             opts=args.opts,
         )
+        print(f"computing in {predictor.precision} on {predictor.device}")
         try:
             run = predict_inputs(
                 predictor, inputs, args.output, measuring, args.command_line, args.resume

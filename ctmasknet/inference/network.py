@@ -30,15 +30,17 @@ class Network:
             model.
         has_masks: whether instances have masks.
         model: the Detectron2 model.
+        precision: of its convolutions and matrices, "bfloat16" for example.
     """
 
-    def __init__(self, cfg: CfgNode, weights: str, device: str):
+    def __init__(self, cfg: CfgNode, weights: str, device: str, precision: str | None = None):
         """Build the model and load its weights.
 
         Args:
             cfg: the config the weights were trained with.
             weights: a .pth checkpoint.
             device: "cpu", "cuda", "cuda:1", ...
+            precision: as MODEL.PRECISION; None takes the config's.
 
         Raises:
             FileNotFoundError, ValueError: see `load_weights`.
@@ -46,7 +48,10 @@ class Network:
         cfg = cfg.clone()
         cfg.defrost()
         cfg.MODEL.DEVICE = device
-        self.model = build_model(with_precision(cfg)).eval()
+        cfg.MODEL.PRECISION = precision or cfg.MODEL.PRECISION
+        cfg = with_precision(cfg)
+        self.precision = cfg.MODEL.PRECISION
+        self.model = build_model(cfg).eval()
         load_weights(self.model, weights)
         self._resize = build_test_resize(cfg)
         self._bgr = cfg.INPUT.FORMAT == "BGR"

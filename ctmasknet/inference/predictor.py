@@ -40,6 +40,7 @@ class Predictor:
         lesion_classes: names of the lesion classes.
         image_classes: names of the image classes; empty without a CT-Mask-Net.
         has_masks: whether lesions have masks.
+        precision: of the classifier's convolutions and matrices.
         min_score: lesions with a lower score are left out.
         rule: how the slices of a scan become its answer.
     """
@@ -55,6 +56,7 @@ class Predictor:
         min_score: float | None = None,
         aggregation: str | None = None,
         batch_size: int = 8,
+        precision: str | None = None,
         opts: Sequence[str] = (),
     ):
         """Load one model, or two.
@@ -68,6 +70,8 @@ class Predictor:
             aggregation: see `evaluation.aggregation.parse_rule`; None takes TEST.AGGREGATION, or
                 "mean" if that is empty.
             batch_size: slices that go through the network, and are in memory, at the same time.
+            precision: of convolutions and matrices, as MODEL.PRECISION: "auto" chooses by hardware;
+                None takes each config's own.
             opts: config overrides (KEY VALUE pairs) of `config_or_name`.
 
         Raises:
@@ -79,14 +83,17 @@ class Predictor:
         self._model = find_model(config_or_name, weights, opts)
         self._lesion_model = self._model
         device = _device(device)
-        self._network = Network(self._model.cfg, self._model.weights, device)
+        self._network = Network(self._model.cfg, self._model.weights, device, precision)
         self._lesions = self._network
         if lesion_model is not None:
             self._lesion_model = find_model(lesion_model, lesion_weights)
-            self._lesions = Network(self._lesion_model.cfg, self._lesion_model.weights, device)
+            self._lesions = Network(
+                self._lesion_model.cfg, self._lesion_model.weights, device, precision
+            )
         elif lesion_weights is not None:
             raise ValueError(f"{lesion_weights}: found weights of a lesion model, but no model")
         self.device = device
+        self.precision = self._network.precision
         self.lesion_classes = self._lesions.lesion_classes
         self.has_masks = self._lesions.has_masks
         self.image_classes = self._network.image_classes
@@ -225,6 +232,7 @@ class Predictor:
             "min_score": self.min_score,
             "lesion_nms_iou": heads.NMS_THRESH_TEST,
             "device": self.device,
+            "precision": self.precision,
         }
         if self.has_masks:
             settings["mask_cut"] = MASK_CUT

@@ -13,6 +13,7 @@ from .finite import naming_images
 from .folding import fold_norms
 from .image_groups import image_groups, map_groups
 from .mask_paste import postprocess
+from .memory import keep_freed_memory
 from .precision import PRECISIONS, autocast, dtype_of
 from .stages import stage
 from .stem import use_pooling_stem
@@ -59,6 +60,7 @@ class LesionRCNN(GeneralizedRCNN):
         self.precision = dtype_of(precision)
         fold_norms(self.backbone)
         use_pooling_stem(self.backbone)
+        keep_freed_memory()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
