@@ -14,9 +14,8 @@ _LARGEST = 2**25  # bytes of blocks that come from there: the most that glibc al
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next image; nothing on other systems.
 
-    Otherwise it gives activations back and maps them anew for each group of images, page by page:
-    4,000 page faults an image, and a tenth of its time (docs/performance.md). Whoever has set
-    MALLOC_TRIM_THRESHOLD_ or MALLOC_MMAP_THRESHOLD_ keeps that.
+    Otherwise it gives activations back and maps them anew for each group of images, page by page.
+    Whoever has set MALLOC_TRIM_THRESHOLD_ or MALLOC_MMAP_THRESHOLD_ keeps that.
     """
     if {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys():
         return

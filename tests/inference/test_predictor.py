@@ -291,3 +291,14 @@ def test_describe_says_where_answers_come_from(both, lesions, runs):
 def test_options_out_of_range(runs, options, message):
     with pytest.raises(ValueError, match=message):
         ctmasknet.Predictor(runs.lesion, **options)
+
+
+def test_precision_is_the_configs_or_what_is_asked_for(runs):
+    own = ctmasknet.Predictor(runs.ctmasknet, lesion_model=runs.lesion)
+    assert own.precision == own.describe()["settings"]["precision"] == "float32"
+    fast = ctmasknet.Predictor(runs.ctmasknet, lesion_model=runs.lesion, precision="bfloat16")
+    assert fast.precision == fast.describe()["settings"]["precision"] == "bfloat16"
+    kinds = {network.model.precision for network in (fast._network, fast._lesions)}
+    assert kinds == {torch.bfloat16}
+    with pytest.raises(ValueError, match="MODEL.PRECISION is 'half'"):
+        ctmasknet.Predictor(runs.lesion, precision="half")
