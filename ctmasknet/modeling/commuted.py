@@ -52,24 +52,29 @@ def pool_and_project(
     top = (rois[:, 2] * align.spatial_scale).clamp(0, height)
     order = (rois[:, 0] * (2 * height) + top).argsort()
     rois = rois[order]
-    cells, shares = align.sampling(rois, (height, width)).windows()
-    # Rows of the table: cell, then bin. Along each axis a bin is one step of its own.
-    stride = torch.tensor([width * bins * bins, bins * bins], device=cells.device)
-    step = torch.tensor([bins, 1], device=cells.device)
-    bin_index = torch.arange(bins, device=cells.device)[:, None] * step[:, None, None, None]
-    y, x = (cells * stride[:, None, None, None] + bin_index).int().flatten(2)
-    by_row, by_column = shares.to(features.dtype).flatten(2)
-    index = (y[:, :, None] + x[:, None]).flatten(1)
-    share = (by_row[:, :, None] * by_column[:, None]).flatten(1)
-    weight = layer.weight.to(features.dtype).t().reshape(channels, -1)
+    (rows, columns), (by_row, by_column) = align.sampling(rois, (height, width)).windows()
+    # A row of bins at a time: its table has a cell's bins side by side.
+    columns = (columns * bins + torch.arange(bins, device=rois.device)[:, None]).int().flatten(1)
+    rows = (rows * (width * bins)).int()
+    by_row, by_column = by_row.to(features.dtype), by_column.to(features.dtype).flatten(1)
+    weight = layer.weight.to(features.dtype).t().unflatten(0, (channels, bins, -1))
+    maps = features.permute(0, 2, 3, 1).flatten(1, 2)
     counts = torch.bincount(rois[:, 0].long(), minlength=num_images).tolist()
-    sums = []
-    for image, index_i, share_i in zip(
-        features.permute(0, 2, 3, 1).flatten(1, 2),
-        index.split(counts),
-        share.split(counts),
-        strict=True,
-    ):
-        table = (image @ weight).view(-1, layer.out_features)
-        sums.append(F.embedding_bag(index_i, table, mode="sum", per_sample_weights=share_i))
-    return torch.cat(sums)[order.argsort()] + layer.bias.to(features.dtype)
+    out = layer.bias  # sums in its precision
+    for y in range(bins):
+        index = (rows[:, y, :, None] + columns[:, None]).flatten(1)
+        share = (by_row[:, y, :, None] * by_column[:, None]).flatten(1)
+        own = weight[:, y].flatten(1)
+        sums = [
+            F.embedding_bag(
+                index_i,
+                (image @ own).view(-1, layer.out_features),
+                mode="sum",
+                per_sample_weights=share_i,
+            )
+            for image, index_i, share_i in zip(
+                maps, index.split(counts), share.split(counts), strict=True
+            )
+        ]
+        out = out + torch.cat(sums)
+    return out[order.argsort()].to(features.dtype)

@@ -28,9 +28,13 @@ def choose_precision(device: str | torch.device) -> tuple[str, str]:
     kind = torch.device(device).type
     if kind == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
         return "bfloat16", "this GPU has it"
-    if kind == "cpu" and torch.cpu.get_capabilities().get("amx_bf16"):
-        return "bfloat16", "this processor has AMX"
-    return "float32", "this processor has no AMX" if kind == "cpu" else "this GPU is slow at less"
+    if kind != "cpu":
+        return "float32", "this GPU is slow at less"
+    has = torch.cpu.get_capabilities()
+    for instructions, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 BF16")):
+        if has.get(instructions):
+            return "bfloat16", f"this processor has {name}"
+    return "float32", "this processor has no instructions for less"
 
 
 def with_precision(cfg: CfgNode) -> CfgNode:

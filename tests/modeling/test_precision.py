@@ -11,18 +11,20 @@ from ctmasknet.modeling.precision import choose_precision, with_precision
 LESION, IMAGE = "lesion", "ctmasknet"
 
 
-@pytest.fixture
-def amx(monkeypatch):
+@pytest.fixture(params=["amx_bf16", "avx512_bf16"])
+def bfloat16(monkeypatch, request):
+    instructions = request.param
+
     def have(it):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": it})
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instructions: it})
 
     return have
 
 
-def test_the_processor_decides(amx, caplog):
+def test_the_processor_decides(bfloat16, caplog):
     caplog.set_level(logging.INFO)
     for has, name in ((True, "bfloat16"), (False, "float32")):
-        amx(has)
+        bfloat16(has)
         assert choose_precision("cpu")[0] == name
         cfg = with_precision(tiny_cfg(LESION, "MODEL.PRECISION", "auto"))
         assert cfg.MODEL.PRECISION == name
@@ -35,8 +37,8 @@ def test_a_gpu_decides(monkeypatch):
         assert choose_precision("cuda")[0] == name
 
 
-def test_what_is_asked_for_is_taken_and_the_config_stays(amx):
-    amx(True)
+def test_what_is_asked_for_is_taken_and_the_config_stays(bfloat16):
+    bfloat16(True)
     cfg = tiny_cfg(LESION, "MODEL.PRECISION", "float32")
     assert with_precision(cfg).MODEL.PRECISION == "float32"
     cfg.MODEL.PRECISION = "auto"
@@ -53,8 +55,8 @@ def test_what_cannot_be_is_refused():
         tiny_model(LESION, "MODEL.PRECISION", "half")
 
 
-def test_a_model_built_by_hand_from_auto_is_float32(amx):
-    amx(True)
+def test_a_model_built_by_hand_from_auto_is_float32(bfloat16):
+    bfloat16(True)
     assert tiny_model(LESION, "MODEL.PRECISION", "auto").precision == torch.float32
 
 
