@@ -60,7 +60,7 @@ def pool_and_project(
     weight = layer.weight.to(features.dtype).t().unflatten(0, (channels, bins, -1))
     maps = features.permute(0, 2, 3, 1).flatten(1, 2)
     counts = torch.bincount(rois[:, 0].long(), minlength=num_images).tolist()
-    out = layer.bias  # sums in its precision
+    out: torch.Tensor = layer.bias  # sums in its precision
     for y in range(bins):
         index = (rows[:, y, :, None] + columns[:, None]).flatten(1)
         share = (by_row[:, y, :, None] * by_column[:, None]).flatten(1)

@@ -9,8 +9,8 @@ from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import ImageList, Instances
 
 from ..config import require_one_of
+from .convolution import use_lean_convolutions
 from .finite import naming_images
-from .folding import fold_norms
 from .image_groups import image_groups, map_groups
 from .mask_paste import postprocess
 from .memory import keep_freed_memory
@@ -58,7 +58,7 @@ class LesionRCNN(GeneralizedRCNN):
         self._mean = [x / 255 for x in pixel_mean]
         self._std = [x / 255 for x in pixel_std]
         self.precision = dtype_of(precision)
-        fold_norms(self.backbone)
+        use_lean_convolutions(self)
         use_pooling_stem(self.backbone)
         keep_freed_memory()
 

@@ -14,6 +14,7 @@ from .precision import full_precision
 
 PASTES = ("detectron2", "torchvision")
 MASK_CUT = 0.5  # of what is pasted, which here are logits: pixels from here up are mask
+_MEMORY = 2**23  # bytes; more is mapped anew for each image (memory.py)
 
 
 @ROI_MASK_HEAD_REGISTRY.register()
@@ -60,7 +61,7 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
         """
         if self.training:
             return super().forward(x, instances)
-        logits = self.layers(x)
+        logits = torch.cat([self.layers(part) for part in x.split(self._at_a_time(x))])
         sizes = [len(image) for image in instances]
         for image, logits_i in zip(instances, logits.split(sizes), strict=True):
             # A class-agnostic head has one channel, which serves every class.
@@ -72,6 +73,13 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
             )
         return instances
 
+    def _at_a_time(self, x: torch.Tensor) -> int:
+        """RoIs whose upsampled values, the most that are alive, fit into reused memory."""
+        if x.device.type != "cpu":
+            return max(1, len(x))
+        values = 4 * self.deconv.out_channels * x.shape[2] * x.shape[3]
+        return max(1, _MEMORY // (values * x.element_size()))
+
     def layers(self, x: torch.Tensor) -> torch.Tensor:
         """The stock layers, (R, channels, 14, 14) to (R, K, 28, 28), in another order.
 
@@ -82,7 +90,7 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
             x = layer(x)
         # (in, out, 2, 2) -> rows: position in the window, then output channel.
         weight = self.deconv.weight.permute(2, 3, 1, 0).flatten(0, 2)
-        x = F.relu(F.linear(x.permute(0, 2, 3, 1), weight, self.deconv.bias.repeat(4)))
+        x = F.relu_(F.linear(x.permute(0, 2, 3, 1), weight, self.deconv.bias.repeat(4)))
         x = x.unflatten(3, (2, 2, -1))
         with full_precision(x.device):
             predictor = self.predictor

@@ -167,7 +167,12 @@ class RankedROIHeads(StandardROIHeads):
     ) -> list[Instances]:
         """As StandardROIHeads: the instances with their masks."""
         with stage("masks"):
-            return super().forward_with_given_boxes(features, instances)
+            if next(iter(features.values())).device.type != "cpu":
+                return super().forward_with_given_boxes(features, instances)
+            for i, own in enumerate(instances):  # each reuses the memory of the one before
+                level = {name: values[i : i + 1] for name, values in features.items()}
+                super().forward_with_given_boxes(level, [own])
+            return instances
 
     def _predict(
         self, features: dict[str, torch.Tensor], proposals: list[Instances]

@@ -1,10 +1,11 @@
 import pytest
 import torch
-from detectron2.layers import Conv2d
+from detectron2.layers import Conv2d, FrozenBatchNorm2d
 from tiny_models import tiny_model
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from ctmasknet.modeling.folding import FoldingConv2d, fold_norms
+from ctmasknet.modeling.convolution import LeanConv2d, use_lean_convolutions
 
 
 def conv(bias=False):
@@ -20,8 +21,8 @@ def conv(bias=False):
 def test_a_folded_layer_is_the_same_function_with_the_weights_of_the_moment(bias):
     plain, folded = conv(bias), conv(bias)
     names = [*folded.state_dict()]
-    fold_norms(nn.Sequential(folded))
-    assert type(folded) is FoldingConv2d and [*folded.state_dict()] == names
+    use_lean_convolutions(nn.Sequential(folded))
+    assert type(folded) is LeanConv2d and [*folded.state_dict()] == names
     x = torch.randn(2, 3, 9, 9).double()
     for _ in range(2):
         with torch.no_grad():
@@ -38,7 +39,7 @@ def test_with_gradient_or_in_training_nothing_is_folded(training):
         layer = conv().train(training)
         layer.weight.requires_grad_(False)  # heads+bn: BatchNorm alone
         if fold:
-            fold_norms(nn.Sequential(layer))
+            use_lean_convolutions(nn.Sequential(layer))
         out = layer(torch.ones(2, 3, 9, 9).double().cumsum(3))
         out.square().sum().backward()
         results.append((out, layer.norm.weight.grad, layer.norm.running_mean))
@@ -48,11 +49,36 @@ def test_with_gradient_or_in_training_nothing_is_folded(training):
 
 def test_frozen_layers_are_folded_though_gradients_are_on():
     layer = conv().requires_grad_(False)
-    fold_norms(nn.Sequential(layer))
+    use_lean_convolutions(nn.Sequential(layer))
     layer.norm.forward = None  # must not be asked
     assert layer(torch.randn(1, 3, 9, 9).double()).shape == (1, 5, 4, 4)
 
 
-def test_the_whole_backbone_folds():
-    kinds = [type(m) for m in tiny_model("lesion").backbone.modules() if isinstance(m, Conv2d)]
-    assert kinds.count(FoldingConv2d) == 15 and kinds.count(Conv2d) == 2  # the FPN has no norm
+def test_all_convolutions_of_a_network_are_lean_but_those_with_another_norm():
+    model = tiny_model("lesion")
+    convolutions = [m for m in model.modules() if isinstance(m, Conv2d)]
+    assert {type(m) for m in convolutions} == {LeanConv2d}
+    assert sum(m.norm is None for m in convolutions) >= 4  # FPN, RPN and mask head have none
+    frozen = Conv2d(3, 5, 3, norm=FrozenBatchNorm2d(5))
+    use_lean_convolutions(nn.Sequential(frozen))
+    assert type(frozen) is Conv2d
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_many_channels_take_few_multiplications(norm):
+    torch.manual_seed(0)
+    layer = Conv2d(
+        *(128, 128, 3),
+        padding=1,
+        bias=not norm,
+        norm=nn.BatchNorm2d(128) if norm else None,
+        activation=nn.ReLU(),
+    )
+    layer, x = layer.double().eval(), torch.randn(1, 128, 16, 16).double()
+    use_lean_convolutions(nn.Sequential(layer))
+    with torch.no_grad(), FlopCounterMode(display=False) as lean:
+        found = layer(x)
+    with FlopCounterMode(display=False) as plain:
+        expected = layer(x)  # gradients are on
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert lean.get_total_flops() < 0.5 * plain.get_total_flops()
