@@ -56,25 +56,25 @@ def pool_and_project(
     # A row of bins at a time: its table has a cell's bins side by side.
     columns = (columns * bins + torch.arange(bins, device=rois.device)[:, None]).int().flatten(1)
     rows = (rows * (width * bins)).int()
-    by_row, by_column = by_row.to(features.dtype), by_column.to(features.dtype).flatten(1)
+    by_column = by_column.flatten(1)
     weight = layer.weight.to(features.dtype).t().unflatten(0, (channels, bins, -1))
     maps = features.permute(0, 2, 3, 1).flatten(1, 2)
     counts = torch.bincount(rois[:, 0].long(), minlength=num_images).tolist()
     out: torch.Tensor = layer.bias  # sums in its precision
     for y in range(bins):
         index = (rows[:, y, :, None] + columns[:, None]).flatten(1)
-        share = (by_row[:, y, :, None] * by_column[:, None]).flatten(1)
+        share = (by_row[:, y, :, None] * by_column[:, None]).flatten(1).to(features.dtype)
         own = weight[:, y].flatten(1)
         sums = [
-            F.embedding_bag(
-                index_i,
-                (image @ own).view(-1, layer.out_features),
-                mode="sum",
-                per_sample_weights=share_i,
-            )
+            _gather((image @ own).view(-1, layer.out_features), index_i, share_i)
             for image, index_i, share_i in zip(
                 maps, index.split(counts), share.split(counts), strict=True
             )
         ]
         out = out + torch.cat(sums)
     return out[order.argsort()].to(features.dtype)
+
+
+def _gather(table: torch.Tensor, index: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """(R, F): for each RoI the sum of rows of a table (rows, F), by index and share (R, n)."""
+    return F.embedding_bag(index, table, mode="sum", per_sample_weights=share)

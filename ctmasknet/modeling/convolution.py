@@ -1,11 +1,11 @@
-"""Detectron2's convolutions, with less work wherever no gradient is wanted."""
+"""Detectron2's convolutions, with less work wherever weights want no gradient."""
 
 import torch
 from detectron2.layers import Conv2d
 from torch import nn
 from torch.nn import functional as F
 
-from .winograd import convolve, winograd_wins
+from .winograd import convolve, convolve_through, winograd_wins
 
 
 class LeanConv2d(Conv2d):
@@ -18,20 +18,23 @@ class LeanConv2d(Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """As Conv2d; the same up to the rounding of its precision."""
-        if self.norm is not None and self.norm.training:
-            return super().forward(x)
-        if torch.is_grad_enabled() and (x.requires_grad or self._wants_gradient()):
-            return super().forward(x)
-        weight, bias = self._folded()
         place = (self.stride, self.padding, self.dilation, self.groups)
-        if winograd_wins(x, weight, *place):
-            x = convolve(x, weight, bias)
+        grad = torch.is_grad_enabled()
+        if self.norm is not None and self.norm.training or grad and self.weight.requires_grad:
+            return super().forward(x)
+        if grad and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
+            if not winograd_wins(x, self.weight, *place):
+                return super().forward(x)
+            x = convolve_through(x, self.weight)
+            x = x if self.bias is None else x + self.bias[:, None, None]
+            x = x if self.norm is None else self.norm(x)
         else:
-            x = F.conv2d(x, weight, bias, *place)
+            weight, bias = self._folded()
+            if winograd_wins(x, weight, *place):
+                x = convolve(x, weight, bias)
+            else:
+                x = F.conv2d(x, weight, bias, *place)
         return x if self.activation is None else self.activation(x)
-
-    def _wants_gradient(self) -> bool:
-        return any(parameter.requires_grad for parameter in self.parameters())
 
     def _folded(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Weight and bias that do what BatchNorm does, too."""

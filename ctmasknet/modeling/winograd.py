@@ -12,6 +12,7 @@ import functools
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _OUT, _TAPS = 4, 3
@@ -90,6 +91,24 @@ def convolve(
             y[part].copy_(found.permute(2, 3, 0, 4, 1, 5))
     y = y.view(images, rows * _OUT, columns * _OUT, out)[:, :height, :width]
     return (y if bias is None else y.add_(bias)).permute(0, 3, 1, 2)
+
+
+def convolve_through(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """As `convolve` without bias, with a gradient (first derivatives) for x alone."""
+    return _ConvolveThrough.apply(x, weight)
+
+
+class _ConvolveThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(weight)
+        return convolve(x, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        (weight,) = ctx.saved_tensors
+        return convolve(gradient, weight.flip(2, 3).transpose(0, 1)), None
 
 
 @functools.cache

@@ -64,8 +64,7 @@ def test_all_convolutions_of_a_network_are_lean_but_those_with_another_norm():
     assert type(frozen) is Conv2d
 
 
-@pytest.mark.parametrize("norm", [True, False])
-def test_many_channels_take_few_multiplications(norm):
+def many_channels(norm):
     torch.manual_seed(0)
     layer = Conv2d(
         *(128, 128, 3),
@@ -74,7 +73,12 @@ def test_many_channels_take_few_multiplications(norm):
         norm=nn.BatchNorm2d(128) if norm else None,
         activation=nn.ReLU(),
     )
-    layer, x = layer.double().eval(), torch.randn(1, 128, 16, 16).double()
+    return layer.double().eval()
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_many_channels_take_few_multiplications(norm):
+    layer, x = many_channels(norm), torch.randn(1, 128, 16, 16).double()
     use_lean_convolutions(nn.Sequential(layer))
     with torch.no_grad(), FlopCounterMode(display=False) as lean:
         found = layer(x)
@@ -82,3 +86,22 @@ def test_many_channels_take_few_multiplications(norm):
         expected = layer(x)  # gradients are on
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     assert lean.get_total_flops() < 0.5 * plain.get_total_flops()
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_gradients_pass_frozen_weights_with_few_multiplications(norm):
+    flops, results = [], []
+    for lean in (False, True):
+        layer = many_channels(norm)
+        layer.weight.requires_grad_(False)
+        if lean:
+            use_lean_convolutions(nn.Sequential(layer))
+        x = torch.linspace(-1, 1, 128 * 256).view(1, 128, 16, 16).double().requires_grad_()
+        with FlopCounterMode(display=False) as counter:
+            out = layer(x)
+            out.square().sum().backward()
+        flops.append(counter.get_total_flops())
+        results.append((out, x.grad, *(p.grad for p in layer.parameters() if p.requires_grad)))
+    for plain, other in zip(*results, strict=True):
+        torch.testing.assert_close(other, plain, rtol=1e-12, atol=1e-12)
+    assert flops[1] < 0.5 * flops[0]
