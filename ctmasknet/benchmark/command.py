@@ -17,11 +17,15 @@ from ..provenance import machine
 from .agreement import describe_agreement, measure_agreement
 from .budget import describe_budget, measure_budget
 from .growth import measure_growth, save_growth
+from .heads import describe_heads_run, measure_heads
 from .rounds import Measurement, measure
 from .settings import PEERS, TORCHVISION, Case, Contender, config_of, contenders
 from .short_set import (
     BUDGET,
     CLASSIFIER,
+    EPOCHS,
+    HEADS,
+    IMAGES,
     best_precisions,
     describe_heads,
     heads_estimate,
@@ -57,16 +61,10 @@ def parse_args(
     _add_settings(growth)
     _add_rounds(growth, repeats=3)
     throughput = _add(commands, "throughput", _throughput, "a test set from PNG files on disk")
-    _add_settings(throughput)
-    throughput.set_defaults(side=SIDE, images=None)
-    throughput.add_argument("--precision", help="default: what the hardware is best at")
-    throughput.add_argument(
-        "--slices",
-        type=int,
-        default=TEST_SLICES,
-        help="to write and classify; default: %(default)s",
-    )
-    throughput.add_argument("--folder", type=Path, help="for the files, and to keep them")
+    _add_files(throughput, TEST_SLICES)
+    heads = _add(commands, "heads", _heads, "all epochs of a training of the image head")
+    _add_files(heads, IMAGES, HEADS)
+    heads.add_argument("--epochs", type=int, default=EPOCHS, help="default: %(default)s")
     budget = _add(commands, "budget", _budget, "work by stage, the machine's floor, and the time")
     _add_settings(budget)
     _add_rounds(budget, repeats=1)
@@ -93,14 +91,27 @@ def _add(
     return command
 
 
-def _add_settings(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
+def _add_settings(
+    command: argparse.ArgumentParser, nargs: str | None = None, config: str = CLASSIFIER
+) -> None:
     """The settings of a case; with nargs "+" each may be a list."""
-    _add_case(command, nargs, "--config-file", CLASSIFIER, "default: ctmasknet/R18_T1_heads_BN")
+    _add_case(command, nargs, "--config-file", config, f"default: ctmasknet/{Path(config).stem}")
     _add_case(command, nargs, "--batch", 8, "images of a step; default: 8")
     _add_case(command, nargs, "--threads", torch.get_num_threads(), "default: one per core")
     _add_case(command, nargs, "--num-ranked", 128, "N; default: 128")
     _add_case(command, nargs, "--device", "cpu", "cpu, cuda, ...; default: cpu")
     command.add_argument("opts", nargs="*", metavar="KEY VALUE", help="of the config, after --")
+
+
+def _add_files(command: argparse.ArgumentParser, slices: int, config: str = CLASSIFIER) -> None:
+    """What a run from files on disk has."""
+    _add_settings(command, config=config)
+    command.set_defaults(side=SIDE, images=None)
+    command.add_argument("--precision", help="default: what the hardware is best at")
+    command.add_argument(
+        "--slices", type=int, default=slices, help="to write and use; default: %(default)s"
+    )
+    command.add_argument("--folder", type=Path, help="for the files, and to keep them")
 
 
 def _add_rounds(
@@ -184,6 +195,14 @@ def _throughput(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def _heads(args: argparse.Namespace) -> dict[str, Any]:
+    case = _case(args, "training")
+    precision = args.precision or best_precisions(case.device)[-1]
+    found = measure_heads(case, precision, args.slices, args.epochs, args.folder)
+    print(describe_heads_run(found))
+    return found
+
+
 def _budget(args: argparse.Namespace) -> dict[str, Any]:
     case, found = _case(args), []
     for precision in args.precision or best_precisions(case.device):
@@ -200,9 +219,9 @@ def _agreement(args: argparse.Namespace) -> dict[str, Any]:
     return {"agreement": found}
 
 
-def _case(args: argparse.Namespace) -> Case:
+def _case(args: argparse.Namespace, task: str = "inference") -> Case:
     return Case(
-        *("inference", args.config_file, args.batch, args.side, args.threads, args.device),
+        *(task, args.config_file, args.batch, args.side, args.threads, args.device),
         *(args.num_ranked, args.images, tuple(args.opts)),
     )
 

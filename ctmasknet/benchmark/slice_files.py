@@ -5,24 +5,52 @@ As files of CT: 512 x 512 grey pixels stored as RGB, phantoms with a scanner's n
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 
 from ..data.classes import IMAGE_CLASSES
 from ..data.image_lists import write_image_list
 from ..data.phantom import draw_patient, draw_slice, slice_numbers, window
+from ..data.registration import register_image_dataset
 
 SLICE_LIST = "slices.csv"
 SIDE = 512
 _PER_PATIENT, _DRAWN = 8, 240  # drawing takes longer than writing, so few are drawn
+_DATASET = "benchmark_slices"
 _THREADS = 2
 _COMPRESSION = 3  # 200 kB a slice; OpenCV's default leaves twice as much
+
+
+@contextlib.contextmanager
+def slice_dataset(count: int, folder: Path | None = None) -> Iterator[tuple[str, Path]]:
+    """Slices as a registered data set, for as long as it is needed.
+
+    Args:
+        count: of slices.
+        folder: where they are, or will be written and kept; None for a temporary one.
+
+    Yields:
+        The data set's name, and a temporary folder for results.
+
+    Raises:
+        ValueError: see `write_slices`.
+    """
+    with tempfile.TemporaryDirectory(prefix="ctmasknet-") as scratch:
+        register_image_dataset(_DATASET, write_slices(folder or Path(scratch) / "slices", count))
+        try:
+            yield _DATASET, Path(scratch) / "output"
+        finally:
+            MetadataCatalog.pop(_DATASET)
+            DatasetCatalog.pop(_DATASET)
 
 
 def write_slices(folder: Path, count: int) -> Path:

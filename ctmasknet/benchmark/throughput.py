@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,20 +10,18 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from tqdm import tqdm
 
 from ..checkpoint import load_weights
 from ..data.mapper import SliceMapper
-from ..data.registration import register_image_dataset
 from ..engine import Trainer
 from ..provenance import machine
 from .settings import Case, config_of, is_classifier
-from .slice_files import write_slices
+from .slice_files import slice_dataset
 
 TEST_SLICES = 21191  # of COVIDx CT-1's test split
-_DATASET = "benchmark_slices"
 _DECODED = 200  # slices of which decoding alone is timed
 
 
@@ -85,18 +81,13 @@ def measure_throughput(
     if slices < 1:
         raise ValueError(f"--slices is {slices}; it must be 1 or more")
     torch.set_num_threads(case.threads)
-    with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ctmasknet-")))
+    with slice_dataset(slices, folder) as (dataset, scratch):
         cfg = config_of(case, precision).clone()
         if not is_classifier(cfg):
             raise ValueError(f"{case.config_file}: throughput classifies; give it a CT-Mask-Net")
         cfg.defrost()
-        cfg.TEST.IMS_PER_BATCH, cfg.OUTPUT_DIR = case.batch, str(scratch / "output")
-        path = write_slices(folder or scratch / "slices", slices)
-        register_image_dataset(_DATASET, path)
-        stack.callback(MetadataCatalog.pop, _DATASET)
-        stack.callback(DatasetCatalog.pop, _DATASET)
-        records = DatasetCatalog.get(_DATASET)
+        cfg.TEST.IMS_PER_BATCH, cfg.OUTPUT_DIR = case.batch, str(scratch)
+        records = DatasetCatalog.get(dataset)
         decode = _decode_seconds(cfg, records[:_DECODED])
         torch.manual_seed(0)
         model = build_model(cfg)
@@ -104,7 +95,7 @@ def measure_throughput(
             load_weights(model, case.weights)
         logging.getLogger("detectron2").setLevel(logging.WARNING)  # a line every few batches
         started = time.perf_counter()
-        _TimedTrainer.evaluate(cfg, model, [_DATASET])
+        _TimedTrainer.evaluate(cfg, model, [dataset])
         seconds = time.perf_counter() - started
         size = sum(Path(record["file_name"]).stat().st_size for record in records) / slices
     return {
