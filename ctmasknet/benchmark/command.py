@@ -71,6 +71,7 @@ def parse_args(
     agreement = _add(commands, "agreement", _agreement, "answers of trained models by precision")
     agreement.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="output folders")
     agreement.add_argument("--precision", nargs="+", default=["float32", "bfloat16"])
+    agreement.add_argument("--dataset", help="name or path; default: the run's own test set")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not {*commands.choices, "-h", "--help"} & {*arguments[:1]}:
         arguments = ["short", *arguments]
@@ -213,8 +214,9 @@ def _budget(args: argparse.Namespace) -> dict[str, Any]:
 
 def _agreement(args: argparse.Namespace) -> dict[str, Any]:
     found = []
+    opts = ["DATASETS.TEST", f"({args.dataset!r},)"] if args.dataset else []
     for run in args.runs:
-        found.append(measure_agreement(run, args.precision))
+        found.append(measure_agreement(run, args.precision, opts))
         print(f"{describe_agreement(found[-1])}\n", flush=True)
     return {"agreement": found}
 

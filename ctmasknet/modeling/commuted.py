@@ -63,7 +63,7 @@ def pool_and_project(
     out: torch.Tensor = layer.bias  # sums in its precision
     for y in range(bins):
         index = (rows[:, y, :, None] + columns[:, None]).flatten(1)
-        share = (by_row[:, y, :, None] * by_column[:, None]).flatten(1).to(features.dtype)
+        share = (by_row[:, y, :, None] * by_column[:, None]).flatten(1)
         own = weight[:, y].flatten(1)
         sums = [
             _gather((image @ own).view(-1, layer.out_features), index_i, share_i)
@@ -77,4 +77,4 @@ def pool_and_project(
 
 def _gather(table: torch.Tensor, index: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     """(R, F): for each RoI the sum of rows of a table (rows, F), by index and share (R, n)."""
-    return F.embedding_bag(index, table, mode="sum", per_sample_weights=share)
+    return F.embedding_bag(index, table, mode="sum", per_sample_weights=share.to(table.dtype))

@@ -1,0 +1,56 @@
+"""A training of the image head, run and set beside the peer's steps."""
+
+import pytest
+from detectron2.data import DatasetCatalog
+from tiny_models import CONFIG_FOLDER
+
+from ctmasknet.benchmark import heads
+from ctmasknet.benchmark.heads import describe_heads_run, measure_heads
+from ctmasknet.benchmark.rounds import Measurement
+from ctmasknet.benchmark.settings import Case
+
+OPTS = ("DATALOADER.NUM_WORKERS", "0", "MODEL.RPN.PRE_NMS_TOPK_TEST", "50")
+
+
+def case(name):
+    path = str(CONFIG_FOLDER / "ctmasknet" / f"{name}.yaml")
+    return Case("training", path, batch=2, threads=1, opts=OPTS)
+
+
+def peer(seconds, error=""):
+    return lambda case, contenders, _: [Measurement(case, contenders[0], seconds, error=error)]
+
+
+def test_all_epochs_are_run_and_the_peers_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(heads, "measure", peer([1.0, 2.0, 9.0]))
+    found = measure_heads(case("R18_T1_heads"), "float32", 3, 5, tmp_path)
+    assert found["iterations"] == 8  # 15 slices, two at a time
+    assert found["seconds"] > found["rows_seconds"] > 0
+    assert found["peer_seconds_per_image"] == 1.0 and found["peer_seconds"] == 15.0
+    assert found["times_faster"] == 15 / found["seconds"]
+    assert "benchmark_slices" not in DatasetCatalog
+
+
+def test_what_cannot_be_measured_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(heads, "measure", peer([], "RuntimeError: no"))
+    for name in ("ctmasknet/R18_T1_heads_BN", "lesion/R18_T1"):
+        other = Case("training", str(CONFIG_FOLDER / f"{name}.yaml"), batch=2)
+        with pytest.raises(ValueError, match="give a config with MODEL.TRAINABLE heads"):
+            measure_heads(other, "float32", 3, 5, tmp_path)
+    with pytest.raises(ValueError, match="--epochs is 0"):
+        measure_heads(case("R18_T1_heads"), "float32", 3, 0, tmp_path)
+    with pytest.raises(ValueError, match="torchvision: RuntimeError: no"):
+        measure_heads(case("R18_T1_heads"), "float32", 3, 1, tmp_path)
+
+
+def test_rows_and_steps_are_told_apart():
+    text = describe_heads_run(
+        {
+            **{"case": case("R18_T1_heads"), "precision": "float32", "slices": 100, "epochs": 50},
+            **{"iterations": 2500, "seconds": 15.0, "rows_seconds": 10.0},
+            **{"peer_seconds_per_image": 0.2, "peer_seconds": 1000.0, "times_faster": 66.7},
+        }
+    )
+    assert "50 epochs of 100 slices" in text and "15 s, all of it run: 10 s for" in text
+    assert "2500 steps of 2.0 ms" in text
+    assert "200 ms an image" in text and "1000 s computed, not run: 67 times" in text
