@@ -51,7 +51,7 @@ def measure_agreement(
             wanted = ["MODEL.PRECISION", precision, "OUTPUT_DIR", f"{scratch}/{precision}"]
             cfg = load_config(str(run / "config.yaml"), [*opts, *wanted])
             if not cfg.DATASETS.TEST:
-                raise ValueError(f"{run}: its DATASETS.TEST is empty; give one after --")
+                raise ValueError(f"{run}: its DATASETS.TEST is empty; give --dataset")
             name = found["dataset"] = cfg.DATASETS.TEST[0]
             found["metrics"][precision] = _evaluate(cfg, weights, name)
             if is_classifier(cfg):

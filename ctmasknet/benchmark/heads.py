@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 
 from ..checkpoint import load_weights
+from ..checkpoint.loading import NEW_IN_CT_MASK_NET
 from ..engine import Trainer
 from ..engine.progress import ProgressBar
+from ..engine.ranked_cache import rows_are_cached, what_varies
 from .rounds import measure
 from .settings import TORCHVISION, Case, Contender, config_of
 from .slice_files import slice_dataset
@@ -21,9 +24,12 @@ _ROUNDS = 5  # of the peer's steps
 
 
 class _TimedTrainer(Trainer):
-    """The training of every run, with a progress bar and the time until the rows are there."""
+    """The training of every run, with a progress bar and the time until the rows are there.
 
-    rows_seconds = float("nan")  # stays so where rows are not kept
+    Not a ProgressTrainer: that has a loader of its own, and then rows are not kept.
+    """
+
+    rows_seconds: float
 
     def build_hooks(self) -> list:
         return [ProgressBar("train"), *super().build_hooks()]
@@ -51,33 +57,29 @@ def measure_heads(
         "peer_seconds_per_image" measured, and from it "peer_seconds" and "times_faster" computed.
 
     Raises:
-        ValueError: no slice or no epoch, or the config trains more than the image head.
+        ValueError: no slice or no epoch, a config that trains more than the image head or whose
+            images vary, or the peer fails.
     """
     for name, value in (("--slices", slices), ("--epochs", epochs)):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be 1 or more")
-    torch.set_num_threads(case.threads)
-    with slice_dataset(slices, folder) as (dataset, scratch):
-        cfg = config_of(case, precision).clone()
-        if cfg.MODEL.META_ARCHITECTURE != "CTMaskNet" or cfg.MODEL.TRAINABLE != "heads":
-            raise ValueError(f"{case.config_file}: give a config with MODEL.TRAINABLE heads")
-        cfg.defrost()
-        cfg.DATASETS.TRAIN, cfg.OUTPUT_DIR = (dataset,), str(scratch)
-        cfg.SOLVER.IMS_PER_BATCH = case.batch
-        cfg.SOLVER.MAX_ITER = cfg.SOLVER.CHECKPOINT_PERIOD = -(-epochs * slices // case.batch)
-        cfg.TEST.EVAL_PERIOD = 0
-        for logger in ("detectron2", "fvcore"):
-            logging.getLogger(logger).setLevel(logging.WARNING)
-        trainer = _TimedTrainer(cfg)
-        if case.weights:
-            load_weights(trainer.model, case.weights)
-        started = time.perf_counter()
-        trainer.train()
-        seconds = time.perf_counter() - started
+    cfg = _config(case, precision, slices, epochs)
     (peer,) = measure(case, [Contender(TORCHVISION)], _ROUNDS)
     if peer.error:
         raise ValueError(f"{TORCHVISION}: {peer.error}")
     theirs = statistics.median(peer.seconds) / case.batch
+    torch.set_num_threads(case.threads)
+    for logger in ("detectron2", "fvcore"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    with slice_dataset(slices, folder) as (dataset, scratch):
+        cfg.DATASETS.TRAIN, cfg.OUTPUT_DIR = (dataset,), str(scratch)
+        torch.manual_seed(0)
+        trainer = _TimedTrainer(cfg)
+        if case.weights:
+            load_weights(trainer.model, case.weights, NEW_IN_CT_MASK_NET)
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
     return {
         "case": case,
         "precision": precision,
@@ -90,6 +92,21 @@ def measure_heads(
         "peer_seconds": theirs * epochs * slices,
         "times_faster": theirs * epochs * slices / seconds,
     }
+
+
+def _config(case: Case, precision: str, slices: int, epochs: int) -> CfgNode:
+    """The training's config, without its data set."""
+    cfg = config_of(case, precision).clone()
+    cfg.defrost()
+    cfg.DATALOADER.RANKED_BOXES_FOLDER = ""  # of this run alone, so they are computed
+    if not rows_are_cached(cfg):
+        raise ValueError(f"{case.config_file}: give a config with MODEL.TRAINABLE heads")
+    if reason := what_varies(cfg):
+        raise ValueError(f"{case.config_file}: {reason}, so ranked rows change in every epoch")
+    cfg.SOLVER.IMS_PER_BATCH = case.batch
+    cfg.SOLVER.MAX_ITER = cfg.SOLVER.CHECKPOINT_PERIOD = -(-epochs * slices // case.batch)
+    cfg.TEST.EVAL_PERIOD = 0
+    return cfg
 
 
 def describe_heads_run(found: dict[str, Any]) -> str:

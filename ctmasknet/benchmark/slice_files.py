@@ -1,4 +1,4 @@
-"""A test set of PNG files, made up, to be read from disk.
+"""A data set of PNG files, made up, to be read from disk.
 
 As files of CT: 512 x 512 grey pixels stored as RGB, phantoms with a scanner's noise.
 """

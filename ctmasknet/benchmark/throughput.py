@@ -80,12 +80,12 @@ def measure_throughput(
     """
     if slices < 1:
         raise ValueError(f"--slices is {slices}; it must be 1 or more")
+    cfg = config_of(case, precision).clone()  # before files are written
+    if not is_classifier(cfg):
+        raise ValueError(f"{case.config_file}: throughput classifies; give it a CT-Mask-Net")
+    cfg.defrost()
     torch.set_num_threads(case.threads)
     with slice_dataset(slices, folder) as (dataset, scratch):
-        cfg = config_of(case, precision).clone()
-        if not is_classifier(cfg):
-            raise ValueError(f"{case.config_file}: throughput classifies; give it a CT-Mask-Net")
-        cfg.defrost()
         cfg.TEST.IMS_PER_BATCH, cfg.OUTPUT_DIR = case.batch, str(scratch)
         records = DatasetCatalog.get(dataset)
         decode = _decode_seconds(cfg, records[:_DECODED])

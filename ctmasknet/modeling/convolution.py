@@ -5,7 +5,7 @@ from detectron2.layers import Conv2d
 from torch import nn
 from torch.nn import functional as F
 
-from .winograd import convolve, convolve_through, winograd_wins
+from .winograd import convolve, convolve_frozen, winograd_wins
 
 
 class LeanConv2d(Conv2d):
@@ -18,22 +18,23 @@ class LeanConv2d(Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """As Conv2d; the same up to the rounding of its precision."""
-        place = (self.stride, self.padding, self.dilation, self.groups)
+        geometry = (self.stride, self.padding, self.dilation, self.groups)
         grad = torch.is_grad_enabled()
-        if self.norm is not None and self.norm.training or grad and self.weight.requires_grad:
-            return super().forward(x)
+        if (self.norm is not None and self.norm.training) or (grad and self.weight.requires_grad):
+            return super().forward(x)  # it learns
         if grad and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
-            if not winograd_wins(x, self.weight, *place):
+            # A gradient passes through, or BatchNorm or bias learn.
+            if not winograd_wins(x, self.weight, *geometry):
                 return super().forward(x)
-            x = convolve_through(x, self.weight)
+            x = convolve_frozen(x, self.weight)
             x = x if self.bias is None else x + self.bias[:, None, None]
             x = x if self.norm is None else self.norm(x)
         else:
             weight, bias = self._folded()
-            if winograd_wins(x, weight, *place):
+            if winograd_wins(x, weight, *geometry):
                 x = convolve(x, weight, bias)
             else:
-                x = F.conv2d(x, weight, bias, *place)
+                x = F.conv2d(x, weight, bias, *geometry)
         return x if self.activation is None else self.activation(x)
 
     def _folded(self) -> tuple[torch.Tensor, torch.Tensor | None]:

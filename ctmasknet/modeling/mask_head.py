@@ -14,7 +14,9 @@ from .precision import full_precision
 
 PASTES = ("detectron2", "torchvision")
 MASK_CUT = 0.5  # of what is pasted, which here are logits: pixels from here up are mask
-_MEMORY = 2**23  # bytes; more is mapped anew for each image (memory.py)
+# Bytes: with all RoIs at once 30,000 to 60,000 pages were mapped anew for each image, as threads'
+# pools are small (memory.py).
+_MEMORY = 2**23
 
 
 @ROI_MASK_HEAD_REGISTRY.register()
@@ -74,7 +76,7 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
         return instances
 
     def _at_a_time(self, x: torch.Tensor) -> int:
-        """RoIs whose upsampled values, the most that are alive, fit into reused memory."""
+        """RoIs whose upsampled values, of which there are most, fit into reused memory."""
         if x.device.type != "cpu":
             return max(1, len(x))
         values = 4 * self.deconv.out_channels * x.shape[2] * x.shape[3]

@@ -34,7 +34,7 @@ def choose_precision(device: str | torch.device) -> tuple[str, str]:
     for instructions, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 BF16")):
         if has.get(instructions):
             return "bfloat16", f"this processor has {name}"
-    return "float32", "this processor has no instructions for less"
+    return "float32", "this processor has no bfloat16 instructions"
 
 
 def with_precision(cfg: CfgNode) -> CfgNode:

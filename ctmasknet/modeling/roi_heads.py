@@ -169,10 +169,11 @@ class RankedROIHeads(StandardROIHeads):
         with stage("masks"):
             if next(iter(features.values())).device.type != "cpu":
                 return super().forward_with_given_boxes(features, instances)
+            found = []
             for i, own in enumerate(instances):  # each reuses the memory of the one before
                 level = {name: values[i : i + 1] for name, values in features.items()}
-                super().forward_with_given_boxes(level, [own])
-            return instances
+                found += super().forward_with_given_boxes(level, [own])
+            return found
 
     def _predict(
         self, features: dict[str, torch.Tensor], proposals: list[Instances]

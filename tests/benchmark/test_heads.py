@@ -1,5 +1,7 @@
 """A training of the image head, run and set beside the peer's steps."""
 
+from dataclasses import replace
+
 import pytest
 from detectron2.data import DatasetCatalog
 from tiny_models import CONFIG_FOLDER
@@ -8,6 +10,7 @@ from ctmasknet.benchmark import heads
 from ctmasknet.benchmark.heads import describe_heads_run, measure_heads
 from ctmasknet.benchmark.rounds import Measurement
 from ctmasknet.benchmark.settings import Case
+from ctmasknet.modeling.lesion_rcnn import LesionRCNN
 
 OPTS = ("DATALOADER.NUM_WORKERS", "0", "MODEL.RPN.PRE_NMS_TOPK_TEST", "50")
 
@@ -22,8 +25,15 @@ def peer(seconds, error=""):
 
 
 def test_all_epochs_are_run_and_the_peers_computed(tmp_path, monkeypatch):
+    passed = []
+    preprocess = LesionRCNN.preprocess_image
+    monkeypatch.setattr(
+        *(LesionRCNN, "preprocess_image"),
+        lambda self, batch: (passed.extend(batch), preprocess(self, batch))[1],
+    )
     monkeypatch.setattr(heads, "measure", peer([1.0, 2.0, 9.0]))
     found = measure_heads(case("R18_T1_heads"), "float32", 3, 5, tmp_path)
+    assert len(passed) == 3  # each image passes the network once
     assert found["iterations"] == 8  # 15 slices, two at a time
     assert found["seconds"] > found["rows_seconds"] > 0
     assert found["peer_seconds_per_image"] == 1.0 and found["peer_seconds"] == 15.0
@@ -31,16 +41,22 @@ def test_all_epochs_are_run_and_the_peers_computed(tmp_path, monkeypatch):
     assert "benchmark_slices" not in DatasetCatalog
 
 
-def test_what_cannot_be_measured_is_said(tmp_path, monkeypatch):
+def test_what_cannot_be_measured_is_said_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(heads, "measure", peer([], "RuntimeError: no"))
-    for name in ("ctmasknet/R18_T1_heads_BN", "lesion/R18_T1"):
-        other = Case("training", str(CONFIG_FOLDER / f"{name}.yaml"), batch=2)
-        with pytest.raises(ValueError, match="give a config with MODEL.TRAINABLE heads"):
-            measure_heads(other, "float32", 3, 5, tmp_path)
+    folder = tmp_path / "slices"
+    flips = replace(case("R18_T1_heads"), opts=("INPUT.RANDOM_FLIP", "horizontal"))
+    lesion = Case("training", str(CONFIG_FOLDER / "lesion" / "R18_T1.yaml"), batch=2)
+    for wrong, said in (
+        (case("R18_T1_heads_BN"), "give a config with MODEL.TRAINABLE heads"),
+        (lesion, "give a config with MODEL.TRAINABLE heads"),
+        (flips, "INPUT.RANDOM_FLIP is horizontal, so ranked rows change"),
+        (case("R18_T1_heads"), "torchvision: RuntimeError: no"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            measure_heads(wrong, "float32", 3, 5, folder)
     with pytest.raises(ValueError, match="--epochs is 0"):
-        measure_heads(case("R18_T1_heads"), "float32", 3, 0, tmp_path)
-    with pytest.raises(ValueError, match="torchvision: RuntimeError: no"):
-        measure_heads(case("R18_T1_heads"), "float32", 3, 1, tmp_path)
+        measure_heads(case("R18_T1_heads"), "float32", 3, 0, folder)
+    assert not folder.exists()
 
 
 def test_rows_and_steps_are_told_apart():

@@ -47,7 +47,8 @@ def test_throughput(tmp_path):
     assert "benchmark_slices" not in DatasetCatalog
     lesion = Case("inference", str(CONFIG_FOLDER / "lesion" / "R18_T1.yaml"))
     with pytest.raises(ValueError, match="give it a CT-Mask-Net"):
-        measure_throughput(lesion, "float32", 3, tmp_path / "slices")
+        measure_throughput(lesion, "float32", 3, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
     with pytest.raises(ValueError, match="--slices is 0"):
         measure_throughput(case, "float32", 0)
 
