@@ -8,6 +8,7 @@ import pytest
 from ctmasknet.benchmark import command, short_set
 from ctmasknet.benchmark.command import parse_args, run
 from ctmasknet.benchmark.rounds import Measurement
+from ctmasknet.config import get_cfg
 
 
 @pytest.mark.parametrize("arguments", [[], ["--out", "x"], ["short"]])
@@ -66,3 +67,27 @@ def test_unknown_words_are_refused(capsys):
 def test_throughput_has_one_setting():
     args = parse_args("", ["throughput", "--slices", "5", "--precision", "float32"])
     assert (args.slices, args.precision, args.batch, args.side) == (5, "float32", 8, 512)
+
+
+def test_heads_are_the_papers_by_default():
+    args = parse_args("", ["heads"])
+    assert (args.slices, args.epochs, args.batch) == (3000, 50, 8)
+    assert args.config_file.endswith("configs/ctmasknet/R18_T1_heads.yaml")
+
+
+@pytest.mark.parametrize("name", ["more.csv", "it's"])
+def test_agreement_on_another_data_set(name, tmp_path, monkeypatch):
+    asked = []
+
+    def instead(run, precisions, opts):
+        cfg = get_cfg()
+        cfg.merge_from_list(opts)
+        asked.append((str(run), precisions, cfg.DATASETS.TEST))
+        return {"run": str(run), "dataset": name, "metrics": {}, "same_class": {}}
+
+    monkeypatch.setattr(command, "measure_agreement", instead)
+    out = ["--out", str(tmp_path)]
+    run(parse_args("", ["agreement", "a", "b", "--dataset", name, *out]))
+    run(parse_args("", ["agreement", "a", *out]))
+    both = ["float32", "bfloat16"]
+    assert asked == [("a", both, (name,)), ("b", both, (name,)), ("a", both, ())]

@@ -117,6 +117,17 @@ def test_pooling_and_the_first_layer_commute(aligned, bins, ratio):
         torch.testing.assert_close(other, usual, rtol=1e-9, atol=1e-9)
 
 
+def test_half_precision_rounds_the_table_but_not_the_sum_over_it():
+    torch.manual_seed(0)
+    align, layer = SeparableROIAlign((7, 7), 1 / 8, 2), nn.Linear(5 * 49, 6)
+    x, at = features(torch.float32), rois(torch.float32)
+    with torch.no_grad():
+        exact = pool_and_project(x, at, align, layer)
+        found = pool_and_project(x.bfloat16(), at, align, layer)
+    assert found.dtype == torch.bfloat16
+    assert (found - exact).abs().max() < 0.02 * exact.abs().max()
+
+
 def test_an_image_without_roi_and_none_at_all_commute_too():
     align, layer = SeparableROIAlign((7, 7), 1 / 8, 2), nn.Linear(5 * 49, 6).double()
     for chosen in (rois()[:, 0] == 1, rois()[:, 0] == 2):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from detectron2.modeling import StandardROIHeads
 from detectron2.structures import Boxes, Instances
 from tiny_models import tiny_model
 
@@ -153,3 +154,25 @@ def test_no_proposal_among_two_classes_gives_zeros():
     heads = roi_heads(*TWO, *ONE_HOT, *IMAGE)
     ranked, _ = heads.rank({"p4": torch.randn(1, 256, 4, 4)}, [proposals_at(BOXES)[[]]])
     assert ranked.rows.shape == (1, 16, 7) and ranked.rows.abs().sum() == 0
+
+
+def test_masks_of_a_batch_are_those_of_stock_heads():
+    heads = tiny_model("lesion").eval().roi_heads
+    torch.manual_seed(0)
+    features = {"p4": torch.randn(3, 256, 4, 4)}
+
+    def boxes():
+        found = []
+        for own in (BOXES[:2], [], BOXES[2:]):
+            image = Instances((64, 64))
+            image.pred_boxes = Boxes(torch.tensor(own, dtype=torch.float).reshape(-1, 4))
+            image.pred_classes = torch.zeros(len(own), dtype=torch.int64)
+            found.append(image)
+        return found
+
+    with torch.no_grad():
+        found = heads.forward_with_given_boxes(features, boxes())
+        stock = StandardROIHeads.forward_with_given_boxes(heads, features, boxes())
+    assert [len(image) for image in found] == [2, 0, 3]
+    for image, expected in zip(found, stock, strict=True):
+        torch.testing.assert_close(image.pred_masks, expected.pred_masks, rtol=1e-4, atol=1e-5)
