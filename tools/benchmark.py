@@ -7,6 +7,7 @@
     tools/benchmark.py training --batch 8 --repeats 3 --out output/benchmark_training
     tools/benchmark.py growth                                 # a figure: growth.png
     tools/benchmark.py throughput --slices 2000 -- MODEL.WEIGHTS model_best.pth
+    tools/benchmark.py heads                                  # 50 epochs of the image head, run
     tools/benchmark.py budget                                 # work, floor and time by stage
     tools/benchmark.py agreement output/demo/*_R18_T1         # answers of trained models
 
