@@ -58,14 +58,15 @@ def pool_and_project(
     rows = (rows * (width * bins)).int()
     by_column = by_column.flatten(1)
     weight = layer.weight.to(features.dtype).t().unflatten(0, (channels, bins, -1))
+    weight = weight.transpose(0, 1).flatten(2)  # a copy, once for all images
     maps = features.permute(0, 2, 3, 1).flatten(1, 2).unbind()
     counts = torch.bincount(rois[:, 0].long(), minlength=num_images).tolist()
     out: torch.Tensor = layer.bias  # sums in its precision
-    for y, own in enumerate(weight.unbind(1)):
+    for y, own in enumerate(weight):
         index = (rows[:, y, :, None] + columns[:, None]).flatten(1)
         share = (by_row[:, y, :, None] * by_column[:, None]).flatten(1)
         sums = [
-            _gather((image @ own.flatten(1)).view(-1, layer.out_features), index_i, share_i)
+            _gather((image @ own).view(-1, layer.out_features), index_i, share_i)
             for image, index_i, share_i in zip(
                 maps, index.split(counts), share.split(counts), strict=True
             )
