@@ -14,8 +14,8 @@ from .precision import full_precision
 
 PASTES = ("detectron2", "torchvision")
 MASK_CUT = 0.5  # of what is pasted, which here are logits: pixels from here up are mask
-# Bytes. With all RoIs at once 30,000 to 60,000 pages were mapped anew for each image: glibc's pools
-# of threads other than the first hold 64 MB in one piece and give back the rest.
+# Bytes. With all RoIs at once 30,000 to 60,000 pages were mapped anew for each image: glibc never
+# keeps blocks of more than 32 MB (memory.py).
 _MEMORY = 2**23
 
 
