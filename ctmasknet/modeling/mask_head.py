@@ -15,7 +15,7 @@ from .precision import full_precision
 PASTES = ("detectron2", "torchvision")
 MASK_CUT = 0.5  # of what is pasted, which here are logits: pixels from here up are mask
 # Bytes. With all RoIs at once 30,000 to 60,000 pages were mapped anew for each image: glibc never
-# keeps blocks of more than 32 MB (memory.py).
+# keeps blocks of more than 32 MB (memory.py). Parts of 16 MB are no faster.
 _MEMORY = 2**23
 
 

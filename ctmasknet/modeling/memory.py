@@ -5,10 +5,12 @@ import ctypes
 import os
 from functools import cache
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
-_KEPT = 2**28  # bytes of free memory
-_LARGEST = 2**25  # bytes of blocks that come from there: the most that glibc allows
-_VARIABLES = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX"}
+# By the environment variable that sets the same: the number in glibc's malloc.h, and our value.
+_SETTINGS = {
+    "MALLOC_MMAP_THRESHOLD_": (-3, 2**25),  # bytes of the largest block kept: the most allowed
+    "MALLOC_TRIM_THRESHOLD_": (-1, 2**28),  # bytes of free memory kept
+    "MALLOC_ARENA_MAX": (-8, 1),  # pools
+}
 
 
 @cache  # once in a process
@@ -16,13 +18,12 @@ def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next image; nothing on other systems.
 
     Otherwise it gives activations back and maps them anew for each group of images, page by page.
-    Threads that begin later share one pool: those of their own hold 64 MB, and are unmapped when
-    empty, whatever the threshold. Whoever has set one of glibc's variables keeps what they say.
+    Threads that begin later share the pools there are, usually one: those of their own are made of
+    pieces of 64 MB, which are unmapped when empty, whatever the threshold. What glibc's variables
+    (MALLOC_ARENA_MAX, ...) say is left alone.
     """
-    if _VARIABLES & os.environ.keys():
-        return
     with contextlib.suppress(AttributeError, OSError, TypeError):  # a C library without it
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST)
-        mallopt(_M_TRIM_THRESHOLD, _KEPT)
-        mallopt(_M_ARENA_MAX, 1)
+        for variable, (parameter, value) in _SETTINGS.items():
+            if not {variable, "GLIBC_TUNABLES"} & os.environ.keys():
+                mallopt(parameter, value)
