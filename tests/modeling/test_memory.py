@@ -8,19 +8,39 @@ import pytest
 
 FAULTS = """
 import resource
+from threading import Event, Thread
 import torch
 from ctmasknet.modeling.memory import keep_freed_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
+def measure():
+    for repeat in range(20):
+        if repeat == 10:  # warm
+            before = faults()
+        activations = [torch.ones(24 * 2**20, dtype=torch.uint8) for _ in range(5)]
+        while activations:  # the oldest first
+            del activations[0]
+    print(faults() - before)
+
+"""
+MAIN = "keep_freed_memory(); measure()"
+OTHER = """
+has_a_pool, settings_made = Event(), Event()
+
+def other():
+    torch.ones(2**20, dtype=torch.uint8)
+    has_a_pool.set()
+    settings_made.wait()
+    measure()
+
+thread = Thread(target=other)
+thread.start()
+has_a_pool.wait()
 keep_freed_memory()
-for repeat in range(20):
-    if repeat == 10:  # warm
-        before = faults()
-    activations = [torch.ones(2**20, dtype=torch.uint8) for _ in range(96)]  # alive together
-    del activations
-print(faults() - before)
+settings_made.set()
+thread.join()
 """
 
 POOLS = """
@@ -50,21 +70,25 @@ WITHOUT = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "
 glibc_alone = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
 
 
-@glibc_alone
-def test_freed_memory_is_not_mapped_anew_unless_a_variable_says_so():
-    def faults(**variables):
-        found = subprocess.run(
-            [sys.executable, "-c", FAULTS],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=WITHOUT | variables,
-        )
-        return int(found.stdout)
+def faults(thread, **variables):
+    found = subprocess.run(
+        [sys.executable, "-c", FAULTS + thread],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=WITHOUT | variables,
+    )
+    return int(found.stdout)
 
-    pages = 10 * 96 * 2**20 // resource.getpagesize()
-    assert faults() < pages / 100
-    assert faults(MALLOC_MMAP_THRESHOLD_="65536") > pages / 2
+
+@glibc_alone
+@pytest.mark.parametrize(
+    ("thread", "variable"), [(MAIN, "MALLOC_MMAP_THRESHOLD_"), (OTHER, "MALLOC_TOP_PAD_")]
+)
+def test_freed_memory_is_not_mapped_anew_unless_a_variable_says_so(thread, variable):
+    pages = 10 * 5 * 24 * 2**20 // resource.getpagesize()
+    assert faults(thread) < pages / 100
+    assert faults(thread, **{variable: "65536"}) > pages / 20
 
 
 @glibc_alone
