@@ -93,8 +93,10 @@ class SeparableROIAlign(ROIAlign):
                     len(part), -1, width, channels
                 )
                 pooled.append(by_column[part][:, None] @ rows)
-        # Back to the order of the RoIs; (R, P, P, C) seen as (R, C, P, P).
-        return torch.cat(pooled)[order.argsort()].permute(0, 3, 1, 2)
+        found = torch.cat(pooled)
+        if not order.equal(order.sort().values):  # back to the order of the RoIs
+            found = found[order.argsort()]
+        return found.permute(0, 3, 1, 2)  # (R, P, P, C) seen as (R, C, P, P)
 
 
 class Samples:
