@@ -62,8 +62,8 @@ def round_lesions(side: int, num_classes: int) -> Instances:
 
 def _random(batch: int, side: int) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    size = (3, side, side)
-    return [torch.randint(256, size, generator=generator, dtype=torch.uint8) for _ in range(batch)]
+    pixels = torch.randint(256, (batch, 1, side, side), generator=generator, dtype=torch.uint8)
+    return [*pixels.repeat(1, 3, 1, 1)]  # grey, as CT is
 
 
 def _read(folder: str, batch: int, side: int) -> list[torch.Tensor]:

@@ -30,14 +30,14 @@ class LeanConv2d(Conv2d):
             x = x if self.bias is None else x + self.bias[:, None, None]
             x = x if self.norm is None else self.norm(x)
         else:
-            weight, bias = self._folded()
+            weight, bias = self.folded()
             if winograd_wins(x, weight, *geometry):
                 x = convolve(x, weight, bias)
             else:
                 x = F.conv2d(x, weight, bias, *geometry)
         return x if self.activation is None else self.activation(x)
 
-    def _folded(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def folded(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Weight and bias that do what BatchNorm does, too."""
         norm = self.norm
         if norm is None:

@@ -10,13 +10,15 @@ from detectron2.structures import Instances
 from torch import nn
 
 from .finite import check_finite, naming_images
-from .image_groups import STEM_VALUES, image_groups, mean_loss
+from .image_groups import TRAINED_VALUES, image_groups, mean_loss
 from .image_head import build_image_head
 from .lesion_rcnn import LesionRCNN
 from .precision import autocast, full_precision
 from .ranked_boxes import fill_rows
 from .stages import stage
 from .trainable import freeze_all_but
+
+_DROPOUT = tuple(getattr(nn, name) for name in nn.modules.dropout.__all__)
 
 
 @META_ARCH_REGISTRY.register()
@@ -95,13 +97,18 @@ class CTMaskNet(LesionRCNN):
             with naming_images(group), autocast(self.device, self.precision):
                 return self._loss(self._classify(group)[0], group)
 
-        return {
-            "loss_image": mean_loss(
-                loss,
-                list(image_groups(batched_inputs, self.device, self.precision, STEM_VALUES)),
-                [x for x in self.parameters() if x.requires_grad],
-            )
-        }
+        threads = 1 if self._draws else self._side_by_side()
+        groups = image_groups(
+            batched_inputs, self.device, self.precision, TRAINED_VALUES, at_least=threads
+        )
+        trained = [x for x in self.parameters() if x.requires_grad]
+        return {"loss_image": mean_loss(loss, list(groups), trained, threads)}
+
+    @property
+    def _draws(self) -> bool:
+        """Whether training draws random numbers, which threads would do in any order."""
+        dropout = any(isinstance(x, _DROPOUT) for x in self.image_head.modules())
+        return dropout or self.roi_heads.fill_generator is not None
 
     def _loss(self, logits: torch.Tensor, inputs: list[dict]) -> torch.Tensor:
         labels = torch.tensor([x["label"] for x in inputs], device=self.device)

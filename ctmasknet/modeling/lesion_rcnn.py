@@ -3,6 +3,8 @@
 Shapes: B images.
 """
 
+from itertools import chain
+
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
@@ -11,12 +13,13 @@ from detectron2.structures import ImageList, Instances
 from ..config import require_one_of
 from .convolution import use_lean_convolutions
 from .finite import naming_images
+from .grey_input import grey_batch
 from .image_groups import image_groups, map_groups
 from .mask_paste import postprocess
 from .memory import keep_freed_memory
 from .precision import PRECISIONS, autocast, dtype_of
 from .stages import stage
-from .stem import use_pooling_stem
+from .stem import PoolingStem, use_pooling_stem
 
 
 @META_ARCH_REGISTRY.register()
@@ -28,8 +31,8 @@ class LesionRCNN(GeneralizedRCNN):
 
     Attributes:
         precision: dtype of convolutions and matrices.
-        concurrent: whether, on a CPU and without gradients, PyTorch's threads take the images of a
-            batch side by side, instead of each image together.
+        concurrent: whether, on a CPU, PyTorch's threads may take the images of a batch side by
+            side, instead of each image together.
     """
 
     concurrent = True
@@ -59,7 +62,7 @@ class LesionRCNN(GeneralizedRCNN):
         self._std = [x / 255 for x in pixel_std]
         self.precision = dtype_of(precision)
         use_lean_convolutions(self)
-        use_pooling_stem(self.backbone)
+        use_pooling_stem(self.backbone, pixel_mean, pixel_std)
         keep_freed_memory()
 
     @classmethod
@@ -92,9 +95,13 @@ class LesionRCNN(GeneralizedRCNN):
             with naming_images(group), autocast(self.device, self.precision):
                 return self._infer(group, do_postprocess)
 
-        threads = torch.get_num_threads() if self.concurrent and self.device.type == "cpu" else 1
+        threads = 1 if torch.is_grad_enabled() else self._side_by_side()
         groups = image_groups(batched_inputs, self.device, self.precision, at_least=threads)
-        return map_groups(infer, list(groups), threads)
+        return list(chain.from_iterable(map_groups(infer, list(groups), threads)))
+
+    def _side_by_side(self) -> int:
+        """How many groups of images may be computed at a time."""
+        return torch.get_num_threads() if self.concurrent and self.device.type == "cpu" else 1
 
     def _infer(self, group: list[dict], do_postprocess: bool) -> list:
         found = super().inference(group, None, do_postprocess=False)
@@ -121,14 +128,17 @@ class LesionRCNN(GeneralizedRCNN):
             batched_inputs: one per image: "image", (3, height, width), uint8 or float in 0..255.
 
         Returns:
-            The batch, (B, 3, height, width) in the precision of the weights, channels last.
+            The batch, (B, 3, height, width) in the precision of the weights, channels last. Where
+            the backbone takes them so, grey images are those of `grey_batch`, (B, 1, height,
+            width).
         """
         with stage("preprocess"):
             images = [x["image"].to(self.device) for x in batched_inputs]
             step = max(self.backbone.size_divisibility, 1)
             shapes = {image.shape for image in images}
             if len(shapes) == 1 and not any(side % step for side in images[0].shape[1:]):
-                batch = self._normalised(torch.stack(images))  # nothing to pad
+                grey = grey_batch(images) if self._takes_grey else None  # nothing to pad
+                batch = self._normalised(torch.stack(images)) if grey is None else grey
                 padded = ImageList(batch, [tuple(images[0].shape[1:])] * len(images))
             else:
                 padded = ImageList.from_tensors(
@@ -138,6 +148,11 @@ class LesionRCNN(GeneralizedRCNN):
                 )
             padded.tensor = padded.tensor.contiguous(memory_format=torch.channels_last)
             return padded
+
+    @property
+    def _takes_grey(self) -> bool:
+        stem = getattr(getattr(self.backbone, "bottom_up", None), "stem", None)
+        return isinstance(stem, PoolingStem) and stem.takes_grey
 
     def _normalised(self, image: torch.Tensor) -> torch.Tensor:
         dtype = self.pixel_mean.dtype

@@ -78,10 +78,13 @@ def dtype_of(name: str) -> torch.dtype:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
-    """PyTorch's autocast to `dtype`; nothing for float32. float64 networks stay in float64."""
+    """PyTorch's autocast to `dtype`; nothing for float32. float64 networks stay in float64.
+
+    Cast weights are not kept: threads would share them, with and without gradient.
+    """
     if dtype == torch.float32:
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype)
+    return torch.autocast(device.type, dtype, cache_enabled=False)
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_models import batch, tiny_model
 
+from ctmasknet.modeling import ct_mask_net
 from ctmasknet.modeling import image_groups as module
 from ctmasknet.modeling.finite import NotFiniteError, naming_images
 from ctmasknet.modeling.image_groups import STEM_VALUES, image_groups, map_groups, mean_loss
@@ -45,17 +46,18 @@ def two_threads():
     torch.set_num_threads(1)
 
 
-def test_groups_side_by_side_are_answered_in_order_without_gradient(two_threads):
+@pytest.mark.parametrize("gradient", [True, False])
+def test_groups_side_by_side_are_answered_in_order(two_threads, gradient):
     seen = []
 
     def answer(group):
         seen.append((torch.get_num_threads(), torch.is_grad_enabled(), get_ident()))
         return [2 * x for x in group]
 
-    with torch.no_grad():
-        assert map_groups(answer, [[1, 2], [3], [4]], 2) == [2, 4, 6, 8]
+    with torch.set_grad_enabled(gradient):
+        assert list(map_groups(answer, [[1, 2], [3], [4]], 2)) == [[2, 4], [6], [8]]
     assert torch.get_num_threads() == 2
-    assert {count for count, *_ in seen} == {1} and {grad for _, grad, _ in seen} == {False}
+    assert {count for count, *_ in seen} == {1} and {grad for _, grad, _ in seen} == {gradient}
     assert get_ident() not in {own for *_, own in seen}
 
 
@@ -65,7 +67,7 @@ def fail(group):
 
 def test_an_error_in_a_group_is_raised(two_threads):
     with torch.no_grad(), pytest.raises(ValueError, match=r"this one: \[1\]"):
-        map_groups(fail, [[1], [2]], 2)
+        list(map_groups(fail, [[1], [2]], 2))
 
 
 def test_a_model_answers_the_same_on_one_thread_and_two(two_threads):
@@ -97,12 +99,14 @@ def test_groups_have_one_size_and_keep_the_order():
     assert [len(group) for group in groups] == [2, 1, 1]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("part", ["heads", "heads+bn", "full"])
-def test_group_by_group_the_gradients_are_the_batchs(monkeypatch, part):
+def test_group_by_group_the_gradients_are_the_batchs(monkeypatch, two_threads, part, threads):
     results = []
     for most in (module._MAX_BYTES, 1):
         monkeypatch.setattr(module, "_MAX_BYTES", most)
         model = tiny_model("ctmasknet", "MODEL.TRAINABLE", part).double()
+        model.concurrent = threads == 2 and most == 1
         loss = model(batch(3))["loss_image"]
         (loss * 2).backward()
         results.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
@@ -110,6 +114,34 @@ def test_group_by_group_the_gradients_are_the_batchs(monkeypatch, part):
     assert len(results[0]) > 5 and all(x.abs().sum() > 0 for x in results[1].values())
     for name, gradient in results[0].items():
         torch.testing.assert_close(results[1][name], gradient, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_side_by_side_gradients_are_the_same_every_time(two_threads, precision):
+    model = tiny_model("ctmasknet", "MODEL.PRECISION", precision)
+    results = []
+    for _ in range(3):
+        model.zero_grad()
+        model(batch(5))["loss_image"].backward()
+        results.append([p.grad for p in model.parameters() if p.requires_grad])
+    for other in results[1:]:
+        assert all(map(torch.equal, other, results[0]))
+
+
+def test_random_numbers_are_drawn_in_one_order(monkeypatch, two_threads):
+    asked = []
+
+    def mean_loss_of(loss, groups, parameters, threads):
+        asked.append(threads)
+        return mean_loss(loss, groups, parameters, threads)
+
+    monkeypatch.setattr(ct_mask_net, "mean_loss", mean_loss_of)
+    even = tiny_model("ctmasknet")
+    even(batch(2))
+    even.image_head.add_module("drop", torch.nn.Dropout())
+    even(batch(2))
+    tiny_model("ctmasknet", "MODEL.RANKED_BOXES.FILL", "random")(batch(2))
+    assert asked == [2, 1, 1]
 
 
 def test_a_group_is_freed_before_the_next_begins():
