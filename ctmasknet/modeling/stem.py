@@ -57,7 +57,8 @@ class PoolingStem(BasicStem):
         # value, or least, if its factor is negative. So it gets, and keeps, a quarter of them.
         with torch.no_grad():
             sign = torch.where(norm.weight < 0, -1.0, 1.0).to(norm.weight)[:, None, None]
-            chosen = self._in_parts(x, self.conv1.weight * sign[:, None]).mul_(sign)
+            chosen = self._in_parts(x, self.conv1.weight * sign[:, None])
+            chosen.mul_(sign.to(chosen.dtype))
         return F.relu_(norm(chosen))
 
     def _in_parts(self, x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
