@@ -8,6 +8,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from .finite import check_finite, naming_images
 from .image_groups import TRAINED_VALUES, image_groups, mean_loss
@@ -17,8 +18,6 @@ from .precision import autocast, full_precision
 from .ranked_boxes import fill_rows
 from .stages import stage
 from .trainable import freeze_all_but
-
-_DROPOUT = tuple(getattr(nn, name) for name in nn.modules.dropout.__all__)
 
 
 @META_ARCH_REGISTRY.register()
@@ -97,7 +96,7 @@ class CTMaskNet(LesionRCNN):
             with naming_images(group), autocast(self.device, self.precision):
                 return self._loss(self._classify(group)[0], group)
 
-        threads = 1 if self._draws else self._side_by_side()
+        threads = 1 if self._draws else self._side_by_side(len(batched_inputs))
         groups = image_groups(
             batched_inputs, self.device, self.precision, TRAINED_VALUES, at_least=threads
         )
@@ -107,8 +106,8 @@ class CTMaskNet(LesionRCNN):
     @property
     def _draws(self) -> bool:
         """Whether training draws random numbers, which threads would do in any order."""
-        dropout = any(isinstance(x, _DROPOUT) for x in self.image_head.modules())
-        return dropout or self.roi_heads.fill_generator is not None
+        dropout = any(isinstance(x, _DropoutNd) for x in self.image_head.modules())
+        return dropout or getattr(self.roi_heads, "fill_generator", None) is not None
 
     def _loss(self, logits: torch.Tensor, inputs: list[dict]) -> torch.Tensor:
         labels = torch.tensor([x["label"] for x in inputs], device=self.device)

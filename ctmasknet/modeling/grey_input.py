@@ -1,8 +1,8 @@
 """Grey images as one channel instead of three alike, for the ResNets' first convolution.
 
 Channel c of a normalised image is (g - mean_c) / std_c, if g are its pixels: a multiple of
-g - CENTRE, plus a constant. So the weights of the channels add up to those of one, and to a bias,
-which is smaller at the border: beyond it normalised images are 0, with no constant.
+g - CENTRE, plus a constant. So the weights of the channels add up to those of one, and their
+constants to a bias; taps beyond the border add nothing to it, as normalised images are 0 there.
 
 Shapes: B images of H x W pixels, O channels out.
 """
@@ -14,46 +14,54 @@ from torch.nn import functional as F
 
 from .precision import full_precision
 
-CENTRE = (
-    116  # near ImageNet's means, so that the bias is small; pixels less it are exact in bfloat16
-)
-_EDGE = 16  # pixels of an image all of whose border fits, for 7 x 7 taps
+# Near ImageNet's means, so that the bias is small. Pixels less it are exact in bfloat16.
+CENTRE = 116
+# Side of an image with both borders and an inside, for 7 x 7 taps and stride 2.
+_EDGE = 16
+
+
+def is_grey(image: torch.Tensor) -> bool:
+    """Whether an image (3, H, W) on the CPU is 8-bit and its channels are alike."""
+    if len(image) != 3 or image.dtype != torch.uint8 or image.device.type != "cpu":
+        return False
+    return image[0].equal(image[1]) and image[0].equal(image[2])
 
 
 def grey_batch(images: list[torch.Tensor]) -> torch.Tensor | None:
-    """What a `grey_convolution` reads, or None if some image is none for it.
+    """What a `grey_convolution` reads, or None if one of the images cannot be read so.
 
     Args:
-        images: each (3, H, W).
+        images: each (3, H, W), of one size.
 
     Returns:
-        (B, 1, H, W) float32, pixels less CENTRE, if all are 8-bit, grey, of one even size.
+        (B, 1, H, W) float32, pixels less CENTRE, if all `is_grey`, and H and W are even and 16 or
+        more.
     """
-    size = images[0].shape
-    if any(side % 2 or side < _EDGE for side in size[1:]):
+    if any(side % 2 or side < _EDGE for side in images[0].shape[1:]):
         return None
-    if any(x.dtype != torch.uint8 or x.shape != size or not _is_grey(x) for x in images):
+    if not all(map(is_grey, images)):
         return None
     return torch.stack([x[:1] for x in images]).float().sub_(CENTRE)
 
 
-def _is_grey(image: torch.Tensor) -> bool:
-    return all(torch.equal(image[0], other) for other in image[1:])
+def three_channels(x: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """The normalised images (B, 3, H, W) of a `grey_batch`."""
+    means, stds = (x.new_tensor(values)[:, None, None] for values in (mean, std))
+    return (x + CENTRE - means) / stds
 
 
 def grey_convolution(
     weight: torch.Tensor, bias: torch.Tensor | None, mean: Sequence[float], std: Sequence[float]
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A convolution of normalised images, stride 2 and padding 3, as one of their grey pixels.
+    """A convolution of normalised images, stride 2 and padding 3, for those of `grey_batch`.
 
     Args:
-        weight: (O, C, 7, 7) float32.
-        bias: (O,).
-        mean, std: C numbers, of pixels in 0..255.
+        weight: (O, 3, 7, 7) float32.
+        bias: (O,), or None.
+        mean, std: of each channel, of pixels in 0..255.
 
     Returns:
-        A function of (B, 1, H, W) from `grey_batch`, to
-        (B, O, H / 2, W / 2), channels last.
+        A function from (B, 1, H, W) to (B, O, H / 2, W / 2), channels last.
     """
     means, stds = (weight.new_tensor(values)[:, None, None] for values in (mean, std))
     grey = (weight / stds).sum(1, keepdim=True)

@@ -16,18 +16,20 @@ from typing import TypeVar
 import torch
 from torch.autograd.function import once_differentiable
 
+from .grey_input import is_grey
+
 # Measured: with more, page faults cost more than larger matrices gain.
 _MAX_BYTES = 2**24
 # Values for each pixel of what is alive together: 64 channels at half the width and height in the
 # stem, which goes through a group in parts where no gradient is wanted, and later a layer's input
 # and output at a quarter.
 STEM_VALUES, LATER_VALUES = 64 / 4, 2 * 64 / 16
-# What waits for its gradient is alive, too. Groups of twice the size take 4 to 7 % less time, and
-# more than half the memory of torchvision's network in training.
-TRAINED_VALUES = STEM_VALUES
+# In training all that waits for its gradient is alive. Groups of twice the size take 4 to 7 % less
+# time, but with two threads more than half the memory of torchvision's network, which is our limit.
+TRAINED_VALUES = 64 / 4
 
+_Answer = TypeVar("_Answer")
 _starting = Lock()
-Answer = TypeVar("Answer")
 
 
 def fitting_images(height: int, width: int, values: float, dtype: torch.dtype) -> int:
@@ -42,9 +44,9 @@ def image_groups(
     values: float = LATER_VALUES,
     at_least: int = 1,
 ) -> Iterator[list[dict]]:
-    """Split a batch into groups of images of one size, in order.
+    """Split a batch into groups of images of one size, all grey or none (on a CPU), in order.
 
-    Images of one size need no padding, so an image's answer does not depend on its batch.
+    They need no padding, and take one path, so an image's answer does not depend on its batch.
 
     Args:
         batched_inputs: each with "image", (3, height, width).
@@ -56,7 +58,11 @@ def image_groups(
     Yields:
         Consecutive inputs.
     """
-    for (height, width), alike in groupby(batched_inputs, lambda x: x["image"].shape[-2:]):
+
+    def kind(item: dict) -> tuple[torch.Size, bool]:
+        return item["image"].shape[-2:], device.type == "cpu" and is_grey(item["image"])
+
+    for ((height, width), _), alike in groupby(batched_inputs, kind):
         most = -(-len(batched_inputs) // at_least)
         if device.type == "cpu":
             most = min(most, fitting_images(height, width, values, dtype))
@@ -65,17 +71,21 @@ def image_groups(
 
 
 def map_groups(
-    function: Callable[[list[dict]], Answer], groups: list[list[dict]], threads: int
-) -> Iterator[Answer]:
-    """Call a function on each group; yield what it returns, in order.
+    function: Callable[[list[dict]], _Answer], groups: list[list[dict]], threads: int
+) -> Iterator[_Answer]:
+    """Call a function on each group.
 
     Side by side on several threads, each group has one: so NMS and all else that PyTorch computes
     on one thread is shared, too.
 
     Args:
-        function: of a group.
+        function: of a group; called in other threads, in PyTorch's modes and autocast of this one.
         groups: of a batch.
         threads: how many groups at a time.
+
+    Returns:
+        What the function returns, in order. If it raises, so does this; groups that have begun go
+        on in the background.
     """
     if threads == 1 or len(groups) == 1:
         return map(function, groups)
@@ -83,9 +93,14 @@ def map_groups(
         pool = _threads(threads)
     # Each thread has modes of its own.
     inference, gradient = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+    dtype, half = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
 
-    def in_same_modes(group: list[dict]) -> Answer:
-        with torch.inference_mode(inference), torch.set_grad_enabled(gradient):
+    def in_same_modes(group: list[dict]) -> _Answer:
+        with (
+            torch.inference_mode(inference),
+            torch.set_grad_enabled(gradient),
+            torch.autocast("cpu", dtype, enabled=half),
+        ):
             return function(group)
 
     return pool.map(in_same_modes, groups)
@@ -122,10 +137,11 @@ def mean_loss(
     """Mean loss of a batch, whose gradients are computed group by group.
 
     As soon as a group's loss is known, so are its gradients, and its activations are freed: memory
-    is that of one group for each thread. `backward` of the result hands the finished gradients on.
+    is that of a group for each thread. `backward` of the result hands the finished gradients on.
 
     Args:
-        loss: mean loss over the images of a group; each image's must not depend on the others.
+        loss: mean loss over the images of a group; each image's must not depend on the others. With
+            several threads it should draw no random numbers, as their order would change.
         groups: the batch.
         parameters: all that `loss` depends on and that want a gradient.
         threads: see `map_groups`.
@@ -157,6 +173,7 @@ class _MeanLoss(torch.autograd.Function):
             for gradient, more in zip(gradients, own, strict=True):
                 if more is not None:
                     gradient += more
+            del own, more  # before the next group begins
         ctx.save_for_backward(*gradients)
         return value
 

@@ -95,13 +95,16 @@ class LesionRCNN(GeneralizedRCNN):
             with naming_images(group), autocast(self.device, self.precision):
                 return self._infer(group, do_postprocess)
 
-        threads = 1 if torch.is_grad_enabled() else self._side_by_side()
+        # With gradients, a group's are not taken here: nothing would be freed before the next.
+        threads = 1 if torch.is_grad_enabled() else self._side_by_side(len(batched_inputs))
         groups = image_groups(batched_inputs, self.device, self.precision, at_least=threads)
         return list(chain.from_iterable(map_groups(infer, list(groups), threads)))
 
-    def _side_by_side(self) -> int:
-        """How many groups of images may be computed at a time."""
-        return torch.get_num_threads() if self.concurrent and self.device.type == "cpu" else 1
+    def _side_by_side(self, images: int) -> int:
+        """How many groups of this many images are computed at a time, each on one thread."""
+        threads = torch.get_num_threads()
+        enough = self.concurrent and self.device.type == "cpu" and images >= threads
+        return threads if enough else 1
 
     def _infer(self, group: list[dict], do_postprocess: bool) -> list:
         found = super().inference(group, None, do_postprocess=False)
@@ -128,9 +131,9 @@ class LesionRCNN(GeneralizedRCNN):
             batched_inputs: one per image: "image", (3, height, width), uint8 or float in 0..255.
 
         Returns:
-            The batch, (B, 3, height, width) in the precision of the weights, channels last. Where
-            the backbone takes them so, grey images are those of `grey_batch`, (B, 1, height,
-            width).
+            The batch, (B, 3, height, width) in the precision of the weights, channels last. Grey
+            8-bit images with nothing to pad, on a CPU and for weights that are fixed, come as
+            (B, 1, height, width), not normalised: see `grey_batch`.
         """
         with stage("preprocess"):
             images = [x["image"].to(self.device) for x in batched_inputs]

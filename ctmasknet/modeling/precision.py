@@ -80,11 +80,11 @@ def dtype_of(name: str) -> torch.dtype:
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
     """PyTorch's autocast to `dtype`; nothing for float32. float64 networks stay in float64.
 
-    Cast weights are not kept: threads would share them, with and without gradient.
+    On a CPU cast weights are not kept: threads would share them, and with them parts of a graph.
     """
     if dtype == torch.float32:
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype, cache_enabled=False)
+    return torch.autocast(device.type, dtype, cache_enabled=device.type != "cpu")
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager:

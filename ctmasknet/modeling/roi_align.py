@@ -94,7 +94,9 @@ class SeparableROIAlign(ROIAlign):
                 )
                 pooled.append(by_column[part][:, None] @ rows)
         found = torch.cat(pooled)
-        if not order.equal(order.sort().values):  # back to the order of the RoIs
+        if not order.equal(
+            torch.arange(len(order), device=order.device)
+        ):  # back to the RoIs' order
             found = found[order.argsort()]
         return found.permute(0, 3, 1, 2)  # (R, P, P, C) seen as (R, C, P, P)
 

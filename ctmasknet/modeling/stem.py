@@ -1,6 +1,6 @@
 """The ResNets' first layers, where activations are largest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .convolution import LeanConv2d
-from .grey_input import grey_convolution
+from .grey_input import grey_convolution, three_channels
 from .image_groups import STEM_VALUES, fitting_images
 
 
@@ -28,54 +28,65 @@ class PoolingStem(BasicStem):
 
     @property
     def takes_grey(self) -> bool:
-        """Whether `forward` now also takes what `grey_batch` makes."""
+        """Whether `forward` also takes what `grey_batch` makes, and gains by it."""
         weight = self.conv1.weight
         return (
-            len(self.pixels[0]) == self.in_channels > 1
+            len(self.pixels[0]) == self.in_channels == 3
             and isinstance(self.conv1, LeanConv2d)
-            # In float64 networks are compared with others, to the last bit.
+            # float64 networks are compared with others to the last bit.
             and (weight.device.type, weight.dtype) == ("cpu", torch.float32)
             and not torch.jit.is_tracing()
-            and not self._learns
+            and (self._norm_alone_learns if torch.is_grad_enabled() else not self._follows)
         )
 
     @property
-    def _learns(self) -> bool:
-        """Whether the weights do, or BatchNorm's statistics."""
-        norm = self.conv1.norm
-        weights = torch.is_grad_enabled() and self.conv1.weight.requires_grad
-        return weights or (norm is not None and norm.training)
+    def _follows(self) -> bool:
+        """Whether BatchNorm normalises by the images at hand."""
+        return self.conv1.norm is not None and self.conv1.norm.training
+
+    @property
+    def _norm_alone_learns(self) -> bool:
+        """Whether BatchNorm at most does, and not by the images at hand."""
+        convolution = self.conv1
+        fixed = convolution.bias is None and not convolution.weight.requires_grad
+        return fixed and type(convolution.norm) is nn.BatchNorm2d and not self._follows
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W), or (B, 1, H, W) of `grey_batch`, to (B, channels, H / 4, W / 4)."""
-        norm = self.conv1.norm
+        convolution, norm = self.conv1, self.conv1.norm
+        is_grey = x.shape[1] == 1 < self.in_channels
+        if is_grey and (x.requires_grad or not self.takes_grey):
+            x, is_grey = three_channels(x, *self.pixels), False
         if not torch.is_grad_enabled():
-            return F.relu_(self._in_parts(x))
-        if self._learns or x.requires_grad or type(norm) is not nn.BatchNorm2d:
-            return F.relu_(_pooled(self.conv1(x)))
-        # The largest of what BatchNorm makes of a window is what it makes of the window's largest
-        # value, or least, if its factor is negative. So it gets, and keeps, a quarter of them.
+            if is_grey:
+                weight, bias = convolution.folded()
+                convolution = grey_convolution(weight, bias, *self.pixels)
+            return F.relu_(_in_parts(convolution, x))
+        if x.requires_grad or not self._norm_alone_learns:
+            return F.relu_(_pooled(convolution(x)))
+        # BatchNorm rises with its input, or falls where its factor is negative. So pooling before
+        # it, for the least value there, is the same, and it keeps a quarter of the values.
         with torch.no_grad():
-            sign = torch.where(norm.weight < 0, -1.0, 1.0).to(norm.weight)[:, None, None]
-            chosen = self._in_parts(x, self.conv1.weight * sign[:, None])
+            sign = torch.where(norm.weight < 0, -1.0, 1.0)[:, None, None]
+            weight = convolution.weight * sign[:, None]
+            stride, padding = convolution.stride, convolution.padding
+            chosen = _in_parts(
+                grey_convolution(weight, None, *self.pixels)
+                if is_grey
+                else partial(F.conv2d, weight=weight, stride=stride, padding=padding),
+                x,
+            )
             chosen.mul_(sign.to(chosen.dtype))
         return F.relu_(norm(chosen))
 
-    def _in_parts(self, x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-        """Convolved, with BatchNorm unless other weights are given, and pooled."""
-        if x.shape[1] != self.in_channels:
-            weight, bias = self.conv1.folded() if weight is None else (weight, None)
-            convolve = grey_convolution(weight, bias, *self.pixels)
-        elif weight is None:
-            convolve = self.conv1
-        else:
-            geometry = {"stride": self.conv1.stride, "padding": self.conv1.padding}
-            convolve = partial(F.conv2d, weight=weight, **geometry)
-        if x.device.type != "cpu":
-            return _pooled(convolve(x))
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        parts = x.split(fitting_images(x.shape[2], x.shape[3], STEM_VALUES, dtype))
-        return torch.cat([_pooled(convolve(part)) for part in parts])
+
+def _in_parts(convolution: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """Convolved and pooled."""
+    if x.device.type != "cpu":
+        return _pooled(convolution(x))
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    parts = x.split(fitting_images(x.shape[2], x.shape[3], STEM_VALUES, dtype))
+    return torch.cat([_pooled(convolution(part)) for part in parts])
 
 
 def _pooled(x: torch.Tensor) -> torch.Tensor:
@@ -92,4 +103,5 @@ def use_pooling_stem(network: nn.Module, mean: Sequence[float], std: Sequence[fl
     for module in network.modules():
         if type(module) is BasicStem:
             module.__class__ = PoolingStem
-            setattr(module, "pixels", (mean, std))  # noqa: B010, for mypy it is a BasicStem still
+            assert isinstance(module, PoolingStem)  # for mypy
+            module.pixels = mean, std

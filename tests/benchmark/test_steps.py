@@ -9,6 +9,7 @@ from ctmasknet.benchmark.inputs import LESIONS, make_batch, round_lesions
 from ctmasknet.benchmark.settings import Case, Contender, config_of, contenders
 from ctmasknet.benchmark.steps import build_step, stock_config
 from ctmasknet.benchmark.torchvision_peer import PeerClassifier, build_peer
+from ctmasknet.modeling.grey_input import is_grey
 
 TINY = ("MODEL.RPN.PRE_NMS_TOPK_TEST", "60", "MODEL.RPN.PRE_NMS_TOPK_TRAIN", "60")
 
@@ -163,6 +164,7 @@ def test_lesions_are_discs_in_their_boxes():
 
 def test_images_are_random_or_read(tmp_path):
     first, second = (make_batch(2, 32, 3, 1) for _ in range(2))
+    assert all(is_grey(x["image"]) for x in first)  # as CT is, which is less work for our network
     assert first[1]["image"].shape == (3, 32, 32) and first[1]["label"] == 1
     assert torch.equal(first[1]["image"], second[1]["image"])
     assert not torch.equal(first[0]["image"], first[1]["image"])

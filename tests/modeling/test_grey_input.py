@@ -74,7 +74,7 @@ def test_other_images_are_refused():
         colour[i, 31, 31] ^= 1
         assert grey_batch([one, colour]) is None
     assert grey_batch([one.float()]) is None
-    assert grey_batch([one, grey(32, 34)]) is None
+    assert grey_batch([one[:1]]) is grey_batch([one.repeat(2, 1, 1)]) is None
     assert grey_batch([grey(32, 33)]) is None
     assert grey_batch([grey(14, 32)]) is None
 
@@ -100,6 +100,7 @@ def test_gradients_are_those_of_three_channels(monkeypatch, part):
         if channels == 3:
             monkeypatch.setattr(PoolingStem, "takes_grey", False)
         model = tiny_model("ctmasknet", "MODEL.TRAINABLE", part)
+        torch.nn.init.normal_(model.backbone.bottom_up.stem.conv1.norm.weight)  # negative ones, too
         assert model.preprocess_image(grey_items()).tensor.shape[1] == channels
         model(grey_items())["loss_image"].backward()
         results.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
@@ -121,3 +122,42 @@ def test_where_three_channels_stay():
         assert channels(tiny_model("lesion").eval(), batch()) == 3
         assert channels(tiny_model("lesion").eval(), grey_items(size=(60, 64))) == 3  # padded
         assert channels(tiny_model("lesion").eval(), items) == 1
+
+
+def test_grey_images_beside_coloured_ones_are_answered_as_alone():
+    model, items = tiny_model("ctmasknet", "MODEL.PRECISION", "bfloat16").eval(), grey_items(3)
+    items[1]["image"] = items[1]["image"].clone()
+    items[1]["image"][0] ^= 255
+    with torch.no_grad():
+        together = model(items)
+        alone = [model([item])[0] for item in items]
+    for one, other in zip(together, alone, strict=True):
+        assert torch.equal(one["image_logits"], other["image_logits"])
+
+
+@pytest.mark.parametrize("opts", [(), ("MODEL.RESNETS.NORM", "")])
+def test_what_was_made_without_gradient_can_be_read_with_it(opts):
+    model, items = tiny_model("lesion", *opts).eval(), grey_items()
+    with torch.no_grad():
+        x = model.preprocess_image(items).tensor
+        expected = model.backbone(x)["p4"]
+    assert x.shape[1] == 1
+    for asks in (x, x.clone().requires_grad_()):  # the weights learn; the image is asked for, too
+        found = model.backbone(asks)["p4"]
+        torch.testing.assert_close(found.detach(), expected, rtol=1e-4, atol=1e-5)
+    found.sum().backward()
+    assert asks.grad.abs().sum() > 0
+
+
+def test_in_bfloat16_a_training_step_is_that_of_three_channels_within_noise(monkeypatch):
+    losses = []
+    for takes_grey in (True, False):
+        if not takes_grey:
+            monkeypatch.setattr(PoolingStem, "takes_grey", False)
+        model = tiny_model("ctmasknet", "MODEL.PRECISION", "bfloat16")
+        loss = model(grey_items())["loss_image"]
+        loss.backward()
+        norm = model.backbone.bottom_up.stem.conv1.norm
+        assert norm.weight.grad.isfinite().all() and norm.weight.grad.abs().sum() > 0
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)

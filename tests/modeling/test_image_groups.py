@@ -92,6 +92,13 @@ def test_an_image_that_gives_nan_is_named_whatever_its_group(monkeypatch, kind):
         model(images)
 
 
+def test_grey_images_have_groups_of_their_own():
+    mixed = sizes(*[(32, 32)] * 4)
+    mixed[1]["image"][0] = 1
+    assert lengths(mixed, CPU, torch.float32) == [1, 1, 2]
+    assert lengths(mixed, torch.device("cuda"), torch.float32) == [4]
+
+
 def test_groups_have_one_size_and_keep_the_order():
     mixed = sizes((64, 64), (64, 64), (32, 64), (64, 64))
     groups = list(image_groups(mixed, CPU, torch.float32))
@@ -117,8 +124,10 @@ def test_group_by_group_the_gradients_are_the_batchs(monkeypatch, two_threads, p
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_side_by_side_gradients_are_the_same_every_time(two_threads, precision):
-    model = tiny_model("ctmasknet", "MODEL.PRECISION", precision)
+def test_side_by_side_gradients_are_the_same_every_time(monkeypatch, two_threads, precision):
+    monkeypatch.setattr(module, "_MAX_BYTES", 1)  # five groups: sums that hang on their order
+    opts = ("MODEL.TRAINABLE", "full", "MODEL.PRECISION", precision)
+    model = tiny_model("ctmasknet", *opts)
     results = []
     for _ in range(3):
         model.zero_grad()
@@ -126,6 +135,26 @@ def test_side_by_side_gradients_are_the_same_every_time(two_threads, precision):
         results.append([p.grad for p in model.parameters() if p.requires_grad])
     for other in results[1:]:
         assert all(map(torch.equal, other, results[0]))
+    assert all(own.abs().sum() > 0 for own in results[0])
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+def test_an_image_that_gives_nan_in_training_is_named_whatever_its_thread(two_threads, gradient):
+    images = batch(4)
+    images[3]["image"][:] = torch.nan
+    with torch.set_grad_enabled(gradient), pytest.raises(NotFiniteError, match=r"^slice_3.png"):
+        tiny_model("ctmasknet")(images)
+
+
+def test_threads_compute_under_the_callers_autocast(two_threads):
+    with torch.autocast("cpu", torch.bfloat16):
+        found = map_groups(lambda group: (torch.ones(2, 2) @ torch.ones(2, 2)).dtype, [[1], [2]], 2)
+        assert list(found) == [torch.bfloat16] * 2
+
+
+def test_fewer_images_than_threads_share_all_threads(two_threads):
+    model = tiny_model("lesion").eval()
+    assert (model._side_by_side(1), model._side_by_side(2)) == (1, 2)
 
 
 def test_random_numbers_are_drawn_in_one_order(monkeypatch, two_threads):
