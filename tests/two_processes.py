@@ -1,6 +1,7 @@
 """Run tools/train_net.py in two processes: `two_processes.py '[[ARGUMENT, ...], ...]'`.
 
-Several commands share one start of the processes.
+Several commands share one start of the processes. With `RANK URL` behind them it is the process of
+one of two machines.
 """
 
 import json
@@ -27,4 +28,7 @@ def run(args):
 if __name__ == "__main__":
     commands = json.loads(sys.argv[1])
     where = {"num_gpus": 2, "num_machines": 1, "machine_rank": 0, "dist_url": "auto"}
+    if len(sys.argv) > 2:
+        where = {"num_gpus": 1, "num_machines": 2, "machine_rank": int(sys.argv[2])}
+        where["dist_url"] = sys.argv[3]
     run_processes(run, Namespace(commands=commands, **where))

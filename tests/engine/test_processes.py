@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -129,6 +130,20 @@ def test_two_processes_give_the_numbers_of_one(config, root):
         if file.suffix in (".csv", ".json") and file.name != "results.json":
             assert file.read_text() == (two / file.name).read_text()
             assert file.stat().st_size > 100
+
+
+def test_two_machines_give_the_answers_of_one(root):
+    """As machines that know each other by address alone; here they have the same one."""
+    config = "ctmasknet_R18_T1"
+    commands = Commands(root, "machines")
+    commands.add(config, config, flags=["--eval-only"])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    script = [sys.executable, str(TESTS / "two_processes.py"), json.dumps(commands.lines)]
+    machines = [subprocess.Popen([*script, rank, url], stdout=subprocess.DEVNULL) for rank in "01"]
+    assert [machine.wait(timeout=120) for machine in machines] == [0, 0]
+    file = f"{config}/inference/nine_slices/predictions.csv"
+    assert (root / "machines" / file).read_bytes() == (root / "1" / file).read_bytes()
 
 
 @pytest.mark.parametrize("part", ["heads", "full"])
