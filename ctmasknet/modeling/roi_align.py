@@ -94,9 +94,8 @@ class SeparableROIAlign(ROIAlign):
                 )
                 pooled.append(by_column[part][:, None] @ rows)
         found = torch.cat(pooled)
-        if not order.equal(
-            torch.arange(len(order), device=order.device)
-        ):  # back to the RoIs' order
+        # Back to the RoIs' order, unless they came by image: the gradient of this is dear.
+        if not order.equal(torch.arange(len(order), device=order.device)):
             found = found[order.argsort()]
         return found.permute(0, 3, 1, 2)  # (R, P, P, C) seen as (R, C, P, P)
 
