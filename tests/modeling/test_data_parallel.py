@@ -1,6 +1,7 @@
 """DistributedDataParallel refuses parameters that want a gradient and get none."""
 
 import pytest
+import torch
 import torch.distributed as dist
 from tiny_models import batch, tiny_model
 from torch.nn.parallel import DistributedDataParallel
@@ -14,8 +15,16 @@ def process_group(tmp_path):
     dist.destroy_process_group()
 
 
+@pytest.fixture
+def threads():
+    yield torch.set_num_threads
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("part", ["heads", "heads+bn", "full"])
-def test_every_trainable_part_trains_data_parallel(process_group, part):
+def test_every_trainable_part_trains_data_parallel(process_group, threads, part, number):
+    threads(number)  # with two, images are computed side by side
     model = DistributedDataParallel(tiny_model("ctmasknet", "MODEL.TRAINABLE", part))
     for _ in range(2):  # the second step raises when the first left a gradient out
         model(batch())["loss_image"].backward()
@@ -29,6 +38,17 @@ def test_a_batch_without_any_row_trains_data_parallel(process_group, part):
     for _ in range(2):
         model(batch())["loss_image"].backward()
     assert net.backbone.bottom_up.stem.conv1.norm.weight.grad.abs().sum() == 0
+
+
+def test_its_gradients_are_those_of_the_model_alone(process_group, threads):
+    gradients = []
+    for wrap in (DistributedDataParallel, lambda model: model):
+        threads(2)
+        net = tiny_model("ctmasknet", "MODEL.TRAINABLE", "heads+bn")
+        wrap(net)(batch())["loss_image"].backward()
+        gradients.append({name: p.grad for name, p in net.named_parameters() if p.requires_grad})
+    for name, gradient in gradients[0].items():
+        assert torch.equal(gradient, gradients[1][name]), name
 
 
 def test_a_parameter_without_gradient_is_noticed(process_group):

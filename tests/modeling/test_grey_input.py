@@ -121,6 +121,8 @@ def test_where_three_channels_stay():
         assert channels(tiny_model("lesion").double().eval(), items) == 3
         assert channels(tiny_model("lesion").eval(), batch()) == 3
         assert channels(tiny_model("lesion").eval(), grey_items(size=(60, 64))) == 3  # padded
+        frozen = tiny_model("lesion", "MODEL.RESNETS.NORM", "FrozenBN")
+        assert channels(frozen.eval(), items) == 3  # not folded
         assert channels(tiny_model("lesion").eval(), items) == 1
 
 
