@@ -1,4 +1,13 @@
+import pytest
 import torch
 
 # The inputs are tiny: a second thread gains nothing and on a busy machine waits for a core.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def two_threads():
+    """Groups of images are computed side by side."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)

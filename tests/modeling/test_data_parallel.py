@@ -15,17 +15,12 @@ def process_group(tmp_path):
     dist.destroy_process_group()
 
 
-@pytest.fixture
-def threads():
-    yield torch.set_num_threads
-    torch.set_num_threads(1)
-
-
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("side_by_side", [False, True])
 @pytest.mark.parametrize("part", ["heads", "heads+bn", "full"])
-def test_every_trainable_part_trains_data_parallel(process_group, threads, part, number):
-    threads(number)  # with two, images are computed side by side
-    model = DistributedDataParallel(tiny_model("ctmasknet", "MODEL.TRAINABLE", part))
+def test_every_trainable_part_trains_data_parallel(process_group, two_threads, part, side_by_side):
+    net = tiny_model("ctmasknet", "MODEL.TRAINABLE", part)
+    net.concurrent = side_by_side
+    model = DistributedDataParallel(net)
     for _ in range(2):  # the second step raises when the first left a gradient out
         model(batch())["loss_image"].backward()
 
@@ -40,10 +35,9 @@ def test_a_batch_without_any_row_trains_data_parallel(process_group, part):
     assert net.backbone.bottom_up.stem.conv1.norm.weight.grad.abs().sum() == 0
 
 
-def test_its_gradients_are_those_of_the_model_alone(process_group, threads):
+def test_its_gradients_are_those_of_the_model_alone(process_group, two_threads):
     gradients = []
     for wrap in (DistributedDataParallel, lambda model: model):
-        threads(2)
         net = tiny_model("ctmasknet", "MODEL.TRAINABLE", "heads+bn")
         wrap(net)(batch())["loss_image"].backward()
         gradients.append({name: p.grad for name, p in net.named_parameters() if p.requires_grad})

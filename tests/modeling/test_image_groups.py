@@ -39,13 +39,6 @@ def test_there_are_groups_for_all_threads():
         assert [len(group) for group in found] == expected
 
 
-@pytest.fixture
-def two_threads():
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(1)
-
-
 @pytest.mark.parametrize("gradient", [True, False])
 def test_groups_side_by_side_are_answered_in_order(two_threads, gradient):
     seen = []
