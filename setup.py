@@ -16,7 +16,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["ctmasknet*"]),
-    package_data={"ctmasknet.audit": ["*.jinja"], "ctmasknet.inference": ["*.jinja"]},
+    package_data={"ctmasknet.audit": ["*.jinja"], "ctmasknet.report": ["*.jinja"]},
     entry_points={"console_scripts": ["ctmasknet = ctmasknet.__main__:main"]},
     python_requires=">=3.11",
     # The tests passed with the lowest of these versions together and with those current in

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from . import __version__
 from .command_line import run_script
-from .inference.command import add_predict
+from .commands.predict import add_predict
 
 _DESCRIPTION = """Lesions and classes of chest CT. Research use only, not for diagnosis.
 

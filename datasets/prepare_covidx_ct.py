@@ -19,7 +19,7 @@ from ctmasknet.data.classes import IMAGE_CLASSES
 from ctmasknet.data.covidx import LIST_LINE, balanced_sample, listed_sample, read_covidx_list
 from ctmasknet.data.image_lists import usable_images, write_image_list
 from ctmasknet.data.split_files import describe_records
-from ctmasknet.data.window import say_windowed_once
+from ctmasknet.volumes.window import say_windowed_once
 
 
 def parse_args() -> argparse.Namespace:

@@ -22,7 +22,7 @@ from ctmasknet.data.lesion_masks import coco_from_pairs
 from ctmasknet.data.lesion_parts import parts_by_lists, write_parts
 from ctmasknet.data.mask_pairs import pair_files, with_flattened_patients
 from ctmasknet.data.splits import split_coco
-from ctmasknet.data.window import say_windowed_once
+from ctmasknet.volumes.window import say_windowed_once
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
-from ctmasknet.data.volume_slices import VolumeEntry, read_volume_list, write_slices
-from ctmasknet.data.window import WINDOWS, Window
+from ctmasknet.volumes.volume_slices import VolumeEntry, read_volume_list, write_slices
+from ctmasknet.volumes.window import WINDOWS, Window
 
 
 def parse_args() -> argparse.Namespace:

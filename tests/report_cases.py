@@ -6,9 +6,6 @@ import numpy as np
 import pycocotools.mask as mask_util
 
 from ctmasknet.data.classes import NOTICE
-from ctmasknet.inference.case import Case, KeySlice
-from ctmasknet.inference.key_slices import choose
-from ctmasknet.inference.lung import LungMask
 from ctmasknet.inference.predictions import (
     Classification,
     Instance,
@@ -16,7 +13,10 @@ from ctmasknet.inference.predictions import (
     ScanPrediction,
     SlicePrediction,
 )
-from ctmasknet.inference.quantify import join, quantify
+from ctmasknet.quantification.case import Case, KeySlice
+from ctmasknet.quantification.lung import LungMask
+from ctmasknet.quantification.quantify import join, quantify
+from ctmasknet.report.key_slices import choose
 
 CLASSES = ("Control", "COVID-19")
 SIDE = 64

@@ -22,7 +22,8 @@ import os
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own lines; read at import
 
-from ctmasknet.benchmark.command import parse_args, run  # noqa: E402
+from benchmark.command import parse_args, run  # noqa: E402
+
 from ctmasknet.command_line import run_script  # noqa: E402
 
 if __name__ == "__main__":

@@ -26,13 +26,13 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from ctmasknet.command_line import new_parser, run_script
-from ctmasknet.data import dicom_series, read_volume
+from ctmasknet.volumes import dicom_series, read_volume
 
 FORMATS = ("dicom", "nii", "nii.gz", "mha", "nrrd")
 SIDE = 512
 READ = """
 import json, re, sys, time
-from ctmasknet.data import read_volume
+from ctmasknet.volumes import read_volume
 
 def status(key):
     return int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024

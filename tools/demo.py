@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ctmasknet.demo import Demo
+from ctmasknet.commands.demo import Demo
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

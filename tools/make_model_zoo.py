@@ -14,9 +14,9 @@ import argparse
 import shlex
 from pathlib import Path
 
+from ctmasknet.atomic_write import atomic_write
 from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.evaluation.model_zoo import find_evaluations, zoo_page
-from ctmasknet.whole_files import whole_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +35,7 @@ def main() -> None:
     evaluations = find_evaluations(args.paths)
     page = zoo_page(evaluations, " ".join(words))
     if args.output:
-        with whole_file(args.output) as partial:
+        with atomic_write(args.output) as partial:
             partial.write_text(page, encoding="utf-8")
         count = len(evaluations)
         print(f"{args.output}: {count} evaluation{'s' * (count != 1)}")

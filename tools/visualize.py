@@ -17,10 +17,10 @@ import argparse
 from pathlib import Path
 
 from ctmasknet.command_line import new_parser, run_script
-from ctmasknet.evaluation.image_text import counted
 from ctmasknet.inference import Predictor
-from ctmasknet.inference.dataset_slices import choose_slices
-from ctmasknet.inference.visualize import save_paper_figures
+from ctmasknet.report.dataset_slices import choose_slices
+from ctmasknet.report.visualize import save_paper_figures
+from ctmasknet.wording import counted
 
 
 def parse_args() -> argparse.Namespace:

@@ -10,22 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..atomic_write import atomic_write
 from ..data.classes import NOTICE
-from ..html_pages import render
-from ..whole_files import whole_file
+from ..report.html_pages import render
 from . import figures
 from .findings import LEAKS, PROBLEMS, Finding, count_by_kind, verdict
 from .images import HASH_SIDE
 from .near_duplicates import NEAR_CORRELATION
 from .run import Audit
-from .text import (
-    EXAMPLES,
-    association_words,
-    count_rows,
-    lesion_rows,
-    position_words,
-    sample_words,
-)
+from .text import EXAMPLES, association_words, count_rows, lesion_rows, position_words, sample_words
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _PICTURED_PAIRS = 6
@@ -47,7 +40,7 @@ def write_report(audit: Audit, output: Path, command: str) -> None:
     pages = {"audit.json": json.dumps(report, indent=1, ensure_ascii=False) + "\n"}
     pages["audit.html"] = as_html(audit, report)
     for name, text in pages.items():
-        with whole_file(output / name) as partial:
+        with atomic_write(output / name) as partial:
             partial.write_text(text, encoding="utf-8")
 
 

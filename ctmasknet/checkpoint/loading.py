@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..whole_files import whole_file
+from ..atomic_write import atomic_write
 from . import settings
 from .report import LoadReport
 
@@ -109,7 +109,7 @@ def save_converted(
         "converted": list(weights),
         settings.KEY: dict(made_with or {}),
     }
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         torch.save(content, partial)
 
 

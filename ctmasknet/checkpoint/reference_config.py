@@ -7,9 +7,9 @@ import yaml
 from detectron2.config import CfgNode
 from detectron2.config import get_cfg as get_detectron2_cfg
 
+from ..atomic_write import atomic_write
 from ..config import get_cfg
 from ..data.classes import LESION_CLASSES
-from ..whole_files import whole_file
 from .reference import Architecture
 from .reference_file import ReferenceCheckpoint
 
@@ -97,7 +97,7 @@ def write_config(cfg: CfgNode, path: Path) -> None:
     """
     changed = {**_difference(cfg, get_detectron2_cfg()), "VERSION": cfg.VERSION}
     text = yaml.safe_dump(changed, default_flow_style=None)
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

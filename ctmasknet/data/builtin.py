@@ -11,11 +11,7 @@ from pathlib import Path
 
 from .classes import MASK_PRESETS, SPLITS, MaskValues
 from .covidx import VERSIONS
-from .registration import (
-    register_covidx_dataset,
-    register_image_dataset,
-    register_lesion_dataset,
-)
+from .registration import register_covidx_dataset, register_image_dataset, register_lesion_dataset
 
 BY_RANK = "lesion_by_rank"  # read as the author's code reads masks: see `values_by_rank`
 PHANTOM_LESION_TYPES = ("merge", "both")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..whole_files import whole_file
+from ..atomic_write import atomic_write
 from .classes import IMAGE_CLASSES
 from .images import read_slice, require_files
 from .problems import refuse_or_skip
@@ -169,7 +169,7 @@ def write_image_list(records: Sequence[dict], classes: Sequence[str], path: Path
     """
     boxed = any("body_box" in record for record in records)
     sourced = any(record.get("source") for record in records)
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([*COLUMNS, *["source"] * sourced, *(BOX_COLUMNS if boxed else ())])
         for record in records:

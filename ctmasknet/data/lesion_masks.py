@@ -16,7 +16,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 from tqdm import tqdm
 
-from ..whole_files import whole_file
+from ..atomic_write import atomic_write
 from .classes import MIN_LESION_AREA, MaskValues, lesion_classes
 from .image_lists import relative_path
 from .images import check_slice, read_mask, read_slice
@@ -190,7 +190,7 @@ def describe_coco(coco: dict) -> str:
 
 def write_coco(coco: dict, path: Path) -> None:
     """Write the JSON whole or not at all."""
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(coco), encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..whole_files import whole_file
+from ..atomic_write import atomic_write
 from .classes import IMAGE_CLASSES, SPLITS
 from .covidx import read_covidx_list
 from .image_lists import (
@@ -111,7 +111,10 @@ def _write_rows(
     lines = []
     for part, mine in parts.items():
         file = _part_file(output, path, part, ".csv")
-        with whole_file(file) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        with (
+            atomic_write(file) as partial,
+            partial.open("w", newline="", encoding="utf-8") as stream,
+        ):
             writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             for record in mine:

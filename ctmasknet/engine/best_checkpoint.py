@@ -5,7 +5,7 @@ from pathlib import Path
 
 from detectron2.engine.hooks import BestCheckpointer
 
-from ..whole_files import whole_file
+from ..atomic_write import atomic_write
 
 BEST_WEIGHTS = "model_best.pth"
 BEST_RECORD = "model_best.json"
@@ -47,6 +47,6 @@ class ResumableBestCheckpointer(BestCheckpointer):
         if self.best_iter == self._recorded:
             return
         best = {"metric": self._metric, "value": self.best_metric, "iteration": self.best_iter}
-        with whole_file(self._record) as partial:
+        with atomic_write(self._record) as partial:
             partial.write_text(json.dumps(best) + "\n")
         self._recorded = self.best_iter

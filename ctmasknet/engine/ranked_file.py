@@ -20,8 +20,8 @@ import torchvision
 from detectron2.config import CfgNode
 from torch import nn
 
+from ..atomic_write import atomic_write
 from ..provenance import sha256_of
-from ..whole_files import whole_file
 
 _DIGEST = hashlib.sha256().digest_size
 _IMAGE_HEAD = "image_head."
@@ -100,7 +100,7 @@ def write_rows(path: Path, key: str, rows: Sequence[np.ndarray]) -> None:
     counts = np.array([len(x) for x in rows], np.int64)
     np.savez(stream, key=np.array(key), counts=counts, rows=np.concatenate(rows))
     content = stream.getvalue()
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content + hashlib.sha256(content).digest())
 
 

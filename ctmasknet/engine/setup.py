@@ -20,10 +20,10 @@ from ..data.image_lists import find_classes
 from ..data.images import check_slice
 from ..data.registration import dataset_source, register_paths
 from ..data.regroup import regrouped_dataset
-from ..data.window import say_windowed_once
 from ..evaluation.lesion_files import read_lesions
 from ..evaluation.metric_names import check_class_names
 from ..evaluation.prediction_table import RESERVED
+from ..volumes.window import say_windowed_once
 from .reports import datasets_to_predict
 
 DATASET_KEYS = ("TRAIN", "VALIDATION", "TEST")

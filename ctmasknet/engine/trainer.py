@@ -19,11 +19,7 @@ from ..checkpoint import load_weights
 from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
 from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.registration import dataset_source
-from ..evaluation import (
-    ImageClassificationEvaluator,
-    LesionCOCOEvaluator,
-    PerImageAPEvaluator,
-)
+from ..evaluation import ImageClassificationEvaluator, LesionCOCOEvaluator, PerImageAPEvaluator
 from ..evaluation.results import RESULTS, Metrics, write_results
 from ..modeling.precision import with_precision
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer

@@ -13,11 +13,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from ..atomic_write import atomic_write
 from ..data.classes import NOTICE
-from ..whole_files import whole_file
+from ..wording import counted, percent
 from .calibration import ReliabilityBins, expected_calibration_error
 from .image_metrics import classification_metrics
-from .image_text import counted, percent
 from .metric_names import metric_suffix
 
 
@@ -91,5 +91,5 @@ def save_reliability(
 def _save(figure: Figure, path: Path) -> None:
     figure.supxlabel(NOTICE, fontsize=8)
     # Tight, as the layout loses the labels beside axes with square cells.
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, dpi=120, bbox_inches="tight")

@@ -12,13 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from .calibration import (
-    BINS,
-    bin_index,
-    brier_score,
-    expected_calibration_error,
-    reliability_bins,
-)
+from .calibration import BINS, bin_index, brier_score, expected_calibration_error, reliability_bins
 from .metric_names import metric_suffix
 
 

@@ -10,15 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..wording import counted
 from .aggregation import MEAN, Level, Rule, choose_rule, levels, parse_rule
-from .bootstrap import (
-    CONFIDENCE,
-    RESAMPLES,
-    SEED,
-    group_indices,
-    interval_warnings,
-    intervals,
-)
+from .bootstrap import CONFIDENCE, RESAMPLES, SEED, group_indices, interval_warnings, intervals
 from .calibration import (
     at_limit,
     at_threshold,
@@ -29,7 +23,7 @@ from .calibration import (
 )
 from .image_figures import save_confusion_matrix, save_reliability
 from .image_metrics import ImageStatistic, image_metrics
-from .image_text import LEVEL_UNITS, counted
+from .image_text import LEVEL_UNITS
 from .prediction_table import PredictionTable
 from .results import RESULTS, read_results, write_results
 

@@ -8,21 +8,11 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from ..wording import counted, percent
 from .image_metrics import classification_metrics
 from .metric_names import metric_suffix
 
 LEVEL_UNITS = {"image": "slice", "scan": "scan", "patient": "patient"}
-
-
-def counted(number: int, unit: str) -> str:
-    """A number of something: "1 scan", "2 boxes", "21,191 slices"."""
-    plural = "es" if unit.endswith("x") else "s"
-    return f"{number:,} {unit}{'' if number == 1 else plural}"
-
-
-def percent(value: float | None) -> str:
-    """A fraction with one decimal; "-" for None and NaN."""
-    return "-" if value is None or np.isnan(value) else f"{value:.1%}"
 
 
 def confusion_table(matrix: np.ndarray, class_names: Sequence[str]) -> str:

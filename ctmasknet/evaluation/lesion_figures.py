@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..atomic_write import atomic_write
 from ..data.classes import NOTICE
-from ..whole_files import whole_file
 from .froc import RATES
 from .metric_names import any_lesion, metric_suffix
 from .pixel_metrics import PixelStatistic
@@ -177,5 +177,5 @@ def _finish(figure: Figure, ax: Axes, nothing: str, legend: bool) -> None:
 
 def _save(figure: Figure, path: Path) -> None:
     figure.supxlabel(NOTICE, fontsize=8)
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, dpi=120)

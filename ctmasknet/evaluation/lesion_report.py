@@ -11,16 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic_write import atomic_write
 from ..data.classes import MIN_LESION_AREA
-from ..whole_files import whole_file
-from .bootstrap import (
-    CONFIDENCE,
-    RESAMPLES,
-    SEED,
-    group_indices,
-    interval_warnings,
-    intervals,
-)
+from .bootstrap import CONFIDENCE, RESAMPLES, SEED, group_indices, interval_warnings, intervals
 from .coco_ap import CocoStatistic, coco_metrics, precision_recall, run_coco
 from .froc import FROC_IOU, FrocStatistic
 from .lesion_figures import save_bland_altman, save_froc, save_precision_recall
@@ -166,7 +159,7 @@ def _write_files(lesions: LesionSet, output: Path) -> None:
     if target.resolve() not in sources:
         files[target] = lesions.detections
     for path, content in files.items():
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text(json.dumps(content), encoding="utf-8")
 
 

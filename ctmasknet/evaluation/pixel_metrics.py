@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pycocotools.mask as mask_util
 
-from ..whole_files import whole_file
+from ..atomic_write import atomic_write
 from .lesion_set import LesionImage, LesionSet
 from .metric_names import any_lesion, metric_suffix
 from .per_image_ap import weighted_mean
@@ -88,7 +88,7 @@ def write_per_image(
     for name, areas in pixels.areas.items():
         for kind, values in zip(("true", "predicted", "overlap"), areas, strict=True):
             columns[f"{kind}_px_{name}"] = values.astype(int)
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image_id", "file_name", "patient", "scan", *columns])
         values = zip(*(column.tolist() for column in columns.values()), strict=True)

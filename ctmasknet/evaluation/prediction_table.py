@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
+from ..atomic_write import atomic_write
 from ..data.classes import IMAGE_CLASSES
-from ..whole_files import whole_file
 from .metric_names import check_class_names
 
 PREDICTIONS = "predictions.csv"
@@ -77,7 +77,7 @@ def portable_names(paths: Sequence[str]) -> list[str]:
 
 def write_predictions(table: PredictionTable, path: str | os.PathLike) -> None:
     """Write a table as `file_name,patient,scan,label,logit_0,...`, whole or not at all."""
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*COLUMNS, *(f"logit_{i}" for i in range(len(table.class_names)))])
         about = zip(

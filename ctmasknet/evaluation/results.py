@@ -14,9 +14,9 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from ..atomic_write import atomic_write
 from ..data.classes import NOTICE
 from ..provenance import versions
-from ..whole_files import whole_file
 
 RESULTS = "results.json"
 KINDS = ("images", "lesions")  # of the evaluation of one data set
@@ -34,7 +34,7 @@ def write_results(path: str | os.PathLike, metrics: Mapping, **about: Any) -> No
         about: what else to record (model, settings, intervals, seconds, ...).
     """
     content = {**about, "versions": versions(), "notice": NOTICE, "metrics": metrics}
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
 
 

@@ -1,6 +1,5 @@
-"""A person's image to an answer: predictor, overlays, figures."""
+"""Inputs to predictions."""
 
-from ..data.classes import NOTICE
 from .predictor import Predictor
 
-__all__ = ["NOTICE", "Predictor"]
+__all__ = ["Predictor"]

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..data.dicom_headers import SliceHeader, dicom_among, read_headers
-from ..data.dicom_series import read_dicom
-from ..data.image_stack import read_image_stack
 from ..data.images import IMAGE_SUFFIXES
-from ..data.sitk_files import VOLUME_SUFFIXES, volume_suffix
-from ..data.volume import Volume
-from ..data.volume_files import files_of, read_volume
-from ..data.window import Window
-from ..evaluation.image_text import counted
+from ..volumes.dicom_headers import SliceHeader, dicom_among, read_headers
+from ..volumes.dicom_series import read_dicom
+from ..volumes.image_stack import read_image_stack
+from ..volumes.sitk_files import VOLUME_SUFFIXES, volume_suffix
+from ..volumes.volume import Volume
+from ..volumes.volume_files import files_of, read_volume
+from ..volumes.window import Window
+from ..wording import counted
 from .names import folder_name, numbered_apart, stem_of
 
 

@@ -15,14 +15,14 @@ import torch
 from detectron2.config import CfgNode
 from tqdm import tqdm
 
-from ..data.volume import Volume
-from ..data.volume_files import read_volume
-from ..data.window import Window
 from ..evaluation.aggregation import Rule, parse_rule
 from ..modeling.mask_head import MASK_CUT
-from .answers import answer_slice, score_map
-from .models import DEMO, demo_folders, find_model
-from .network import Network
+from ..volumes.volume import Volume
+from ..volumes.volume_files import read_volume
+from ..volumes.window import Window
+from .loaded_model import Network
+from .model_spec import DEMO, demo_folders, find_model
+from .postprocessing import answer_slice, score_map
 from .predictions import Classification, ScanPrediction, SlicePrediction
 from .sources import Source, is_slice, read_source
 

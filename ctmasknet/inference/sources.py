@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..data.images import IMAGE_SUFFIXES, read_slice
-from ..data.volume import Volume, hu_problem
-from ..data.window import LUNG, Window
+from ..volumes.volume import Volume, hu_problem
+from ..volumes.window import LUNG, Window
 
 Source = str | Path | np.ndarray | Volume
 

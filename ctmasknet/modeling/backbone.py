@@ -6,7 +6,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone, build_resnet_backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 
-from .stages import stage
+from .profiling import stage
 
 FOUR_LEVELS = ("res2", "res3", "res4", "res5")
 SINGLE_LEVELS = (("res3",), ("res4",), ("res5",))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torchvision.ops import clip_boxes_to_image
 
-from .nms import nms_by_image, nonzero_by_image
+from ..fast.nms import nms_by_image, nonzero_by_image
 
 
 class Selection(NamedTuple):

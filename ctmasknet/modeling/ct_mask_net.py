@@ -10,13 +10,13 @@ from detectron2.structures import Instances
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from ..fast.microbatches import TRAINED_VALUES, image_groups, mean_loss
 from .finite import check_finite, naming_images
-from .image_groups import TRAINED_VALUES, image_groups, mean_loss
 from .image_head import build_image_head
 from .lesion_rcnn import LesionRCNN
 from .precision import autocast, full_precision
+from .profiling import stage
 from .ranked_boxes import fill_rows
-from .stages import stage
 from .trainable import freeze_all_but
 
 

@@ -11,15 +11,15 @@ from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import ImageList, Instances
 
 from ..config import require_one_of
-from .convolution import use_lean_convolutions
+from ..fast.convolution import use_lean_convolutions
+from ..fast.grey_input import grey_batch
+from ..fast.malloc import keep_freed_memory
+from ..fast.mask_paste import postprocess
+from ..fast.microbatches import image_groups, map_groups
+from ..fast.stem import PoolingStem, use_pooling_stem
 from .finite import naming_images
-from .grey_input import grey_batch
-from .image_groups import image_groups, map_groups
-from .mask_paste import postprocess
-from .memory import keep_freed_memory
 from .precision import PRECISIONS, autocast, dtype_of
-from .stages import stage
-from .stem import PoolingStem, use_pooling_stem
+from .profiling import stage
 
 
 @META_ARCH_REGISTRY.register()

@@ -9,7 +9,7 @@ from detectron2.structures import Instances
 from torch.nn import functional as F
 
 from ..config import require_one_of
-from .mask_paste import TorchvisionROIMasks
+from ..fast.mask_paste import TorchvisionROIMasks
 from .precision import full_precision
 
 PASTES = ("detectron2", "torchvision")

@@ -13,13 +13,13 @@ from detectron2.utils import comm
 from torchvision.ops import clip_boxes_to_image
 
 from ..config import require_one_of
+from ..fast.projected_roi_align import commuting_wins, pool_and_project
+from ..fast.roi_align import SeparableROIAlign, use_separable
 from .box_predictor import LesionBoxPredictor, Predictions
 from .box_selection import Selection
 from .box_transform import by_class
-from .commuted import commuting_wins, pool_and_project
+from .profiling import stage
 from .ranked_boxes import ENCODINGS, FILLS, RankedBoxes, encode_rows, rank_rows
-from .roi_align import SeparableROIAlign, use_separable
-from .stages import stage
 
 
 @ROI_HEADS_REGISTRY.register()

@@ -11,11 +11,11 @@ from detectron2.modeling.proposal_generator.rpn import StandardRPNHead
 from detectron2.structures import Boxes, ImageList, Instances
 from torchvision.ops import clip_boxes_to_image
 
+from ..fast.nms import nms_by_image, nonzero_by_image
 from .box_transform import PreciseBox2BoxTransform, PreciseBoxes
 from .finite import check_finite
-from .nms import nms_by_image, nonzero_by_image
 from .precision import full_precision
-from .stages import stage
+from .profiling import stage
 
 
 class FullPrecisionRPNHead(StandardRPNHead):

@@ -1,10 +1,10 @@
 import torch
+from benchmark.agreement import describe_agreement
+from benchmark.budget import Work, copy_rate, describe_budget, matrix_rate
+from benchmark.settings import Case
 from torch.nn import functional as F
 
-from ctmasknet.benchmark.agreement import describe_agreement
-from ctmasknet.benchmark.budget import Work, copy_rate, describe_budget, matrix_rate
-from ctmasknet.benchmark.settings import Case
-from ctmasknet.modeling.stages import stage
+from ctmasknet.modeling.profiling import stage
 
 
 def test_work_is_counted_by_stage():

@@ -4,10 +4,10 @@ import json
 from contextlib import nullcontext
 
 import pytest
+from benchmark import command, short_set
+from benchmark.command import parse_args, run
+from benchmark.rounds import Measurement
 
-from ctmasknet.benchmark import command, short_set
-from ctmasknet.benchmark.command import parse_args, run
-from ctmasknet.benchmark.rounds import Measurement
 from ctmasknet.config import get_cfg
 
 

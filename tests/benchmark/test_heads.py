@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from benchmark import heads
+from benchmark.heads import describe_heads_run, measure_heads
+from benchmark.rounds import Measurement
+from benchmark.settings import Case
 from detectron2.data import DatasetCatalog
 from tiny_models import CONFIG_FOLDER
 
-from ctmasknet.benchmark import heads
-from ctmasknet.benchmark.heads import describe_heads_run, measure_heads
-from ctmasknet.benchmark.rounds import Measurement
-from ctmasknet.benchmark.settings import Case
 from ctmasknet.modeling.lesion_rcnn import LesionRCNN
 
 OPTS = ("DATALOADER.NUM_WORKERS", "0", "MODEL.RPN.PRE_NMS_TOPK_TEST", "50")

@@ -3,10 +3,9 @@
 import math
 
 import pytest
-
-from ctmasknet.benchmark.rounds import Measurement, measure
-from ctmasknet.benchmark.settings import Case, Contender
-from ctmasknet.benchmark.worker import PEAK, STAGES, STEP, ContenderError
+from benchmark.rounds import Measurement, measure
+from benchmark.settings import Case, Contender
+from benchmark.worker import PEAK, STAGES, STEP, ContenderError
 
 CASE = Case("inference", "R18.yaml", batch=2)
 ONE, TWO = Contender("ctmasknet"), Contender("torchvision")

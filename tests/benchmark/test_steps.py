@@ -2,14 +2,14 @@
 
 import pytest
 import torch
+from benchmark import steps
+from benchmark.inputs import LESIONS, make_batch, round_lesions
+from benchmark.settings import Case, Contender, config_of, contenders
+from benchmark.steps import build_step, stock_config
+from benchmark.torchvision_peer import PeerClassifier, build_peer
 from tiny_models import CONFIG_FOLDER, meta_model
 
-from ctmasknet.benchmark import steps
-from ctmasknet.benchmark.inputs import LESIONS, make_batch, round_lesions
-from ctmasknet.benchmark.settings import Case, Contender, config_of, contenders
-from ctmasknet.benchmark.steps import build_step, stock_config
-from ctmasknet.benchmark.torchvision_peer import PeerClassifier, build_peer
-from ctmasknet.modeling.grey_input import is_grey
+from ctmasknet.fast.grey_input import is_grey
 
 TINY = ("MODEL.RPN.PRE_NMS_TOPK_TEST", "60", "MODEL.RPN.PRE_NMS_TOPK_TRAIN", "60")
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import cv2
 import pytest
-
-from ctmasknet.benchmark.growth import SERIES, measure_growth, save_growth
-from ctmasknet.benchmark.rounds import Measurement
-from ctmasknet.benchmark.settings import Case, Contender
-from ctmasknet.benchmark.short_set import describe_heads, heads_estimate
-from ctmasknet.benchmark.table import as_record, stage_table, time_table, write_report
+from benchmark.growth import SERIES, measure_growth, save_growth
+from benchmark.rounds import Measurement
+from benchmark.settings import Case, Contender
+from benchmark.short_set import describe_heads, heads_estimate
+from benchmark.table import as_record, stage_table, time_table, write_report
 
 CASE = Case("inference", "configs/R18_T1.yaml", batch=2)
 OURS, PEER = Contender("ctmasknet", "bfloat16"), Contender("torchvision")
@@ -77,7 +76,7 @@ def test_growth_measures_equal_settings_once(tmp_path, monkeypatch):
         asked.append(case)
         return [Measurement(case, contender, [0.1] * repeats) for contender in contenders]
 
-    monkeypatch.setattr("ctmasknet.benchmark.growth.measure", instead)
+    monkeypatch.setattr("benchmark.growth.measure", instead)
     groups = measure_growth(replace(CASE, batch=8), [OURS, PEER], 2)
     assert [[len(group) for group in series] for series in groups.values()] == [
         [2] * len(values) for values in SERIES.values()

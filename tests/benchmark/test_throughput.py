@@ -3,21 +3,21 @@
 import cv2
 import numpy as np
 import pytest
-from detectron2.data import DatasetCatalog
-from tiny_models import CONFIG_FOLDER
-
-from ctmasknet.benchmark.settings import Case
-from ctmasknet.benchmark.slice_files import SLICE_LIST, write_slices
-from ctmasknet.benchmark.throughput import (
+from benchmark.settings import Case
+from benchmark.slice_files import SLICE_LIST, write_slices
+from benchmark.throughput import (
     WaitingLoader,
     describe_throughput,
     measure_throughput,
 )
+from detectron2.data import DatasetCatalog
+from tiny_models import CONFIG_FOLDER
+
 from ctmasknet.data.image_lists import load_image_list
 
 
 def test_no_two_files_are_alike(tmp_path, monkeypatch):
-    monkeypatch.setattr("ctmasknet.benchmark.slice_files._DRAWN", 8)
+    monkeypatch.setattr("benchmark.slice_files._DRAWN", 8)
     path = write_slices(tmp_path / "slices", 18)
     records = load_image_list(path)
     images = [cv2.imread(record["file_name"], cv2.IMREAD_UNCHANGED) for record in records]

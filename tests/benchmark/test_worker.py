@@ -1,12 +1,12 @@
 """A contender in a process of its own, and the time of its stages."""
 
 import torch
+from benchmark.rounds import measure
+from benchmark.settings import Case, Contender
+from benchmark.stage_times import time_stages
 from tiny_models import CONFIG_FOLDER
 from torch.profiler import record_function
 
-from ctmasknet.benchmark.rounds import measure
-from ctmasknet.benchmark.settings import Case, Contender
-from ctmasknet.benchmark.stages import time_stages
 from ctmasknet.modeling import LesionRCNN
 
 

@@ -14,10 +14,10 @@ from PIL import Image
 import ctmasknet
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.data.resize import build_test_resize
-from ctmasknet.data.volume import upright_volume
-from ctmasknet.inference.answers import score_map
-from ctmasknet.inference.models import find_model
+from ctmasknet.inference.model_spec import find_model
+from ctmasknet.inference.postprocessing import score_map
 from ctmasknet.inference.predictions import ScanPrediction, SlicePrediction
+from ctmasknet.volumes.volume import upright_volume
 
 
 def pixels(seed=0, size=(80, 100)):
@@ -104,7 +104,7 @@ def test_arrays_files_and_hu_are_the_same_slice(both, tmp_path):
     from_file = both.predict(tmp_path / "slice.png")
     same(answer, from_file)
     assert from_file.source == str(tmp_path / "slice.png")
-    hu = ctmasknet.data.window.LUNG.to_hu(grey)
+    hu = ctmasknet.volumes.window.LUNG.to_hu(grey)
     same(answer, both.predict(hu))
     same(answer, both.predict(hu.astype(np.float32)))
 

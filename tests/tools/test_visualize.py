@@ -17,21 +17,21 @@ from tiny_models import CONFIG_FOLDER, CONFIGS, tiny_model
 
 from ctmasknet.data.classes import NOTICE
 from ctmasknet.data.phantom import write_phantom
-from ctmasknet.inference.data_figures import (
+from ctmasknet.inference.predictions import RankedBoxTable, SlicePrediction
+from ctmasknet.report.data_figures import (
     save_contact_sheets,
     training_panels,
     true_instances,
     truth_panels,
 )
-from ctmasknet.inference.dataset_slices import (
+from ctmasknet.report.dataset_slices import (
     DatasetSlice,
     choose_slices,
     find_record,
     output_stems,
     spread_over,
 )
-from ctmasknet.inference.predictions import RankedBoxTable, SlicePrediction
-from ctmasknet.inference.visualize import save_paper_figures
+from ctmasknet.report.visualize import save_paper_figures
 
 PHANTOM_WARNING = "Trained on phantoms: knows only phantoms."
 ROOT = Path(__file__).parents[2]
@@ -133,7 +133,7 @@ def test_figures_of_models_of_phantoms_say_so(monkeypatch, tmp_path, models, fee
 
     saved = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: saved.append(figure))
-    monkeypatch.setattr("ctmasknet.inference.paper_figures.whole_file", contextlib.nullcontext)
+    monkeypatch.setattr("ctmasknet.report.paper_figures.atomic_write", contextlib.nullcontext)
     Image.new("L", (10, 8)).save(tmp_path / "a.png")
     save_paper_figures(
         Answering(), [DatasetSlice(str(tmp_path / "a.png"), "a", None, None)], tmp_path

@@ -1,0 +1,1 @@
+"""The subcommands of `ctmasknet`; they stand above all rooms and use them."""

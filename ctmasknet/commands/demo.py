@@ -1,0 +1,189 @@
+"""The whole idea on phantoms: lesions segmented, slices classified, numbers and pictures."""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_util
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+
+from ..data.builtin import datasets_root
+from ..data.classes import IMAGE_CLASSES, NOTICE
+from ..data.images import read_slice
+from ..data.phantom import write_phantom
+from ..engine import ProgressTrainer, load_config, set_up
+from ..engine.reports import prediction_folder
+from ..evaluation.histogram_baseline import histogram_accuracy
+from ..evaluation.image_text import confusion_table
+from ..evaluation.metric_names import metric_suffix
+from ..evaluation.results import RESULTS, read_results
+from ..inference import Predictor
+from ..inference.model_spec import DEMO_CLASSIFIER, DEMO_LESION
+from ..report.overlay import draw_instances, draw_lesions
+from ..report.panels import save_panels
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "quick"
+
+
+class Demo:
+    """The stages of the demo, their times and their results."""
+
+    def __init__(self, output: Path, opts: Sequence[str] = ()):
+        """Prepare a demo.
+
+        Args:
+            output: folder for everything; the log of both trainings becomes log.txt in it.
+            opts: config overrides (KEY VALUE ...) of both trainings.
+        """
+        self.output = output
+        self.opts = opts
+        self.seconds: dict[str, float] = {}
+        self._console = sys.stdout
+
+    def say(self, text: str = "") -> None:
+        """Print to the person, while stdout goes to the log."""
+        print(text, file=self._console, flush=True)
+
+    @contextlib.contextmanager
+    def stage(self, name: str, title: str) -> Iterator[None]:
+        """Announce and time a stage."""
+        self.say(f"\n[{len(self.seconds) + 1}/5] {title}")
+        started = time.time()
+        yield
+        self.seconds[name] = round(time.time() - started, 1)
+        self.say(f"      {self.seconds[name]:.0f} s")
+
+    def train(self, stem: str, *opts: str) -> tuple[CfgNode, dict[str, Any]]:
+        """Train configs/quick/<stem>.yaml; return its config and the metrics of its test set."""
+        config = CONFIGS / f"{stem}.yaml"
+        opts = ("OUTPUT_DIR", str(self.output / stem), *opts, *self.opts)
+        self.say(f"      as: tools/train_net.py --config-file configs/quick/{config.name}")
+        cfg = load_config(str(config), opts)
+        for name in ("detectron2", "fvcore", "ctmasknet"):
+            logging.getLogger(name).handlers.clear()  # the second training has a log of its own
+        set_up(cfg)
+        trainer = ProgressTrainer(cfg)
+        trainer.resume_or_load(resume=False)
+        return cfg, trainer.train()[cfg.DATASETS.TEST[0]]
+
+    def run(self) -> dict[str, Any]:
+        """Run all stages with stdout in the log; return the summary, also in summary.json."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        # What PyTorch and Detectron2 warn each other about would break the progress bars.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch").setLevel(logging.ERROR)
+        self.say(f"ctmasknet demo on phantoms. {NOTICE} Details: {self.output / 'log.txt'}")
+        with (self.output / "log.txt").open("w") as log, contextlib.redirect_stdout(log):
+            return self._stages()
+
+    def _stages(self) -> dict[str, Any]:
+        with self.stage("phantoms", "draw phantom CT slices, patients apart"):
+            self._phantoms()
+        with self.stage("histogram", "baseline: logistic regression on intensity histograms"):
+            train, test = (DatasetCatalog.get(f"phantom_{s}") for s in ("train", "test"))
+            histogram = histogram_accuracy(train, test)
+            self.say(f"      accuracy {histogram:.1%}: what can be told without lesions")
+        with self.stage("lesion_model", "train the lesion model (Mask R-CNN, R18_T1) and test it"):
+            lesion_cfg, lesion = self.train(DEMO_LESION)
+            self._say_lesions(lesion)
+        with self.stage("ct_mask_net", "train CT-Mask-Net (heads+BN) from it and test it"):
+            weights = self.output / DEMO_LESION / "model_best.pth"
+            cfg, image = self.train(DEMO_CLASSIFIER, "MODEL.WEIGHTS", str(weights))
+            folder = prediction_folder(cfg, cfg.DATASETS.TEST[0])
+            self._say_classes(read_results(folder / RESULTS))
+        with self.stage("pictures", "draw three test slices"):
+            shutil.copy(folder / "confusion_matrix.png", self.output)
+            self._pictures(lesion_cfg, cfg)
+        return self._summary(lesion, image["image"], histogram)
+
+    def _phantoms(self) -> None:
+        root = datasets_root() / "phantom"
+        if root.exists():
+            self.say(f"      {root} is there already and is used as it is")
+        else:
+            self.say(write_phantom(root, size=256, threads=2))
+
+    def _say_lesions(self, metrics: dict[str, Any]) -> None:
+        bbox, segm, per_image = (metrics[task] for task in ("bbox", "segm", "per_image_ap"))
+        self.say(
+            f"      COCO AP50 / AP: boxes {bbox['AP50']:.1f} / {bbox['AP']:.1f}, "
+            f"masks {segm['AP50']:.1f} / {segm['AP']:.1f} (percent)\n"
+            f"      per-image mAP (the papers') {per_image['mAP']:.3f}; a silent detector gets "
+            f"{per_image['silent_detector']:.3f}"
+        )
+
+    def _say_classes(self, results: dict[str, Any]) -> None:
+        self.say("\n" + confusion_table(results["confusion"]["image"], results["classes"]))
+        found = results["intervals"]["values"]["image"]["accuracy"]
+        self.say(
+            f"      accuracy {found['value']:.1%}; 95 % interval {found['low']:.1%} to "
+            f"{found['high']:.1%} by patients\n      (slices taken as independent: "
+            f"{found['naive_low']:.1%} to {found['naive_high']:.1%})"
+        )
+
+    def _pictures(self, lesion_cfg: CfgNode, cfg: CfgNode) -> None:
+        predictor = Predictor(self.output / DEMO_CLASSIFIER, lesion_model=self.output / DEMO_LESION)
+        truth = {x["file_name"]: x for x in DatasetCatalog.get(lesion_cfg.DATASETS.TEST[0])}
+        samples = DatasetCatalog.get(cfg.DATASETS.TEST[0])
+        for label, name in enumerate(IMAGE_CLASSES):
+            sample = next(x for x in samples if x["label"] == label)
+            image = read_slice(sample["file_name"])
+            record = truth[os.path.abspath(sample["file_name"])]
+            (answer,) = predictor.predict_slices([(image, sample["file_name"])])
+            found = answer.classification
+            assert found is not None
+            probs = ", ".join(
+                f"{k} {v:.0%}" for k, v in zip(found.class_names, found.probabilities, strict=True)
+            )
+            drawn = draw_instances(image, answer.instances, answer.lesion_classes)
+            save_panels(
+                self.output / f"slice_{metric_suffix(name)}.png",
+                [
+                    ("input", draw_lesions(image, np.empty((0, 4)), [])),
+                    ("truth", _draw_truth(image, record["annotations"])),
+                    ("lesion model", drawn),
+                ],
+                f"{name} phantom, CT-Mask-Net says {found.image_class} ({probs})",
+            )
+
+    def _summary(self, lesion: dict, image: dict, histogram: float) -> dict[str, Any]:
+        summary = {
+            "lesion_segm_AP50": lesion["segm"]["AP50"] / 100,
+            "lesion_per_image_mAP": lesion["per_image_ap"]["mAP"],
+            "slice_accuracy": image["accuracy"],
+            "histogram_accuracy": histogram,
+            "sensitivity": {n: image[f"sensitivity_{metric_suffix(n)}"] for n in IMAGE_CLASSES},
+            "seconds": self.seconds,
+            "notice": NOTICE,
+        }
+        path = self.output / "summary.json"
+        path.write_text(json.dumps(summary, indent=2) + "\n")
+        self.say(
+            f"\nlesion masks AP50 {summary['lesion_segm_AP50']:.2f}, "
+            f"slice accuracy {image['accuracy']:.1%} (histogram alone {histogram:.1%}), "
+            f"{sum(self.seconds.values()) / 60:.1f} minutes"
+            f"\npictures and {path.name} in {self.output}, all numbers and figures of a model in "
+            f"its folder there, under inference. {NOTICE}"
+        )
+        if self.output.resolve() == Path("output/demo").resolve():
+            self.say("Now try: ctmasknet predict SCAN_OR_IMAGES --model demo --output results")
+        return summary
+
+
+def _draw_truth(image: np.ndarray, annotations: list[dict]) -> np.ndarray:
+    boxes = np.array([x["bbox"] for x in annotations], dtype=float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    masks = np.array([mask_util.decode(x["segmentation"]) for x in annotations], dtype=bool)
+    return draw_lesions(
+        image, boxes, [x["category_id"] for x in annotations], masks.reshape(-1, *image.shape[:2])
+    )

@@ -1,0 +1,199 @@
+"""`ctmasknet predict`: arguments, and what is printed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data.classes import NOTICE
+from ..inference.inputs import Input, find_inputs
+from ..inference.predictor import Predictor
+from ..modeling.precision import PRECISIONS
+from ..quantification.build_case import Measuring
+from ..report.case_files import RESULT
+from ..volumes.window import LUNG, Window
+from .predict_inputs import SUMMARY, predict_inputs
+
+_DESCRIPTION = f"""Find lesions in chest CT, measure them, and classify slices and scans. {NOTICE}
+
+INPUT is a scan (a folder or zip of DICOM files, .nii, .nii.gz, .nrrd, .mha, .mhd), an 8-bit image,
+or a folder with any of these at any depth: each DICOM series and each volume file is a scan, the
+images of a folder are slices that are taken one by one. DIR/<name> of each gets report.html (to
+look at), result.json, lesions.csv, masks and, with a CT-Mask-Net, ranked_boxes.csv; DIR/{SUMMARY}
+has a line for each.
+
+  make demo                                                   # trains two models on phantoms
+  ctmasknet predict scan.nii.gz dicom/ --model demo --output results
+  ctmasknet predict scans/ --model output/R18_T1_heads_BN --lesion-model output/R18_T1 \\
+      --output results
+"""
+
+
+def add_predict(commands: argparse._SubParsersAction) -> None:
+    """Add the command to a parser's subcommands."""
+    parser = commands.add_parser(
+        "predict",
+        help="scans and slices to lesions, measures, classes and reports",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run_predict)
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="scans, images, folders")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="folder for the results"
+    )
+    models = parser.add_argument_group("model")
+    models.add_argument(
+        "--model",
+        required=True,
+        help="a training run's folder, a config file, the name of a shipped config, or demo",
+    )
+    models.add_argument(
+        "--weights", help="checkpoint (.pth); not needed with a training run's folder or demo"
+    )
+    models.add_argument(
+        "--lesion-model",
+        help="lesion model to take lesions from, as a CT-Mask-Net finds boxes but no masks",
+    )
+    models.add_argument("--lesion-weights", help="its checkpoint, if it is no run's folder")
+    models.add_argument(
+        "--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ..."
+    )
+    models.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of convolutions and matrices; auto is what the hardware is best at (default: each "
+        "model's own, which is auto but for the author's)",
+    )
+    models.add_argument("--batch-size", type=int, default=8, help="default: %(default)s")
+    models.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="config overrides of --model: KEY VALUE ..., last",
+    )
+    _add_measuring(parser.add_argument_group("what is measured"))
+    again = parser.add_argument_group("results that are there already")
+    again = again.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume",
+        action="store_true",
+        help="skip what is done with the same model, settings and input",
+    )
+    again.add_argument("--overwrite", action="store_true", help="replace them")
+
+
+def _add_measuring(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--min-score",
+        type=float,
+        help="leave out lesions that score lower (default: the config's TEST.PIXEL_SCORE_THRESH)",
+    )
+    group.add_argument(
+        "--window",
+        default="lung",
+        help=f"of HU, and what 8-bit images are taken to have: a name or width,level (default: "
+        f"%(default)s, {LUNG})",
+    )
+    group.add_argument(
+        "--aggregation",
+        help="from slices to scan: mean, max, top_<k>_mean, share_above_<t> (default: the config's "
+        "TEST.AGGREGATION, or mean)",
+    )
+    group.add_argument(
+        "--as-scan",
+        action="store_true",
+        help="take the images of a folder as one scan, from feet to head in the order of names",
+    )
+    group.add_argument(
+        "--series", metavar="UID", help="SeriesInstanceUID to take of a zip that holds several"
+    )
+    lung = group.add_mutually_exclusive_group()
+    lung.add_argument(
+        "--lung-mask",
+        type=Path,
+        metavar="PATH",
+        help="lung mask of the only input, or a folder with one for each scan or slice, of its "
+        "name (default: the lung is found by its density)",
+    )
+    lung.add_argument("--no-lung", action="store_true", help="do not look for the lung")
+
+
+def run_predict(args: argparse.Namespace) -> int:
+    """Run `ctmasknet predict`; returns its exit code, 2 if anything could not be used.
+
+    Raises:
+        FileNotFoundError, ValueError: nothing can be done at all.
+    """
+    inputs, problems, left_out = find_inputs(args.inputs, args.as_scan)
+    measuring = Measuring(Window.parse(args.window), not args.no_lung, args.lung_mask, args.series)
+    _check(args, inputs, measuring)
+    if inputs:
+        predictor = Predictor(
+            args.model,
+            args.weights,
+            args.device,
+            lesion_model=args.lesion_model,
+            lesion_weights=args.lesion_weights,
+            min_score=args.min_score,
+            aggregation=args.aggregation,
+            batch_size=args.batch_size,
+            precision=args.precision,
+            opts=args.opts,
+        )
+        print(f"computing in {predictor.precision} on {predictor.device}")
+        try:
+            run = predict_inputs(
+                predictor, inputs, args.output, measuring, args.command_line, args.resume
+            )
+        except KeyboardInterrupt:
+            print(f"\ninterrupted; what is done is in {args.output}: go on with --resume")
+            return 130
+        problems += run.problems
+        before = f", {len(run.resumed)} of them before" if run.resumed else ""
+        place = f": {args.output / SUMMARY}" if run.results else ""
+        print(f"{len(run.results)} of {len(inputs)} predicted{before}{place}. {NOTICE}")
+    for line in left_out:
+        print(f"left out: {line}")
+    for line in problems:
+        print(f"error: {line}", file=sys.stderr)
+    return 2 if problems else 0
+
+
+def _check(args: argparse.Namespace, inputs: Sequence[Input], measuring: Measuring) -> None:
+    """Refuse what would fail or do harm later."""
+    if args.output.exists() and not args.output.is_dir():
+        raise ValueError(f"{args.output}: is a file, expected a folder for the results")
+    there = next(path for path in (args.output, *args.output.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{there}: cannot be written to; name another --output")
+    for folder in filter(Path.is_dir, map(Path, args.inputs)):
+        if args.output.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"--output {args.output} lies in the input {folder}, which would find the results "
+                "the next time: name another folder"
+            )
+    if args.lung_mask is not None:
+        if not args.lung_mask.exists():
+            raise FileNotFoundError(f"{args.lung_mask}: no such lung mask")
+        slices = sum(1 if item.is_scan else len(item.files) for item in inputs)
+        if slices > 1 and not args.lung_mask.is_dir():
+            raise ValueError(
+                f"--lung-mask {args.lung_mask}: one mask for {slices} scans or slices; give a "
+                "folder with a mask for each, of its name"
+            )
+        for item in inputs:
+            measuring.masks(item)
+    for item in inputs:
+        folder = args.output / item.name
+        if not folder.exists():
+            continue
+        if not (folder / RESULT).is_file():
+            raise ValueError(f"{folder}: is there and holds no {RESULT}; name another --output")
+        if not (args.resume or args.overwrite):
+            raise ValueError(
+                f"{folder}: holds results already; use --resume, --overwrite or another --output"
+            )

@@ -1,0 +1,1 @@
+"""The same functions as `modeling`, faster; `accelerate` is the one entry."""

@@ -1,0 +1,192 @@
+"""Lesions of a DICOM series as a DICOM Segmentation, which PACS and viewers lay over the series.
+
+Z, Y, X are the axes of the volume; the frames are stored as the source's own images are, row by
+row, so that each lies exactly on one of them, in series with uneven steps too.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pydicom
+from highdicom import UID as NewUID
+from highdicom import AlgorithmIdentificationSequence, PatientSexValues
+from highdicom.color import CIELabColor
+from highdicom.seg import Segmentation, SegmentDescription
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.valuerep import DA, TM
+
+from ..atomic_write import atomic_write
+from ..data.classes import NOTICE
+from ..report.overlay import COLOURS
+from ..volumes.volume import Volume, nearest_axes
+from .mask_files import check_labels
+
+# Lesion class -> what DICOM (PS3.16, CID 6104 and 7159) or SNOMED CT calls it.
+LESION_CODES = {
+    "GGO": codes.DCM.GroundGlassOpacity,
+    "C": Code("95436008", "SCT", "Lung consolidation"),
+    "lesion": codes.SCT.Lesion,
+}
+
+# Attributes that the standard wants but lets be empty (type 2), and what reads their values.
+_TYPE_2: Mapping[str, Callable[[Any], Any]] = {
+    "PatientID": str,
+    "PatientName": str,
+    "PatientBirthDate": DA,
+    "PatientSex": PatientSexValues,
+    "AccessionNumber": str,
+    "StudyID": str,
+    "StudyDate": DA,
+    "StudyTime": TM,
+}
+_SERIES_NUMBER = 1000  # above those of scanners
+
+
+def write_dicom_seg(
+    path: str | os.PathLike,
+    volume: Volume,
+    labels: np.ndarray,
+    lesion_classes: Sequence[str],
+    about: Mapping[str, Any],
+) -> None:
+    """Write lesions as a binary DICOM Segmentation, one segment for each class, found or not.
+
+    Frames without lesions are left out, as viewers expect; of a scan without any lesion the
+    segments have one empty frame, since a segmentation needs one.
+
+    Args:
+        path: ends with .dcm; an existing file is replaced.
+        volume: read from DICOM files (`volume.identifiers` are theirs) that still are where they
+            were, or from a zip of them. Only their headers are read again.
+        labels: (Z, Y, X) uint8; 0 is background, k the k-th class.
+        lesion_classes: K names; those that LESION_CODES does not know are coded as lesions.
+        about: see Case: its "models" and "versions" are written down as the algorithm.
+
+    Raises:
+        ValueError: the volume is not from DICOM, the labels do not fit it, or its files lack what
+            a segmentation must refer to, such as FrameOfReferenceUID.
+    """
+    check_labels(labels, volume)
+    if not (volume.identifiers and volume.slice_files):
+        raise ValueError(
+            f"{volume.source}: no DICOM files with one slice each, which a DICOM segmentation "
+            "refers to: use the NIfTI mask"
+        )
+    segments, version = _segments(lesion_classes, about), about["versions"]["ctmasknet"]
+    found = bool(labels.any())
+    used = labels if found else labels[:1]
+    # highdicom and pydicom raise what a damaged or bare header makes them raise.
+    try:
+        sources = _read_headers(volume)
+        segmentation = Segmentation(
+            source_images=sources[: len(used)],
+            further_source_images=sources[len(used) :],
+            pixel_array=_as_stored(used, sources[0]),
+            segmentation_type="BINARY",
+            segment_descriptions=segments,
+            series_instance_uid=NewUID(),
+            series_number=_SERIES_NUMBER,
+            sop_instance_uid=NewUID(),
+            instance_number=1,
+            manufacturer="ctmasknet",
+            manufacturer_model_name="ctmasknet",
+            software_versions=version,
+            device_serial_number=version,
+            omit_empty_frames=found,
+            content_label="LESIONS",
+            content_description=NOTICE,
+            series_description=f"Lesions. {NOTICE}",
+        )
+        with atomic_write(path) as partial:
+            segmentation.save_as(partial)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{volume.source}: no DICOM segmentation can refer to this series ({error}): use the "
+            "NIfTI mask, or the original series"
+        ) from None
+
+
+def _segments(lesion_classes: Sequence[str], about: Mapping[str, Any]) -> list[SegmentDescription]:
+    algorithm = AlgorithmIdentificationSequence(
+        name="ctmasknet",
+        family=codes.DCM.ArtificialIntelligence,
+        version=about["versions"]["ctmasknet"],
+        parameters={
+            model["role"]: f"{model['name']} (SHA-256 {model['sha256']})"
+            for model in about["models"]
+        },
+    )
+    return [
+        SegmentDescription(
+            segment_number=index + 1,
+            segment_label=name,
+            segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+            segmented_property_type=LESION_CODES.get(name, codes.SCT.Lesion),
+            algorithm_type="AUTOMATIC",
+            algorithm_identification=algorithm,
+            anatomic_regions=[codes.SCT.Lung],
+            display_color=CIELabColor.from_rgb(*COLOURS[index % len(COLOURS)]),
+        )
+        for index, name in enumerate(lesion_classes)
+    ]
+
+
+def _as_stored(labels: np.ndarray, header: Dataset) -> np.ndarray:
+    """Labels (Z, Y, X) of an upright volume as the rows and columns of its files: a view."""
+    cosines = np.array(header.ImageOrientationPatient, float)
+    row, column = cosines[:3], cosines[3:]
+    order = nearest_axes(np.column_stack([row, column, np.cross(row, column)]))
+    along_row, along_column = order.index(0), order.index(1)  # 0 is the patient's x, 1 the y
+    if along_row == 1:
+        labels = labels.transpose(0, 2, 1)
+    down = -1 if column[along_column] < 0 else 1
+    right = -1 if row[along_row] < 0 else 1
+    return labels[:, ::down, ::right]
+
+
+def _read_headers(volume: Volume) -> list[Dataset]:
+    """The header of each slice, completed and corrected as highdicom needs it."""
+    inside = f"{volume.source}!"
+    if all(name.startswith(inside) for name in volume.slice_files):
+        members = [name.removeprefix(inside) for name in volume.slice_files]
+        headers = _read_zipped(volume.source, members)
+    else:
+        headers = [pydicom.dcmread(name, stop_before_pixels=True) for name in volume.slice_files]
+    for header in headers:
+        for name, read in _TYPE_2.items():
+            setattr(header, name, _readable(read, header.get(name)))
+        # Rounded differently from slice to slice in some series; the reader has compared them.
+        header.ImageOrientationPatient = headers[0].ImageOrientationPatient
+        header.SliceThickness = header.get("SliceThickness") or volume.spacing[0]
+        header.pop("SpacingBetweenSlices", None)  # often wrong; the positions tell
+    return headers
+
+
+def _read_zipped(source: str | os.PathLike, members: Sequence[str]) -> list[Dataset]:
+    """Headers of files in a zip, by the names that they have once unpacked."""
+    with zipfile.ZipFile(source) as archive:
+        unpacked = {
+            "/".join(part for part in info.filename.split("/") if part not in ("", ".", "..")): info
+            for info in archive.infolist()
+        }
+        headers: list[Dataset] = []
+        for name in members:
+            with archive.open(unpacked[name]) as stream:
+                headers.append(pydicom.dcmread(stream, stop_before_pixels=True))
+        return headers
+
+
+def _readable(read: Callable[[Any], Any], value: Any) -> Any:
+    """The value, or "" where there is none that follows the standard, as anonymisers leave it."""
+    try:
+        read(value)
+    except ValueError:
+        return ""
+    return "" if value is None else value

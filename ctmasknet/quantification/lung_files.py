@@ -1,0 +1,118 @@
+"""Lung masks that are given as files.
+
+Shapes: Z slices of H x W pixels.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..data.images import read_mask, require_readable, what_else_it_is
+from ..volumes.sitk_files import VOLUME_SUFFIXES, volume_suffix
+from ..volumes.volume import Volume, upright_volume
+from .lung import LungMask
+
+
+def read_lung_mask(path: str | os.PathLike, volume: Volume) -> LungMask:
+    """Read the lung mask of a volume.
+
+    Args:
+        path: a file with one of VOLUME_SUFFIXES; nonzero = lung. It is turned upright as the
+            volume was.
+        volume: that it must fit: the corners within half a pixel; in size alone where the volume
+            has no known geometry.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, does not fit, or is empty.
+    """
+    path = Path(path)
+    require_readable(path)
+    if not volume_suffix(path):
+        raise ValueError(
+            f"{path}: no mask of a volume, expected one of {', '.join(VOLUME_SUFFIXES)}"
+        )
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError:
+        found = what_else_it_is(path) or f"{path.stat().st_size} bytes"
+        raise ValueError(f"{path}: damaged lung mask ({found}), save it again") from None
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise ValueError(
+            f"{path}: found {image.GetDimension()} dimensions of "
+            f"'{image.GetPixelIDTypeAsString()}', expected a lung mask of 3 dimensions of numbers"
+        )
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    values, spacing = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
+    given = upright_volume(values, spacing, image.GetOrigin(), direction, path, skipped=[])
+    _check_geometry(given, volume)
+    return _given(given.hu, path)
+
+
+def read_lung_image(path: str | os.PathLike, size: tuple[int, int]) -> LungMask:
+    """Read the lung mask of a single slice.
+
+    Args:
+        path: an image as for `read_mask`; nonzero = lung.
+        size: (H, W) that it must have.
+
+    Returns:
+        A mask (1, H, W).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, has another size, or is empty.
+    """
+    values = read_mask(path)
+    if values.shape != tuple(size):
+        raise ValueError(
+            f"{path}: found a lung mask of the size {values.shape} (height, width), expected "
+            f"{tuple(size)} as the slice: give the mask of this slice"
+        )
+    return _given(values[np.newaxis], Path(path))
+
+
+def _given(values: np.ndarray, path: Path) -> LungMask:
+    mask = values > 0
+    if not mask.any():
+        raise ValueError(f"{path}: found an empty lung mask, expected values above 0 in the lung")
+    low, high = values.min(), values.max()
+    if low < 0 or high > 255 or (values != np.floor(values)).any():
+        raise ValueError(
+            f"{path}: found values from {low:g} to {high:g}, expected a lung mask: 0, and whole "
+            "numbers up to 255 in the lung; is it the scan itself?"
+        )
+    return LungMask(mask, f"given as {path.name}", grows=False)
+
+
+def _check_geometry(given: Volume, volume: Volume) -> None:
+    same = given.hu.shape == volume.hu.shape
+    if same and volume.measured:
+        distances = np.linalg.norm(_corners(given) - _corners(volume), axis=1)
+        same = distances.max() <= volume.spacing[2] / 2
+    if not same:
+        raise ValueError(
+            f"{given.source}: found a lung mask of {_geometry(given)}; expected that of the scan "
+            f"{volume.source}, {_geometry(volume)}: resample the mask to the scan"
+        )
+
+
+def _corners(volume: Volume) -> np.ndarray:
+    """(8, 3), x y z in mm of the corner voxels."""
+    lengths = [(count - 1) * mm for count, mm in zip(volume.hu.shape, volume.spacing, strict=True)]
+    corners = np.array(list(itertools.product((0, 1), repeat=3))) * lengths[::-1]
+    return volume.origin + corners @ volume.direction.T
+
+
+def _geometry(volume: Volume) -> str:
+    size = " x ".join(map(str, volume.hu.shape))
+    if not volume.measured:
+        return f"{size} voxels (z, y, x)"
+    spacing = " x ".join(f"{mm:.4g}" for mm in volume.spacing)
+    corners = " to ".join(str(_corners(volume)[corner].round(1).tolist()) for corner in (0, -1))
+    return f"{size} voxels (z, y, x) of {spacing} mm, from x, y, z = {corners} mm"

@@ -1,0 +1,1 @@
+"""Measures to what a person reads: HTML, figures, tables, files."""

@@ -1,0 +1,110 @@
+"""A case -> the files of its folder.
+
+result.json, lesions.csv and report.html of every case, and as the model allows ranked_boxes.csv;
+of a scan lesions.nii.gz and, where its source is DICOM, lesions.seg.dcm; of slices masks/ and
+overlays/.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..data.classes import NOTICE
+from ..data.images import read_slice
+from ..inference.names import numbered_apart
+from ..inference.predictions import SlicePrediction
+from ..quantification.case import Case, KeySlice
+from ..quantification.dicom_seg import write_dicom_seg
+from ..quantification.label_map import label_volume
+from ..quantification.mask_files import write_nifti_mask, write_slice_masks
+from ..wording import counted
+from .overlay import draw_instances
+from .report import write_report
+from .tables import write_lesions, write_ranked_boxes, write_result
+
+RESULT, REPORT = "result.json", "report.html"
+LESIONS, RANKED_BOXES = "lesions.csv", "ranked_boxes.csv"
+NIFTI_MASK, DICOM_SEG = "lesions.nii.gz", "lesions.seg.dcm"
+MASKS, OVERLAYS = "masks", "overlays"
+
+
+def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case:
+    """Write everything about a case.
+
+    Args:
+        folder: made if it is missing.
+        case: the case.
+        key_slices: for the report.
+
+    Returns:
+        The case with a note more where a file could not be made.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if case.volume is None:
+        names = _names_apart([Path(prediction.source).name for prediction in case.slices])
+        if case.slices[0].has_masks:
+            write_slice_masks(folder / MASKS, case, names)
+        _write_overlays(folder / OVERLAYS, case, names)
+    elif case.slices[0].has_masks:
+        case = _write_volume_masks(folder, case)
+    write_lesions(folder / LESIONS, case)
+    if case.slices[0].ranked_boxes is not None:
+        write_ranked_boxes(folder / RANKED_BOXES, case)
+    write_report(folder / REPORT, case, key_slices)
+    write_result(folder / RESULT, case)
+    return case
+
+
+def _write_volume_masks(folder: Path, case: Case) -> Case:
+    assert case.volume is not None
+    labels = label_volume(case.slices)
+    write_nifti_mask(folder / NIFTI_MASK, case.volume, labels)
+    if "SeriesInstanceUID" not in case.volume.identifiers:
+        return case  # no DICOM: there is nothing that a DICOM SEG could refer to
+    classes = case.slices[0].lesion_classes
+    try:
+        write_dicom_seg(folder / DICOM_SEG, case.volume, labels, classes, case.about)
+    except ValueError as error:
+        return replace(case, notes=(*case.notes, f"No DICOM SEG: {error}"))
+    return case
+
+
+def _write_overlays(folder: Path, case: Case, names: Sequence[str]) -> None:
+    folder.mkdir(exist_ok=True)
+    for prediction, name in zip(case.slices, names, strict=True):
+        image = read_slice(prediction.source)
+        picture = draw_instances(image, prediction.instances, prediction.lesion_classes)
+        Image.fromarray(_under_title(picture, _title(prediction))).save(folder / f"{name}.png")
+
+
+def _under_title(picture: np.ndarray, title: str) -> np.ndarray:
+    strip = np.zeros((34, picture.shape[1], 3), np.uint8)
+    for text, y in ((title, 13), (NOTICE, 28)):
+        cv2.putText(
+            strip, text, (4, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA
+        )
+    return np.vstack([strip, picture])
+
+
+def _title(prediction: SlicePrediction) -> str:
+    title = counted(len(prediction.instances), "lesion")
+    found = prediction.classification
+    if found is not None:
+        title += f", {found.image_class} {found.probabilities.max():.0%}"
+    return title
+
+
+def _names_apart(files: Sequence[str]) -> list[str]:
+    """Stems; with the suffix where two files differ by that alone."""
+    stems = Counter(Path(file).stem for file in files)
+    return numbered_apart(f if stems[Path(f).stem] > 1 else Path(f).stem for f in files)

@@ -1,0 +1,160 @@
+"""Slices of a data set with what it says of them, chosen by number, by file or evenly."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from detectron2.data import MetadataCatalog
+
+from ..data.image_lists import find_classes
+from ..data.registration import read_dataset, register_paths
+from ..inference.predictions import Instance
+from .data_figures import Record, true_instances
+
+
+@dataclass(frozen=True)
+class DatasetSlice:
+    """A slice of a data set.
+
+    Attributes:
+        file: the image.
+        stem: for the names of its figures, different for each slice of the data set.
+        label: name of its class; None where the data set has none.
+        lesions: true ones; None where they are not known.
+    """
+
+    file: str
+    stem: str
+    label: str | None
+    lesions: tuple[Instance, ...] | None
+
+
+def choose_slices(
+    dataset: str, wanted: Sequence[str] = (), count: int = 4, lesions: str | None = None
+) -> list[DatasetSlice]:
+    """Choose slices of a data set.
+
+    Args:
+        dataset: a registered name, or the path of a COCO file (.json) or an image list (.csv).
+        wanted: numbers or files, see `find_record`; if there are none, `count` slices at equal
+            distances are taken.
+        count: 1 or more.
+        lesions: lesion data set with the truth of the same files; None takes it from `dataset`.
+
+    Raises:
+        FileNotFoundError, ValueError: a data set that cannot be read; a slice that is not in it; or
+            `lesions` has none of the slices.
+    """
+    name, records = _open_dataset(dataset)
+    if wanted:
+        chosen = [find_record(records, one) for one in wanted]
+    else:
+        chosen = spread_over(records, count)
+    truth_name, truth_records = _open_dataset(lesions) if lesions else (name, records)
+    lesion_classes = MetadataCatalog.get(truth_name).get("thing_classes", ())
+    truth = {os.path.realpath(record["file_name"]): record for record in truth_records}
+    labels = MetadataCatalog.get(name).get("image_classes", ())
+    stems = output_stems(records)
+    slices = []
+    for index in chosen:
+        file = records[index]["file_name"]
+        known = truth.get(os.path.realpath(file), {})
+        label = labels[records[index]["label"]] if "label" in records[index] else None
+        slices.append(
+            DatasetSlice(file, stems[index], label, true_instances(known, lesion_classes))
+        )
+    if lesions and all(one.lesions is None for one in slices):
+        raise ValueError(
+            f"{lesions}: has lesions of none of the slices chosen, the first is {slices[0].file}; "
+            "expected a lesion data set of the same image files"
+        )
+    return slices
+
+
+def spread_over(records: Sequence[Record], count: int) -> list[int]:
+    """Indices of at most `count` records at equal distances, the first and the last among them.
+
+    Raises:
+        ValueError: a count below 1.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}, expected 1 or more slices")
+    chosen = np.linspace(0, len(records) - 1, min(count, len(records)))
+    return np.rint(chosen).astype(int).tolist()
+
+
+def find_record(records: Sequence[Record], wanted: str) -> int:
+    """Find a slice of a data set.
+
+    Args:
+        records: dataset dicts.
+        wanted: its number from 0 on, its file, or the last parts of its file's path.
+
+    Returns:
+        Its index.
+
+    Raises:
+        ValueError: there is none, with the nearest names, or more than one.
+    """
+    if wanted.isdecimal():
+        if int(wanted) < len(records):
+            return int(wanted)
+        raise ValueError(f"slice {wanted}: expected a number from 0 to {len(records) - 1}")
+    files = [os.path.abspath(record["file_name"]) for record in records]
+    parts = Path(os.path.normpath(wanted)).parts
+    found = [
+        index
+        for index, file in enumerate(files)
+        if file == os.path.abspath(wanted) or Path(file).parts[-len(parts) :] == parts
+    ]
+    if len(found) == 1:
+        return found[0]
+    names = _short_names(files)
+    if found:
+        examples = ", ".join(names[index] for index in found[:3])
+        raise ValueError(f"slice {wanted}: {len(found)} files end so ({examples}); give more of it")
+    near = difflib.get_close_matches(wanted, names, cutoff=0.3)
+    raise ValueError(
+        f"slice {wanted}: not in the data set, nearest names: {', '.join(near) or 'none'}; or "
+        f"give a number from 0 to {len(records) - 1}"
+    )
+
+
+def output_stems(records: Sequence[Record]) -> list[str]:
+    """A name for the figures of each slice of a data set.
+
+    Returns:
+        The files' stems or, where some are equal (P1/3.png and P2/3.png), "P1_3" and "P2_3".
+
+    Raises:
+        ValueError: names that are equal even so.
+    """
+    files = [os.path.abspath(record["file_name"]) for record in records]
+    stems = [Path(file).stem for file in files]
+    if len(set(stems)) < len(stems):
+        stems = ["_".join(Path(name).with_suffix("").parts) for name in _short_names(files)]
+    twice = [stem for stem, number in Counter(stems).items() if number > 1]
+    if twice:
+        raise ValueError(f"{twice[0]}: the figures of two slices would have this name; rename one")
+    return stems
+
+
+def _open_dataset(name: str) -> tuple[str, list[dict]]:
+    """The registered name and the records of a name or a path."""
+    if name.lower().endswith(".csv"):
+        (known,) = register_paths([name], find_classes([name]))
+    else:
+        (known,) = register_paths([name])
+    return known, read_dataset(known)
+
+
+def _short_names(files: Sequence[str]) -> list[str]:
+    """Paths from the folder that they have in common."""
+    root = os.path.commonpath([os.path.dirname(file) for file in files])
+    return [os.path.relpath(file, root) for file in files]

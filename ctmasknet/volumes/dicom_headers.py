@@ -1,0 +1,261 @@
+"""What is read of each DICOM file before its pixels, and what makes a file unusable as a CT slice.
+
+pydicom reads the headers (it is tolerant, and stops before the pixels); SimpleITK decodes the
+pixels: its GDCM has every transfer syntax, JPEG Lossless among them, for which pydicom needs a
+plugin under the GPL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from ..data.images import cannot_open, what_else_it_is
+from ..data.problems import refuse_or_skip
+
+IDENTIFIERS = (
+    "PatientID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesDescription",
+    "Modality",
+)
+_TAGS = [
+    *IDENTIFIERS,
+    "SOPClassUID",
+    "ImageType",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "SliceThickness",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "GantryDetectorTilt",
+]
+_SUFFIXES = (".dcm", ".dicom", ".ima")
+# What lies beside DICOM files without suffix and is none.
+_OTHER_NAMES = (
+    "AUTHORS",
+    "CHANGELOG",
+    "CHANGES",
+    "CHECKSUMS",
+    "COPYING",
+    "DICOMDIR",
+    "LICENCE",
+    "LICENSE",
+    "LOCKFILE",
+    "MANIFEST",
+    "MD5SUMS",
+    "NOTICE",
+    "README",
+    "SHA256SUMS",
+    "VERSION",
+)
+_DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, an index without pixels
+
+
+@dataclass(frozen=True, eq=False)
+class SliceHeader:
+    """The header of one DICOM file; geometry is in mm, in the patient's LPS coordinates.
+
+    Args:
+        path: of the file.
+        identifiers: those of IDENTIFIERS that it has.
+        localiser: whether its ImageType says that it is one (a scout, a topogram).
+        problem: what makes it unusable and what to do; "" if nothing does. What follows is only
+            set if nothing does.
+        shape: (rows, columns).
+        spacing: (y, x), between rows and between columns.
+        position: (3,) centre of the first pixel.
+        axes: (3, 3); columns: along a row, down a column, and their normal, of length 1.
+        thickness: of the slice; 0 if unknown.
+        tilt: of the gantry, in degrees.
+    """
+
+    path: Path
+    identifiers: dict[str, str]
+    localiser: bool = False
+    problem: str = ""
+    shape: tuple[int, int] = (0, 0)
+    spacing: tuple[float, float] = (0.0, 0.0)
+    position: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    axes: np.ndarray = field(default_factory=lambda: np.eye(3))
+    thickness: float = 0.0
+    tilt: float = 0.0
+
+    @property
+    def series(self) -> str:
+        """SeriesInstanceUID; "" if there is none."""
+        return self.identifiers.get("SeriesInstanceUID", "")
+
+    @property
+    def height(self) -> float:
+        """The position along the normal of the slice, in mm."""
+        return float(self.position @ self.axes[:, 2])
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM by its magic bytes or claims to be by its suffix."""
+    if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not os.path.isfile(path):
+        return False
+    if path.suffix.lower() in _SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:  # nothing is known of it; see `dicom_among`
+        return False
+
+
+def dicom_among(files: Iterable[Path]) -> list[Path]:
+    """The DICOM files of a folder, damaged ones too, in the order given.
+
+    Many series have files without suffix, of which an emptied or overwritten one shows no magic
+    bytes: among DICOM files every file with a suffix of theirs is one, and none vanishes unsaid.
+
+    Args:
+        files: all files of the folder that are nothing else by their suffix.
+    """
+    files = list(files)
+    known = {path for path in files if is_dicom(path)}
+    kinds = {_kind_of_suffix(path) for path in known}
+    return [
+        path
+        for path in files
+        if path in known
+        or (
+            _kind_of_suffix(path) in kinds
+            and not path.name.startswith(".")
+            and path.stem.upper() not in _OTHER_NAMES
+        )
+    ]
+
+
+def _kind_of_suffix(path: Path) -> str:
+    """The suffix in lower case; "" for one that only counts ("IM.0012", a UID)."""
+    suffix = path.suffix.lower()
+    return "" if suffix[1:].isdecimal() else suffix
+
+
+def read_headers(files: Iterable[Path], skipped: list[str] | None) -> list[SliceHeader]:
+    """Read the headers of DICOM files, in any order; indexes (DICOMDIR) are left out.
+
+    Args:
+        files: see `dicom_among`.
+        skipped: see `refuse_or_skip`.
+
+    Raises:
+        ValueError: a file that cannot be read (if `skipped` is None).
+    """
+    headers = []
+    for path in files:
+        try:
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+            if dataset.get("SOPClassUID") == _DIRECTORY or (
+                dataset.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY
+            ):
+                continue
+            headers.append(_header(path, dataset))
+        # pydicom raises what a damaged file makes it raise: all of it means the same to the user.
+        except Exception as error:
+            refuse_or_skip(_cannot_read(path, error), skipped)
+    return headers
+
+
+def _cannot_read(path: Path, error: Exception) -> ValueError:
+    if isinstance(error, OSError) and error.errno is not None:  # the system's, not pydicom's
+        return cannot_open(path, error)
+    reason = what_else_it_is(path)
+    if not reason:
+        said = str(error).split(". ")[0] or type(error).__name__
+        reason = f"{said}, {path.stat().st_size} bytes"
+    return ValueError(
+        f"{path}: cannot be read as DICOM ({reason}): damaged, or no DICOM file; copy it again or "
+        "remove it"
+    )
+
+
+def _header(path: Path, dataset: Dataset) -> SliceHeader:
+    identifiers = {name: str(dataset.get(name) or "").strip() for name in IDENTIFIERS}
+    identifiers = {name: value for name, value in identifiers.items() if value}
+    image_type = [str(part).strip().upper() for part in np.atleast_1d(dataset.get("ImageType", ""))]
+    localiser = "LOCALIZER" in image_type
+    problem = _problem(dataset, localiser)
+    if problem:
+        return SliceHeader(path, identifiers, localiser, problem)
+    row, column = np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
+    # Cosines are written with few digits: made orthonormal again, which keeps exact ones exact.
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    column = column / np.linalg.norm(column)
+    y, x = (float(value) for value in dataset.PixelSpacing)
+    return SliceHeader(
+        path,
+        identifiers,
+        shape=(int(dataset.Rows), int(dataset.Columns)),
+        spacing=(y, x),
+        position=np.array(dataset.ImagePositionPatient, float),
+        axes=np.stack([row, column, np.cross(row, column)], axis=1),
+        thickness=float(dataset.get("SliceThickness") or 0.0),
+        tilt=float(dataset.get("GantryDetectorTilt") or 0.0),
+    )
+
+
+def _problem(dataset: Dataset, localiser: bool) -> str:
+    """What makes a file unusable as a slice of a CT series, and what to do; "" if nothing."""
+    modality = str(dataset.get("Modality") or "none")
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    samples = int(dataset.get("SamplesPerPixel") or 1)
+    if modality != "CT":
+        return f"found modality {modality}, expected CT: remove the file, or choose a CT series"
+    if localiser:
+        return "found a localiser (scout), expected an axial slice: remove the file"
+    if frames > 1:
+        return (
+            f"found {frames} frames in one file, expected a file for each slice: export it as "
+            "classic CT, or convert it to NIfTI (e.g. with dcm2niix)"
+        )
+    if samples != 1:
+        return (
+            f"found {samples} samples per pixel (a colour image), expected HU: it is a screenshot "
+            "or a secondary capture; use the original series"
+        )
+    if not (dataset.get("Rows") and dataset.get("Columns")):
+        return "found no pixels (no Rows, Columns), expected a CT slice: copy it again or remove it"
+    missing = [tag for tag in ("RescaleSlope", "RescaleIntercept") if _lacks(dataset, tag, 1)]
+    if missing:
+        return (
+            f"no usable {' and '.join(missing)}, so values are not known in HU: use the original "
+            "series, or set the tags if you know the scanner's values"
+        )
+    for tag, count in (("PixelSpacing", 2), ("ImagePositionPatient", 3)):
+        if _lacks(dataset, tag, count):
+            return f"no usable {tag}, so the slice has no place in the patient: export it again"
+    if _lacks(dataset, "ImageOrientationPatient", 6) or not _is_frame(dataset):
+        return "no usable ImageOrientationPatient: up and right are unknown; export it again"
+    return ""
+
+
+def _lacks(dataset: Dataset, tag: str, count: int) -> bool:
+    """Whether a tag has anything else than `count` finite numbers (positive ones for a scale)."""
+    value = dataset.get(tag)
+    numbers = np.atleast_1d(np.array([] if value is None or value == "" else value, float))
+    if tag in ("PixelSpacing", "RescaleSlope") and (numbers <= 0).any():
+        return True
+    return numbers.shape != (count,) or not bool(np.isfinite(numbers).all())
+
+
+def _is_frame(dataset: Dataset) -> bool:
+    row, column = np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
+    lengths = (np.linalg.norm(row), np.linalg.norm(column))
+    return bool(np.allclose(lengths, 1, atol=0.01) and abs(row @ column) < 0.01)

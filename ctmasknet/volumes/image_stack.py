@@ -1,0 +1,100 @@
+"""A stack of 8-bit slices -> a Volume; spacing, position and orientation are unknown."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ..data.images import read_slice
+from ..data.problems import refuse_or_skip
+from .volume import Volume, upright_volume
+from .window import LUNG, Window, say_windowed_once
+
+_log = logging.getLogger(__name__)
+
+
+def read_image_stack(
+    files: Sequence[Path],
+    source: Path,
+    window: Window | None = None,
+    skipped: list[str] | None = None,
+) -> Volume:
+    """Read grey slices that have a window already, as they stand: upright, from feet to head.
+
+    Args:
+        files: the images in order, all of one folder.
+        source: the folder or file to name in messages.
+        window: that the images are taken to have; None is the papers' ("lung").
+        skipped: see `refuse_or_skip`: images that cannot be used, or have another size than most,
+            are left out and noted.
+
+    Returns:
+        int16 HU, `measured` False.
+
+    Raises:
+        ValueError: what is wrong with which image.
+    """
+    folders = sorted({str(path.parent) for path in files})
+    if len(folders) > 1:
+        raise ValueError(
+            f"{source}: found images in {len(folders)} folders ({folders[0]}, {folders[1]}, ...), "
+            "expected one stack: name one of the folders"
+        )
+    window = window or LUNG
+    say_windowed_once(window)
+    _say_order_once()
+    slices: dict[Path, np.ndarray] = {}
+    for path in files:
+        try:
+            slices[path] = _read_grey(path)
+        except (ValueError, FileNotFoundError) as error:  # not found: a link to nowhere
+            refuse_or_skip(error, skipped)
+    if not slices:
+        raise ValueError(f"{source}: found no usable image; the first: {(skipped or [''])[0]}")
+    (common, count), *_ = Counter(grey.shape for grey in slices.values()).most_common(1)
+    for path, grey in slices.items():
+        if grey.shape != common:
+            problem = ValueError(
+                f"{path}: found {grey.shape[0]} x {grey.shape[1]} pixels, expected {common[0]} x "
+                f"{common[1]} as in {count} of {len(slices)} images: remove the images that differ"
+            )
+            refuse_or_skip(problem, skipped)
+    kept = [path for path, grey in slices.items() if grey.shape == common]
+    hu = np.empty((len(kept), *common), np.int16)
+    for place, path in enumerate(kept):
+        hu[place] = window.to_hu(slices.pop(path))
+    return upright_volume(
+        hu,
+        (1.0, 1.0, 1.0),
+        (0.0, 0.0, 0.0),
+        np.eye(3),
+        source,
+        slice_files=[str(path) for path in kept],
+        windowed=window,
+        measured=False,
+        skipped=skipped,
+    )
+
+
+@cache
+def _say_order_once() -> None:
+    _log.warning(
+        "a stack of images is taken upright and in the order of the files' names, from feet to head"
+    )
+
+
+def _read_grey(path: Path) -> np.ndarray:
+    """(Y, X) uint8; ValueError for colours, or what `read_slice` refuses."""
+    image = read_slice(path)
+    grey = image[..., 0]
+    if (image != grey[..., np.newaxis]).any():
+        raise ValueError(
+            f"{path}: found colours, expected a grey CT slice (three equal channels): export the "
+            "slice without overlays"
+        )
+    return grey.copy()  # a view would keep all three channels in memory

@@ -1,0 +1,205 @@
+"""A CT volume: HU with their place in the patient, and its slices as the models take them.
+
+Z, Y, X are the array's axes; patient coordinates are LPS as in DICOM (x grows to the patient's
+left, y to the back, z to the head), in mm.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..data.problems import refuse_or_skip
+from .window import LUNG, Window
+
+SQUARE_TOLERANCE = 0.05  # relative, of the pixels of an axial slice
+MAX_OBLIQUE = 20.0  # degrees between an axis and the patient's nearest one
+# A chest in HU has air, at about -1000; values from 0 up, or 0..1, are something else.
+_HIGHEST_MINIMUM = -200
+_LARGEST = 100_000  # more than 16 bits hold, of metal and padding too
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A CT volume, lowest slice first; the rows of each slice go from front to back, its columns
+    from the patient's right to the left, so that a slice shows upright as radiologists view it.
+
+    Args:
+        hu: (Z, Y, X) int16 or float32, HU; often a read-only view of another array.
+        spacing: (z, y, x) in mm.
+        origin: (x, y, z) in mm, the centre of voxel [0, 0, 0].
+        direction: (3, 3); the columns are the directions of the index axes x, y, z: nearly the
+            identity.
+        patient, scan: identifiers, from DICOM if it has any, else from the file's name.
+        source: the file or folder it was read from.
+        identifiers: DICOM's PatientID, StudyInstanceUID, SeriesInstanceUID, SeriesDescription,
+            Modality, as far as known.
+        slice_files: the file of each slice ("scan.zip!12.dcm" in a zip); empty if there is one
+            file for all.
+        windowed: for 8-bit input, the window that it is taken to have.
+        measured: False if spacing, position and orientation are unknown (8-bit images): then
+            spacing is 1 mm, and the files' order is taken to go from feet to head.
+        even: False if slices are missing or the steps between them differ: then the places of
+            slices by `spacing`, and volumes, are approximate.
+        skipped: what was left out, a line each.
+    """
+
+    hu: np.ndarray
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: np.ndarray
+    patient: str
+    scan: str
+    source: Path
+    identifiers: Mapping[str, str] = field(default_factory=dict)
+    slice_files: tuple[str, ...] = ()
+    windowed: Window | None = None
+    measured: bool = True
+    even: bool = True
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.hu)
+
+    def slice(self, index: int, window: str | Window | None = None) -> np.ndarray:
+        """One slice as the models take it.
+
+        Args:
+            index: 0 is the lowest slice (nearest the feet).
+            window: a name, "width,level", or a Window; None is the window of 8-bit input, and
+                otherwise the papers' ("lung").
+
+        Returns:
+            (Y, X, 3) uint8, RGB with equal channels.
+
+        Raises:
+            IndexError: there is no such slice.
+            ValueError: an unknown window, or one that 8-bit input does not have.
+        """
+        grey = self.window_for(window).to_uint8(self.hu[index])
+        return np.repeat(grey[..., np.newaxis], 3, axis=-1)
+
+    def slices(self, window: str | Window | None = None) -> Iterator[np.ndarray]:
+        """Every slice from the lowest to the highest; see `slice`."""
+        chosen = self.window_for(window)
+        return (self.slice(index, chosen) for index in range(len(self)))
+
+    def window_for(self, window: str | Window | None) -> Window:
+        """The Window that `slice` uses for its argument; ValueError as there."""
+        chosen = (self.windowed or LUNG) if window is None else Window.parse(window)
+        if self.windowed is not None and chosen != self.windowed:
+            raise ValueError(
+                f"{self.source}: found 8-bit images, taken to have the window {self.windowed}; "
+                f"the window {chosen} cannot be made of them: start from DICOM or HU"
+            )
+        return chosen
+
+
+def upright_volume(
+    hu: np.ndarray,
+    spacing: Sequence[float],
+    origin: Sequence[float],
+    direction: np.ndarray,
+    source: Path,
+    *,
+    slice_files: Sequence[str] = (),
+    patient: str = "",
+    scan: str = "",
+    identifiers: Mapping[str, str] | None = None,
+    windowed: Window | None = None,
+    measured: bool = True,
+    even: bool = True,
+    skipped: list[str] | None = None,
+) -> Volume:
+    """Make a Volume of an array in any orientation, by permuting and flipping its axes.
+
+    Args:
+        hu: (K, J, I) int16 or float32, HU; the result is a view of it.
+        spacing: (k, j, i) in mm.
+        origin: (x, y, z) in mm of voxel [0, 0, 0].
+        direction: (3, 3); the columns are the directions of the axes i, j, k in the patient.
+        slice_files: one for each k, or none.
+        patient, scan: the name of `source` when empty.
+        source, identifiers, windowed, measured, even: as for Volume.
+        skipped: see `refuse_or_skip`; all of it is noted in the volume.
+
+    Raises:
+        ValueError: the axes lie oblique in the patient (if `skipped` is None), or axial slices
+            would not have square pixels.
+    """
+    direction = np.asarray(direction, float)
+    order = nearest_axes(direction)
+    flips = np.array([direction[row, column] < 0 for row, column in enumerate(order)])
+    corner = np.asarray(origin, float).copy()
+    for row, column in enumerate(order):
+        if flips[row]:
+            length = (hu.shape[2 - column] - 1) * spacing[2 - column]
+            corner += direction[:, column] * length
+    axes = direction[:, order] * np.where(flips, -1.0, 1.0)
+    _check_oblique(axes, source, skipped)
+    z, y, x = (float(spacing[2 - column]) for column in reversed(order))
+    if abs(y - x) > SQUARE_TOLERANCE * max(x, y):
+        raise ValueError(
+            f"{source}: found axial pixels of {y:.4g} x {x:.4g} mm, expected square ones: this is "
+            "no axial series; resample it to axial slices, or choose an axial series"
+        )
+    turned = hu.transpose([2 - column for column in reversed(order)])
+    turned = turned[tuple(np.s_[::-1] if flip else np.s_[:] for flip in reversed(flips))]
+    files = tuple(slice_files) if order[2] == 2 else ()
+    name = source.resolve().name
+    if source.is_file():
+        name = Path(name.removesuffix(".gz")).stem
+    return Volume(
+        hu=turned,
+        spacing=(z, y, x),
+        origin=(float(corner[0]), float(corner[1]), float(corner[2])),
+        direction=axes,
+        patient=patient or name,
+        scan=scan or name,
+        source=source,
+        identifiers=dict(identifiers or {}),
+        slice_files=files[::-1] if flips[2] else files,
+        windowed=windowed,
+        measured=measured,
+        even=even,
+        skipped=tuple(skipped or ()),
+    )
+
+
+def hu_problem(hu: np.ndarray) -> str:
+    """What tells that values cannot be HU of a chest; "" if nothing does.
+
+    Args:
+        hu: any shape and type, without NaN.
+    """
+    lowest, highest = hu.min(), hu.max()
+    if lowest <= _HIGHEST_MINIMUM and lowest >= -_LARGEST and highest <= _LARGEST:
+        return ""
+    return (
+        f"found values from {lowest:g} to {highest:g}, expected HU (air at about -1000, nothing "
+        f"beyond {_LARGEST})"
+    )
+
+
+def nearest_axes(direction: np.ndarray) -> list[int]:
+    """For each of the patient's x, y, z the column of `direction` (3, 3) that lies nearest."""
+    rows = range(3)
+    best = max(
+        itertools.permutations(rows),
+        key=lambda columns: sum(abs(direction[row, columns[row]]) for row in rows),
+    )
+    return list(best)
+
+
+def _check_oblique(axes: np.ndarray, source: Path, skipped: list[str] | None) -> None:
+    angle = float(np.degrees(np.arccos(np.clip(np.diag(axes).min(), -1, 1))))
+    if angle > MAX_OBLIQUE:
+        error = ValueError(
+            f"{source}: found slices turned by {angle:.0f} degrees, expected axial ones (at most "
+            f"{MAX_OBLIQUE:.0f}): resample it to axial slices, or choose an axial series"
+        )
+        refuse_or_skip(error, skipped)

@@ -1,0 +1,206 @@
+"""CT volumes -> a folder of 8-bit slices and the image list that training and prediction read."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from ..data.image_lists import COLUMNS, open_list
+from ..data.problems import refuse_or_skip
+from .volume import Volume
+from .volume_files import read_volume
+from .window import Window
+
+_FOLDER, _LIST = "slices", "slices.csv"
+_LONGEST = 255  # bytes in a file's name, on the usual file systems
+
+
+@dataclass(frozen=True)
+class VolumeEntry:
+    """A volume to be cut into slices.
+
+    Args:
+        path: as `read_volume` takes it.
+        label: of all its slices: a number or a class name.
+        patient, scan: "" takes the volume's own.
+        place: where it is listed ("list.csv, line 2"), for messages.
+    """
+
+    path: Path
+    label: str
+    patient: str = ""
+    scan: str = ""
+    place: str = ""
+
+
+def read_volume_list(
+    csv_path: str | os.PathLike, skipped: list[str] | None = None
+) -> list[VolumeEntry]:
+    """Read a list of labelled volumes.
+
+    Args:
+        csv_path: UTF-8 CSV with the header `file,label,patient,scan`; `file` is relative to it.
+        skipped: see `refuse_or_skip`; receives what is wrong with unusable lines.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: what is wrong with which line, or there is no usable line.
+    """
+    path = Path(csv_path)
+    entries = []
+    with open_list(path, "list of volumes") as reader:
+        for row in reader:
+            place = f"{path}, line {reader.line_num}"
+            file, label, patient, scan = values = [(row[name] or "").strip() for name in COLUMNS]
+            if not all(values):
+                missing = COLUMNS[values.index("")]
+                hint = f"; give each volume a {missing} of its own if it is unknown"
+                error = ValueError(
+                    f"{place}: no value for '{missing}' (too few fields?)"
+                    f"{hint if missing in ('patient', 'scan') else ''}"
+                )
+                refuse_or_skip(error, skipped)
+                continue
+            entries.append(VolumeEntry(path.parent / file, label, patient, scan, place))
+    if not entries:
+        raise ValueError(
+            f"{path}: found no usable volume, expected a line for each after the header"
+        )
+    return entries
+
+
+def write_slices(
+    entries: Sequence[VolumeEntry],
+    output: Path,
+    *,
+    window: str | Window = "lung",
+    series: str | None = None,
+    skipped: list[str] | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Write slices/{scan}/{z:04d}.png (8-bit grey, 0000 is the lowest) and slices.csv.
+
+    Args:
+        entries: the volumes.
+        output: folder to make, whole or not at all; or an existing one, of which the folder
+            itself stays (it may be somebody's working directory).
+        window: to apply to HU, and that 8-bit input is taken to have.
+        series: SeriesInstanceUID to take of folders with several series.
+        skipped: see `refuse_or_skip`; bad volumes, and bad parts of good ones, are left out.
+        overwrite: replace slices that an earlier run wrote to `output`.
+
+    Returns:
+        A table: scan, slices, size, spacing and window of each volume.
+
+    Raises:
+        FileNotFoundError, ValueError: what is wrong with which volume; or `output` holds
+            something, or nothing is left to be written.
+        OSError: the slices cannot be written, e.g. because the disk is full.
+    """
+    window = Window.parse(window)
+    _check_output(output, overwrite)
+    target = output.resolve()  # "." has no name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = f".{target.name}.{os.getpid()}"
+    root = target / partial if target.exists() else target.with_name(partial)
+    table = [f"{'slices':>6}  {'size':<12}{'spacing z,y,x (mm)':<24}{'window':<12}scan"]
+    rows: dict[str, list[tuple[str, ...]]] = {}  # scan -> lines of the list
+    try:
+        for entry in tqdm(entries, desc="volumes", unit="volume", disable=None):
+            try:
+                volume = read_volume(entry.path, series=series, window=window, skipped=skipped)
+                scan = _free_name(entry, volume, rows)
+            except (ValueError, FileNotFoundError) as error:
+                place = f"{entry.place}: " if entry.place else ""
+                refuse_or_skip(type(error)(f"{place}{error}"), skipped)
+                continue
+            rows[scan] = _write_volume(volume, entry, scan, root, window)
+            table.append(_describe(volume, scan, window))
+        if not rows:
+            raise ValueError(
+                f"{output}: nothing to write, all {len(entries)} volumes are unusable; the first: "
+                f"{(skipped or [''])[0]}"
+            )
+        with (root / _LIST).open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows(row for lines in rows.values() for row in lines)
+        _put_in_place(root, target)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    return "\n".join(table)
+
+
+def _put_in_place(root: Path, target: Path) -> None:
+    """Make a finished folder the target, or its content the target's."""
+    if not target.exists():
+        root.rename(target)
+        return
+    (target / _LIST).unlink(missing_ok=True)
+    if (target / _FOLDER).exists():
+        shutil.rmtree(target / _FOLDER)
+    for name in (_FOLDER, _LIST):  # the list last: where it is, the slices are
+        (root / name).rename(target / name)
+
+
+def _write_volume(
+    volume: Volume, entry: VolumeEntry, scan: str, root: Path, window: Window
+) -> list[tuple[str, ...]]:
+    """Write a volume's slices; returns their lines of the list."""
+    (root / _FOLDER / scan).mkdir(parents=True)
+    lines: list[tuple[str, ...]] = []
+    for z, hu in enumerate(volume.hu):
+        file = f"{_FOLDER}/{scan}/{z:04d}.png"
+        if not cv2.imwrite(str(root / file), volume.window_for(window).to_uint8(hu)):
+            raise OSError(f"{root / file}: cannot be written; is the disk full?")
+        lines.append((file, entry.label, entry.patient or volume.patient, scan))
+    return lines
+
+
+def _describe(volume: Volume, scan: str, window: Window) -> str:
+    size = " x ".join(map(str, volume.hu.shape[1:]))
+    spacing = ", ".join(f"{step:.4g}" for step in volume.spacing)
+    if not volume.measured:
+        spacing = "unknown"
+    return f"{len(volume):>6}  {size:<12}{spacing:<24}{volume.window_for(window)!s:<12}{scan}"
+
+
+def _free_name(entry: VolumeEntry, volume: Volume, taken: Container[str]) -> str:
+    """The scan's name if it can be that of a folder and is not taken."""
+    scan = entry.scan or volume.scan
+    place = "" if entry.place else f"{entry.path}: "
+    long = len(os.fsencode(scan)) > _LONGEST
+    if scan in (".", "..") or set(scan) & set("/\\:\0") or long:
+        raise ValueError(
+            f"{place}scan '{scan}': expected a name for a folder, without / \\ and :, of at most "
+            f"{_LONGEST} bytes"
+        )
+    if scan in taken:
+        raise ValueError(
+            f"{place}scan '{scan}': a volume of this name came before; give each its own in a list "
+            f"(CSV {','.join(COLUMNS)})"
+        )
+    return scan
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise ValueError(f"{output}: is a file, expected a folder to write the slices to")
+    found = sorted(path.name for path in output.iterdir())
+    if found and not overwrite:
+        raise ValueError(
+            f"{output}: found {len(found)} entries, expected an empty or new folder; choose "
+            "another one or pass --overwrite"
+        )
+    foreign = [name for name in found if name not in (_FOLDER, _LIST)]
+    if foreign:
+        raise ValueError(f"{output}: found {foreign[0]}, which this command did not write")

@@ -1,0 +1,1 @@
+from prediction_fixtures import predict, runs, scan, slices  # noqa: F401

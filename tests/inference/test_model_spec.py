@@ -1,0 +1,94 @@
+"""Models by the names that users give them."""
+
+import pytest
+import torch
+from tiny_models import tiny_cfg
+
+from ctmasknet.inference import model_spec as models
+from ctmasknet.inference.model_spec import demo_folders, find_model
+
+
+def test_the_folder_of_a_run(runs):
+    found = find_model(runs.lesion)
+    assert (found.name, found.weights) == ("tiny_lesion", str(runs.lesion / "model_best.pth"))
+    assert found.config == str(runs.lesion / "config.yaml")
+    assert found.trained_on == "phantom_train" and found.cfg.INPUT.MIN_SIZE_TEST == 64
+
+
+def test_the_last_checkpoint_where_there_is_no_best_one(runs, tmp_path):
+    for name, copy in (("config.yaml", "config.yaml"), ("model_best.pth", "model_final.pth")):
+        (tmp_path / copy).write_bytes((runs.lesion / name).read_bytes())
+    assert find_model(tmp_path).weights == str(tmp_path / "model_final.pth")
+    assert find_model(tmp_path / "config.yaml").weights == str(tmp_path / "model_final.pth")
+
+
+def test_a_shipped_config_by_its_name(runs):
+    found = find_model("R18_T1", runs.lesion / "model_best.pth", ("INPUT.MIN_SIZE_TEST", "64"))
+    assert found.config.endswith("configs/lesion/R18_T1.yaml")
+    assert found.cfg.INPUT.MIN_SIZE_TEST == 64
+
+
+def test_a_config(runs):
+    found = find_model(tiny_cfg("lesion"), runs.lesion / "model_best.pth")
+    assert found.config == "" and found.cfg.MODEL.RANKED_BOXES.NUM == 16
+
+
+def test_what_a_checkpoint_says_of_its_training_wins(runs, tmp_path):
+    content = torch.load(runs.lesion / "model_best.pth")
+    content["settings"] = {"DATASETS.TRAIN": "cncb_lesion_train"}
+    torch.save(content, tmp_path / "real.pth")
+    found = find_model(runs.lesion, tmp_path / "real.pth")
+    assert found.trained_on == "cncb_lesion_train" and found.describe()["phantom"] is False
+
+
+def test_a_shipped_config_does_not_tell_what_weights_have_seen(runs, tmp_path):
+    (tmp_path / "bare.pth").write_bytes((runs.lesion / "model_best.pth").read_bytes())
+    found = find_model("lesion_R18_T1", tmp_path / "bare.pth")  # whose config says phantoms
+    assert found.trained_on == ""
+    assert found.describe()["trained_on"] == "not recorded"
+
+
+def test_a_config_of_another_program_beside_the_weights(runs, tmp_path):
+    (tmp_path / "bare.pth").write_bytes((runs.lesion / "model_best.pth").read_bytes())
+    (tmp_path / "config.yaml").write_text("epochs: 3\n")
+    assert find_model("R18_T1", tmp_path / "bare.pth").trained_on == ""
+
+
+def test_configs_that_answer_otherwise_are_told_apart(runs):
+    def config_hash(*opts):
+        return find_model(runs.lesion, opts=opts).describe()["config_sha256"]
+
+    assert config_hash() == config_hash("OUTPUT_DIR", "elsewhere", "MODEL.WEIGHTS", "x.pth")
+    assert config_hash() != config_hash("INPUT.MIN_SIZE_TEST", "128")
+
+
+@pytest.mark.parametrize(
+    "name, weights, error, message",
+    [
+        ("R18_T11", "x.pth", FileNotFoundError, "did you mean R18_T1"),
+        ("nothing-like-it", "x.pth", FileNotFoundError, "no model of this name"),
+        ("R18_T1", None, ValueError, "R18_T1: no weights"),
+        ("there/is/none.yaml", "x.pth", FileNotFoundError, "no such config file"),
+        ("R18_T1", "none.pth", FileNotFoundError, "none.pth: no such checkpoint"),
+    ],
+)
+def test_models_that_are_not_there(name, weights, error, message):
+    with pytest.raises(error, match=message):
+        find_model(name, weights)
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no config.yaml"):
+        find_model(tmp_path, "x.pth")
+
+
+def test_the_demo(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "_REPOSITORY", tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="run `make demo` first"):
+        demo_folders()
+    demo = tmp_path / "output" / "demo"
+    for name in ("ctmasknet_R18_T1", "lesion_R18_T1"):
+        (demo / name).mkdir(parents=True)
+        (demo / name / "model_best.pth").write_bytes(b"")
+    assert demo_folders() == (demo / "ctmasknet_R18_T1", demo / "lesion_R18_T1")

@@ -1,0 +1,121 @@
+"""One volume, however it is stored; round trips."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dicom_files import ORIGIN, image_of, lung_hu, save_volume, write_series, write_slice
+from PIL import Image
+
+from ctmasknet.volumes.volume_files import read_volume, write_volume
+
+COVID_CT_MD = (
+    Path(
+        os.environ.get("CTMASKNET_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data"
+    )
+    / "covid_ct_md"
+)
+SUFFIXES = [".nii", ".nii.gz", ".mha", ".nrrd"]
+
+
+@pytest.fixture
+def hu():
+    return lung_hu()
+
+
+def same_geometry(volume, other, atol):
+    for name in ("spacing", "origin", "direction"):
+        assert np.allclose(getattr(volume, name), getattr(other, name), atol=atol), name
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".mhd", ".nhdr"])
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64])
+def test_formats_and_types(tmp_path, hu, suffix, dtype):
+    volume = read_volume(save_volume(tmp_path / f"case.1{suffix}", hu.astype(dtype)))
+    kept = np.float32 if np.dtype(dtype).kind == "f" else np.int16
+    assert volume.hu.dtype == kept and np.array_equal(volume.hu, hu)
+    assert np.allclose(volume.spacing, (2.0, 0.7, 0.7)) and np.allclose(volume.origin, ORIGIN)
+    assert volume.patient == volume.scan == "case.1"
+    assert volume.windowed is None and volume.slice_files == () and volume.measured
+
+
+def test_the_pixels_outlive_everything_else(tmp_path, hu):
+    pixels = [read_volume(save_volume(tmp_path / f"a{suffix}", hu)).hu[3:] for suffix in SUFFIXES]
+    for _ in range(20):  # would overwrite freed memory
+        sitk.GetImageFromArray(np.zeros_like(hu))
+    assert all(np.array_equal(part, hu[3:]) for part in pixels)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "LAI", "PIR", "SAL", "ASR", "IRP"])
+def test_every_orientation_comes_out_upright(tmp_path, hu, suffix, orientation):
+    path = tmp_path / f"a{suffix}"
+    sitk.WriteImage(sitk.DICOMOrient(image_of(hu), orientation), str(path))
+    volume = read_volume(path)
+    assert np.array_equal(volume.hu, hu)
+    assert np.allclose(volume.spacing, (2.0, 0.7, 0.7), atol=1e-4)
+    assert np.allclose(volume.origin, ORIGIN, atol=1e-4)
+    assert np.allclose(volume.direction, np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("axes", [((1, 0, 0), (0, 1, 0)), ((-1, 0, 0), (0, -1, 0))])
+def test_a_series_round_trips(tmp_path, hu, suffix, axes):
+    write_series(tmp_path / "scan", hu, axes)
+    volume = read_volume(tmp_path / "scan")
+    path = tmp_path / "out" / f"copy{suffix}"
+    write_volume(volume, path)
+    copy = read_volume(path)
+    assert copy.hu.dtype == volume.hu.dtype and np.array_equal(copy.hu, volume.hu)
+    assert all(np.array_equal(a, b) for a, b in zip(copy.slices(), volume.slices(), strict=True))
+    same_geometry(copy, volume, atol=1e-4)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not COVID_CT_MD.is_dir(), reason=f"no {COVID_CT_MD}")
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mha"])
+def test_a_real_series_round_trips(tmp_path, suffix):
+    volume = read_volume(COVID_CT_MD / "P001")
+    write_volume(volume, tmp_path / f"P001{suffix}")
+    copy = read_volume(tmp_path / f"P001{suffix}")
+    assert np.array_equal(copy.hu, volume.hu)
+    assert all(np.array_equal(a, b) for a, b in zip(copy.slices(), volume.slices(), strict=True))
+    same_geometry(copy, volume, atol=1e-4)
+
+
+def test_write_volume_refuses_other_names(tmp_path, hu):
+    volume = read_volume(save_volume(tmp_path / "a.mha", hu))
+    with pytest.raises(ValueError, match=r"b\.png: expected a name with one of \.nii"):
+        write_volume(volume, tmp_path / "b.png")
+
+
+def test_folders_that_are_ambiguous(tmp_path, hu):
+    save_volume(tmp_path / "a.nii", hu)
+    assert np.array_equal(read_volume(tmp_path).hu, hu)
+    write_slice(tmp_path / "b.dcm", hu[0])
+    with pytest.raises(ValueError, match="1 volume files .* beside DICOM files, expected one"):
+        read_volume(tmp_path)
+    (tmp_path / "b.dcm").unlink()
+    save_volume(tmp_path / "b.mha", hu)
+    with pytest.raises(ValueError, match=r"found 2 volume files \(a\.nii, \.\.\.\), expected one"):
+        read_volume(tmp_path)
+    folder = tmp_path / "images"
+    for name in ("p1", "p2"):
+        (folder / name).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(folder / name / "0.png")
+    with pytest.raises(ValueError, match="images in 2 folders"):
+        read_volume(folder)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gone\.nii: no such file or folder"):
+        read_volume(tmp_path / "gone.nii")
+    with pytest.raises(FileNotFoundError, match=r"gone\.zip"):
+        read_volume(tmp_path / "gone.zip")
+    with pytest.raises(ValueError, match="found no CT volume among 0 files"):
+        read_volume(tmp_path)
+    (tmp_path / "a.txt").write_text("hello")
+    with pytest.raises(ValueError, match=r"a\.txt: no CT volume, expected a folder"):
+        read_volume(tmp_path / "a.txt")

@@ -1,0 +1,149 @@
+"""What a network must compute and move, how fast the machine could, and how fast it is."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from tabulate import tabulate
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from ctmasknet.modeling.lesion_rcnn import LesionRCNN
+
+from .settings import Case, Contender
+from .stage_times import OTHER, time_stages
+from .steps import Step, build_step
+
+_SIDE = 2048  # of the matrices
+_BYTES = 2**24  # copied: about the largest activation
+_REPEATS = 15
+
+
+class Work(TorchDispatchMode):
+    """Counts, stage by stage, what PyTorch's operators are asked to do.
+
+    Attributes:
+        multiply_adds: of convolutions and matrix products, by stage.
+        moved: bytes that all other operators read and write, by stage; views move none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.multiply_adds: dict[str, float] = defaultdict(float)
+        self.moved: dict[str, float] = defaultdict(float)
+        self._stages: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        name = func.name()
+        stage = self._stages[0] if self._stages else OTHER
+        if name.startswith("profiler::_record_function_enter"):
+            self._stages.append(args[0].rpartition("/")[2])
+        elif name.startswith("profiler::_record_function_exit"):
+            self._stages.pop()
+        elif (count := flop_registry.get(func._overloadpacket)) is not None:
+            self.multiply_adds[stage] += count(*args, **(kwargs or {}), out_val=out) / 2
+        elif not func.is_view:
+            self.moved[stage] += sum(map(_bytes, (*args, *(kwargs or {}).values(), out)))
+        return out
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0
+
+
+def matrix_rate(dtype: torch.dtype, device: str) -> float:
+    """Multiply-adds per second of a product of large matrices, the best of a few."""
+    a, b = (torch.randn(_SIDE, _SIDE, device=device).to(dtype) for _ in range(2))
+    return _SIDE**3 / _fastest(lambda: a @ b, device)
+
+
+def copy_rate(device: str) -> float:
+    """Bytes per second that a copy reads and writes, the best of a few."""
+    source = torch.ones(_BYTES, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * _BYTES / _fastest(lambda: target.copy_(source), device)
+
+
+def _fastest(run: Callable[[], object], device: str) -> float:
+    seconds = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        run()
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def measure_budget(case: Case, precision: str) -> dict[str, Any]:
+    """Count a step's work and time its stages, one image after the other.
+
+    Args:
+        case: its step is looked at.
+        precision: of the network.
+
+    Returns:
+        "multiply_adds_per_second", "bytes_per_second" and "stages": stage -> "multiply_adds",
+        "moved_bytes", "floor_seconds" and "seconds", all of one image.
+    """
+    torch.set_num_threads(case.threads)
+    step = build_step(case, Contender("ctmasknet", precision))
+    rates = matrix_rate(getattr(torch, precision), case.device), copy_rate(case.device)
+    step()
+    work = _count(step)
+    seconds = time_stages(step, case.device)
+    stages = {}
+    for name, spent in seconds.items():
+        multiply_adds, moved = work.multiply_adds[name], work.moved[name]
+        stages[name] = {
+            "multiply_adds": multiply_adds / case.batch,
+            "moved_bytes": moved / case.batch,
+            "floor_seconds": (multiply_adds / rates[0] + moved / rates[1]) / case.batch,
+            "seconds": spent / case.batch,
+        }
+    return {
+        "case": case,
+        "precision": precision,
+        "multiply_adds_per_second": rates[0],
+        "bytes_per_second": rates[1],
+        "stages": stages,
+    }
+
+
+def _count(step: Step) -> Work:
+    usual, LesionRCNN.concurrent = LesionRCNN.concurrent, False
+    try:
+        with Work() as work:
+            step()
+    finally:
+        LesionRCNN.concurrent = usual
+    return work
+
+
+def describe_budget(found: dict[str, Any]) -> str:
+    """The result as a table."""
+    rows = [
+        [
+            name,
+            stage["multiply_adds"] / 1e9,
+            stage["moved_bytes"] / 1e6,
+            1000 * stage["floor_seconds"],
+            1000 * stage["seconds"],
+        ]
+        for name, stage in found["stages"].items()
+    ]
+    rows.append(["sum", *(sum(row[i] for row in rows) for i in range(1, 5))])
+    headers = ["stage", "10^9 multiply-adds", "MB moved besides", "floor (ms)", "measured (ms)"]
+    table = tabulate(rows, headers, floatfmt=("", ".2f", ".1f", ".1f", ".1f"))
+    return (
+        f"{found['case'].text}, {found['precision']}, per image, threads on one image at a time\n"
+        f"this machine: {found['multiply_adds_per_second'] / 1e9:.0f} x 10^9 multiply-adds/s, "
+        f"copies {found['bytes_per_second'] / 1e9:.0f} GB/s\n{table}"
+    )

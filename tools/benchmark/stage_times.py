@@ -1,0 +1,79 @@
+"""Time by stage, from the ranges that our networks mark for PyTorch's profiler."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from ctmasknet.modeling.lesion_rcnn import LesionRCNN
+
+PREFIX = "ctmasknet/"
+OTHER = "other"
+_STEPS = 3  # profiled
+
+
+def time_stages(step: Callable[[], object], device: str) -> dict[str, float]:
+    """Seconds of each stage in one step, a mean over a few; "other" is what no range covers.
+
+    On a GPU a stage's time is that of its kernels, and "other" has what the GPU waits.
+
+    Args:
+        step: runs one step.
+        device: where it computes.
+    """
+    on_gpu = torch.device(device).type == "cuda"
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
+    # One thread: else a GPU's backward runs in another one, outside the range that marks it.
+    one_thread = torch.autograd.set_multithreading_enabled(False)
+    with one_thread, _in_turn(), profile(activities=activities) as profiler:
+        started = time.perf_counter()
+        for _ in range(_STEPS):
+            step()
+        if on_gpu:
+            torch.cuda.synchronize()
+        seconds = (time.perf_counter() - started) / _STEPS
+    stages = _sum_ranges(profiler.events() or [], on_gpu)
+    found = {name: total / 1e6 / _STEPS for name, total in stages.items()}
+    return {**found, OTHER: max(seconds - sum(found.values()), 0.0)}
+
+
+@contextlib.contextmanager
+def _in_turn() -> Iterator[None]:
+    """Let a batch's images follow each other: the profiler sees this thread alone."""
+    usual = LesionRCNN.concurrent
+    LesionRCNN.concurrent = False
+    try:
+        yield
+    finally:
+        LesionRCNN.concurrent = usual
+
+
+def _sum_ranges(events: Iterable, on_gpu: bool) -> dict[str, float]:
+    """Microseconds of the outermost ranges by stage, in the order in which they came."""
+    found: dict[str, float] = {}
+    for event in events:
+        if not event.name.startswith(PREFIX) or _inside_range(event) or _is_copy(event):
+            continue
+        name = event.name.removeprefix(PREFIX)
+        spent = event.device_time_total if on_gpu else event.cpu_time_total
+        found[name] = found.get(name, 0.0) + spent
+    return found
+
+
+def _inside_range(event) -> bool:
+    """Whether another range holds this one: then its time is counted there already."""
+    parent = event.cpu_parent
+    while parent is not None:
+        if parent.name.startswith(PREFIX):
+            return True
+        parent = parent.cpu_parent
+    return False
+
+
+def _is_copy(event) -> bool:
+    """The profiler shows each range again on the GPU."""
+    return event.device_type != torch.autograd.DeviceType.CPU
