@@ -2,7 +2,7 @@
 
 from .anchors import RoundedAnchorGenerator
 from .backbone import build_truncated_resnet_fpn_backbone
-from .ct_mask_net import CTMaskNet
+from .ct_mask_net import CTMaskNet, is_classifier
 from .image_head import IMAGE_HEAD_REGISTRY, RankedBoxHead, build_image_head
 from .lesion_rcnn import LesionRCNN
 from .mask_head import MaskLogitHead
@@ -22,4 +22,5 @@ __all__ = [
     "RoundedAnchorGenerator",
     "build_image_head",
     "build_truncated_resnet_fpn_backbone",
+    "is_classifier",
 ]

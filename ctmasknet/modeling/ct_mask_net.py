@@ -181,3 +181,15 @@ def _answers(logits: torch.Tensor) -> list[dict]:
         {"image_logits": own, "image_probs": own.softmax(dim=0), "image_class": image_class}
         for own, image_class in zip(logits, classes, strict=True)
     ]
+
+
+def is_classifier(cfg: CfgNode) -> bool:
+    """Return whether a config builds a CTMaskNet, or a registered subclass of it.
+
+    Args:
+        cfg: reads MODEL.META_ARCHITECTURE.
+
+    Raises:
+        KeyError: no meta-architecture is registered under that name.
+    """
+    return issubclass(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE), CTMaskNet)
