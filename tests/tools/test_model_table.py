@@ -23,6 +23,8 @@ from model_table import (
 
 from ctmasknet.engine import load_config
 
+pytestmark = pytest.mark.slow  # builds every model
+
 ROOT = Path(__file__).parents[2]
 # Measured on the author's code, less the background's outputs, which Detectron2 lacks:
 # lesion model, CT-Mask-Net, module S, BatchNorm.
