@@ -1,4 +1,5 @@
 import torch
+from benchmark import budget
 from benchmark.agreement import describe_agreement
 from benchmark.budget import Work, copy_rate, describe_budget, matrix_rate
 from benchmark.settings import Case
@@ -21,7 +22,9 @@ def test_work_is_counted_by_stage():
     assert work.moved["backbone"] == 0
 
 
-def test_rates_are_of_this_machine():
+def test_rates_are_of_this_machine(monkeypatch):
+    monkeypatch.setattr(budget, "_SIDE", 256)
+    monkeypatch.setattr(budget, "_BYTES", 2**20)
     assert matrix_rate(torch.float32, "cpu") > 1e8 and copy_rate("cpu") > 1e7
 
 

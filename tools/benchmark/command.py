@@ -7,6 +7,7 @@ import itertools
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,35 @@ import torch
 from ctmasknet.command_line import new_parser
 from ctmasknet.provenance import machine
 
+from .ablation import (
+    COLUMNS,
+    PRECISIONS,
+    acceleration_names,
+    describe_ablation,
+    failures,
+    measure_ablation,
+    plan_ablation,
+)
 from .agreement import describe_agreement, measure_agreement
 from .budget import describe_budget, measure_budget
 from .growth import measure_growth, save_growth
 from .heads import describe_heads_run, measure_heads
 from .rounds import Measurement, measure
-from .settings import PEERS, TORCHVISION, Case, Contender, config_of, contenders
+from .settings import (
+    PEERS,
+    TORCHVISION,
+    Case,
+    Contender,
+    best_precisions,
+    config_of,
+    contenders,
+)
 from .short_set import (
     BUDGET,
     CLASSIFIER,
     EPOCHS,
     HEADS,
     IMAGES,
-    best_precisions,
     describe_heads,
     heads_estimate,
     heads_parts,
@@ -39,6 +56,7 @@ from .table import as_record, stage_table, time_table, write_report
 from .throughput import TEST_SLICES, describe_throughput, measure_throughput
 
 _OUT = Path("output/benchmark")
+_QUICK = ("MODEL.RPN.PRE_NMS_TOPK_TEST", "50", "MODEL.RPN.PRE_NMS_TOPK_TRAIN", "50")
 
 
 def parse_args(
@@ -52,7 +70,8 @@ def parse_args(
     """
     parser = new_parser(description)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    _add(commands, "short", _short, "R18_T1 beside torchvision; the default")
+    short = _add(commands, "short", _short, "R18_T1 beside torchvision; the default")
+    _add_machine(short, None)
     for task in ("inference", "training"):
         command = _add(commands, task, _free, f"{task} of any config; every combination is run")
         _add_settings(command, "+")
@@ -69,9 +88,10 @@ def parse_args(
     budget = _add(commands, "budget", _budget, "work by stage, the machine's floor, and the time")
     _add_settings(budget)
     _add_rounds(budget, repeats=1)
+    _add_ablation(_add(commands, "ablation", _ablation, "without each acceleration, and it alone"))
     agreement = _add(commands, "agreement", _agreement, "answers of trained models by precision")
     agreement.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="output folders")
-    agreement.add_argument("--precision", nargs="+", default=["float32", "bfloat16"])
+    agreement.add_argument("--precision", nargs="+", default=list(PRECISIONS))
     agreement.add_argument("--dataset", help="name or path; default: the run's own test set")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not {*commands.choices, "-h", "--help"} & {*arguments[:1]}:
@@ -87,9 +107,6 @@ def _add(
     command.add_argument(
         "--out", type=Path, default=_OUT, metavar="FOLDER", help="default: %(default)s"
     )
-    if name == "short":
-        command.add_argument("--threads", type=int, default=torch.get_num_threads())
-        command.add_argument("--device", default="cpu")
     return command
 
 
@@ -99,9 +116,17 @@ def _add_settings(
     """The settings of a case; with nargs "+" each may be a list."""
     _add_case(command, nargs, "--config-file", config, f"default: ctmasknet/{Path(config).stem}")
     _add_case(command, nargs, "--batch", 8, "images of a step; default: 8")
-    _add_case(command, nargs, "--threads", torch.get_num_threads(), "default: one per core")
     _add_case(command, nargs, "--num-ranked", 128, "N; default: 128")
+    _add_machine(command, nargs)
+    _add_opts(command)
+
+
+def _add_machine(command: argparse.ArgumentParser, nargs: str | None) -> None:
+    _add_case(command, nargs, "--threads", torch.get_num_threads(), "default: one per core")
     _add_case(command, nargs, "--device", "cpu", "cpu, cuda, ...; default: cpu")
+
+
+def _add_opts(command: argparse.ArgumentParser) -> None:
     command.add_argument("opts", nargs="*", metavar="KEY VALUE", help="of the config, after --")
 
 
@@ -127,6 +152,24 @@ def _add_rounds(
     )
     command.add_argument("--peers", nargs="*", choices=PEERS, default=[TORCHVISION])
     command.add_argument("--repeats", type=int, default=repeats, help="default: %(default)s")
+
+
+def _add_ablation(command: argparse.ArgumentParser) -> None:
+    names = acceleration_names()
+    command.add_argument("--tasks", nargs="+", choices=COLUMNS, default=list(COLUMNS))
+    command.add_argument("--precision", nargs="+", default=list(PRECISIONS))
+    command.add_argument(
+        "--accelerations", nargs="+", choices=names, default=names, metavar="NAME",
+        help=f"of {', '.join(names)}; default: all",
+    )  # fmt: skip
+    _add_case(command, None, "--batch", 2, "images of a step, but 1 in lesion training; default: 2")
+    _add_case(command, None, "--side", SIDE, "of the images in pixels; default: 512")
+    _add_machine(command, None)
+    command.add_argument("--rounds", type=int, help="default: what the time allows, 3 to 15")
+    _add_case(command, None, "--minutes", 10.0, "to aim at in all; default: 10")
+    _add_case(command, None, "--at-once", 8, "processes that take turns; default: 8")
+    command.add_argument("--quick", action="store_true", help="tiny images, one round: a trial")
+    _add_opts(command)
 
 
 def _add_case(
@@ -172,7 +215,7 @@ def _free(args: argparse.Namespace) -> dict[str, Any]:
         for values in itertools.product(*lists)
     ]
     for case in cases:
-        config_of(case)  # what is wrong with it is said now, not once per contender
+        config_of(case)  # an error in it is raised now, not once per contender
     groups = []
     for case in cases:
         found = measure(case, _contenders(args, case), args.repeats, stages=args.stages)
@@ -211,6 +254,28 @@ def _budget(args: argparse.Namespace) -> dict[str, Any]:
         found.append(measure_budget(case, precision))
         print(f"{describe_budget(found[-1])}\n", flush=True)
     return {"budget": found}
+
+
+def _ablation(args: argparse.Namespace) -> dict[str, Any]:
+    side, rounds, opts = args.side, args.rounds, tuple(args.opts)
+    if args.quick:
+        side, rounds, opts = 64, 1, (*_QUICK, *opts)
+    cases = {}
+    for name in args.tasks:
+        task, config, batch = COLUMNS[name]
+        cases[name] = Case(
+            *(task, config, batch or args.batch, side, args.threads, args.device), opts=opts
+        )
+    contenders(args.precision, [], args.device)  # unknown precisions are refused
+    groups = plan_ablation(cases, args.precision, args.accelerations, args.at_once)
+    networks = sum(len(group.contenders) for group in groups)
+    print(f"{networks} networks in {len(groups)} groups", end="")
+    print(", one round" if args.quick else f": about {args.minutes:g} minutes", flush=True)
+    columns = measure_ablation(groups, rounds, 60 * args.minutes)
+    print(f"\n{describe_ablation(columns)}")
+    failed = failures(columns)
+    found = [{**asdict(column), "case": column.case.text} for column in columns]
+    return {"ablation": found, **({"failed": failed} if failed else {})}
 
 
 def _agreement(args: argparse.Namespace) -> dict[str, Any]:

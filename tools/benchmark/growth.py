@@ -1,4 +1,4 @@
-"""How cost grows: images per second over one setting at a time."""
+"""Images per second as one setting grows at a time."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def measure_growth(
     repeats: int,
     show: Callable[[list[Measurement]], object] = lambda group: None,
 ) -> Groups:
-    """Vary each of `SERIES` about a case; equal settings are measured once.
+    """Vary each setting of `SERIES` alone; equal cases are measured once.
 
     Args:
-        case: what the other settings are.
+        case: has the other settings.
         contenders: as in `measure`.
         repeats: counted rounds of each.
-        show: is called with each result.
+        show: called with each result.
 
     Returns:
         Name of the setting -> a group of measurements for each value.
