@@ -13,10 +13,11 @@
     tools/benchmark.py agreement output/demo/*_R18_T1         # answers of trained models
 
 Each contender has a process of its own, and all take turns, one step a round, so that a machine
-that slows down slows all of them. Peers compute in float32: torchvision's Mask R-CNN of the same size, one image at
-a time (our stand-in for the author's implementation), and Detectron2's own layers. Weights and
-pixels are random unless given. Peak memory is a process's growth over its loaded libraries, or what
-was allocated on the GPU. Tables are printed; FOLDER/benchmark.json has every single time.
+that slows down slows all of them. Peers compute in float32: torchvision's Mask R-CNN of the same
+size, one image at a time (our stand-in for the author's implementation), and Detectron2's own
+layers. Weights and pixels are random unless given. Peak memory is a process's growth over its
+loaded libraries, or what was allocated on the GPU. Tables are printed; FOLDER/benchmark.json has
+every single time.
 """
 
 import os
