@@ -12,12 +12,20 @@ from tiny_models import CONFIG_FOLDER
 
 from ctmasknet.modeling.lesion_rcnn import LesionRCNN
 
-OPTS = ("DATALOADER.NUM_WORKERS", "0", "MODEL.RPN.PRE_NMS_TOPK_TEST", "50")
+OPTS = (
+    *("DATALOADER.NUM_WORKERS", "0", "MODEL.RPN.PRE_NMS_TOPK_TEST", "50"),
+    *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64"),
+)
 
 
 def case(name):
     path = str(CONFIG_FOLDER / "ctmasknet" / f"{name}.yaml")
     return Case("training", path, batch=2, threads=1, opts=OPTS)
+
+
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch):
+    monkeypatch.setattr("benchmark.slice_files.SIDE", 64)
 
 
 def peer(seconds, error=""):

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from ctmasknet.config import require_one_of
-from ctmasknet.fast.accelerate import ACCELERATIONS
+from ctmasknet.fast import ACCELERATIONS
 
 from .rounds import Measurement, measure
 from .settings import MALLOC, OURS, Case, Contender

@@ -96,7 +96,7 @@ def measure_budget(case: Case, precision: str) -> dict[str, Any]:
     step = build_step(case, Contender("ctmasknet", precision))
     rates = matrix_rate(getattr(torch, precision), case.device), copy_rate(case.device)
     step()
-    with images_in_turn(), Work() as work:
+    with images_in_turn(step.network), Work() as work:
         step()
     seconds = time_stages(step, case.device)
     stages = {}

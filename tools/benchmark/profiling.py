@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from ctmasknet.modeling.lesion_rcnn import LesionRCNN
+from .steps import PREFIX, Step
 
-PREFIX = "ctmasknet/"
 OTHER = "other"
 _STEPS = 3  # profiled
 
 
-def time_stages(step: Callable[[], object], device: str) -> dict[str, float]:
+def time_stages(step: Step, device: str) -> dict[str, float]:
     """Seconds of each stage in one step, the mean of a few; "other" is what no range covers.
 
     On a GPU a stage's time is that of its kernels, and "other" includes the GPU's waiting.
@@ -29,7 +29,7 @@ def time_stages(step: Callable[[], object], device: str) -> dict[str, float]:
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
     # Otherwise a GPU's backward runs in another thread, outside the range that marks it.
     one_thread = torch.autograd.set_multithreading_enabled(False)
-    with one_thread, images_in_turn(), profile(activities=activities) as profiler:
+    with one_thread, images_in_turn(step.network), profile(activities=activities) as profiler:
         started = time.perf_counter()
         for _ in range(_STEPS):
             step()
@@ -42,14 +42,16 @@ def time_stages(step: Callable[[], object], device: str) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def images_in_turn() -> Iterator[None]:
+def images_in_turn(network: nn.Module) -> Iterator[None]:
     """Let a batch's images follow each other: the profiler sees this thread alone."""
-    usual = LesionRCNN.concurrent
-    LesionRCNN.concurrent = False
+    concurrent = getattr(network, "concurrent", False)
+    if concurrent:
+        network.concurrent = False  # type: ignore[assignment]
     try:
         yield
     finally:
-        LesionRCNN.concurrent = usual
+        if concurrent:
+            network.concurrent = True  # type: ignore[assignment]
 
 
 def _sum_ranges(events: Iterable, on_gpu: bool) -> dict[str, float]:

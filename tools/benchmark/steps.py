@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from detectron2.config import CfgNode
@@ -13,20 +14,32 @@ from torch.profiler import record_function
 
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.engine.optimizer import build_optimizer
-from ctmasknet.fast.accelerate import accelerate
+from ctmasknet.fast import accelerate
 from ctmasknet.modeling import is_classifier
 from ctmasknet.modeling.ranked_boxes import row_size
 
 from .inputs import make_batch
-from .profiling import PREFIX
 from .settings import DETECTRON2, MALLOC, OURS, Case, Contender, config_of
 from .torchvision_peer import PeerClassifier, build_peer
 
-Step = Callable[[], object]
+
+PREFIX = "ctmasknet/"  # of the marks by which the profiler knows a part
+
+
+@dataclass(frozen=True)
+class Step:
+    """What runs one step when called, and its network."""
+
+    network: nn.Module
+    run: Callable[[], object]
+
+    def __call__(self) -> object:
+        return self.run()
+
 
 
 def build_step(case: Case, contender: Contender) -> Step:
-    """Build a contender's network and return what runs one step of the case.
+    """Build a contender's network and its step of the case.
 
     Weights are random, from a fixed seed; ours and stock Detectron2's are MODEL.WEIGHTS if given.
 
@@ -56,14 +69,14 @@ def build_step(case: Case, contender: Contender) -> Step:
 def build_ours(
     cfg: CfgNode, weights: str, accelerations: tuple[str, ...] | None = None
 ) -> nn.Module:
-    """Our network with weights ("" for random ones) and accelerations (see Contender)."""
+    """Our network with weights ("" for random ones) and accelerations (see Contender; all if MODEL.FAST)."""
     model = build_model(cfg)
     if weights:
         load_weights(model, weights)
-    if accelerations is None:
-        accelerate(model)
-    else:
+    if accelerations is not None:
         accelerate(model, [name for name in accelerations if name != MALLOC])
+    elif cfg.MODEL.get("FAST", True):
+        accelerate(model)
     return model
 
 
@@ -129,9 +142,9 @@ def _target(item: dict, device: str) -> dict[str, torch.Tensor]:
     return {key: value.to(device) for key, value in target.items()}
 
 
-def _predicting(model: nn.Module, predict: Step) -> Step:
+def _predicting(model: nn.Module, predict: Callable[[], object]) -> Step:
     model.eval()
-    return torch.no_grad()(predict)
+    return Step(model, torch.no_grad()(predict))
 
 
 def _training(
@@ -150,4 +163,4 @@ def _training(
         with record_function(f"{PREFIX}optimizer"):
             optimizer.step()
 
-    return step
+    return Step(model, step)
