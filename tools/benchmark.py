@@ -24,7 +24,8 @@ import os
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own lines; read at import
 
-from benchmark.command import parse_args, run  # noqa: E402
+from benchmark.arguments import parse_args  # noqa: E402
+from benchmark.command import run  # noqa: E402
 
 from ctmasknet.command_line import run_script  # noqa: E402
 from ctmasknet.fast.malloc import keep_freed_memory  # noqa: E402

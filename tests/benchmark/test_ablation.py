@@ -14,7 +14,8 @@ from benchmark.ablation import (
     measure_ablation,
     plan_ablation,
 )
-from benchmark.command import parse_args, run
+from benchmark.arguments import parse_args
+from benchmark.command import run
 from benchmark.settings import MALLOC, Case
 from benchmark.worker import PEAK, ContenderError
 
