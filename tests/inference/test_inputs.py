@@ -7,6 +7,7 @@ import pytest
 from dicom_files import edit_tags, lung_hu, write_series
 from PIL import Image
 
+from ctmasknet.errors import collecting
 from ctmasknet.inference.inputs import find_inputs
 from ctmasknet.volumes.window import LUNG
 
@@ -82,9 +83,9 @@ def test_a_damaged_file_goes_with_the_series_of_its_folder(tmp_path):
     paths[5].write_bytes(paths[5].read_bytes()[:200])
     (item,), problems, _ = find_inputs([tmp_path / "scan"])
     assert problems == []
-    skipped = []
-    assert len(item.read(LUNG, None, skipped)) == 5
-    assert len(skipped) == 1 and "005.dcm" in skipped[0]
+    errors = collecting()
+    assert len(item.read(LUNG, None, errors)) == 5
+    assert len(errors.messages) == 1 and "005.dcm" in errors.messages[0]
 
 
 def test_damaged_files_alone_are_an_input_that_cannot_be_read(tmp_path):
