@@ -167,4 +167,4 @@ def test_usable_images(tmp_path):
     ):
         assert found in line
     with pytest.raises(ValueError, match="none of the images"):
-        usable_images(records[1:], [])
+        usable_images(records[1:], collecting())

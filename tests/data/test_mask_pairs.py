@@ -65,4 +65,4 @@ def test_files_without_the_other_are_listed(tree, tmp_path):
     assert "2.jpg: no mask" in no_mask and "1.png: no image" in no_image
     (tmp_path / "mask/a/3.png").unlink()
     with pytest.raises(ValueError, match="no image has a mask"):
-        pair_files(tmp_path / "image", tmp_path / "mask", [])
+        pair_files(tmp_path / "image", tmp_path / "mask", collecting())
