@@ -69,13 +69,19 @@ def build_step(case: Case, contender: Contender) -> Step:
 def build_ours(
     cfg: CfgNode, weights: str, accelerations: tuple[str, ...] | None = None
 ) -> nn.Module:
-    """Our network with weights ("" for random ones) and accelerations (see Contender; all if MODEL.FAST)."""
+    """Our network, with weights ("" for random ones) and accelerated.
+
+    Args:
+        cfg: of the network.
+        weights: path, or "".
+        accelerations: see Contender; None for all if MODEL.FAST.
+    """
     model = build_model(cfg)
     if weights:
         load_weights(model, weights)
     if accelerations is not None:
         accelerate(model, [name for name in accelerations if name != MALLOC])
-    elif cfg.MODEL.get("FAST", True):
+    elif cfg.MODEL.FAST:
         accelerate(model)
     return model
 
