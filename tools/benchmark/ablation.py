@@ -26,13 +26,12 @@ COLUMNS: dict[str, tuple[str, str, int | None]] = {
     "classifier-training": ("training", CLASSIFIER, None),
     "lesion-training": ("training", LESION, 1),
 }
-PRECISIONS = ("float32", "bfloat16")
 TOGETHER = "all together"
 _WITHOUT, _ALONE, _MEMORY = TABLES = ("without", "alone", "memory")
 _TITLES = {
-    _WITHOUT: "Time without it, as a multiple of the time with all",
+    _WITHOUT: "Time without it, as a multiple of the time with all accelerations",
     _ALONE: "Time of stock layers, as a multiple of the time with it alone",
-    _MEMORY: "Peak memory without it, less that with all, in MB",
+    _MEMORY: "Peak memory without it, less the peak with all accelerations, in MB",
 }
 _COUNTED = 0.6  # of a group's time; the rest goes into starting, building and the first step
 _NOTEWORTHY = 1.05  # ratios from here on are bold
@@ -174,7 +173,7 @@ def _cell(table: str, value: float) -> str:
     if math.isnan(value):
         return "-"
     if table == _MEMORY:
-        return f"{value:.0f}"
+        return str(round(value))
     return f"**{value:.2f}**" if value >= _NOTEWORTHY else f"{value:.2f}"
 
 

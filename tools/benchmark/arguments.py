@@ -12,13 +12,14 @@ import torch
 
 from ctmasknet.command_line import new_parser
 
-from .ablation import COLUMNS, PRECISIONS, acceleration_names
+from .ablation import COLUMNS, acceleration_names
 from .settings import PEERS, TORCHVISION
 from .short_set import CLASSIFIER, EPOCHS, HEADS, IMAGES
 from .slice_files import SIDE
 from .throughput import TEST_SLICES
 
 _OUT = Path("output/benchmark")
+_PRECISIONS = "default: float32, and what the hardware is better at"
 
 
 def parse_args(
@@ -53,7 +54,7 @@ def parse_args(
     _add_ablation(_add(commands, "ablation", "without each acceleration, and it alone"))
     agreement = _add(commands, "agreement", "answers of trained models by precision")
     agreement.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="output folders")
-    agreement.add_argument("--precision", nargs="+", default=list(PRECISIONS))
+    agreement.add_argument("--precision", nargs="+", default=["float32", "bfloat16"])
     agreement.add_argument("--dataset", help="name or path; default: the run's own test set")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not {*commands.choices, "-h", "--help"} & {*arguments[:1]}:
@@ -106,9 +107,7 @@ def _add_rounds(
     """What only contenders that take turns have."""
     _add_case(command, nargs, "--side", SIDE, "of the images in pixels; default: 512")
     command.add_argument("--images", metavar="FOLDER", help="of PNG slices; default: random pixels")
-    command.add_argument(
-        "--precision", nargs="+", help="default: float32, and what the hardware is better at"
-    )
+    command.add_argument("--precision", nargs="+", help=_PRECISIONS)
     command.add_argument("--peers", nargs="*", choices=PEERS, default=[TORCHVISION])
     command.add_argument("--repeats", type=int, default=repeats, help="default: %(default)s")
 
@@ -116,7 +115,7 @@ def _add_rounds(
 def _add_ablation(command: argparse.ArgumentParser) -> None:
     names = acceleration_names()
     command.add_argument("--tasks", nargs="+", choices=COLUMNS, default=list(COLUMNS))
-    command.add_argument("--precision", nargs="+", default=list(PRECISIONS))
+    command.add_argument("--precision", nargs="+", help=_PRECISIONS)
     command.add_argument(
         "--accelerations", nargs="+", choices=names, default=names, metavar="NAME",
         help=f"of {', '.join(names)}; default: all",

@@ -120,8 +120,9 @@ def _ablation(args: argparse.Namespace) -> dict[str, Any]:
         cases[name] = Case(
             *(task, config, batch or args.batch, side, args.threads, args.device), opts=opts
         )
-    contenders(args.precision, [], args.device)  # unknown precisions are refused
-    groups = plan_ablation(cases, args.precision, args.accelerations, args.at_once)
+    precisions = args.precision or best_precisions(args.device)
+    contenders(precisions, [], args.device)  # refuses what cannot be
+    groups = plan_ablation(cases, precisions, args.accelerations, args.at_once)
     networks = sum(len(group.contenders) for group in groups)
     print(f"{networks} networks in {len(groups)} groups", end="")
     print(", one round" if args.quick else f": about {args.minutes:g} minutes", flush=True)
