@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from ..data.classes import IMAGE_CLASSES
 from ..data.covidx import parse_slice_name, slice_key
-from ..data.name_lists import read_names
+from ..data.list_files import read_names
 from .findings import Finding
 from .records import Split
 
@@ -78,7 +78,7 @@ def sample_counts(names: Path, splits: Sequence[Split]) -> tuple[SampleCounts, l
     classes: Counter[str] = Counter()
     patients = set()
     findings = []
-    for number, name in wanted.items():
+    for number, name in wanted:
         homes = [split for split, members in keys.items() if slice_key(name) in members]
         found.update(homes)
         if not homes:

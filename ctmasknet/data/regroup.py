@@ -17,7 +17,7 @@ from detectron2.data import MetadataCatalog
 
 from .classes import LESION_CLASSES, lesion_classes
 from .lesion_masks import component_instances, lesion_categories, write_coco
-from .registration import register_derived_dataset, unusable_lesions
+from .registration import reading_coco, register_derived_dataset
 
 
 def regroup(coco: dict, mask_type: str, min_area: int) -> dict:
@@ -50,8 +50,9 @@ def regroup(coco: dict, mask_type: str, min_area: int) -> dict:
             by_image[item["image_id"]].append({**item, "category_id": category})
     annotations: list[dict] = []
     for image in coco["images"]:
-        crowds = [item for item in by_image[image["id"]] if item.get("iscrowd")]
-        lesions = [item for item in by_image[image["id"]] if not item.get("iscrowd")]
+        mine = by_image[image["id"]]
+        crowds = [item for item in mine if item.get("iscrowd")]
+        lesions = [item for item in mine if not item.get("iscrowd")]
         kept = (_merged if merging else _larger)(lesions, image, min_area)
         for item in kept + crowds:
             ids = {"id": len(annotations) + 1, "image_id": image["id"]}
@@ -88,13 +89,12 @@ def regrouped_dataset(name: str, mask_type: str, min_area: int, folder: Path) ->
     source = Path(metadata.get("json_file", ""))
     if not source.is_file():
         return name
-    try:
+    with reading_coco(source):
         coco = json.loads(source.read_text(encoding="utf-8"))
-        regrouped = regroup(coco, mask_type, min_area)
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise unusable_lesions(source, error) from error
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+        try:
+            regrouped = regroup(coco, mask_type, min_area)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
     same_classes = _classes(regrouped) == _classes(coco)
     # The per-image AP goes by the "area" that the file states, regrouping by the mask.
     if (
@@ -159,7 +159,7 @@ def _rle(item: dict, image: dict) -> dict:
     """The mask of an annotation as compressed RLE."""
     size, mask = [image["height"], image["width"]], item["segmentation"]
     if isinstance(mask, list):
-        # As Detectron2 loads them: what is no polygon is left out.
+        # Detectron2 drops the same invalid polygons.
         polygons = [points for points in mask if len(points) >= 6 and len(points) % 2 == 0]
         if not polygons:
             raise ValueError(f"annotation {item.get('id')} has no valid polygon: remove it")
