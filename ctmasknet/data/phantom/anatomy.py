@@ -1,6 +1,6 @@
 """The chest around the lungs, in HU, and the shape of the lungs themselves."""
 
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,8 +14,7 @@ SPINE_RADIUS = 0.11
 SHAPE_GRID = 256
 
 
-@dataclass(frozen=True)
-class Shapes:
+class Shapes(NamedTuple):
     """Signed distances (size, size) on one slice, in half image widths, negative inside."""
 
     x: np.ndarray  # the body's own coordinates, organically warped
@@ -39,7 +38,7 @@ def _dome(x, y, centre, radii, top: float, z: float) -> np.ndarray:
 def draw_shapes(body: Body, z: float, size: int) -> Shapes:
     """The organs' outlines on the slice at z (0 apex .. 1 diaphragm)."""
     if size > SHAPE_GRID:
-        coarse = astuple(draw_shapes(body, z, SHAPE_GRID))
+        coarse = draw_shapes(body, z, SHAPE_GRID)
         return Shapes(*(cv2.resize(field, (size, size)) for field in coarse))
     x, y = grid(size)
     bend = 0.018
@@ -102,8 +101,7 @@ def _draw_bones(hu: np.ndarray, shapes: Shapes, body: Body, z: float, px: float)
     )
     process = ellipse(shapes.x, shapes.y, (0, body.height - body.fat - 0.03), (0.016, 0.05))
     for bone in (rib, sternum, arch, process, shapes.spine + 0.01):
-        inside = coverage(bone, px)
-        hu = blend(hu, BONE, inside)
+        hu = blend(hu, BONE, coverage(bone, px))
         hu = blend(hu, MARROW, coverage(bone + 0.009, px))
     return hu
 

@@ -4,7 +4,7 @@ COVID-19: several ground-glass patches, bilateral and peripheral, some with cons
 Common pneumonia: one or two large consolidations with ground-glass rims, often one-sided.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ SITE_GRID = 128
 MAX_TRIES = 200
 
 
-@dataclass(frozen=True)
-class Lesion:
+class Lesion(NamedTuple):
     """One patch: an ellipsoid with a ragged edge, flat along the pleura where it touches it."""
 
     centre: tuple[float, float, float]  # x, y, z * CHEST_HEIGHT
@@ -33,8 +32,7 @@ class Lesion:
     core: float  # relative radius of the consolidation inside, 0 for none
 
 
-@dataclass(frozen=True)
-class Patch:
+class Patch(NamedTuple):
     """Ranges of a kind of lesion; lengths in half image widths."""
 
     along: tuple[float, float]  # radius along the pleura
@@ -48,8 +46,7 @@ COVID_PATCH = Patch((0.07, 0.17), (0.05, 0.09), (0.02, 0.07), 0.35, (0.35, 0.6))
 PNEUMONIA_PATCH = Patch((0.18, 0.29), (0.14, 0.21), (0.05, 0.16), 1.0, (0.5, 0.8))
 
 
-@dataclass(frozen=True)
-class Lesions:
+class Lesions(NamedTuple):
     """All lesions of a patient, with the noise that shapes and textures them."""
 
     bodies: tuple[Lesion, ...]
@@ -78,7 +75,7 @@ def _sites(rng: np.random.Generator, body: Body, z: float, side: int, depth: tup
 
 
 def _place(rng: np.random.Generator, body: Body, z: float, patch: Patch, sides: list[int]):
-    """Draw one patch per side, each clear of those placed before it."""
+    """Draw one patch per side, each clear of those placed before."""
     bodies: list[Lesion] = []
     for side in sides:
         along, across = float(rng.uniform(*patch.along)), float(rng.uniform(*patch.across))
@@ -105,7 +102,7 @@ def draw_lesions(rng: np.random.Generator, label: int, body: Body, z: float) -> 
     elif IMAGE_CLASSES[label] == "Common Pneumonia":
         second = first if rng.random() < 0.7 else -first
         bodies = _place(rng, body, z, PNEUMONIA_PATCH, [first, second][: int(rng.integers(1, 3))])
-    edge, texture = Noise.draw(rng, 20), Noise.draw(rng, 64)
+    edge, texture = Noise(rng, 20), Noise(rng, 64)
     return Lesions(bodies, edge, texture, float(rng.uniform(-50, 40)))
 
 
