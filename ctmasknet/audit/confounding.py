@@ -1,7 +1,8 @@
-"""What else than the lungs tells the label: the data source, the position of the slice."""
+"""What besides the lungs tells the label: the data source, the position of the slice."""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,9 +25,9 @@ class Association(TypedDict):
     """Cramér's V between something and the label.
 
     Args (keys):
-        cramers_v: 0 (nothing) to 1 (it tells the label); None when it cannot be computed. Few
-            patients or slices make it larger by chance.
-        p_value: of independence, as if all of them were independent.
+        cramers_v: 0 (nothing) to 1 (it tells the label); None when it cannot be computed. Small
+            numbers of patients or slices make it larger by chance.
+        p_value: of independence, if patients or slices were independent of one another.
         words: what that means, or why there is none.
         rows, columns: names of the table's rows (sources or position bins) and columns (classes).
         table: (rows, columns) counts of patients or slices.
@@ -43,7 +44,7 @@ class Association(TypedDict):
 
 
 class Position(Association):
-    """The same for the slice's position, and how well it guesses.
+    """The same for the slice's position, and how well it predicts the label.
 
     Args (keys):
         learned_on, tried_on: names of the first and the last split.
@@ -93,24 +94,13 @@ def source_association(splits: Sequence[Split], classes: Sequence[str]) -> Assoc
     counts = Counter(known)
     unknown = len(patients) - len(known)
     table = [[counts[source, label] for label in range(len(classes))] for source in sources]
-    value = cramers_v(np.array(table)) if sources else None
+    left_out = f"patients without a source, left out: {unknown:,}" if unknown else ""
+    found = _association("the data source", table, sources, classes, left_out)
     if not sources:
-        words = "cannot say: no source is known"
+        found["words"] = "cannot say: no source is known"
     elif len(sources) == 1:
-        words = f"cannot say: one source ({sources[0]})"
-    elif value is None:
-        words = "cannot say: one class"
-    else:
-        words = _in_words(*value, "the data source")
-    return {
-        "cramers_v": value and value[0],
-        "p_value": value and value[1],
-        "words": words,
-        "rows": sources,
-        "columns": list(classes),
-        "table": table,
-        "left_out": f"patients without a source, left out: {unknown:,}" if unknown else "",
-    }
+        found["words"] = f"cannot say: one source ({sources[0]})"
+    return found
 
 
 def position_association(splits: Sequence[Split], classes: Sequence[str]) -> Position | None:
@@ -143,20 +133,29 @@ def position_association(splits: Sequence[Split], classes: Sequence[str]) -> Pos
         guess = first.argmax(axis=1)
         accuracy = float(last[np.arange(len(guess)), guess].sum() / last.sum())
         base_rate = float(last[:, first.sum(axis=0).argmax()].sum() / last.sum())
-    value = cramers_v(table)
+    left_out = f"slices without a number, left out: {unknown:,}" if unknown else ""
     return {
-        "cramers_v": value and value[0],
-        "p_value": value and value[1],
-        "words": _in_words(*value, "slice position") if value else "cannot say: one class",
-        "rows": _bin_names(edges),
-        "columns": list(classes),
-        "table": table.tolist(),
-        "left_out": f"slices without a number, left out: {unknown:,}" if unknown else "",
+        **_association("slice position", table.tolist(), _bin_names(edges), classes, left_out),
         "learned_on": splits[0].name,
         "tried_on": splits[-1].name,
         "accuracy": accuracy,
         "base_rate": base_rate,
         "of_covidx": any(parse_slice_name(split.slices[0].name) for split in splits),
+    }
+
+
+def _association(
+    what: str, table: list[list[int]], rows: list[str], columns: Sequence[str], left_out: str
+) -> Association:
+    value = cramers_v(np.array(table)) if table else None
+    return {
+        "cramers_v": value and value[0],
+        "p_value": value and value[1],
+        "words": _in_words(*value, what) if value else "cannot say: one class",
+        "rows": rows,
+        "columns": list(columns),
+        "table": table,
+        "left_out": left_out,
     }
 
 
@@ -180,19 +179,15 @@ def _slice_number(name: str) -> int | None:
 
 
 def _bin_names(edges: np.ndarray) -> list[str]:
-    starts, ends = [0, *edges.tolist()], [*(edges - 1).tolist(), None]
-    names = [
-        f"{a} to {b}" if a < b else f"{a}"
-        for a, b in zip(starts, ends, strict=True)
-        if b is not None
-    ]
+    starts = [0, *edges.tolist()]
+    names = [f"{a} to {b - 1}" if a < b - 1 else f"{a}" for a, b in itertools.pairwise(starts)]
     return [*names, f"{starts[-1]} and above"]
 
 
 def _in_words(value: float, p_value: float, what: str) -> str:
     if p_value >= 0.05:
         return f"{what} goes with the label no more than by chance (p = {p_value:.2f})"
-    # Bounds as usual for Cramér's V, whose maximum of 1 means that one tells the other.
+    # The usual bounds for Cramér's V; at its maximum of 1, one tells the other.
     for bound, words in ((0.1, "hardly"), (0.3, "weakly"), (0.5, "moderately")):
         if value < bound:
             return f"{what} goes {words} with the label"

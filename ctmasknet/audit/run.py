@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .confounding import Association, Position, position_association, source_association
 from .findings import Finding
-from .groups import Counts, count_groups, scans_are_numbered, shared_files, shared_groups
-from .images import ImageFacts, image_findings, scan_images, size_counts
-from .labels import SampleCounts, absent_classes, label_findings, sample_counts
-from .lesions import LesionCounts, lesion_counts
+from .groups import count_groups, scans_are_numbered, shared_files, shared_groups
+from .images import image_findings, scan_images, size_counts
+from .labels import absent_classes, label_findings, sample_counts
+from .lesions import lesion_counts
 from .near_duplicates import NEAR_BITS, shared_images
 from .records import Split
 
@@ -27,7 +28,7 @@ class Audit:
         findings: leaks and problems.
         counts, lesions: rows of the tables.
         sizes: split -> (height, width) -> number of slices; only splits with images.
-        source, position: association with the label, where there is one to look at.
+        source, position: association with the label, if it could be computed.
         sample: where the names of the sample are, if one was given.
         not_checked: what was not checked and why, a sentence each.
     """
@@ -35,12 +36,12 @@ class Audit:
     splits: list[Split]
     max_bits: int = NEAR_BITS
     findings: list[Finding] = field(default_factory=list)
-    counts: list[Counts] = field(default_factory=list)
-    lesions: list[LesionCounts] = field(default_factory=list)
+    counts: list[dict[str, Any]] = field(default_factory=list)
+    lesions: list[dict[str, Any]] = field(default_factory=list)
     sizes: dict[str, Counter[tuple[int, int]]] = field(default_factory=dict)
     source: Association | None = None
     position: Position | None = None
-    sample: SampleCounts | None = None
+    sample: dict[str, Any] | None = None
     not_checked: list[str] = field(default_factory=list)
 
 
@@ -79,9 +80,7 @@ def run_audit(
 
 def _check_images(audit: Audit) -> None:
     splits = [split for split in audit.splits if split.has_images]
-    facts: Mapping[str, ImageFacts] = scan_images(
-        item.path for split in splits for item in split.slices
-    )
+    facts = scan_images(item.path for split in splits for item in split.slices)
     for split in splits:
         audit.findings += image_findings(split, facts)
         audit.sizes[split.name] = size_counts(split, facts)

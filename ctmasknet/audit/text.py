@@ -8,8 +8,7 @@ from tabulate import tabulate
 
 from ..data.classes import NOTICE
 from .confounding import POSITION_NOTE, Association, Position
-from .findings import LEAKS, PROBLEMS, Finding, verdict
-from .labels import SampleCounts
+from .findings import LEAKS, PROBLEMS, Finding, by_kind, verdict
 from .run import Audit
 
 EXAMPLES = 5  # of each kind in text and page; audit.json has them all
@@ -29,7 +28,8 @@ def as_text(audit: Audit) -> str:
     for title, association in (("source", audit.source), ("position", audit.position)):
         if association and association["rows"]:
             headers = [f"{title} x label", *association["columns"]]
-            rows = _table_rows(association)
+            named = zip(association["rows"], association["table"], strict=True)
+            rows = [[name, *counts] for name, counts in named]
             parts.append(f"{association_words(association)}\n{tabulate(rows, headers, intfmt=',')}")
     if audit.position:
         parts.append(position_words(audit.position))
@@ -58,7 +58,7 @@ def position_words(position: Position) -> str:
     ).strip()
 
 
-def sample_words(sample: SampleCounts) -> str:
+def sample_words(sample: dict[str, Any]) -> str:
     """Where the names of the sample are."""
     classes = ", ".join(f"{count:,} {name}" for name, count in sample["classes"].items())
     homes = ", ".join(f"{count:,} in {name}" for name, count in sample["in_splits"].items())
@@ -99,18 +99,9 @@ def lesion_rows(audit: Audit) -> list[dict[str, Any]]:
 
 def _findings_text(title: str, findings: list[Finding], kinds: dict[str, str]) -> str:
     lines = []
-    for kind, name in kinds.items():
-        messages = [finding.message for finding in findings if finding.kind == kind]
-        if messages:
-            lines.append(f"  {name}: {len(messages):,}")
-            lines += [f"    {message}" for message in messages[:EXAMPLES]]
-        if len(messages) > EXAMPLES:
-            lines.append(f"    and {len(messages) - EXAMPLES:,} more in audit.json")
+    for kind, found in by_kind(findings, kinds).items():
+        lines.append(f"  {kinds[kind]}: {len(found):,}")
+        lines += [f"    {finding.message}" for finding in found[:EXAMPLES]]
+        if len(found) > EXAMPLES:
+            lines.append(f"    and {len(found) - EXAMPLES:,} more in audit.json")
     return "\n".join([f"{title}:", *lines]) if lines else f"{title}: none"
-
-
-def _table_rows(association: Association) -> list[list]:
-    return [
-        [name, *counts]
-        for name, counts in zip(association["rows"], association["table"], strict=True)
-    ]
