@@ -22,7 +22,7 @@ POSITION_NOTE = (
 
 
 class Association(TypedDict):
-    """Cramér's V between something and the label.
+    """Cramér's V between the source or the position and the label.
 
     Args (keys):
         cramers_v: 0 (nothing) to 1 (it tells the label); None when it cannot be computed. Small
@@ -48,9 +48,8 @@ class Position(Association):
 
     Args (keys):
         learned_on, tried_on: names of the first and the last split.
-        accuracy, base_rate: share (0 to 1) of the last split's slices whose label is guessed by
-            the most frequent class of their bin, or overall, in the first split; None with one
-            split.
+        accuracy, base_rate: share (0 to 1) of the last split's slices whose label is the most
+            frequent one of their bin, or overall, in the first split; None with one split.
     """
 
     learned_on: str
@@ -61,9 +60,9 @@ class Position(Association):
 
 
 def cramers_v(table: np.ndarray) -> tuple[float, float] | None:
-    """Cramér's V of a table of counts and the p value of the chi-squared test without correction.
+    """Compute Cramér's V of a table of counts, and p of the uncorrected chi-squared test.
 
-    None if only one of its rows or columns is not empty.
+    Returns None when fewer than two rows or columns have counts.
     """
     table = np.asarray(table)
     table = table[table.any(axis=1)][:, table.any(axis=0)]
@@ -74,14 +73,9 @@ def cramers_v(table: np.ndarray) -> tuple[float, float] | None:
 
 
 def source_association(splits: Sequence[Split], classes: Sequence[str]) -> Association:
-    """Source against label over the patients of all splits.
+    """Relate source and label over the patients of all splits, which have the same C classes.
 
-    Args:
-        splits: of the same image classes.
-        classes: their C names.
-
-    Returns:
-        With one row a source; a patient with slices of several labels counts once for each.
+    Each source has a row; a patient with slices of several labels counts once for each.
     """
     patients = {
         (item.patient, item.label, item.source)
@@ -104,13 +98,9 @@ def source_association(splits: Sequence[Split], classes: Sequence[str]) -> Assoc
 
 
 def position_association(splits: Sequence[Split], classes: Sequence[str]) -> Position | None:
-    """Slice number against label; None when no name tells a slice number.
+    """Relate slice number and label; None when no file name tells a slice number.
 
-    Bins hold about a tenth of the first split's slices each.
-
-    Args:
-        splits: of the same image classes.
-        classes: their C names.
+    Each bin of slice numbers holds about a tenth of the first split's slices.
     """
     numbered = [_numbers(split.slices) for split in splits]
     numbers, labels = (np.concatenate(arrays) for arrays in zip(*numbered, strict=True))

@@ -46,7 +46,7 @@ class Finding(NamedTuple):
 
 
 def by_kind(findings: list[Finding], kinds: dict[str, str]) -> dict[str, list[Finding]]:
-    """The findings of each of `kinds` that occurs, in the order of `kinds`."""
+    """Group findings by kind, in the order of `kinds`; kinds that do not occur are left out."""
     groups = {kind: [finding for finding in findings if finding.kind == kind] for kind in kinds}
     return {kind: group for kind, group in groups.items() if group}
 

@@ -26,7 +26,7 @@ def count_groups(split: Split) -> list[dict[str, Any]]:
 
 
 def shared_groups(splits: Sequence[Split]) -> list[Finding]:
-    """Patients and scans that two splits have in common."""
+    """Find patients and scans that two splits share."""
     numbered = scans_are_numbered(splits)
     findings = []
     for first, second in combinations(splits, 2):
@@ -42,7 +42,7 @@ def shared_groups(splits: Sequence[Split]) -> list[Finding]:
 
 
 def scans_are_numbered(splits: Sequence[Split]) -> bool:
-    """Whether scan names count within a patient ("1", "2"): some split has one twice.
+    """Tell whether scans are numbered within patients ("1", "2"): one name, several patients.
 
     Scans are then the same only if their patients are.
     """
@@ -55,7 +55,7 @@ def scans_are_numbered(splits: Sequence[Split]) -> bool:
 
 
 def shared_files(splits: Sequence[Split]) -> list[Finding]:
-    """Image files that two splits list, whether they can be read or not."""
+    """Find image files that two splits list, readable or not."""
     findings = []
     for first, second in combinations(splits, 2):
         paths = {item.path for item in first.slices}

@@ -72,7 +72,7 @@ def scan_images(paths: Iterable[str]) -> dict[str, ImageFacts]:
 
 
 def image_findings(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
-    """Damaged, constant, odd-sized and duplicate images of a split, and misplaced body boxes."""
+    """Find damaged, constant, odd-sized and duplicate images of a split, and misplaced boxes."""
     findings = [
         Finding(kind, (split.name,), text, (item.path,))
         for item in split.slices
@@ -82,12 +82,12 @@ def image_findings(split: Split, facts: Mapping[str, ImageFacts]) -> list[Findin
 
 
 def size_counts(split: Split, facts: Mapping[str, ImageFacts]) -> Counter[tuple[int, int]]:
-    """(height, width) -> number of the split's readable slices."""
+    """Count a split's readable slices by (height, width)."""
     return Counter(size for item in split.slices if (size := facts[item.path].size))
 
 
 def _problems(item: Slice, facts: ImageFacts) -> Iterator[tuple[str, str]]:
-    """Kind and message of each problem of one image."""
+    """Yield kind and message of each problem of one image."""
     if isinstance(facts.error, FileNotFoundError):
         yield "missing_image", f"{facts.error}; restore it or correct its list"
     elif facts.error is not None:
@@ -107,7 +107,7 @@ def _problems(item: Slice, facts: ImageFacts) -> Iterator[tuple[str, str]]:
 
 
 def _odd_sizes(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
-    """One finding for each size but the usual one, or one in all where no size is usual."""
+    """One finding for each unusual size, or a single one where no size is usual."""
     sizes = size_counts(split, facts).most_common()
     if len(sizes) < 2:
         return []

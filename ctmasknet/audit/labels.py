@@ -17,7 +17,7 @@ from .records import Split
 
 
 def label_findings(split: Split) -> list[Finding]:
-    """Slices whose label is not the class that their file name tells.
+    """Find slices whose label is not the class that their file name tells.
 
     Names of COVIDx-CT and of the author tell it by their form, other names by a part that equals
     one of the split's class names.
@@ -33,7 +33,7 @@ def label_findings(split: Split) -> list[Finding]:
 
 
 def absent_classes(split: Split, splits: Sequence[Split]) -> list[Finding]:
-    """Image classes of which a split has no slice although another has: a rare class, or a typo."""
+    """Find classes that another split has and this one lacks: rare classes, or typos."""
     if split.of_lesions:
         return []
     findings = []
@@ -95,7 +95,7 @@ def _told_label(name: str, classes: Sequence[str]) -> int | None:
     if parsed and parsed.label is not None:
         told_name = IMAGE_CLASSES[parsed.label]
         return list(classes).index(told_name) if told_name in classes else None
-    parts = f"-{_plain(os.path.splitext(name)[0])}-"  # folders may tell it, too
+    parts = f"-{_plain(os.path.splitext(name)[0])}-"  # with the folders
     words = [_plain(word) for word in classes]
     told = [word for word in words if f"-{word}-" in parts]
     # "non-covid" contains "covid": the longer one is meant.

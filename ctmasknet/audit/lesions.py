@@ -35,7 +35,7 @@ def lesion_counts(split: Split) -> list[dict[str, Any]]:
 
 
 def instances_per_slice(split: Split, label: int | None = None) -> list[int]:
-    """Number of lesions of one class (None: of all) in each slice whose mask is known."""
+    """Count the lesions of one class (None: of all) in each slice whose mask is known."""
     return [
         sum(label in (None, lesion.label) for lesion in item.lesions)
         for item in split.slices

@@ -1,4 +1,4 @@
-"""The same or nearly the same image in two splits, under whatever names."""
+"""Identical and nearly identical images in two splits, whatever their names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_CANDIDATES = 256  # of one image whose thumbnails are compared, nearest has
 def shared_images(
     splits: Sequence[Split], facts: Mapping[str, ImageFacts], max_bits: int = NEAR_BITS
 ) -> list[Finding]:
-    """Images of one split that another split has as well.
+    """Find images of one split that another split has as well.
 
     Constant images are left out, as they look alike in any data, and files that both splits list
     (`groups.shared_files` finds those).
@@ -75,7 +75,7 @@ def nearest_images(
     max_bits: int = NEAR_BITS,
     title: str = "near duplicates",
 ) -> dict[int, tuple[int, int, float]]:
-    """The image in `first` that is nearly each image of `second`.
+    """Find for each image of `second` the one in `first` that is nearly identical.
 
     Args:
         first, second: facts with hashes and thumbnails.
@@ -84,7 +84,7 @@ def nearest_images(
 
     Returns:
         index in `second` -> (index in `first`, bits, correlation) of the most correlated image
-        within `max_bits` and at least NEAR_CORRELATION; images without one are left out.
+        within `max_bits`, if that reaches NEAR_CORRELATION.
     """
     if not first or not second:
         return {}
@@ -108,7 +108,7 @@ def nearest_images(
 
 
 def _correlate(images: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Pearson's r of (N, P) with (P,); 0 where an image is constant."""
+    """Pearson's r of each row of (N, P) with (P,); 0 where an image is constant."""
     centred = images - images.mean(axis=1, dtype=np.float64, keepdims=True)
     other = image - image.mean(dtype=np.float64)
     norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(other)

@@ -33,7 +33,7 @@ class Lesion(NamedTuple):
 
 @dataclass(slots=True)
 class Slice:
-    """One slice of one split; what its list does not say is None (source: "")."""
+    """One slice of one split; what its list does not tell is None (source: "")."""
 
     split: str
     path: str  # of the image; the bare name where no images are at hand
@@ -49,7 +49,7 @@ class Slice:
 
 @dataclass(slots=True)
 class Split:
-    """A data set as it is audited.
+    """A data set to be audited.
 
     Args:
         name: unique among the splits.
@@ -82,7 +82,7 @@ def splits_of_datasets(names: Sequence[str]) -> list[Split]:
     try:
         classes = find_classes([name for name in names if name.lower().endswith(".csv")])
     except ValueError:
-        classes = IMAGE_CLASSES  # labels beyond are then reported line by line
+        classes = IMAGE_CLASSES  # other labels are then reported line by line
     return [
         _split_of_list(name, origin, classes)
         if origin.lower().endswith(".csv")

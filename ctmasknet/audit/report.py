@@ -44,7 +44,7 @@ def write_report(audit: Audit, output: Path, command: str) -> None:
 
 
 def as_json(audit: Audit, command: str) -> dict[str, Any]:
-    """The audit in plain types; docs/audit.md describes the keys."""
+    """Return the audit in plain types; docs/audit.md describes the keys."""
     return {
         "verdict": verdict(audit.findings),
         "leak_count": sum(finding.kind in LEAKS for finding in audit.findings),
@@ -90,7 +90,7 @@ def as_json(audit: Audit, command: str) -> dict[str, Any]:
 
 
 def as_html(audit: Audit, report: dict[str, Any]) -> str:
-    """The audit as one page without any reference to other files; `report` is of `as_json`."""
+    """Return the audit as one page without links to other files; `report` is of `as_json`."""
     lesion_splits = [split for split in audit.splits if split.of_lesions]
     source, position = audit.source, audit.position
     return render(

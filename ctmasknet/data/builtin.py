@@ -1,4 +1,4 @@
-"""The data sets that are known by name: where their files are expected and what makes them.
+"""Data sets known by name: where their files are expected and what makes them.
 
 All lie under $DETECTRON2_DATASETS (default: datasets); see datasets/README.md.
 """
@@ -13,7 +13,7 @@ from .classes import PHANTOM_MASK_TYPES, SPLITS
 from .covidx import VERSIONS
 from .registration import register_covidx_dataset, register_image_dataset, register_lesion_dataset
 
-BY_RANK = "lesion_by_rank"  # masks read as the author's code reads them: see `values_by_rank`
+BY_RANK = "lesion_by_rank"  # read as by the author's code, see `values_by_rank`
 AUTHOR_SAMPLE = "author_classification_train.txt"
 _ROOT_HINT = "(DETECTRON2_DATASETS names the folder above it)"
 
@@ -49,12 +49,12 @@ LESION_TREES = {
 
 
 def datasets_root() -> Path:
-    """$DETECTRON2_DATASETS, or "datasets" when it is not set."""
+    """Return $DETECTRON2_DATASETS, or "datasets" when it is not set."""
     return Path(os.environ.get("DETECTRON2_DATASETS") or "datasets")
 
 
 def register_builtin() -> None:
-    """Register the names below, with the root as it is at the time of the call.
+    """Register the names below, under the root at the time of the call.
 
     phantom_{split} and phantom_lesion_{merge,both}_{split}; cncb_lesion_{split},
     cncb_lesion_by_rank_{split} and medseg_lesion_{split}; covidx_ct_{v1,v2a,v2b,v3a,v3b}_{split}
@@ -93,7 +93,7 @@ def _register_phantoms(root: Path) -> None:
 
 
 def _register_covidx(root: Path, version: str, suffix: str) -> None:
-    # B is A and more: its images may lie in A's folder. "images" comes last, as v1's may lie there.
+    # B contains A, so its images may lie in A's folder; "images", perhaps v1's, is the last choice.
     own = () if version == "v1" else (f"{suffix}_images", f"{suffix[0]}A_images")
     folders = dict.fromkeys((*own, "images"))
     hint = (

@@ -24,11 +24,11 @@ WINDOW_WIDTH = 1500
 WINDOW_LEVEL = -600
 
 BACKGROUND = "background"
-_VALUE_NAMES = ("GGO", "C", "lesion", BACKGROUND)  # "lesion": GGO and C not told apart
+_VALUE_NAMES = ("GGO", "C", "lesion", BACKGROUND)  # "lesion": either of GGO and C
 
 
 def lesion_classes(mask_type: str) -> tuple[str, ...]:
-    """The lesion classes of a mask type; ValueError when it is unknown."""
+    """Return the lesion classes of a mask type; ValueError when it is unknown."""
     if mask_type not in LESION_CLASSES:
         raise ValueError(f"mask type '{mask_type}': expected one of {', '.join(LESION_CLASSES)}")
     return LESION_CLASSES[mask_type]
@@ -67,7 +67,7 @@ class MaskValues:
         return cls(names)
 
     def categories(self, mask_type: str) -> dict[int, int]:
-        """Pixel value -> category id (0 background, k = k-th class) under a mask type.
+        """Map pixel values to category ids (0 background, k = k-th class) for a mask type.
 
         Raises:
             ValueError: unknown mask type, or a value named "lesion" where GGO and C are told apart.

@@ -23,7 +23,7 @@ VERSIONS = {"v1": "1", "v2a": "2A", "v2b": "2B", "v3a": "3A", "v3b": "3B"}
 LIST_LINE = "filename class xmin ymin xmax ymax"
 _CNCB_CLASSES = ("Normal", "CP", "NCP")  # index = label
 _CNCB = re.compile(r"(?P<patient>(?P<group>Normal|CP|NCP)_\d+)_\d+_(?P<slice>\d+)")
-# The author's own copies carry the label in place of the group.
+# In the names of the author's copies, the label stands in place of the group.
 _AUTHOR = re.compile(r"(?P<label>[012])_(?P<rest>\d+_\d+_\d+)")
 _OTHERS = re.compile(
     r"""(?P<scan>(?P<patient>
@@ -36,7 +36,7 @@ _OTHERS = re.compile(
 
 
 class SliceName(NamedTuple):
-    """What a slice's file name tells; label is None where the name does not say it."""
+    """What a slice's file name tells; label is None where it does not tell the class."""
 
     patient: str
     scan: str
@@ -159,7 +159,7 @@ def listed_sample(records: Sequence[dict], names: str | os.PathLike) -> list[dic
 
 
 def slice_key(name: str) -> SliceName | str:
-    """A key that is the same for COVIDx-CT's name of a slice and the author's."""
+    """Return a key that is the same for COVIDx-CT's name of a slice and the author's."""
     return parse_slice_name(name) or name
 
 
@@ -202,5 +202,5 @@ def _look_up(patient: str, sources: dict[str, str]) -> tuple[str, str]:
     whole = patient.rpartition("_")[0]
     if patient.startswith("radiopaedia_") and whole in sources:
         return whole, sources[whole]
-    # 137covid_patient1 stands as patient1: the first part is the hospital's group.
+    # The metadata call 137covid_patient1 patient1: the first part is the hospital's group.
     return patient, sources.get(patient.rpartition("_")[2], "")

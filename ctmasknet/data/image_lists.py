@@ -62,21 +62,8 @@ def load_image_list(
     return records
 
 
-def label_names(csv_path: str | os.PathLike) -> set[str]:
-    """The labels of an image list as they are written; nothing else of it is checked.
-
-    Raises:
-        FileNotFoundError, ValueError: there is no such list, or it is not one.
-    """
-    rows = read_csv(Path(csv_path), "image list")
-    return {(row["label"] or "").strip() for _, row in rows} - {""}
-
-
 def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
-    """The class names of image lists that belong together.
-
-    Args:
-        csv_paths: the lists of one experiment.
+    """Find the class names in the labels of all image lists of an experiment.
 
     Returns:
         The papers' three classes when their names or numbers are all that occurs; else the names
@@ -86,7 +73,8 @@ def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
         FileNotFoundError, ValueError: a list that cannot be used, or one that mixes names of its
             own with numbers, whose meaning is unknown.
     """
-    found = sorted(set().union(*map(label_names, csv_paths)))
+    rows = (row for path in csv_paths for _, row in read_csv(Path(path), "image list"))
+    found = sorted({(row["label"] or "").strip() for row in rows} - {""})
     if set(found) <= {*IMAGE_CLASSES, *map(str, range(len(IMAGE_CLASSES)))}:
         return IMAGE_CLASSES
     numbers = [name for name in found if name.isdecimal()]
@@ -100,11 +88,11 @@ def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
 
 
 def usable_images(records: Sequence[dict], errors: ErrorPolicy = RAISE) -> list[dict]:
-    """The records whose image is an intact 8-bit slice; every image is read to its end.
+    """Select the records whose image is an intact 8-bit slice; each is read to its end.
 
     Args:
         records: dicts with "file_name".
-        errors: of the others.
+        errors: of unusable images.
 
     Raises:
         FileNotFoundError, ValueError: as `read_slice`, or no image is usable.
@@ -151,7 +139,7 @@ def write_image_list(records: Sequence[dict], classes: Sequence[str], path: Path
 
 
 def describe_records(records: Sequence[dict], names: Mapping) -> str:
-    """Numbers of slices, of patients, and of slices of each label; `names`: label -> name."""
+    """Count slices, patients and slices of each label, in words; `names`: label -> name."""
     counts = Counter(record["label"] for record in records)
     patients = len({record["patient"] for record in records})
     shares = ", ".join(f"{name} {counts[label]}" for label, name in names.items())
@@ -159,8 +147,8 @@ def describe_records(records: Sequence[dict], names: Mapping) -> str:
 
 
 def relative_path(file: Path, root: Path) -> str:
-    """A file's path from a folder, with forward slashes."""
-    # Both sides without symbolic links: ".." behind a link leads elsewhere.
+    """Return a file's path from a folder, with forward slashes."""
+    # Links are resolved on both sides, as ".." behind a link leads elsewhere.
     here = os.path.join(os.path.realpath(file.parent), file.name)
     return Path(os.path.relpath(here, os.path.realpath(root))).as_posix()
 

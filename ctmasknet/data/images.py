@@ -47,7 +47,7 @@ def check_slice(path: str | os.PathLike) -> tuple[int, int]:
     with _open(path) as image:
         _check_mode(path, image, "8-bit grey or RGB")
         width, height = image.size
-        # "exif" in info spares PNGs the decoding that getexif() would do.
+        # Without "exif" in info, getexif() would decode a PNG in vain.
         exif = _decoded(path, image.getexif) if "exif" in image.info else {}
     turned = exif.get(ExifTags.Base.Orientation, 1) >= 5  # 5 to 8: by 90 degrees
     return (width, height) if turned else (height, width)
@@ -138,7 +138,7 @@ def require_readable(path: str | os.PathLike) -> None:
 
 
 def cannot_open(path: str | os.PathLike, error: Exception) -> ValueError:
-    """The error for a file or folder that the system does not open, from the system's own."""
+    """Return the error for a path that the system cannot open, from the system's error."""
     reason = (getattr(error, "strerror", None) or str(error)).lower()
     advice = "copy it again or remove it"
     if isinstance(error, PermissionError):

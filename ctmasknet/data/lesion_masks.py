@@ -30,7 +30,7 @@ def lesion_instances(
     min_area: int = MIN_LESION_AREA,
     by_rank: bool = False,
 ) -> list[dict]:
-    """Lesion instances of one value mask.
+    """Find the lesion instances of one value mask.
 
     Args:
         mask: (H, W) uint8, values as described by `values`.
@@ -85,7 +85,7 @@ def values_by_rank(mask: np.ndarray, values: MaskValues) -> np.ndarray:
 
 
 def component_instances(lesion: np.ndarray, category: int, min_area: int) -> list[dict]:
-    """The 8-connected components of one lesion class in one slice.
+    """Find the 8-connected components of one lesion class in one slice.
 
     Args:
         lesion: (H, W) bool or uint8, non-zero where the lesion is.
@@ -117,7 +117,7 @@ def component_instances(lesion: np.ndarray, category: int, min_area: int) -> lis
 
 
 def lesion_categories(mask_type: str) -> list[dict]:
-    """The COCO categories of a mask type; ids start at 1."""
+    """Return the COCO categories of a mask type; ids start at 1."""
     return [{"id": k, "name": name} for k, name in enumerate(lesion_classes(mask_type), start=1)]
 
 
@@ -162,7 +162,7 @@ def coco_from_pairs(
         record = {"id": len(images) + 1, "file_name": relative_path(image, root)}
         images.append({**record, "height": height, "width": width, **extra})
         for instance in instances:
-            # From 1: COCOeval takes an annotation with id 0 for "not matched".
+            # COCOeval takes an annotation with id 0 for "not matched".
             ids = {"id": len(annotations) + 1, "image_id": len(images)}
             annotations.append({**ids, **instance})
     if not images:
@@ -177,7 +177,7 @@ def coco_from_pairs(
 
 
 def describe_coco(coco: dict) -> str:
-    """A small table: images, lesion-free images, instances and area quartiles of each class."""
+    """Count images, lesion-free images and instances, with area quartiles, in a small table."""
     bearing = {item["image_id"] for item in coco["annotations"]}
     lines = [f"{len(coco['images'])} images, {len(coco['images']) - len(bearing)} lesion-free"]
     for category in coco["categories"]:

@@ -19,12 +19,10 @@ _Line = TypeVar("_Line")
 def read_csv(
     path: Path, what: str, columns: Sequence[str] = COLUMNS
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Read a CSV with at least the columns named.
+    """Read a UTF-8 CSV that has at least these columns.
 
     Args:
-        path: UTF-8 CSV with a header.
-        what: it is a list of, for messages.
-        columns: that must be there.
+        what: the file is, for messages.
 
     Yields:
         Number of the line (the header is 1), column -> value; None where a line is too short.
@@ -63,9 +61,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping]) -> No
 def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
     """Read the lines of a text file that are not empty, each with its number from 1.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no text.
+    Raises FileNotFoundError where there is no such file, ValueError where it is no text.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such {what}")
@@ -123,7 +119,7 @@ def parse_lines(
 
     Args:
         path: of the list, for messages.
-        lines: with their numbers.
+        lines: line number, line.
         parse: line -> dict with "image_id"; raises ValueError.
         errors: of lines that cannot be parsed, and of a second line for the same image.
     """
@@ -144,7 +140,7 @@ def parse_lines(
 
 
 def required_values(row: Mapping[str, str | None]) -> list[str]:
-    """The values of a row in the order of COLUMNS; ValueError when one is missing."""
+    """Return a row's values in the order of COLUMNS; ValueError when one is missing."""
     values = [(row[column] or "").strip() for column in COLUMNS]
     if not all(values):
         column = COLUMNS[values.index("")]

@@ -1,4 +1,8 @@
-"""Downloaded data sets -> the image lists and COCO files that training reads."""
+"""Downloaded data sets -> the image lists and COCO files that training reads.
+
+Each function returns what it wrote, in words. A file or an argument that cannot be used raises
+FileNotFoundError or ValueError.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +39,6 @@ def prepare_covidx(
         per_class: slices of each class to draw with `seed`; None takes all.
         sample: list of names to take instead.
         errors: of unusable lines and images.
-
-    Returns:
-        What was written, for people.
-
-    Raises:
-        FileNotFoundError, ValueError: a file that is missing or cannot be used.
     """
     if output.suffix.lower() != ".csv" or output.is_dir():
         raise ValueError(f"{output}: expected the name of a .csv file to write")
@@ -79,12 +77,6 @@ def prepare_lesion_masks(
         val_fraction: share of the patients in the validation part, between 0 and 1.
         seed: of the split.
         errors: of unusable pairs.
-
-    Returns:
-        What was written, for people.
-
-    Raises:
-        FileNotFoundError, ValueError: what is wrong with which file or argument.
     """
     if output.suffix.lower() != ".json" or output.is_dir():
         raise ValueError(f"{output}: expected the name of a .json file to write")
@@ -100,7 +92,7 @@ def prepare_lesion_masks(
         pairs, output.parent, meaning, mask_type, min_area, whole_images=True, errors=errors
     )
     parts = {"": coco} if val_fraction is None else _train_and_val(coco, val_fraction, seed)
-    # Said aloud: the wrong preset reads GGO as lung without any error.
+    # Stated because the wrong preset reads GGO as lung without any error.
     said = ", ".join(f"{value} {name}" for value, name in meaning.names.items())
     return f"mask values: {said}\n{write_parts(parts, output)}"
 
@@ -126,12 +118,6 @@ def prepare_lesion_dataset(
         seed: of the split.
         by_rank: as for `lesion_instances`, of CNCB alone.
         errors: of unusable pairs.
-
-    Returns:
-        What was written, for people.
-
-    Raises:
-        FileNotFoundError, ValueError: what is wrong with which file or argument.
     """
     if by_rank and dataset != "cncb":
         raise ValueError("--by-rank: the author's code knows CNCB's masks only")
@@ -178,9 +164,6 @@ def write_parts(parts: Mapping[str, dict], output: Path) -> str:
     Args:
         parts: name -> COCO dictionary; a single one named "" is written to `output` itself.
         output: a .json path.
-
-    Returns:
-        What was written, for people.
     """
     lines = []
     for part, coco in parts.items():

@@ -1,4 +1,4 @@
-"""Datasets by name: files are registered lazily in Detectron2's catalogs.
+"""Data sets by name: files are registered lazily in Detectron2's catalogs.
 
 Registering the same file under the same name again does nothing. A name that belongs to another
 data set raises ValueError.
@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,26 @@ def register_lesion_dataset(name: str, json_file: str | os.PathLike, hint: str =
     """Register a COCO JSON of lesion instances; its classes are read when it is loaded.
 
     Args:
-        name: name in the catalogs.
         json_file: COCO JSON; "file_name" in it is relative to the JSON's own folder.
         hint: how to make the file, for the error when it is missing.
     """
     path = os.path.abspath(json_file)
-    load = partial(_load_lesions, name, path, hint)
-    _register(name, load, json_file=path, image_root=os.path.dirname(path), evaluator_type="coco")
+    root = os.path.dirname(path)
+
+    def load(errors: ErrorPolicy = RAISE) -> list[dict]:
+        _require(path, hint)
+        with reading_coco(path):
+            records = load_coco_json(path, root, name)
+            coco = json.loads(Path(path).read_text(encoding="utf-8"))
+            images = {image["id"]: image for image in coco["images"]}
+        for record in records:  # Detectron2 leaves an image's own keys out
+            image = images[record["image_id"]]
+            record.update({key: image[key] for key in ("patient", "scan") if key in image})
+        if not errors.collects:
+            require_files((record["file_name"] for record in records), listed_in=path)
+        return records
+
+    _register(name, load, json_file=path, image_root=root, evaluator_type="coco")
 
 
 def register_image_dataset(
@@ -51,23 +63,25 @@ def register_image_dataset(
     """Register an image list (see `load_image_list`) with its class names.
 
     Args:
-        name: name in the catalogs.
         csv_file: CSV `file,label,patient,scan`.
         classes: class names in the order of the labels.
         hint: how to make the file, for the error when it is missing.
     """
     path, names = os.path.abspath(csv_file), tuple(classes)
-    load = partial(_load_images, path, names, hint)
+
+    def load(errors: ErrorPolicy = RAISE) -> list[dict]:
+        _require(path, hint)
+        return load_image_list(path, names, errors)
+
     _register(name, load, csv_file=path, image_classes=names, evaluator_type="image")
 
 
 def register_derived_dataset(name: str, json_file: str | os.PathLike, source: str) -> None:
     """Register a lesion data set that was made from another one.
 
-    One that was made from the same source before, perhaps in another folder, is replaced.
+    It replaces one that was made from the same source before, perhaps in another folder.
 
     Args:
-        name: name in the catalogs.
         json_file: COCO JSON; it may be written after this call.
         source: name of the data set it is made from; `dataset_source` gives that one's source.
     """
@@ -94,23 +108,33 @@ def register_covidx_dataset(
     """Register a split list of COVIDx-CT (see `read_covidx_list`).
 
     Args:
-        name: name in the catalogs.
         list_file: the split list.
         images: folders that may hold the images; the first that exists is taken.
         metadata: metadata.csv; it may be missing.
         sample: list of names; only these slices are taken, in its order.
         hint: which files are expected and what makes them, for the error when they are missing.
     """
-    keys = {
-        "list_file": os.path.abspath(list_file),
-        "sample_file": os.path.abspath(sample) if sample else "",
-    }
-    load = partial(_load_covidx, keys["list_file"], tuple(images), metadata, sample, hint)
+    path = os.path.abspath(list_file)
+
+    def load(errors: ErrorPolicy = RAISE) -> list[dict]:
+        _require(path, hint)
+        folder = next((folder for folder in images if os.path.isdir(folder)), images[-1])
+        _require(folder, hint)
+        known = metadata if metadata and os.path.isfile(metadata) else None
+        records = read_covidx_list(path, folder, known, errors)
+        if sample:
+            _require(sample, hint)
+            records = listed_sample(records, sample)
+        if not errors.collects:
+            require_files((record["file_name"] for record in records), path, folder)
+        return records
+
+    keys = {"list_file": path, "sample_file": os.path.abspath(sample) if sample else ""}
     _register(name, load, **keys, image_classes=IMAGE_CLASSES, evaluator_type="image")
 
 
 def register_paths(names: Sequence[str], classes: Sequence[str] = IMAGE_CLASSES) -> tuple[str, ...]:
-    """Let dataset files stand where dataset names are expected.
+    """Register the files among the names of data sets.
 
     Args:
         names: registered names, or paths ending in .json (lesions) or .csv (image list), which
@@ -144,7 +168,7 @@ def register_paths(names: Sequence[str], classes: Sequence[str] = IMAGE_CLASSES)
 
 
 def dataset_source(name: str) -> str:
-    """What a config must name to get a data set again.
+    """Return what a config must name to get a data set again.
 
     Returns:
         The absolute path of a data set that was given as a path; the source of the one that it
@@ -154,11 +178,11 @@ def dataset_source(name: str) -> str:
 
 
 def read_dataset(name: str, errors: ErrorPolicy = RAISE) -> list[dict]:
-    """The dicts of a registered data set, if need be without what is unusable in its lists.
+    """Read a registered data set, leaving out unusable lines of its lists if `errors` collects.
 
     Args:
         name: a registered name.
-        errors: of single lines of lists. If they are collected, missing image files go unnoticed.
+        errors: of single lines of lists. If they are collected, missing images go unnoticed.
 
     Raises:
         FileNotFoundError, ValueError: as the data set's own reader.
@@ -169,7 +193,7 @@ def read_dataset(name: str, errors: ErrorPolicy = RAISE) -> list[dict]:
 
 
 def unusable_lesions(path: str | os.PathLike, error: Exception) -> ValueError:
-    """The error for a file that is no COCO JSON, from the error that its reader met."""
+    """Return the error for a file that is no COCO JSON, from the one that its reader met."""
     return ValueError(
         f"{path}: not a usable COCO instances file ({type(error).__name__}: {error}); make "
         "one with datasets/prepare_lesion_masks.py"
@@ -178,7 +202,7 @@ def unusable_lesions(path: str | os.PathLike, error: Exception) -> ValueError:
 
 @contextmanager
 def reading_coco(path: str | os.PathLike) -> Iterator[None]:
-    """Turn whatever a malformed COCO JSON makes the block raise into `unusable_lesions`."""
+    """Raise `unusable_lesions` for what a malformed COCO JSON makes the block raise."""
     try:
         yield
     except (AssertionError, AttributeError, KeyError, TypeError, *_NOT_JSON) as error:
@@ -215,45 +239,3 @@ def _require_registered(name: str) -> None:
 def _require(path: str | os.PathLike, hint: str) -> None:
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such file or folder" + (f"; {hint}" if hint else ""))
-
-
-def _load_images(
-    path: str, classes: tuple[str, ...], hint: str, errors: ErrorPolicy = RAISE
-) -> list[dict]:
-    _require(path, hint)
-    return load_image_list(path, classes, errors)
-
-
-def _load_covidx(
-    path: str,
-    images: Sequence[str | os.PathLike],
-    metadata: str | os.PathLike | None,
-    sample: str | os.PathLike | None,
-    hint: str,
-    errors: ErrorPolicy = RAISE,
-) -> list[dict]:
-    _require(path, hint)
-    folder = next((folder for folder in images if os.path.isdir(folder)), images[-1])
-    _require(folder, hint)
-    known = metadata if metadata and os.path.isfile(metadata) else None
-    records = read_covidx_list(path, folder, known, errors)
-    if sample:
-        _require(sample, hint)
-        records = listed_sample(records, sample)
-    if not errors.collects:
-        require_files((record["file_name"] for record in records), path, folder)
-    return records
-
-
-def _load_lesions(name: str, path: str, hint: str, errors: ErrorPolicy = RAISE) -> list[dict]:
-    _require(path, hint)
-    with reading_coco(path):
-        records = load_coco_json(path, os.path.dirname(path), name)
-        coco = json.loads(Path(path).read_text(encoding="utf-8"))
-        images = {image["id"]: image for image in coco["images"]}
-    for record in records:  # Detectron2 leaves an image's own keys out
-        image = images[record["image_id"]]
-        record.update({key: image[key] for key in ("patient", "scan") if key in image})
-    if not errors.collects:
-        require_files((record["file_name"] for record in records), listed_in=path)
-    return records

@@ -22,7 +22,7 @@ class FloatResizeTransform(T.ResizeTransform):
 
 
 class FloatResizeShortestEdge(T.ResizeShortestEdge):
-    """Detectron2's resizing by the short side, with FloatResizeTransform and sizes rounded down."""
+    """Detectron2's resizing by the short side, on float pixels, with sizes rounded down."""
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]

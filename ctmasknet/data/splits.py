@@ -1,4 +1,4 @@
-"""Splitting data sets so that no patient is in two parts, stratified by label."""
+"""Splits of data sets by patient, stratified by label."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def split_patients(
         random.Random(f"{seed} {label}").shuffle(patients)
         counts: Counter[str] = Counter()
         for n, patient in enumerate(patients, start=1):
-            # To the part that is shortest of its share of this label and of all patients together.
+            # To the part that lacks most of its shares of this label and of all patients.
             lacks = {
                 part: round(fraction * (n + len(part_of) + 1) - counts[part] - sizes[part], 9)
                 for part, fraction in share.items()

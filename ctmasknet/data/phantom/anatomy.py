@@ -10,7 +10,7 @@ from .patient import Body, Surroundings
 
 AIR, FAT, SOFT, BLOOD, MARROW, BONE = -1000.0, -100.0, 45.0, 60.0, 250.0, 800.0
 SPINE_RADIUS = 0.11
-# Distances are smooth: a finer image takes them from this grid, which halves the time at 512.
+# Distances are smooth, so finer images interpolate them from this grid: half the time at 512.
 SHAPE_GRID = 256
 
 
@@ -36,7 +36,7 @@ def _dome(x, y, centre, radii, top: float, z: float) -> np.ndarray:
 
 
 def draw_shapes(body: Body, z: float, size: int) -> Shapes:
-    """The organs' outlines on the slice at z (0 apex .. 1 diaphragm)."""
+    """Compute the organs' outlines on the slice at z (0 apex .. 1 diaphragm)."""
     if size > SHAPE_GRID:
         coarse = draw_shapes(body, z, SHAPE_GRID)
         return Shapes(*(cv2.resize(field, (size, size)) for field in coarse))
@@ -125,7 +125,7 @@ def _draw_surroundings(around: Surroundings, shapes: Shapes, body: Body, z: floa
 
 
 def draw_chest(body: Body, around: Surroundings, shapes: Shapes, z: float) -> np.ndarray:
-    """Everything but the lungs: (size, size) float32 in HU, soft tissue where the lungs go."""
+    """Draw all but the lungs: (size, size) float32 in HU, soft tissue in the place of the lungs."""
     size = shapes.body.shape[0]
     px = 2 / size
     hu = _draw_surroundings(around, shapes, body, z, px)

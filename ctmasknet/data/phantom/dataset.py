@@ -107,7 +107,7 @@ def plan_patients(patients: int, split: Sequence[float], seed: int) -> list[Task
     """
     if len(split) != len(SPLITS) or not all(0 < weight < np.inf for weight in split):
         raise ValueError(f"split {list(split)}: expected three positive weights, train val test")
-    rng = np.random.default_rng([seed, 1_000_000])  # apart from every patient's own generator
+    rng = np.random.default_rng([seed, 1_000_000])  # no patient's own generator
     tasks = []
     for label, image_class in enumerate(IMAGE_CLASSES):
         members = rng.permutation(np.arange(label, patients, len(IMAGE_CLASSES)))
@@ -145,9 +145,9 @@ def _draw_all(tasks: list[Task], threads: int, draw: partial) -> Iterator[list[R
     if threads == 1:
         yield from map(draw, tasks)
         return
-    # Threads: NumPy and OpenCV release the lock, and processes would import everything again.
+    # NumPy and OpenCV release the lock, and processes would import everything again.
     before = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # OpenCV's own would compete for the same cores
+    cv2.setNumThreads(1)  # its own threads would compete for the same cores
     try:
         with ThreadPool(threads) as pool:
             yield from pool.imap(draw, tasks)

@@ -8,7 +8,7 @@ sampling alone, so a phantom can be drawn at any size.
 import cv2
 import numpy as np
 
-# Planes of noise turn into one another along z; this many radians over the whole chest.
+# Two planes of noise rotate into one another along z, by so many radians over the whole chest.
 NOISE_TURNS = 9.0
 
 
@@ -39,7 +39,7 @@ def ellipse(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radii: tu
 
 
 def union(first: np.ndarray, *others: np.ndarray, soft: float = 0.03) -> np.ndarray:
-    """Signed distance of a union whose creases are rounded over a length of `soft`."""
+    """Signed distance to a union whose creases are rounded over a length of `soft`."""
     for other in others:
         h = np.maximum(soft - np.abs(first - other), 0) / soft
         first = np.minimum(first, other) - h * h * (soft / 4)
@@ -47,8 +47,8 @@ def union(first: np.ndarray, *others: np.ndarray, soft: float = 0.03) -> np.ndar
 
 
 def coverage(distance: np.ndarray, width: float) -> np.ndarray:
-    """Share of each pixel inside a shape, its edge spread over `width` (about one pixel)."""
-    share = distance / -width  # in place from here on: this is most of the drawing's time
+    """Share of each pixel inside a shape; the edge is spread over `width` (about one pixel)."""
+    share = distance / -width  # in place: most of the drawing's time is spent here
     share += 0.5
     np.maximum(share, 0, out=share)
     return np.minimum(share, 1, out=share)

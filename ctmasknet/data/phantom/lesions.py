@@ -1,4 +1,4 @@
-"""Lesions after the papers' findings, as three-dimensional bodies cut by the slices.
+"""Lesions modelled on the papers' findings, as three-dimensional bodies that slices cut.
 
 COVID-19: several ground-glass patches, bilateral and peripheral, some with consolidation inside.
 Common pneumonia: one or two large consolidations with ground-glass rims, often one-sided.
@@ -13,8 +13,8 @@ from .anatomy import draw_shapes
 from .fields import Noise, grid, ramp
 from .patient import CHEST_HEIGHT, Body
 
-# The mask's rule: the HU that a lesion adds to a pixel of the lung. Ground glass, 1.3 times
-# GGO_RANGE at most, stays below consolidation, which fills even the densest lung by more.
+# HU that a lesion adds to a pixel of the lung, from which the mask takes its class. Ground glass
+# adds at most 1.3 times GGO_RANGE; consolidation adds more even to the densest lung.
 GGO_RAISE = 60.0
 CONSOLIDATION_RAISE = 370.0
 GGO_RANGE = (140, 270)  # HU
@@ -92,11 +92,11 @@ def _place(rng: np.random.Generator, body: Body, z: float, patch: Patch, sides: 
 
 
 def draw_lesions(rng: np.random.Generator, label: int, body: Body, z: float) -> Lesions:
-    """The lesions of a patient of an image class, around the middle slice z (0..1)."""
+    """Draw the lesions of a patient of an image class, around the middle slice z (0..1)."""
     first = int(rng.choice([-1, 1]))
     bodies: tuple[Lesion, ...] = ()
     if IMAGE_CLASSES[label] == "COVID-19":
-        # Both sides by turns, so that both are affected.
+        # Alternating, so that both sides are affected.
         sides = [first * (-1) ** i for i in range(int(rng.integers(4, 9)))]
         bodies = _place(rng, body, z, COVID_PATCH, sides)
     elif IMAGE_CLASSES[label] == "Common Pneumonia":
@@ -107,7 +107,7 @@ def draw_lesions(rng: np.random.Generator, label: int, body: Body, z: float) -> 
 
 
 def lesion_raise(lesions: Lesions, lung_hu: np.ndarray, z: float) -> np.ndarray:
-    """HU that the lesions add to the lung on the slice at z, (size, size) float32.
+    """Compute the HU that lesions add to the lung on the slice at z, (size, size) float32.
 
     Args:
         lung_hu: the lung without lesions, (size, size) float32 in HU.
@@ -134,7 +134,7 @@ def lesion_raise(lesions: Lesions, lung_hu: np.ndarray, z: float) -> np.ndarray:
 
 
 def lesion_mask(added: np.ndarray, lung: np.ndarray) -> np.ndarray:
-    """CNCB mask of a slice: 0 background, 1 lung, 2 GGO, 3 consolidation; (size, size) uint8.
+    """Label a slice as in CNCB: 0 background, 1 lung, 2 GGO, 3 consolidation; uint8.
 
     Args:
         added: HU added by lesions, (size, size).
