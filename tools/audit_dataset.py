@@ -10,7 +10,7 @@
 
 Each data set given is one split: registered names, .csv (image lists) and .json (COCO) files,
 split lists of COVIDx-CT, or folders of images and masks. Prints what it finds and writes
-DIR/audit.json (everything) and DIR/audit.html (to be read). A leak is a patient, a scan or an
+DIR/audit.json (everything) and DIR/audit.html (for reading). A leak is a patient, a scan or an
 image in two splits; all else is a problem to know of. Exit code: 0 no leak, 1 leaks, 2 the audit
 could not be done. Research use only, not for diagnosis.
 """

@@ -24,37 +24,29 @@ POSITION_NOTE = (
 class Association(TypedDict):
     """Cramér's V between the source or the position and the label.
 
-    Args (keys):
-        cramers_v: 0 (nothing) to 1 (it tells the label); None when it cannot be computed. Small
-            numbers of patients or slices make it larger by chance.
-        p_value: of independence, if patients or slices were independent of one another.
-        words: what that means, or why there is none.
-        rows, columns: names of the table's rows (sources or position bins) and columns (classes).
-        table: (rows, columns) counts of patients or slices.
-        left_out: how many patients or slices are not in the table and why; "" for none.
+    V is None when it cannot be computed; small numbers make it larger by chance. The p value takes
+    patients or slices as independent of one another.
     """
 
-    cramers_v: float | None
-    p_value: float | None
-    words: str
-    rows: list[str]
-    columns: list[str]
-    table: list[list[int]]
-    left_out: str
+    cramers_v: float | None  # 0 (nothing) to 1 (it tells the label)
+    p_value: float | None  # of independence
+    words: str  # what that means, or why there is none
+    rows: list[str]  # names of the sources or position bins
+    columns: list[str]  # class names
+    table: list[list[int]]  # counts of patients or slices
+    left_out: str  # how many are not in the table and why; "" for none
 
 
 class Position(Association):
     """The same for the slice's position, and how well it predicts the label.
 
-    Args (keys):
-        learned_on, tried_on: names of the first and the last split.
-        accuracy, base_rate: share (0 to 1) of the last split's slices whose label is the most
-            frequent one of their bin, or overall, in the first split; None with one split.
+    The accuracy is the share (0 to 1) of the last split's slices whose label is the most frequent
+    one of their bin in the first split; the base rate that of the most frequent label overall.
     """
 
-    learned_on: str
-    tried_on: str
-    accuracy: float | None
+    learned_on: str  # name of the first split
+    tried_on: str  # name of the last split
+    accuracy: float | None  # None with one split
     base_rate: float | None
     of_covidx: bool
 

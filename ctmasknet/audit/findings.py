@@ -30,19 +30,12 @@ PROBLEMS = {
 
 
 class Finding(NamedTuple):
-    """One thing found.
+    """One leak or problem."""
 
-    Args:
-        kind: key of `LEAKS` or `PROBLEMS`.
-        splits: names of the splits concerned, in the order given.
-        message: what was found where, and what to do where that is not obvious from the kind.
-        images: paths of the images to look at, if any.
-    """
-
-    kind: str
-    splits: tuple[str, ...]
-    message: str
-    images: tuple[str, ...] = ()
+    kind: str  # key of LEAKS or PROBLEMS
+    splits: tuple[str, ...]  # names of the splits concerned, in the order given
+    message: str  # what was found where and, if the kind does not tell it, what to do
+    images: tuple[str, ...] = ()  # paths of the images to look at
 
 
 def by_kind(findings: list[Finding], kinds: dict[str, str]) -> dict[str, list[Finding]]:

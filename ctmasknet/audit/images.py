@@ -24,23 +24,14 @@ THUMBNAIL_SIDE = 32
 
 
 class ImageFacts(NamedTuple):
-    """What one reading of an image file tells.
-
-    Args:
-        error: why it cannot be used; all else is then empty.
-        size: height, width.
-        constant: all pixels have one value; the rest is then empty.
-        digest: of the decoded pixels and their size, whatever the format of the file.
-        phash: (4,) uint64, the 256 bits of the perceptual hash.
-        thumbnail: (1024,) uint8, 32 x 32 grey pixels.
-    """
+    """What one reading of an image file tells; after an error or a constant image, no more."""
 
     error: Exception | None = None
-    size: tuple[int, int] | None = None
-    constant: bool = False
-    digest: bytes = b""
-    phash: np.ndarray = np.zeros(0, np.uint64)
-    thumbnail: np.ndarray = np.zeros(0, np.uint8)
+    size: tuple[int, int] | None = None  # height, width
+    constant: bool = False  # all pixels have one value
+    digest: bytes = b""  # of the decoded pixels and their size, whatever the file's format
+    phash: np.ndarray = np.zeros(0, np.uint64)  # (4,), the 256 bits of the perceptual hash
+    thumbnail: np.ndarray = np.zeros(0, np.uint8)  # (1024,), 32 x 32 grey pixels
 
 
 def image_facts(path: str) -> ImageFacts:

@@ -49,24 +49,14 @@ class Slice:
 
 @dataclass(slots=True)
 class Split:
-    """A data set to be audited.
+    """A data set to be audited."""
 
-    Args:
-        name: unique among the splits.
-        origin: the name or path that was given.
-        classes: of images or, in a lesion data set, of lesions; index = label.
-        slices: everything usable in it.
-        findings: what could not be used.
-        has_images: image files are at hand.
-        of_lesions: a lesion data set, its classes are those of lesions.
-    """
-
-    name: str
-    origin: str
-    classes: tuple[str, ...]
-    slices: list[Slice]
-    findings: list[Finding] = field(default_factory=list)
-    has_images: bool = True
+    name: str  # unique among the splits
+    origin: str  # the name or path that was given
+    classes: tuple[str, ...]  # of images or, in a lesion data set, of lesions; index = label
+    slices: list[Slice]  # everything usable in it
+    findings: list[Finding] = field(default_factory=list)  # what could not be used
+    has_images: bool = True  # image files are at hand
     of_lesions: bool = False
 
 

@@ -20,29 +20,18 @@ from .records import Split
 
 @dataclass
 class Audit:
-    """What an audit found.
-
-    Args:
-        splits: what was audited.
-        max_bits: threshold of the near duplicates.
-        findings: leaks and problems.
-        counts, lesions: rows of the tables.
-        sizes: split -> (height, width) -> number of slices; only splits with images.
-        source, position: association with the label, if it could be computed.
-        sample: where the names of the sample are, if one was given.
-        not_checked: what was not checked and why, a sentence each.
-    """
+    """What an audit found; an association is None where there was nothing to compute it from."""
 
     splits: list[Split]
-    max_bits: int = NEAR_BITS
+    max_bits: int = NEAR_BITS  # threshold of near duplicates
     findings: list[Finding] = field(default_factory=list)
-    counts: list[dict[str, Any]] = field(default_factory=list)
-    lesions: list[dict[str, Any]] = field(default_factory=list)
-    sizes: dict[str, Counter[tuple[int, int]]] = field(default_factory=dict)
+    counts: list[dict[str, Any]] = field(default_factory=list)  # rows of `count_groups`
+    lesions: list[dict[str, Any]] = field(default_factory=list)  # rows of `lesion_counts`
+    sizes: dict[str, Counter[tuple[int, int]]] = field(default_factory=dict)  # with images only
     source: Association | None = None
     position: Position | None = None
-    sample: dict[str, Any] | None = None
-    not_checked: list[str] = field(default_factory=list)
+    sample: dict[str, Any] | None = None  # of `sample_counts`
+    not_checked: list[str] = field(default_factory=list)  # what and why, a sentence each
 
 
 def run_audit(

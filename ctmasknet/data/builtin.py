@@ -6,8 +6,8 @@ All lie under $DETECTRON2_DATASETS (default: datasets); see datasets/README.md.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .classes import PHANTOM_MASK_TYPES, SPLITS
 from .covidx import VERSIONS
@@ -18,20 +18,13 @@ AUTHOR_SAMPLE = "author_classification_train.txt"
 _ROOT_HINT = "(DETECTRON2_DATASETS names the folder above it)"
 
 
-@dataclass(frozen=True)
-class LesionTree:
-    """A lesion data set as it is downloaded; its masks have the values of MASK_PRESETS.
+class LesionTree(NamedTuple):
+    """A lesion data set as it is downloaded; its masks have the values of MASK_PRESETS."""
 
-    Attributes:
-        folder: its name under $DETECTRON2_DATASETS.
-        images, masks: names of the folders in it.
-        layout: the files in it, for people.
-    """
-
-    folder: str
-    images: str
+    folder: str  # under $DETECTRON2_DATASETS
+    images: str  # folder of the slices in it
     masks: str
-    layout: str
+    layout: str  # of the files, for people
 
 
 LESION_TREES = {

@@ -91,24 +91,16 @@ def read_covidx_list(
     """
     path = Path(path)
     lines = read_lines(path, f"split list (lines of `{LIST_LINE}`)")
-    sources = {} if metadata is None else read_metadata(metadata)
+    sources: dict[str, str] = {}
+    if metadata is not None:
+        columns = ("patient id", "source")
+        rows = read_csv(Path(metadata), "metadata file of COVIDx-CT", columns)
+        sources = {row["patient id"]: row["source"] or "" for _, row in rows}
     parse = partial(_parse_line, images=images, sources=sources)
     records = parse_lines(path, lines, parse, errors)
     if not records:
         raise ValueError(f"{path}: found no usable line, expected `{LIST_LINE}`")
     return records
-
-
-def read_metadata(path: str | os.PathLike) -> dict[str, str]:
-    """Read patient id -> source from the metadata.csv that comes with COVIDx-CT.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it has no such columns.
-    """
-    columns = ("patient id", "source")
-    rows = read_csv(Path(path), "metadata file of COVIDx-CT", columns)
-    return {row["patient id"]: row["source"] or "" for _, row in rows}
 
 
 def balanced_sample(records: Sequence[dict], per_class: int, seed: int) -> list[dict]:

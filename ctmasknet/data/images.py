@@ -113,12 +113,9 @@ def require_files(
 
 
 def _open(path: str | os.PathLike) -> Image.Image:
-    try:
-        return _decoded(path, lambda: Image.open(path))
-    except ValueError:
-        if not os.path.isdir(path):
-            require_readable(path)  # raises the true cause
-        raise
+    if not os.path.isdir(path):
+        require_readable(path)
+    return _decoded(path, lambda: Image.open(path))
 
 
 def require_readable(path: str | os.PathLike) -> None:
