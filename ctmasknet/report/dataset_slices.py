@@ -5,17 +5,22 @@ from __future__ import annotations
 import difflib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pycocotools.mask as mask_util
 from detectron2.data import MetadataCatalog
+from detectron2.data.detection_utils import annotations_to_instances
+from detectron2.structures import BitMasks, Instances
 
 from ..data.image_lists import find_classes
 from ..data.registration import read_dataset, register_paths
 from ..inference.predictions import Instance
-from .data_figures import Record, true_instances
+
+Record = Mapping[str, Any]  # a Detectron2 dataset dict
 
 
 @dataclass(frozen=True)
@@ -52,29 +57,65 @@ def choose_slices(
             `lesions` has none of the slices.
     """
     name, records = _open_dataset(dataset)
-    if wanted:
-        chosen = [find_record(records, one) for one in wanted]
-    else:
-        chosen = spread_over(records, count)
+    chosen = [find_record(records, one) for one in wanted] or spread_over(records, count)
     truth_name, truth_records = _open_dataset(lesions) if lesions else (name, records)
-    lesion_classes = MetadataCatalog.get(truth_name).get("thing_classes", ())
+    lesion_classes, _ = class_names(truth_name)
     truth = {os.path.realpath(record["file_name"]): record for record in truth_records}
-    labels = MetadataCatalog.get(name).get("image_classes", ())
+    _, labels = class_names(name)
     stems = output_stems(records)
     slices = []
     for index in chosen:
-        file = records[index]["file_name"]
-        known = truth.get(os.path.realpath(file), {})
-        label = labels[records[index]["label"]] if "label" in records[index] else None
-        slices.append(
-            DatasetSlice(file, stems[index], label, true_instances(known, lesion_classes))
-        )
+        record = records[index]
+        label = labels[record["label"]] if "label" in record else None
+        known = truth.get(os.path.realpath(record["file_name"]), {})
+        found = true_instances(known, lesion_classes)
+        slices.append(DatasetSlice(record["file_name"], stems[index], label, found))
     if lesions and all(one.lesions is None for one in slices):
         raise ValueError(
             f"{lesions}: has lesions of none of the slices chosen, the first is {slices[0].file}; "
             "expected a lesion data set of the same image files"
         )
     return slices
+
+
+def class_names(dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Lesion classes and image classes of a loaded data set, () where it has none."""
+    known = MetadataCatalog.get(dataset)
+    return tuple(known.get("thing_classes", ())), tuple(known.get("image_classes", ()))
+
+
+def true_instances(record: Record, class_names: Sequence[str]) -> tuple[Instance, ...] | None:
+    """The lesions that a data set has for a slice, crowd annotations left out.
+
+    Args:
+        record: a dataset dict; with annotations also "height" and "width".
+        class_names: the lesion classes, in the order of their ids.
+
+    Returns:
+        Instances of score 1; None where the data set knows no lesions, but labels.
+    """
+    if "annotations" not in record:
+        return None
+    lesions = [item for item in record["annotations"] if not item.get("iscrowd")]
+    size = (record["height"], record["width"])
+    return plain_instances(annotations_to_instances(lesions, size, "bitmask"), class_names)
+
+
+def plain_instances(target: Instances, class_names: Sequence[str]) -> tuple[Instance, ...]:
+    """Turn Detectron2's ground truth of a slice into plain types, with score 1."""
+    rles: list[dict | None] = [None] * len(target)
+    if target.has("gt_masks"):
+        masks = target.gt_masks
+        if not isinstance(masks, BitMasks):
+            masks = BitMasks.from_polygon_masks(masks, *target.image_size)
+        flat = masks.tensor.numpy().transpose(1, 2, 0)
+        rles = mask_util.encode(np.asfortranarray(flat, np.uint8))
+    return tuple(
+        Instance(class_names[label], 1.0, (x0, y0, x1, y1), rle)
+        for label, (x0, y0, x1, y1), rle in zip(
+            target.gt_classes.tolist(), target.gt_boxes.tensor.tolist(), rles, strict=True
+        )
+    )
 
 
 def spread_over(records: Sequence[Record], count: int) -> list[int]:
@@ -147,10 +188,8 @@ def output_stems(records: Sequence[Record]) -> list[str]:
 
 def _open_dataset(name: str) -> tuple[str, list[dict]]:
     """The registered name and the records of a name or a path."""
-    if name.lower().endswith(".csv"):
-        (known,) = register_paths([name], find_classes([name]))
-    else:
-        (known,) = register_paths([name])
+    classes = find_classes([name]) if name.lower().endswith(".csv") else ()
+    (known,) = register_paths([name], classes)
     return known, read_dataset(known)
 
 

@@ -1,4 +1,4 @@
-"""The papers' figure of what the model saw in a slice, and how figures are saved.
+"""What the model saw in a slice: the papers' figure, and pictures side by side.
 
 Source: Ter-Sarkisov 2020, the paper on lightweight models, Figure 2.
 Shapes: a slice of H x W pixels, C image classes.
@@ -17,12 +17,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from ..atomic_write import atomic_write
-from ..data.classes import NOTICE
+from ..figures import BLACK, BLUE, GREY, VERMILION, lesion_colour, plain, save_figure
 from ..inference.predictions import Classification, Instance, SlicePrediction
 from ..modeling.mask_head import MASK_CUT
 from ..wording import counted
-from .overlay import COLOURS, draw_instances, enlargement, instance_labels
+from .overlay import draw_instances, enlargement, instance_labels
 
 # Blue below the cut, pale at it, red above it: perceptual, and told apart by the colour-blind. The
 # range is fixed, so that slices can be compared; nearly all of the demo's mask logits on phantoms
@@ -30,7 +29,6 @@ from .overlay import COLOURS, draw_instances, enlargement, instance_labels
 _MAP, _HALF_RANGE = colormaps["RdBu_r"], 6.0
 _NORM = Normalize(MASK_CUT - _HALF_RANGE, MASK_CUT + _HALF_RANGE)
 _OUTSIDE = (48, 48, 48)  # of every box
-_PREDICTED, _OTHER, _TRUE = "#0072b2", "#999999", "#d55e00"
 
 
 def score_map_picture(score_map: np.ndarray) -> np.ndarray:
@@ -74,33 +72,45 @@ def figure_2(
     if len(set(sizes.values())) > 1:
         found = ", ".join(f"{name} {h} x {w}" for name, (h, w) in sizes.items())
         raise ValueError(f"found sizes that differ, expected those of one slice: {found}")
-    names = tuple(
-        dict.fromkeys([*prediction.lesion_classes, *(x.lesion_class for x in truth or ())])
-    )
-    panels: list[tuple[str, Callable[[Axes], None]]] = [
-        (
-            f"predicted: {counted(len(prediction.instances), 'lesion')}",
-            lambda ax: show_lesions(ax, image, prediction.instances, names),
+    instances, answer = prediction.instances, prediction.classification
+    true_classes = [x.lesion_class for x in truth or ()]
+    names = tuple(dict.fromkeys([*prediction.lesion_classes, *true_classes]))
+    panels: dict[str, Callable[[Axes], None]] = {
+        f"predicted: {counted(len(instances), 'lesion')}": (
+            lambda ax: show_lesions(ax, image, instances, names)
         )
-    ]
+    }
     if score_map is not None:
-        panels.append(("score map", lambda ax: _show_scores(ax, score_map)))
+        panels["score map"] = lambda ax: _show_scores(ax, score_map)
     if truth is not None:
         title = f"truth: {counted(len(truth), 'lesion')}"
-        panels.append((title, lambda ax: show_lesions(ax, image, truth, names, False)))
-    classification = prediction.classification
-    if classification is not None and classification.logits is not None:
-        panels.append(
-            ("class logits (probabilities)", lambda ax: _show_logits(ax, classification, label))
-        )
+        panels[title] = lambda ax: show_lesions(ax, image, truth, names, False)
+    if answer is not None and answer.logits is not None:
+        panels["class logits (probabilities)"] = lambda ax: _show_logits(ax, answer, label)
     height = min(max(4.4 * image.shape[0] / image.shape[1], 2.5), 8) + 1
-    figure = Figure(figsize=(5 * len(panels), height), layout="constrained")
-    for ax, (title, draw) in zip(_row(figure, len(panels)), panels, strict=True):
+    figure, axes = _row(len(panels), height)
+    for ax, (title, draw) in zip(axes, panels.items(), strict=True):
         draw(ax)
         ax.set_title(title, fontsize=11)
     title = _slice_title(prediction, label)
-    figure.suptitle(fill(title, 60 * len(panels)).replace("$", r"\$"), fontsize=12)
+    figure.suptitle(plain(fill(title, 60 * len(panels))), fontsize=12)
     return figure
+
+
+def save_panels(path: Path, panels: Sequence[tuple[str, np.ndarray]], title: str) -> None:
+    """Save pictures side by side, each under its caption.
+
+    Args:
+        path: PNG file.
+        panels: (caption, (H, W, 3) uint8 RGB) pairs.
+        title: line above all of them.
+    """
+    figure, axes = _row(len(panels), 5.5)
+    for ax, (caption, image) in zip(axes, panels, strict=True):
+        _show(ax, image)
+        ax.set_title(caption, fontsize=10)
+    figure.suptitle(title, fontsize=11)
+    save_figure(figure, path)
 
 
 def show_lesions(
@@ -124,32 +134,18 @@ def show_lesions(
     labels = instance_labels(instances, class_names, with_scores)
     # Letters of the figure, not of the picture: a large slice is shrunk, and they with it.
     for found, label in reversed(list(zip(instances, labels, strict=True))):
-        colour = COLOURS[class_names.index(found.lesion_class) % len(COLOURS)]
         is_right = found.box[0] > 0.8 * image.shape[1]
         ax.text(
             found.box[2 if is_right else 0] * factor,
             max(found.box[1] * factor, 0.03 * image.shape[0] * factor),
-            label.replace("$", r"\$"),
-            color=np.array(colour) / 255,
+            plain(label),
+            color=lesion_colour(class_names.index(found.lesion_class)),
             fontsize=7,
             va="bottom",
             ha="right" if is_right else "left",
-            bbox={"facecolor": "black", "edgecolor": "none", "pad": 1} if label else None,
+            bbox={"facecolor": BLACK, "edgecolor": "none", "pad": 1} if label else None,
             in_layout=False,
         )
-
-
-def save_figure(figure: Figure, path: Path, warning: str = "") -> None:
-    """Save a figure with the notice at its foot.
-
-    Args:
-        figure: without one yet.
-        path: PNG file; its folder is made.
-        warning: stands after the notice.
-    """
-    figure.supxlabel(f"{NOTICE} {warning}".rstrip(), fontsize=8)
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=120)
 
 
 def slice_name(source: str) -> str:
@@ -157,8 +153,10 @@ def slice_name(source: str) -> str:
     return "/".join(Path(source).parts[-2:])
 
 
-def _row(figure: Figure, count: int) -> list[Axes]:
-    return list(figure.subplots(1, count, squeeze=False)[0])
+def _row(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
+    """Panels 5 inches wide, 580 pixels or so: shrinking overlays would lose their lines."""
+    figure = Figure(figsize=(5 * count, height), layout="constrained")
+    return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
 def _slice_title(prediction: SlicePrediction, label: str | None) -> str:
@@ -178,9 +176,8 @@ def _show(ax: Axes, picture: np.ndarray) -> None:
 
 def _show_scores(ax: Axes, score_map: np.ndarray) -> None:
     _show(ax, score_map_picture(score_map))
-    bar = ax.figure.colorbar(
-        ScalarMappable(_NORM, _MAP), ax=ax, extend="both", shrink=0.8, pad=0.02
-    )
+    colours = ScalarMappable(_NORM, _MAP)
+    bar = ax.figure.colorbar(colours, ax=ax, extend="both", shrink=0.8, pad=0.02)
     bar.set_label("highest raw mask logit")
     ticks = [MASK_CUT + step for step in (-6, -3, 0, 3, 6)]
     bar.set_ticks(ticks, labels=[f"{tick:g}" + " (cut)" * (tick == MASK_CUT) for tick in ticks])
@@ -189,22 +186,20 @@ def _show_scores(ax: Axes, score_map: np.ndarray) -> None:
 def _show_logits(ax: Axes, classification: Classification, label: str | None) -> None:
     names, logits = classification.class_names, classification.logits
     assert logits is not None
-    colours = [_PREDICTED if n == classification.image_class else _OTHER for n in names]
+    colours = [BLUE if name == classification.image_class else GREY for name in names]
     places = range(len(names))
     ax.barh(places, logits, color=colours, height=0.6)
-    ax.axvline(0, color="black", linewidth=0.8)
+    ax.axvline(0, color=BLACK, linewidth=0.8)
     # Values stand at the names: beside long bars there would be no room for them.
     lines = [
-        fill(name, 16).replace("$", r"\$")
-        + " (true)" * (name == label)
-        + f"\n{logit:.2f} ({p:.0%})"
-        for name, logit, p in zip(names, logits, classification.probabilities, strict=True)
+        f"{plain(fill(name, 16))}{' (true)' * (name == label)}\n{logit:.2f} ({share:.0%})"
+        for name, logit, share in zip(names, logits, classification.probabilities, strict=True)
     ]
     ax.set_yticks(places, lines)
     ax.tick_params(axis="y", length=0)  # a tick before a number would look like its sign
     for tick, name in zip(ax.get_yticklabels(), names, strict=True):
         if name == label:
-            tick.set(color=_TRUE, fontweight="bold")
+            tick.set(color=VERMILION, fontweight="bold")
     ax.set_ylim(len(names) - 0.4, -0.6)  # first class on top
     ax.set_xlabel("logit")
     ax.spines[["top", "right", "left"]].set_visible(False)

@@ -8,17 +8,18 @@ from itertools import islice
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.utils.env import seed_all_rng
 from tqdm import tqdm
 
 from ..data.images import read_slice
 from ..data.registration import read_dataset
 from ..engine import Trainer
+from ..figures import save_figure
 from ..inference.predictor import Predictor
+from ..wording import NOTICE
 from .data_figures import Panel, save_contact_sheets, training_panels, truth_panels
-from .dataset_slices import DatasetSlice, spread_over
-from .paper_figures import figure_2, save_figure, slice_name
+from .dataset_slices import DatasetSlice, class_names, spread_over
+from .paper_figures import figure_2, slice_name
 from .ranked_box_figure import figure_3
 
 
@@ -30,16 +31,17 @@ def save_paper_figures(predictor: Predictor, slices: Sequence[DatasetSlice], fol
         slices: with their truth, as far as it is known.
         folder: for the figures, made if needed.
     """
-    phantom = any(model.get("phantom") for model in predictor.describe()["models"])
-    warning = "Trained on phantoms: knows only phantoms." if phantom else ""
+    foot = NOTICE
+    if any(model.get("phantom") for model in predictor.describe()["models"]):
+        foot += " Trained on phantoms: knows only phantoms."
     for one in tqdm(slices, "figures", unit="slice", disable=None):
         image = read_slice(one.file)
         (prediction,) = predictor.predict_slices([(image, one.file)])
         figure = figure_2(image, prediction, predictor.score_map(image), one.lesions, one.label)
-        save_figure(figure, folder / f"{one.stem}_figure2.png", warning)
+        save_figure(figure, folder / f"{one.stem}_figure2.png", foot)
         if prediction.ranked_boxes is not None:
             figure = figure_3(prediction.ranked_boxes, slice_name(one.file))
-            save_figure(figure, folder / f"{one.stem}_figure3.png", warning)
+            save_figure(figure, folder / f"{one.stem}_figure3.png", foot)
 
 
 def save_truth(cfg: CfgNode, count: int, folder: Path) -> Iterator[Path]:
@@ -57,7 +59,7 @@ def save_truth(cfg: CfgNode, count: int, folder: Path) -> Iterator[Path]:
         records = read_dataset(name)
         chosen = [records[index] for index in spread_over(records, count)]
         title = f"{name}: {len(chosen)} of {len(records)} slices"
-        panels = truth_panels(chosen, *_class_names(name))
+        panels = truth_panels(chosen, *class_names(name))
         yield from _save_pages(panels, len(chosen), folder, f"truth_{name}", title)
 
 
@@ -74,20 +76,13 @@ def save_batches(cfg: CfgNode, count: int, folder: Path) -> Iterator[Path]:
     """
     seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
     loader = Trainer.build_train_loader(cfg)
-    names = _class_names(cfg.DATASETS.TRAIN[0])
+    names = class_names(cfg.DATASETS.TRAIN[0])
     panels = islice(training_panels(loader, cfg.INPUT.FORMAT, *names), count)
     title = f"training batches of {cfg.SOLVER.IMS_PER_BATCH}: {', '.join(cfg.DATASETS.TRAIN)}"
     with warnings.catch_warnings():
-        # Decoded masks are read-only, and Detectron2 only reads them: nothing for our users.
+        # Decoded masks are read-only, and Detectron2 only reads them.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-        pages = _save_pages(panels, count, folder, "batches", title)
-    yield from pages
-
-
-def _class_names(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Lesion classes and image classes of a loaded data set."""
-    known = MetadataCatalog.get(name)
-    return tuple(known.get("thing_classes", ())), tuple(known.get("image_classes", ()))
+        yield from _save_pages(panels, count, folder, "batches", title)
 
 
 def _save_pages(

@@ -18,18 +18,14 @@ from tiny_models import CONFIG_FOLDER, CONFIGS, tiny_model
 from ctmasknet.data.classes import NOTICE
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.inference.predictions import RankedBoxTable, SlicePrediction
-from ctmasknet.report.data_figures import (
-    save_contact_sheets,
-    training_panels,
-    true_instances,
-    truth_panels,
-)
+from ctmasknet.report.data_figures import save_contact_sheets, training_panels, truth_panels
 from ctmasknet.report.dataset_slices import (
     DatasetSlice,
     choose_slices,
     find_record,
     output_stems,
     spread_over,
+    true_instances,
 )
 from ctmasknet.report.visualize import save_paper_figures
 
@@ -42,6 +38,7 @@ SMALL = {
     "MODEL.RANKED_BOXES.NUM": "16",
     "MODEL.IMAGE_HEAD.FC_DIM": "8",
     "TEST.PIXEL_SCORE_THRESH": "0.1",
+    "TEST.DETECTIONS_PER_IMAGE": "6",  # drawing takes longer than the network
 }
 TREE = [{"file_name": f"/d/{patient}/{n}.png"} for patient in ("P1", "P2") for n in (3, 4)]
 
@@ -133,7 +130,7 @@ def test_figures_of_models_of_phantoms_say_so(monkeypatch, tmp_path, models, fee
 
     saved = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: saved.append(figure))
-    monkeypatch.setattr("ctmasknet.report.paper_figures.atomic_write", contextlib.nullcontext)
+    monkeypatch.setattr("ctmasknet.figures.atomic_write", contextlib.nullcontext)
     Image.new("L", (10, 8)).save(tmp_path / "a.png")
     save_paper_figures(
         Answering(), [DatasetSlice(str(tmp_path / "a.png"), "a", None, None)], tmp_path
