@@ -29,7 +29,7 @@ from ..inference import Predictor
 from ..inference.model_spec import DEMO_CLASSIFIER, DEMO_LESION
 from ..report.dataset_slices import true_instances
 from ..report.overlay import draw_instances
-from ..report.paper_figures import save_panels
+from ..report.panels import save_panels
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "quick"
 

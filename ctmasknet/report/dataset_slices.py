@@ -14,7 +14,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 from detectron2.data import MetadataCatalog
 from detectron2.data.detection_utils import annotations_to_instances
-from detectron2.structures import BitMasks, Instances
+from detectron2.structures import BitMasks
 
 from ..data.image_lists import find_classes
 from ..data.registration import read_dataset, register_paths
@@ -59,17 +59,15 @@ def choose_slices(
     name, records = _open_dataset(dataset)
     chosen = [find_record(records, one) for one in wanted] or spread_over(records, count)
     truth_name, truth_records = _open_dataset(lesions) if lesions else (name, records)
-    lesion_classes, _ = class_names(truth_name)
     truth = {os.path.realpath(record["file_name"]): record for record in truth_records}
-    _, labels = class_names(name)
+    (lesion_classes, _), (_, labels) = class_names(truth_name), class_names(name)
     stems = output_stems(records)
     slices = []
     for index in chosen:
-        record = records[index]
-        label = labels[record["label"]] if "label" in record else None
-        known = truth.get(os.path.realpath(record["file_name"]), {})
-        found = true_instances(known, lesion_classes)
-        slices.append(DatasetSlice(record["file_name"], stems[index], label, found))
+        file, label = records[index]["file_name"], records[index].get("label")
+        found = true_instances(truth.get(os.path.realpath(file), {}), lesion_classes)
+        known = None if label is None else labels[label]
+        slices.append(DatasetSlice(file, stems[index], known, found))
     if lesions and all(one.lesions is None for one in slices):
         raise ValueError(
             f"{lesions}: has lesions of none of the slices chosen, the first is {slices[0].file}; "
@@ -85,36 +83,35 @@ def class_names(dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def true_instances(record: Record, class_names: Sequence[str]) -> tuple[Instance, ...] | None:
-    """The lesions that a data set has for a slice, crowd annotations left out.
+    """The true lesions of a slice in plain types, crowd annotations left out.
 
     Args:
-        record: a dataset dict; with annotations also "height" and "width".
+        record: a dataset dict, with "height" and "width" where it has annotations; or what a
+            training batch has of it.
         class_names: the lesion classes, in the order of their ids.
 
     Returns:
-        Instances of score 1; None where the data set knows no lesions, but labels.
+        Instances of score 1; None where nothing is known of lesions.
     """
-    if "annotations" not in record:
+    if "instances" in record:
+        target = record["instances"]
+    elif "annotations" in record:
+        lesions = [item for item in record["annotations"] if not item.get("iscrowd")]
+        target = annotations_to_instances(lesions, (record["height"], record["width"]), "bitmask")
+    else:
         return None
-    lesions = [item for item in record["annotations"] if not item.get("iscrowd")]
-    size = (record["height"], record["width"])
-    return plain_instances(annotations_to_instances(lesions, size, "bitmask"), class_names)
-
-
-def plain_instances(target: Instances, class_names: Sequence[str]) -> tuple[Instance, ...]:
-    """Turn Detectron2's ground truth of a slice into plain types, with score 1."""
     rles: list[dict | None] = [None] * len(target)
     if target.has("gt_masks"):
         masks = target.gt_masks
         if not isinstance(masks, BitMasks):
             masks = BitMasks.from_polygon_masks(masks, *target.image_size)
-        flat = masks.tensor.numpy().transpose(1, 2, 0)
-        rles = mask_util.encode(np.asfortranarray(flat, np.uint8))
-    return tuple(
-        Instance(class_names[label], 1.0, (x0, y0, x1, y1), rle)
-        for label, (x0, y0, x1, y1), rle in zip(
-            target.gt_classes.tolist(), target.gt_boxes.tensor.tolist(), rles, strict=True
+        rles = mask_util.encode(
+            np.asfortranarray(masks.tensor.numpy().transpose(1, 2, 0), np.uint8)
         )
+    boxes = target.gt_boxes.tensor.tolist()
+    return tuple(
+        Instance(class_names[label], 1.0, tuple(box), rle)
+        for label, box, rle in zip(target.gt_classes.tolist(), boxes, rles, strict=True)
     )
 
 
@@ -131,14 +128,11 @@ def spread_over(records: Sequence[Record], count: int) -> list[int]:
 
 
 def find_record(records: Sequence[Record], wanted: str) -> int:
-    """Find a slice of a data set.
+    """Find a slice of a data set and return its index.
 
     Args:
         records: dataset dicts.
         wanted: its number from 0 on, its file, or the last parts of its file's path.
-
-    Returns:
-        Its index.
 
     Raises:
         ValueError: there is none, with the nearest names, or more than one.
@@ -184,6 +178,11 @@ def output_stems(records: Sequence[Record]) -> list[str]:
     if twice:
         raise ValueError(f"{twice[0]}: the figures of two slices would have this name; rename one")
     return stems
+
+
+def slice_name(source: str) -> str:
+    """What to call a slice in a title: its file is often just a number, its folder the patient."""
+    return "/".join(Path(source).parts[-2:])
 
 
 def _open_dataset(name: str) -> tuple[str, list[dict]]:

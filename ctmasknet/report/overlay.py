@@ -1,7 +1,7 @@
-"""Lesions drawn over their slice.
+"""Drawn over a slice: its lesions, or the ranked boxes that speak for and against a class.
 
-Shapes: a slice of H x W pixels, D lesions. Pictures are enlarged by a whole factor f, 1 to 8, that
-brings the shorter side to 512 pixels or more: labels can be read, and narrow strips stay drawable.
+Shapes: a slice of H x W pixels, D lesions or boxes. Pictures are enlarged by a whole factor f, 1 to
+8, that brings the shorter side to 512 pixels or more: labels can be read, and narrow strips drawn.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from ..figures import lesion_colour, rgb
-from ..inference.predictions import Instance
+from ..figures import SKY, VERMILION, lesion_colour, rgb
+from ..inference.predictions import Instance, RankedBoxTable
 
+FOR, AGAINST = rgb(VERMILION), rgb(SKY)  # both bright on lung
+MOST_BOXES = 16
 _MIN_SIDE, _MAX_FACTOR = 512, 8
 _FONT, _SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 
@@ -30,24 +32,56 @@ def draw_instances(
         image: (H, W, 3) uint8 RGB.
         instances: D lesions with or without masks, the most important first.
         class_names: of all lesion classes; their order gives the colours.
-        labels: D texts, see `draw_labels`, or none; None takes `instance_labels`.
+        labels: D texts, or none; None takes `instance_labels`. A text is left out where those
+            before it have taken the room at its box.
 
     Returns:
         (f H, f W, 3) uint8 RGB.
     """
     factor = enlargement(image.shape[:2])
-    canvas = enlarged(image, factor)
+    canvas = _enlarged(image, factor)
     colours = [rgb(lesion_colour(class_names.index(x.lesion_class))) for x in instances]
     for instance, colour in zip(instances, colours, strict=True):
         if (mask := instance.mask) is not None:
-            _draw_mask(canvas, enlarged(mask.astype(np.uint8), factor), colour)
+            _draw_mask(canvas, _enlarged(mask.astype(np.uint8), factor), colour)
     boxes = np.array([x.box for x in instances], float).reshape(-1, 4) * factor
     for box, colour in zip(boxes, colours, strict=True):
         x0, y0, x1, y1 = (round(value) for value in box.tolist())
         cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), colour, 1)
     labels = instance_labels(instances, class_names) if labels is None else labels
     if labels:
-        draw_labels(canvas, boxes, labels, colours)
+        _draw_labels(canvas, boxes, labels, colours)
+    return canvas
+
+
+def draw_contributions(image: np.ndarray, ranked: RankedBoxTable, class_index: int) -> np.ndarray:
+    """Draw the 16 boxes that moved a class logit most.
+
+    Boxes that raise the logit have the colour FOR, those that lower it AGAINST. Their lines are 1,
+    3 or 5 pixels wide by the size of the contribution, relative to the greatest. Each has its
+    contribution beside it, unless greater ones have taken the room. Boxes without any contribution
+    are not drawn.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        ranked: boxes in pixels of the image.
+        class_index: column of the contributions.
+
+    Returns:
+        (f H, f W, 3) uint8 RGB.
+    """
+    values = ranked.contributions[:, class_index]
+    order = np.argsort(-np.abs(values), kind="stable")[:MOST_BOXES]
+    shown = order[values[order] != 0]
+    factor = enlargement(image.shape[:2])
+    canvas = _enlarged(image, factor)
+    boxes = np.rint(ranked.boxes * factor).astype(int)[shown]
+    values = values[shown]
+    colours = [FOR if value > 0 else AGAINST for value in values]
+    widths = np.rint(2 * np.abs(values / values[:1])).astype(int).tolist()
+    for box, reach, colour in reversed(list(zip(boxes, widths, colours, strict=True))):
+        _draw_box(canvas, box, reach, colour)  # the greatest on top
+    _draw_labels(canvas, boxes, [f"{value:+.2g}" for value in values], colours)
     return canvas
 
 
@@ -66,26 +100,19 @@ def enlargement(size: tuple[int, ...]) -> int:
     return min(max(1, -(-_MIN_SIDE // min(size))), _MAX_FACTOR)
 
 
-def enlarged(image: np.ndarray, factor: int) -> np.ndarray:
+def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:
     """Repeat each pixel of (H, W) or (H, W, 3) uint8 along both axes; gives a copy."""
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def draw_labels(
+def _draw_labels(
     canvas: np.ndarray,
     boxes: np.ndarray,
     labels: Sequence[str],
     colours: Sequence[tuple[int, int, int]],
 ) -> None:
-    """Write each text on black at the first corner of its box where no earlier one is.
-
-    A text is left out where earlier ones have taken all corners of its box.
-
-    Args:
-        canvas: (H, W, 3) uint8 RGB, changed in place.
-        boxes: (D, 4) x0 y0 x1 y1 in pixels of the canvas.
-        labels: D texts, the most important first.
-        colours: D colours of the texts, RGB.
+    """Write texts on black, the most important first, each at the first corner of its box that is
+    free; leave out those without a free corner. Boxes are in pixels of the canvas.
     """
     taken: list[tuple[int, int, int, int]] = []
     for box, label, colour in zip(boxes, labels, colours, strict=True):
@@ -123,3 +150,18 @@ def _draw_mask(canvas: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int
     canvas[inside] = (0.75 * canvas[inside] + 0.25 * np.array(colour)).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, contours, -1, colour, 1)
+
+
+def _draw_box(
+    canvas: np.ndarray, box: np.ndarray, reach: int, colour: tuple[int, int, int]
+) -> None:
+    """Draw a box with lines that reach so far to both sides of a pixel, with a rim of black.
+
+    The rim keeps neighbours apart, and the colour visible on bright lesions. OpenCV's own thick
+    lines are wider than asked for (5 gives 7).
+    """
+    x0, y0, x1, y1 = box.tolist()
+    for step in sorted(range(-reach - 1, reach + 2), key=abs, reverse=True):
+        shade = colour if abs(step) <= reach else (0, 0, 0)
+        low, high = (x0 + step, y0 + step), (x1 - 1 - step, y1 - 1 - step)
+        cv2.rectangle(canvas, low, high, shade, 1)

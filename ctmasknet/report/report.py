@@ -17,8 +17,8 @@ from ..quantification.quantify import severity
 from ..wording import NOTICE, area_text, counted, percent, volume_text
 from . import report_figures as figures
 from . import report_tables as tables
-from .contribution_overlay import AGAINST, FOR
 from .html_pages import render
+from .overlay import AGAINST, FOR
 from .scan_chart import scan_chart
 from .tables import position_mm, total_area
 

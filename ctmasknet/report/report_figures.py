@@ -14,9 +14,8 @@ from ..figures import picture_uri, svg_uri
 from ..inference.predictions import Classification, Instance, RankedBoxTable, SlicePrediction
 from ..modeling.mask_head import MASK_CUT
 from ..wording import area_text, counted, percent
-from .contribution_overlay import contribution_overlay
-from .overlay import draw_instances
-from .paper_figures import score_map_picture
+from .overlay import draw_contributions, draw_instances
+from .panels import score_map_picture
 from .ranked_box_figure import figure_3
 
 _LARGEST_SIDE = 1024  # pixels: keeps reports of large slices small
@@ -66,7 +65,7 @@ def contribution_picture(
         f"{answer.image_class} and {(values < 0).sum()} against it; the strongest adds "
         f"{values[strongest]:+.2g} to the class logit, {_place(ranked.boxes[strongest])}."
     )
-    return _photo(contribution_overlay(image, ranked, index), alt)
+    return _photo(draw_contributions(image, ranked, index), alt)
 
 
 def mask_logit_picture(score_map: np.ndarray) -> Picture | None:

@@ -4,7 +4,7 @@ import pycocotools.mask as mask_util
 from ctmasknet.figures import lesion_colour, rgb
 from ctmasknet.inference.predictions import Instance
 from ctmasknet.report.overlay import draw_instances
-from ctmasknet.report.paper_figures import save_panels
+from ctmasknet.report.panels import save_panels
 
 IMAGE = np.full((256, 300, 3), 100, np.uint8)
 FIRST, SECOND = rgb(lesion_colour(0)), rgb(lesion_colour(1))

@@ -15,12 +15,9 @@ from ctmasknet.inference.predictions import (
     RankedBoxTable,
     SlicePrediction,
 )
-from ctmasknet.report.paper_figures import (
-    MASK_CUT,
-    figure_2,
-    score_map_picture,
-    slice_name,
-)
+from ctmasknet.report.dataset_slices import slice_name
+from ctmasknet.report.panels import MASK_CUT, score_map_picture
+from ctmasknet.report.paper_figures import figure_2
 from ctmasknet.report.ranked_box_figure import figure_3
 
 IMAGE = np.full((256, 300, 3), 100, np.uint8)
