@@ -20,7 +20,7 @@ from . import report_tables as tables
 from .html_pages import render
 from .overlay import AGAINST, FOR
 from .scan_chart import scan_chart
-from .tables import position_mm, total_area
+from .tables import lung_shares, position_mm, total_area
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _FIRST_NOTES = 3  # shown in the summary
@@ -126,7 +126,7 @@ def _headlines(case: Case) -> list[tuple[str, str, str]]:
         found.append(("Lesion volume", volume_text(quantities.volumes_ml[-1]), together))
     elif quantities.areas_px is not None:
         found.append(("Lesion area", area_text(*total_area(quantities, -1)), together))
-    of_lung = tables.lung_shares(case)
+    of_lung = lung_shares(case)
     if of_lung is not None:
         share = float(of_lung[-1])
         band = f"severity band: {severity(share)}"

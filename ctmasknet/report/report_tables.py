@@ -1,7 +1,4 @@
-"""The numbers of a report, as tables of text.
-
-Shapes: A names of lesions in the case's quantities.
-"""
+"""The numbers of a report, as tables of text."""
 
 from __future__ import annotations
 
@@ -13,9 +10,9 @@ import numpy as np
 
 from ..inference.predictions import Instance
 from ..quantification.case import Case
-from ..quantification.quantify import shares, slice_shares
+from ..quantification.quantify import slice_shares
 from ..wording import UNKNOWN, area_text, percent, volume_text
-from .tables import total_area
+from .tables import lung_shares, total_area
 
 MOST_LESIONS = 100  # rows; all of them are in lesions.csv
 _BOX = "{:.0f}, {:.0f} to {:.0f}, {:.0f}"
@@ -47,14 +44,6 @@ def slice_names(case: Case) -> list[str]:
     files = [s.source or number for s, number in zip(case.slices, numbers, strict=True)]
     short = [Path(file).name for file in files]
     return short if len(set(short)) == len(short) else files
-
-
-def lung_shares(case: Case) -> np.ndarray | None:
-    """(A,) share of the lung that is lesion; None without a lung."""
-    if case.quantities.lung_lesion_px is None:
-        return None
-    found = shares(case.quantities)
-    return found if np.isfinite(found).all() else None
 
 
 def lesion_sums(case: Case) -> Table:

@@ -115,13 +115,26 @@ def total_area(quantities: Quantities, column: int) -> tuple[int | None, float |
     return int(areas.sum()), float((areas * quantities.pixel_mm2).sum())
 
 
+def lung_shares(case: Case) -> np.ndarray | None:
+    """(A,) share of the lung that is lesion; None without a lung, and of loose slices."""
+    if case.scan is None or case.quantities.lung_lesion_px is None:
+        return None
+    found = shares(case.quantities)
+    return None if np.isnan(found).any() else found
+
+
 def _slices(case: Case) -> list[dict[str, Any]]:
     quantities = case.quantities
     known = quantities.lung_lesion_px is not None
     of_lung = slice_shares(quantities) if known else [None] * len(case.slices)
     slices = []
     for index, prediction in enumerate(case.slices):
-        answer = prediction.classification
+        answer, areas = prediction.classification, None
+        if quantities.areas_px is not None:
+            areas = {
+                name: {"px": int(px), "mm2": _number(px * quantities.pixel_mm2[index])}
+                for name, px in zip(quantities.names, quantities.areas_px[index], strict=True)
+            }
         slices.append(
             {
                 "index": index,
@@ -131,7 +144,7 @@ def _slices(case: Case) -> list[dict[str, Any]]:
                 **_answer(answer),
                 "logits": _named(answer.class_names, answer.logits) if answer else None,
                 "lesions": [_lesion(instance) for instance in prediction.instances],
-                "areas": _areas(quantities, index),
+                "areas": areas,
                 "lung_px": None if quantities.lung_px is None else int(quantities.lung_px[index]),
                 "share_of_lung": _named(quantities.names, of_lung[index]),
             }
@@ -149,24 +162,10 @@ def _lesion(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _areas(quantities: Quantities, index: int) -> dict[str, Any] | None:
-    """Of a slice."""
-    if quantities.areas_px is None:
-        return None
-    return {
-        name: {"px": int(px), "mm2": _number(px * quantities.pixel_mm2[index])}
-        for name, px in zip(quantities.names, quantities.areas_px[index], strict=True)
-    }
-
-
 def _sums(case: Case) -> dict[str, Any]:
-    """Over all slices, for each name and of the lung.
-
-    Slices that nothing says belong together have no share of a lung as a whole.
-    """
+    """Over all slices, for each name and of the lung."""
     quantities = case.quantities
-    known = quantities.lung_lesion_px is not None and case.scan is not None
-    of_lung = shares(quantities) if known else np.full(len(quantities.names), np.nan)
+    of_lung = lung_shares(case)
     lesions = {}
     for column, name in enumerate(quantities.names):
         px, mm2 = total_area(quantities, column)
@@ -177,13 +176,13 @@ def _sums(case: Case) -> dict[str, Any]:
             "area_mm2": _number(mm2),
             "lesions_3d": None if count is None else int(count[column]),
             "volume_ml": None if volumes is None else _number(volumes[column]),
-            "share_of_lung": _number(of_lung[column]),
+            "share_of_lung": None if of_lung is None else _number(of_lung[column]),
         }
     return {
         "lesions": lesions,
         "lung_method": quantities.lung_method or None,
         "lung_volume_ml": _number(quantities.lung_volume_ml),
-        "severity": None if np.isnan(of_lung[-1]) else severity(float(of_lung[-1])),
+        "severity": None if of_lung is None else severity(float(of_lung[-1])),
     }
 
 
