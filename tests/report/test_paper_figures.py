@@ -7,7 +7,6 @@ import pycocotools.mask as mask_util
 import pytest
 from detectron2.structures import ROIMasks
 
-from ctmasknet.fast.mask_paste import TorchvisionROIMasks
 from ctmasknet.figures import lesion_colour, rgb
 from ctmasknet.inference.predictions import (
     Classification,
@@ -15,6 +14,7 @@ from ctmasknet.inference.predictions import (
     RankedBoxTable,
     SlicePrediction,
 )
+from ctmasknet.modeling.mask_head import TorchvisionROIMasks
 from ctmasknet.report.dataset_slices import slice_name
 from ctmasknet.report.panels import MASK_CUT, score_map_picture
 from ctmasknet.report.paper_figures import figure_2
