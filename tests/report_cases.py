@@ -14,9 +14,9 @@ from ctmasknet.inference.predictions import (
     SlicePrediction,
 )
 from ctmasknet.quantification.case import Case, KeySlice
+from ctmasknet.quantification.key_slices import choose
 from ctmasknet.quantification.lung import LungMask
 from ctmasknet.quantification.quantify import join, quantify
-from ctmasknet.report.key_slices import choose
 
 CLASSES = ("Control", "COVID-19")
 SIDE = 64

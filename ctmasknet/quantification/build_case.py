@@ -18,11 +18,11 @@ from ..errors import ErrorPolicy, collecting
 from ..inference.inputs import Input
 from ..inference.predictions import SlicePrediction
 from ..inference.predictor import Predictor
-from ..report.key_slices import choose
 from ..volumes.sitk_files import VOLUME_SUFFIXES
 from ..volumes.volume import Volume
 from ..volumes.window import LUNG, Window
 from .case import Case, KeySlice
+from .key_slices import choose
 from .lung import LungMask, find_lung
 from .lung_files import read_lung_image, read_lung_mask
 from .quantify import Quantities, join, quantify
