@@ -145,7 +145,7 @@ def test_metaimage_in_parts(tmp_path, hu, dtype, compressed):
 def test_nan_is_replaced_without_a_further_copy(tmp_path):
     hu = np.array([[[-1000.0, np.nan]]])
     expected = np.array([[[-1000, -1024]]], np.float32)
-    own = hu.astype(np.float32)
-    assert _as_hu(own, None, tmp_path, collecting()) is own and np.array_equal(own, expected)
+    own, bad = hu.astype(np.float32), np.array([1])
+    assert _as_hu(own, bad, tmp_path, collecting()) is own and np.array_equal(own, expected)
     hu.flags.writeable = False
-    assert np.array_equal(_as_hu(hu, None, tmp_path, collecting()), expected)
+    assert np.array_equal(_as_hu(hu, bad, tmp_path, collecting()), expected)
