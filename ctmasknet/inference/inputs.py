@@ -74,7 +74,7 @@ def find_inputs(
 
     Returns:
         The inputs, each with a name of its own; what cannot be used, a line each; and what is left
-        out as it is meant to be (scouts, reports, previews), a line each.
+        out on purpose (scouts, reports, previews), a line each.
     """
     found: list[Input] = []
     errors = collecting()
@@ -118,7 +118,7 @@ def _in_folder(
 
 
 def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], list[Input]]:
-    """The CT series among DICOM files, and the files of each folder that show no series.
+    """The CT series among DICOM files, and the files of each folder that belong to none.
 
     A damaged file goes to the series of its folder; reading it will tell.
     """
@@ -130,10 +130,11 @@ def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], l
     for group in groups.values():
         axial = [header for header in group if not _beside_the_point(header)]
         if len(axial) < len(group):
-            kind = group[0].identifiers.get("Modality", "no modality")
-            description = group[0].identifiers.get("SeriesDescription", "no description")
+            first = group[0]
+            kind = first.identifiers.get("Modality", "no modality")
+            description = first.identifiers.get("SeriesDescription", "no description")
             left_out.append(
-                f"{group[0].path.parent}: {len(group) - len(axial)} files of the series "
+                f"{first.path.parent}: {len(group) - len(axial)} files of the series "
                 f"'{description}' ({kind}) are no axial CT slices"
             )
         if not axial:

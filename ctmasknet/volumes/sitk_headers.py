@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -33,7 +34,7 @@ _NIFTI = {
 
 
 def check_header(path: Path, reader: sitk.ImageFileReader, errors: ErrorPolicy) -> None:
-    """Check the header of a volume file for three dimensions, single values and an orientation.
+    """Check that a file has three dimensions, one value a voxel and an orientation.
 
     Args:
         path: of the file.
@@ -52,23 +53,20 @@ def check_header(path: Path, reader: sitk.ImageFileReader, errors: ErrorPolicy) 
     pixel = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if not pixel[0].isdigit():  # "16-bit signed integer", and not "vector of ..."
         raise ValueError(
-            f"{path}: found pixels of type '{pixel}', expected one HU for each "
-            "voxel: save a single channel, or convert the DICOM series again"
+            f"{path}: found pixels of type '{pixel}', expected one HU for each voxel: save a "
+            "single channel, or convert the DICOM series again"
         )
-    if missing := _missing_orientation(path, reader):
+    header = {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys()}
+    missing = ""  # of MetaImage, which has no such keys and always an orientation
+    if path.suffix.lower() in (".nrrd", ".nhdr") and "NRRD_space" not in header:
+        missing = "no 'space'"
+    if {header.get("qform_code"), header.get("sform_code")} == {"0"}:
+        missing = "neither qform nor sform"
+    if missing:
         errors.handle(
             f"{path}: found {missing} in the header, so its orientation is unknown: convert it "
             "again from the DICOM series"
         )
-
-
-def _missing_orientation(path: Path, reader: sitk.ImageFileReader) -> str:
-    header = {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys()}
-    if path.suffix.lower() in (".nrrd", ".nhdr"):
-        return "" if "NRRD_space" in header else "no 'space'"
-    # MetaImage has no such keys and always an orientation.
-    codes = {header[key] for key in ("qform_code", "sform_code") if key in header}
-    return "neither qform nor sform" if codes == {"0"} else ""
 
 
 @contextmanager
@@ -83,19 +81,18 @@ def unpacked_nifti(path: Path) -> Iterator[Path]:
     if path.suffix.lower() != ".gz":
         yield path
         return
-    found = what_else_it_is(path)  # gzip takes an empty file for an empty volume
     with tempfile.TemporaryDirectory(prefix="ctmasknet-") as folder:
         plain = Path(folder, "volume.nii")
         try:
-            if not found:
-                with gzip.open(path) as packed, plain.open("wb") as stream:
-                    shutil.copyfileobj(packed, stream, _CHUNK)
+            if found := what_else_it_is(path):  # gzip takes an empty file for an empty volume
+                raise EOFError(found)
+            with gzip.open(path) as packed, plain.open("wb") as stream:
+                shutil.copyfileobj(packed, stream, _CHUNK)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            found = f"{error}, {path.stat().st_size} bytes"
-        if found:
+            found = found or f"{error}, {path.stat().st_size} bytes"
             raise ValueError(
                 f"{path}: cannot be decompressed ({found}): truncated or damaged; copy it again"
-            )
+            ) from None
         yield plain
 
 
@@ -112,26 +109,22 @@ def nifti_floats(plain: Path, path: Path) -> Iterator[np.ndarray]:
         (N,) float32 or float64; nothing of a file that stores integers.
     """
     with plain.open("rb") as stream:
-        start = stream.read(540)
-        little = int.from_bytes(start[:4], "little") in _NIFTI
-        length = int.from_bytes(start[:4], "little" if little else "big")
-        if length not in _NIFTI or len(start) < length:
+        head = stream.read(540)
+        order: Literal["little", "big"] = "little"
+        if int.from_bytes(head[:4], order) not in _NIFTI:
+            order = "big"
+        length = int.from_bytes(head[:4], order)
+        if length not in _NIFTI or len(head) < length:
             raise ValueError(f"{path}: found no NIfTI header; convert it again")
-        layout = _NIFTI[length].newbyteorder("<" if little else ">")
-        header = np.frombuffer(start, layout, 1)[0]
+        header = np.frombuffer(head, _NIFTI[length].newbyteorder(order), 1)[0]
         kind, size = int(header["datatype"]), header["dim"]
         if kind not in _FLOATS:
             return
-        left = int(np.prod(size[1 : 1 + int(size[0])], dtype=np.int64))
+        dtype = np.dtype(_FLOATS[kind]).newbyteorder(order)
+        count = int(np.prod(size[1 : 1 + int(size[0])], dtype=np.int64))
         stream.seek(int(header["vox_offset"]))
-        while left > 0:
-            values = np.fromfile(
-                stream, f"{'<' if little else '>'}{_FLOATS[kind]}", min(_CHUNK, left)
-            )
-            if not len(values):
-                return
-            left -= len(values)
-            yield values
+        for start in range(0, count, _CHUNK):
+            yield np.fromfile(stream, dtype, min(_CHUNK, count - start))
 
 
 def check_metaimage(path: Path, size: int) -> bool:
