@@ -24,9 +24,6 @@ def slice_step(headers: list[SliceHeader], source: Path, errors: ErrorPolicy) ->
 
     Returns:
         mm; the median step if the steps differ, and the thickness of a single slice.
-
-    Raises:
-        ValueError: slices are missing, or the steps are uneven.
     """
     heights = np.array([header.height for header in headers])
     if len(heights) == 1:
@@ -62,11 +59,7 @@ def _describe_gaps(
 
 
 def tilt_problem(headers: list[SliceHeader]) -> str:
-    """Return what tells that slices do not lie behind each other along their normal; "" if they do.
-
-    Args:
-        headers: of one series, in order.
-    """
+    """Return why the slices of a series are not straight above each other; "" if they are."""
     tilts = [header.tilt for header in headers if abs(header.tilt) > _MAX_TILT]
     advice = "correct the tilt (e.g. with dcm2niix), or use a series without it"
     if tilts:

@@ -39,10 +39,10 @@ def choose_series(
         headers: of all files.
         source: the folder to name in messages.
         series: SeriesInstanceUID to take; needed if there are several.
-        errors: of several series, of which the largest is taken, and files without one.
+        errors: of several series, of which the largest is taken, and of files without one.
 
     Raises:
-        ValueError: no such series, or there are several.
+        ValueError: there is no such series.
     """
     groups = group_series(headers)
     listing = "; ".join(_describe(uid, group) for uid, group in groups.items())

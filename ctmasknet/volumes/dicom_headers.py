@@ -118,14 +118,11 @@ def _suffix(path: Path) -> str:
 
 
 def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader]:
-    """Read the headers of DICOM files, in any order; indexes (DICOMDIR) are left out.
+    """Read the headers of DICOM files; indexes (DICOMDIR) are left out.
 
     Args:
         files: see `dicom_among`.
         errors: of files that cannot be read.
-
-    Raises:
-        ValueError: a file that cannot be read (unless errors are collected).
     """
     headers = []
     for path in files:

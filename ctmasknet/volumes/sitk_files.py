@@ -1,11 +1,9 @@
 """NIfTI, MetaImage and NRRD <-> Volume, by SimpleITK.
 
-SimpleITK turns each format's geometry into LPS and applies NIfTI's slope and intercept itself. An
-int16 volume of 512 x 512 x 1000 takes 1.0 (MetaImage, NRRD; compressed MetaImage 1.6) or 1.4
-(NIfTI) times its own size while it is read. Of other types the peak is at most that of the file's
-pixels and of the volume together: int32 or float64 takes 3 times the int16 or float32 that it
-becomes, as NRRD or compressed MetaImage, and 1.6 times as MetaImage that is not
-(tools/benchmark_volumes.py).
+SimpleITK turns each format's geometry into LPS and applies NIfTI's slope and intercept itself. The
+peak of memory in reading 512 x 512 x 1000 int16 is 1.0 (MetaImage, NRRD), 1.4 (NIfTI) or 1.6 times
+(compressed MetaImage) the volume. Of int32 and float64 it is 1.6 times (MetaImage) or 3 times
+(NRRD, compressed MetaImage) the int16 or float32 that they become (tools/benchmark_volumes.py).
 """
 
 from __future__ import annotations
@@ -48,8 +46,7 @@ def read_sitk(path: Path, options: ReadOptions) -> Volume:
 
     Args:
         path: a file with one of VOLUME_SUFFIXES.
-        options: errors are of an unknown orientation, and of values that are not numbers, which
-            become air.
+        options: errors are of an unknown orientation and of NaN and infinity, which become air.
 
     Returns:
         int16 if the file has integers that fit, else float32.
@@ -118,10 +115,9 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
 
 
 def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray, sitk.Image]:
-    """The stored pixels (K, J, I), perhaps read-only, and an image with their geometry.
+    """The pixels (K, J, I) of `file`, perhaps read-only, and an image with their geometry.
 
-    Args:
-        file: to read: `path` itself, or what was unpacked of it.
+    `file` is `path` itself, or what was unpacked of it.
     """
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
@@ -133,7 +129,8 @@ def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray
         # needs parts only where the type changes: the others are used as ITK holds them.
         parts = _PARTS if ".nii" in suffix else 1
         if suffix in (".mha", ".mhd"):
-            in_parts = check_metaimage(path, _size_of(reader))
+            voxel = sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+            in_parts = check_metaimage(path, math.prod(reader.GetSize()) * voxel)
             parts = _PARTS if in_parts and reader.GetPixelID() not in _KEPT_TYPES else 1
         return _read_parts(reader, parts)
     except RuntimeError as error:
@@ -145,12 +142,6 @@ def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray
             f"{path}: cannot be read as {suffix} ({found}): damaged, incomplete or another "
             "format; copy or convert it again"
         ) from None
-
-
-def _size_of(reader: sitk.ImageFileReader) -> int:
-    """The size of the pixels in bytes."""
-    voxel = sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
-    return math.prod(reader.GetSize()) * voxel
 
 
 def _read_parts(reader: sitk.ImageFileReader, parts: int) -> tuple[np.ndarray, sitk.Image]:
@@ -176,10 +167,7 @@ def _read_parts(reader: sitk.ImageFileReader, parts: int) -> tuple[np.ndarray, s
 
 
 class _Owner:
-    """Lends an image's memory to NumPy and keeps the image alive as long as any view of it.
-
-    SimpleITK's own view does not: its memory is freed together with the image.
-    """
+    """Lends an image's memory to NumPy and, unlike SimpleITK's view, keeps the image alive."""
 
     def __init__(self, image: sitk.Image) -> None:
         self.image = image
@@ -187,11 +175,9 @@ class _Owner:
 
 
 def _as_hu(stored: np.ndarray, bad: np.ndarray, path: Path, errors: ErrorPolicy) -> np.ndarray:
-    """int16 or float32; a copy only if it has another type, or `bad` values and is read-only.
+    """(K, J, I) as int16 or float32, with air at the positions `bad` (N,) that are no numbers.
 
-    Args:
-        stored: pixels (K, J, I) as read.
-        bad: positions (N,) that are no numbers.
+    A copy only if the type is another one, or there are bad values and `stored` is read-only.
     """
     whole = stored.dtype.kind != "f" and _fits(stored)
     with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is no HU

@@ -142,7 +142,12 @@ def upright_volume(
     for column in np.array(order)[flips]:
         corner += direction[:, column] * ((hu.shape[2 - column] - 1) * spacing[2 - column])
     axes = direction[:, order] * np.where(flips, -1.0, 1.0)
-    _check_oblique(axes, source, errors)
+    angle = np.degrees(np.arccos(np.clip(np.diag(axes).min(), -1, 1)))
+    if angle > MAX_OBLIQUE:
+        errors.handle(
+            f"{source}: found slices turned by {angle:.0f} degrees, expected axial ones (at most "
+            f"{MAX_OBLIQUE:.0f}): resample it to axial slices, or choose an axial series"
+        )
     upwards = [2 - column for column in reversed(order)]  # the array's axes in the order z, y, x
     z, y, x = (float(spacing[axis]) for axis in upwards)
     if abs(y - x) > SQUARE_TOLERANCE * max(x, y):
@@ -187,12 +192,3 @@ def nearest_axes(direction: np.ndarray) -> list[int]:
     """Return for each of the patient's x, y, z the nearest column of `direction` (3, 3)."""
     orders = map(list, itertools.permutations(range(3)))
     return max(orders, key=lambda order: np.abs(direction[range(3), order]).sum())
-
-
-def _check_oblique(axes: np.ndarray, source: Path, errors: ErrorPolicy) -> None:
-    angle = float(np.degrees(np.arccos(np.clip(np.diag(axes).min(), -1, 1))))
-    if angle > MAX_OBLIQUE:
-        errors.handle(
-            f"{source}: found slices turned by {angle:.0f} degrees, expected axial ones (at "
-            f"most {MAX_OBLIQUE:.0f}): resample it to axial slices, or choose an axial series"
-        )
