@@ -12,10 +12,11 @@ from ..data.classes import NOTICE
 from ..inference.inputs import Input, find_inputs
 from ..inference.predictor import Predictor
 from ..modeling.precision import PRECISIONS
-from ..quantification.build_case import Measuring
+from ..quantification.options import QuantificationOptions
 from ..report.case_files import RESULT
 from ..volumes.window import LUNG, Window
-from .predict_inputs import SUMMARY, predict_inputs
+from .predict_inputs import predict_inputs
+from .results import SUMMARY
 
 _DESCRIPTION = f"""Find lesions in chest CT, measure them, and classify slices and scans. {NOTICE}
 
@@ -75,7 +76,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         default=[],
         help="config overrides of --model: KEY VALUE ..., last",
     )
-    _add_measuring(parser.add_argument_group("what is measured"))
+    _add_quantification(parser.add_argument_group("what is measured"))
     again = parser.add_argument_group("results that are there already")
     again = again.add_mutually_exclusive_group()
     again.add_argument(
@@ -86,7 +87,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     again.add_argument("--overwrite", action="store_true", help="replace them")
 
 
-def _add_measuring(group: argparse._ArgumentGroup) -> None:
+def _add_quantification(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--min-score",
         type=float,
@@ -129,8 +130,11 @@ def run_predict(args: argparse.Namespace) -> int:
         FileNotFoundError, ValueError: nothing can be done at all.
     """
     inputs, problems, left_out = find_inputs(args.inputs, args.as_scan)
-    measuring = Measuring(Window.parse(args.window), not args.no_lung, args.lung_mask, args.series)
-    _check(args, inputs, measuring)
+    options = QuantificationOptions(
+        Window.parse(args.window), not args.no_lung, args.lung_mask, args.series
+    )
+    _check_output(args, inputs)
+    _check_lung_masks(args.lung_mask, inputs, options)
     if inputs:
         predictor = Predictor(
             args.model,
@@ -147,7 +151,7 @@ def run_predict(args: argparse.Namespace) -> int:
         print(f"computing in {predictor.precision} on {predictor.device}")
         try:
             run = predict_inputs(
-                predictor, inputs, args.output, measuring, args.command_line, args.resume
+                predictor, inputs, args.output, options, args.command_line, args.resume
             )
         except KeyboardInterrupt:
             print(f"\ninterrupted; what is done is in {args.output}: go on with --resume")
@@ -163,8 +167,8 @@ def run_predict(args: argparse.Namespace) -> int:
     return 2 if problems else 0
 
 
-def _check(args: argparse.Namespace, inputs: Sequence[Input], measuring: Measuring) -> None:
-    """Refuse what would fail or do harm later."""
+def _check_output(args: argparse.Namespace, inputs: Sequence[Input]) -> None:
+    """Refuse an output that cannot be written, lies in an input or holds something else."""
     if args.output.exists() and not args.output.is_dir():
         raise ValueError(f"{args.output}: is a file, expected a folder for the results")
     there = next(path for path in (args.output, *args.output.absolute().parents) if path.exists())
@@ -176,24 +180,28 @@ def _check(args: argparse.Namespace, inputs: Sequence[Input], measuring: Measuri
                 f"--output {args.output} lies in the input {folder}, which would find the results "
                 "the next time: name another folder"
             )
-    if args.lung_mask is not None:
-        if not args.lung_mask.exists():
-            raise FileNotFoundError(f"{args.lung_mask}: no such lung mask")
-        slices = sum(1 if item.is_scan else len(item.files) for item in inputs)
-        if slices > 1 and not args.lung_mask.is_dir():
-            raise ValueError(
-                f"--lung-mask {args.lung_mask}: one mask for {slices} scans or slices; give a "
-                "folder with a mask for each, of its name"
-            )
-        for item in inputs:
-            measuring.masks(item)
-    for item in inputs:
-        folder = args.output / item.name
-        if not folder.exists():
-            continue
-        if not (folder / RESULT).is_file():
+    for folder in (args.output / item.name for item in inputs):
+        if folder.exists() and not (folder / RESULT).is_file():
             raise ValueError(f"{folder}: is there and holds no {RESULT}; name another --output")
-        if not (args.resume or args.overwrite):
+        if folder.exists() and not (args.resume or args.overwrite):
             raise ValueError(
                 f"{folder}: holds results already; use --resume, --overwrite or another --output"
             )
+
+
+def _check_lung_masks(
+    given: Path | None, inputs: Sequence[Input], options: QuantificationOptions
+) -> None:
+    """Refuse lung masks that are not there, or one for several scans or slices."""
+    if given is None:
+        return
+    if not given.exists():
+        raise FileNotFoundError(f"{given}: no such lung mask")
+    slices = sum(1 if item.is_scan else len(item.files) for item in inputs)
+    if slices > 1 and not given.is_dir():
+        raise ValueError(
+            f"--lung-mask {given}: one mask for {slices} scans or slices; give a "
+            "folder with a mask for each, of its name"
+        )
+    for item in inputs:
+        options.masks(item)
