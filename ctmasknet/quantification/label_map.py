@@ -13,7 +13,7 @@ from ..inference.predictions import SlicePrediction
 
 
 def label_map(prediction: SlicePrediction) -> np.ndarray:
-    """The class of each pixel; where instances overlap, that of the one with the highest score.
+    """Paint instances; where they overlap, the one with the highest score has the pixel.
 
     Args:
         prediction: of a model with masks.
@@ -26,21 +26,21 @@ def label_map(prediction: SlicePrediction) -> np.ndarray:
     """
     if not prediction.has_masks:
         raise ValueError(
-            f"{prediction.source or 'slice'}: found boxes without masks, expected the answer of a "
-            "model with a mask head"
+            f"{prediction.source or 'slice'}: found boxes without masks, expected the "
+            "prediction of a model with a mask head"
         )
     labels = np.zeros(prediction.size, np.uint8)
-    # The best is painted last; of equal scores, the one that comes first.
+    # The best is painted last; of equal scores the first.
     for instance in sorted(reversed(prediction.instances), key=lambda found: found.score):
         labels[instance.mask] = prediction.lesion_classes.index(instance.lesion_class) + 1
     return labels
 
 
 def label_volume(slices: Sequence[SlicePrediction]) -> np.ndarray:
-    """The class of each voxel of a scan; see `label_map`.
+    """Paint the instances of a scan; see `label_map`.
 
     Args:
-        slices: Z answers for slices of one size, by one model.
+        slices: Z predictions of one size, by one model.
 
     Returns:
         (Z, H, W) uint8.

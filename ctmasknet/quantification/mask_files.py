@@ -27,8 +27,8 @@ def write_slice_masks(folder: str | os.PathLike, case: Case, names: Sequence[str
     --values 1=GGO,2=C.
 
     Args:
-        folder: made if needed; existing files of these names are replaced.
-        case: whose slices have masks, found lesions or not.
+        folder: made if needed; files of these names are replaced.
+        case: of a model with masks.
         names: a different one for each slice, without suffix.
 
     Raises:
@@ -50,12 +50,12 @@ def write_slice_masks(folder: str | os.PathLike, case: Case, names: Sequence[str
 
 
 def write_nifti_mask(path: str | os.PathLike, volume: Volume, labels: np.ndarray) -> None:
-    """Write labels with the place of their volume in the patient: viewers lay them over its source.
+    """Write labels where their volume lies in the patient: viewers lay them over its source.
 
     Args:
         path: ends with .nii.gz or .nii; an existing file is replaced.
         volume: that the labels belong to.
-        labels: (Z, Y, X) uint8, as `volume.hu`.
+        labels: (Z, Y, X) uint8.
 
     Raises:
         ValueError: another suffix, or labels of another shape or type.

@@ -183,10 +183,10 @@ def severity(share: float) -> str:
 
 
 def grown_lung(lung: np.ndarray, lesion: np.ndarray) -> np.ndarray:
-    """Add to a lung the whole lesions that touch or overlap it.
+    """Add to a lung the whole 26-connected lesions that touch or overlap it.
 
     Args:
-        lung, lesion: (Z, H, W) bool. Lesions are 26-connected.
+        lung, lesion: (Z, H, W) bool.
 
     Returns:
         (Z, H, W) bool, a new array.
