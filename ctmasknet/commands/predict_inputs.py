@@ -22,9 +22,9 @@ from ..inference.predictor import Predictor
 from ..provenance import versions
 from ..quantification.build_case import build_case
 from ..quantification.case import Case, KeySlice
+from ..quantification.key_slices import choose
 from ..quantification.options import QuantificationOptions
 from ..report.case_files import REPORT, write_case
-from ..report.key_slices import choose
 from ..volumes.window import Window, say_windowed_once
 from .results import describe_result, made_from, read_result, write_summary
 

@@ -137,7 +137,7 @@ def _measured_slices(
             if options.lung_mask:  # a mask that was given is a problem, too
                 errors.handle(error)
         slices.append(prediction)
-        parts.append(quantify([prediction], is_scan=False, lung=lung))
+        parts.append(quantify([prediction], lung=lung))
     if not slices:
         raise ValueError(
             f"{source.path}: no usable slice among {len(source.files)}; the first: {errors.first}"

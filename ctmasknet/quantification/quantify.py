@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,36 +62,30 @@ class Quantities:
 def quantify(
     slices: Sequence[SlicePrediction],
     spacing: tuple[float, float, float] | None = None,
-    is_scan: bool = True,
     lung: LungMask | None = None,
 ) -> Quantities:
-    """Measure the lesions that a model has found.
+    """Measure the lesions of a scan, or of a single slice; `join` puts single slices together.
 
-    Of a scan it takes about 3 bytes for each voxel, and 6 for each in the lesions' bounding box.
+    Takes about 3 bytes for each voxel, and 6 for each in the lesions' bounding box.
 
     Args:
-        slices: Z predictions of one model; those of a scan have one size.
-        spacing: (z, y, x) of a scan in mm; None if unknown.
-        is_scan: whether the slices lie on each other.
+        slices: Z predictions of one size by one model.
+        spacing: (z, y, x) in mm; None if unknown.
         lung: of the same slices, (Z, H, W); if it grows, lesions that touch it become part of it.
 
     Raises:
         ValueError: no slices, different models, or sizes that do not fit.
     """
     _check(slices, lung)
-    if len(slices) > 1 and not is_scan:
-        lungs = [lung and replace(lung, mask=lung.mask[z : z + 1]) for z in range(len(slices))]
-        pairs = zip(slices, lungs, strict=True)
-        return join([quantify([found], is_scan=False, lung=its_lung) for found, its_lung in pairs])
     classes = slices[0].lesion_classes
     areas = lesions = volumes = inside = None
     lung_mask = lung.mask if lung else None
-    voxel_ml = float(np.prod(spacing)) / 1000 if spacing and is_scan else None
+    voxel_ml = float(np.prod(spacing)) / 1000 if spacing else None
     if slices[0].has_masks:
         labels = label_volume(slices)
         areas = _count_pixels(labels, len(classes))
         volumes = areas.sum(axis=0) * voxel_ml if voxel_ml else None
-        lesions = _count_lesions(labels, len(classes)) if is_scan else None
+        lesions = _count_lesions(labels, len(classes))
         if lung:
             lung_mask = grown_lung(lung.mask, labels > 0) if lung.grows else lung.mask
             inside = _count_pixels(labels * lung_mask, len(classes))
@@ -113,11 +107,11 @@ def quantify(
 
 
 def join(parts: Sequence[Quantities]) -> Quantities:
-    """Join the quantities of single slices.
+    """Join the quantities of slices that do not lie on each other: no volumes, no lesions in 3D.
 
     Args:
-        parts: at least one, of one model's predictions with `is_scan` False. If only some have a
-            lung mask, shares are those of their slices alone.
+        parts: at least one, of one model. If only some have a lung mask, shares are those of their
+            slices alone.
 
     Raises:
         ValueError: no parts, or parts of different models.

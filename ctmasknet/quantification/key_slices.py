@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..quantification.case import Case
+from .case import Case
 
 MOST = 6
 _PARTS = 2 * MOST  # chosen slices lie more than this part of the scan from each other
