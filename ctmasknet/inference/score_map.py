@@ -5,12 +5,10 @@ Shapes: slices of H x W pixels, R instances.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
+from detectron2.layers.mask_ops import _do_paste_mask
 from detectron2.structures import Instances, ROIMasks
-from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from ..fast.mask_paste import TorchvisionROIMasks
@@ -55,22 +53,18 @@ def scaled_boxes(
 
 
 def _detectron2(logit: torch.Tensor, box: torch.Tensor, size: tuple[int, int]) -> _Pasted:
-    """Paste a mask's logits where Detectron2 does: centres of pixels sample the mask.
+    """Paste a mask's logits by Detectron2's pasting.
 
     Returns:
-        The pixels; the logits there, faded to 0 within half a cell about the box; and the logits
-        without fading, NaN outside the box.
+        The pixels; the logits there, which fade to 0 within half a cell about the box; and the
+        logits without fading, NaN outside the box.
     """
-    x0, y0, x1, y1 = box.tolist()
-    rows, ys = _sampling(y0, y1, len(logit), size[0])
-    columns, xs = _sampling(x0, x1, len(logit), size[1])
-    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)[None]
-    pasted, held = (
-        F.grid_sample(logit[None, None], grid, padding_mode=padding, align_corners=False)[0, 0]
-        for padding in ("zeros", "border")
-    )
-    inside = (xs.abs() <= 1) & (ys.abs() <= 1)[:, None]
-    return (rows, columns), pasted, torch.where(inside, held, torch.nan)
+    masks = torch.stack([logit, torch.ones_like(logit)])[:, None]
+    (pasted, weight), where = _do_paste_mask(masks, box.expand(2, 4), *size)
+    x0, y0, x1, y1 = box
+    ys, xs = (torch.arange(pixels.start, pixels.stop) + 0.5 for pixels in where)
+    inside = (xs >= x0) & (xs <= x1) & ((ys >= y0) & (ys <= y1))[:, None]
+    return where, pasted, torch.where(inside, pasted / weight, torch.nan)
 
 
 def _torchvision(logit: torch.Tensor, box: torch.Tensor, size: tuple[int, int]) -> _Pasted:
@@ -81,15 +75,3 @@ def _torchvision(logit: torch.Tensor, box: torch.Tensor, size: tuple[int, int]) 
     x1, y1 = box[2:].ceil().int().tolist()
     inside[y0:y1, x0:x1] = True
     return np.s_[:, :], pasted, torch.where(inside, pasted, torch.nan)
-
-
-def _sampling(low: float, high: float, cells: int, length: int) -> tuple[slice, torch.Tensor]:
-    """Find the pixels along one axis of a slice that a mask pasted at low..high reaches.
-
-    Returns:
-        The pixels, and for each its place as `grid_sample` wants it, the box from -1 to 1.
-    """
-    margin = (high - low) / cells / 2
-    start, stop = max(math.floor(low - margin), 0), min(math.ceil(high + margin), length)
-    centres = torch.arange(start, stop) + 0.5
-    return slice(start, stop), (centres - low) / (high - low) * 2 - 1
