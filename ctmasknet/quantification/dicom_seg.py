@@ -26,7 +26,7 @@ from ..atomic_write import atomic_write
 from ..data.classes import NOTICE
 from ..report.overlay import COLOURS
 from ..volumes.volume import Volume, nearest_axes
-from .mask_files import check_labels
+from .label_map import check_labels
 
 # Lesion class -> what DICOM (PS3.16, CID 6104 and 7159) or SNOMED CT calls it.
 LESION_CODES = {
