@@ -42,89 +42,83 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run_predict)
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="scans, images, folders")
-    parser.add_argument(
-        "--output", required=True, type=Path, metavar="DIR", help="folder for the results"
-    )
-    models = parser.add_argument_group("model")
-    models.add_argument(
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="scans, images, folders")
+    add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add = parser.add_argument_group("model").add_argument
+    add(
         "--model",
         required=True,
         help="a training run's folder, a config file, the name of a shipped config, or demo",
     )
-    models.add_argument(
-        "--weights", help="checkpoint (.pth); not needed with a training run's folder or demo"
-    )
-    models.add_argument(
+    add("--weights", help="checkpoint (.pth); not needed with a training run's folder or demo")
+    add(
         "--lesion-model",
         help="lesion model to take lesions from, as a CT-Mask-Net finds boxes but no masks",
     )
-    models.add_argument("--lesion-weights", help="its checkpoint, if it is no run's folder")
-    models.add_argument(
-        "--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ..."
-    )
-    models.add_argument(
+    add("--lesion-weights", help="its checkpoint, if it is no run's folder")
+    add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ...")
+    add(
         "--precision",
         choices=PRECISIONS,
         help="of convolutions and matrices; auto is what the hardware is best at (default: each "
         "model's own, which is auto but for the author's)",
     )
-    models.add_argument("--batch-size", type=int, default=8, help="default: %(default)s")
-    models.add_argument(
+    add("--batch-size", type=int, default=8, help="default: %(default)s")
+    add(
         "--opts",
         nargs=argparse.REMAINDER,
         default=[],
         help="config overrides of --model: KEY VALUE ..., last",
     )
     _add_quantification(parser.add_argument_group("what is measured"))
-    again = parser.add_argument_group("results that are there already")
-    again = again.add_mutually_exclusive_group()
-    again.add_argument(
+    group = parser.add_argument_group("results that are there already")
+    add = group.add_mutually_exclusive_group().add_argument
+    add(
         "--resume",
         action="store_true",
         help="skip what is done with the same model, settings and input",
     )
-    again.add_argument("--overwrite", action="store_true", help="replace them")
+    add("--overwrite", action="store_true", help="replace them")
 
 
 def _add_quantification(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--min-score",
         type=float,
         help="leave out lesions that score lower (default: the config's TEST.PIXEL_SCORE_THRESH)",
     )
-    group.add_argument(
+    add(
         "--window",
         default="lung",
-        help=f"of HU, and what 8-bit images are taken to have: a name or width,level (default: "
+        help="of HU, and what 8-bit images are taken to have: a name or width,level (default: "
         f"%(default)s, {LUNG})",
     )
-    group.add_argument(
+    add(
         "--aggregation",
         help="from slices to scan: mean, max, top_<k>_mean, share_above_<t> (default: the config's "
         "TEST.AGGREGATION, or mean)",
     )
-    group.add_argument(
+    add(
         "--as-scan",
         action="store_true",
         help="take the images of a folder as one scan, from feet to head in the order of names",
     )
-    group.add_argument(
-        "--series", metavar="UID", help="SeriesInstanceUID to take of a zip that holds several"
-    )
-    lung = group.add_mutually_exclusive_group()
-    lung.add_argument(
+    add("--series", metavar="UID", help="SeriesInstanceUID to take of a zip that holds several")
+    add = group.add_mutually_exclusive_group().add_argument
+    add(
         "--lung-mask",
         type=Path,
         metavar="PATH",
         help="lung mask of the only input, or a folder with one for each scan or slice, of its "
         "name (default: the lung is found by its density)",
     )
-    lung.add_argument("--no-lung", action="store_true", help="do not look for the lung")
+    add("--no-lung", action="store_true", help="do not look for the lung")
 
 
 def run_predict(args: argparse.Namespace) -> int:
-    """Run `ctmasknet predict`; returns its exit code, 2 if anything could not be used.
+    """Run `ctmasknet predict` and return its exit code, 2 if anything could not be used.
 
     Raises:
         FileNotFoundError, ValueError: nothing can be done at all.

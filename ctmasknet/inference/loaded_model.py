@@ -28,24 +28,20 @@ class LoadedModel:
 
     Attributes:
         spec: what it was built from.
-        lesion_classes: names of the lesion classes, in the order of `pred_classes`.
-        image_classes: names of the image classes in the order of the logits; empty for a lesion
-            model.
-        has_masks: whether instances have masks.
         model: the Detectron2 model.
         precision: of its convolutions and matrices, "bfloat16" for example.
+        lesion_classes: names in the order of `pred_classes`.
+        image_classes: names in the order of the logits; empty for a lesion model.
+        has_masks: whether instances have masks.
     """
 
     def __init__(self, spec: ModelSpec, device: str, precision: str | None = None):
-        """Build the model and load its weights.
+        """Build the model and load its weights; errors as `load_weights`.
 
         Args:
             spec: the config the weights were trained with, and the weights.
             device: "cpu", "cuda", "cuda:1", ...
             precision: as MODEL.PRECISION; None takes the config's.
-
-        Raises:
-            FileNotFoundError, ValueError: see `load_weights`.
         """
         self.spec = spec
         cfg = spec.cfg.clone()

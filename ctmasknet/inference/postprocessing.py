@@ -23,7 +23,6 @@ def postprocess_slice(
     size: tuple[int, int],
     classifier: LoadedModel,
     lesion_model: LoadedModel,
-    *,
     min_score: float,
     pixel_mm: tuple[float, float] | None,
     source: str,

@@ -69,8 +69,8 @@ class RankedBoxTable:
         boxes: (n, 4) float32, x0 y0 x1 y1 in pixels, of the n different ones among its rows.
         scores: (n,) float32 in 0..1.
         lesion_classes: n names.
-        contributions: (n, C) float32; see `modeling.occlusion.box_contributions`: how much each
-            class logit falls when the box is taken out.
+        contributions: (n, C) float32, how far each class logit falls when the box is taken out; see
+            `modeling.occlusion.box_contributions`.
     """
 
     rows: np.ndarray

@@ -38,11 +38,9 @@ class Predictor:
         lesion_classes: names of the lesion classes.
         image_classes: names of the image classes; empty without a CT-Mask-Net.
         has_masks: whether lesions have masks.
-        device: that the models are on.
+        device, min_score, batch_size: as given.
         precision: of the classifier's convolutions and matrices.
-        min_score: lesions with a lower score are left out.
         rule: from the slices' classes to the scan's.
-        batch_size: slices that go through the network at a time.
     """
 
     def __init__(
@@ -85,8 +83,8 @@ class Predictor:
         self._model = LoadedModel(spec, self.device, precision)
         self._lesion_model = self._model
         if lesion_model is not None:
-            spec = find_model(lesion_model, lesion_weights)
-            self._lesion_model = LoadedModel(spec, self.device, precision)
+            lesion_spec = find_model(lesion_model, lesion_weights)
+            self._lesion_model = LoadedModel(lesion_spec, self.device, precision)
         elif lesion_weights is not None:
             raise ValueError(f"{lesion_weights}: found weights of a lesion model, but no model")
         self.precision = self._model.precision
@@ -96,13 +94,12 @@ class Predictor:
         if min_score is None:
             min_score = self._lesion_model.spec.cfg.TEST.PIXEL_SCORE_THRESH
         self.min_score = float(min_score)
+        self.rule: Rule = parse_rule(aggregation or spec.cfg.TEST.AGGREGATION or "mean")
+        self.batch_size = batch_size
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}, expected 0 to 1")
-        aggregation = aggregation or self._model.spec.cfg.TEST.AGGREGATION or "mean"
-        self.rule: Rule = parse_rule(aggregation)
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
-        self.batch_size = batch_size
 
     def predict(
         self,
@@ -157,17 +154,11 @@ class Predictor:
         slices: Iterable[tuple[np.ndarray, str]],
         pixel_mm: tuple[float, float] | None = None,
     ) -> Iterator[SlicePrediction]:
-        """Predict slices as they come, in batches of equal size.
-
-        Few more than `batch_size` of them are in memory at a time, so any number may follow.
+        """Predict slices as they come, in order, with few more than `batch_size` in memory.
 
         Args:
-            slices: pairs of an image, (H, W, 3) uint8 RGB, and its file ("" if it has none), for
-                errors and predictions.
+            slices: pairs of an image, (H, W, 3) uint8 RGB, and its file ("" if it has none).
             pixel_mm: (height, width) of a pixel of all of them; None if unknown.
-
-        Yields:
-            The predictions, in order.
         """
         # Only images of one size share a batch: padding to the largest would change the others.
         for _, alike in groupby(slices, key=lambda pair: pair[0].shape):
@@ -246,16 +237,9 @@ class Predictor:
         if self._lesion_model is not self._model:
             for output, found in zip(outputs, self._lesion_model(images, sources), strict=True):
                 output["instances"] = found["instances"]
+        models = self._model, self._lesion_model
         return [
-            postprocess_slice(
-                output,
-                image.shape[:2],
-                self._model,
-                self._lesion_model,
-                min_score=self.min_score,
-                pixel_mm=pixel_mm,
-                source=source,
-            )
+            postprocess_slice(output, image.shape[:2], *models, self.min_score, pixel_mm, source)
             for output, image, source in zip(outputs, images, sources, strict=True)
         ]
 

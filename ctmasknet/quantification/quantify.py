@@ -127,24 +127,21 @@ def join(parts: Sequence[Quantities]) -> Quantities:
 
 
 def slice_shares(quantities: Quantities) -> np.ndarray:
-    """Divide the lesion in each slice's lung by that lung.
+    """Return the share of the lung in each slice that is lesion; errors as `shares`.
 
     Returns:
         (Z, A) float64 in 0..1, NaN where a slice has no lung.
-
-    Raises:
-        ValueError: there is no lung mask, or the model has no masks.
     """
     lesion, lung = _known(quantities)
     return lesion / np.where(lung > 0, lung, np.nan)[:, np.newaxis]
 
 
 def shares(quantities: Quantities) -> np.ndarray:
-    """Divide the lesion in the lung of all slices by that lung.
+    """Return the share of all the lung that is lesion.
 
     Returns:
-        (A,) float64 in 0..1, NaN where there is no lung. Slices of which any has an unknown pixel
-        size are taken to have the same one.
+        (A,) float64 in 0..1, NaN where there is no lung. If the pixel size of any slice is unknown,
+        all are taken to have the same one.
 
     Raises:
         ValueError: there is no lung mask, or the model has no masks.
@@ -165,8 +162,7 @@ def severity(share: float) -> str:
         share: 0..1.
 
     Returns:
-        "none" (0 exactly), "<5 %", "5-25 %", "25-50 %", "50-75 %" or ">75 %". A share of exactly
-        5, 25 or 50 % belongs to the band above, of 75 % to the one below.
+        "none" (0 exactly), "<5 %", "5-25 %", "25-50 %", "50-75 %" or ">75 %".
 
     Raises:
         ValueError: another share, or NaN.
@@ -180,10 +176,7 @@ def grown_lung(lung: np.ndarray, lesion: np.ndarray) -> np.ndarray:
     """Add to a lung the whole 26-connected lesions that touch or overlap it.
 
     Args:
-        lung, lesion: (Z, H, W) bool.
-
-    Returns:
-        (Z, H, W) bool, a new array.
+        lung, lesion: (Z, H, W) bool; not changed.
     """
     grown = lung.copy()
     box = _bounding_box(lesion, margin=1)
