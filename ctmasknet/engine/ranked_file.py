@@ -31,7 +31,8 @@ _NOT_OF_ROWS = {"WEIGHTS", "NAME", "DEVICE", "PRECISION", "IMAGE_HEAD", "TRAINAB
 _NOT_OF_ROWS |= {"TRAIN_SHORTCUT_NORMS"}
 _LIBRARIES = (cv2, detectron2, np, PIL, torch, torchvision)
 _PACKAGE = Path(__file__).parents[1]
-_SOURCES = ("data/**/*.py", "modeling/**/*.py", "engine/ranked_*.py")  # what makes rows
+# What makes rows.
+_SOURCES = ("data/**/*.py", "modeling/**/*.py", "fast/**/*.py", "engine/ranked_*.py")
 
 
 def digest_of_sources(package: Path) -> str:

@@ -21,6 +21,7 @@ from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.registration import dataset_source
 from ..evaluation import ImageClassificationEvaluator, LesionCOCOEvaluator, PerImageAPEvaluator
 from ..evaluation.results import RESULTS, Metrics, write_results
+from ..fast import accelerate
 from ..modeling.precision import with_precision
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
 from .optimizer import build_optimizer
@@ -127,6 +128,8 @@ class Trainer(SliceTrainer):
         if not cfg.DATASETS.TEST:
             raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on")
         model = build_model(with_precision(cfg))
+        if cfg.MODEL.FAST:
+            accelerate(model)
         logger.info("%s:\n%s", cfg.MODEL.WEIGHTS, load_weights(model, cfg.MODEL.WEIGHTS))
         return cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS))
 
@@ -171,7 +174,8 @@ class Trainer(SliceTrainer):
                 "MODEL.PRECISION float16 trains with SOLVER.AMP.ENABLED True (scaled losses); "
                 "or use bfloat16 or float32"
             )
-        return super().build_model(cfg)
+        model = super().build_model(cfg)
+        return accelerate(model) if cfg.MODEL.FAST else model
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

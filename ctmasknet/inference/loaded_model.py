@@ -15,6 +15,7 @@ from detectron2.modeling import build_model
 from ..checkpoint import load_weights
 from ..data.classes import IMAGE_CLASSES, LESION_CLASSES
 from ..data.resize import build_test_resize
+from ..fast import accelerate
 from ..modeling import is_classifier
 from ..modeling.finite import naming_images
 from ..modeling.precision import with_precision
@@ -99,6 +100,8 @@ class LoadedModel:
 def _build(cfg: CfgNode, weights: str) -> torch.nn.Module:
     model = build_model(cfg).eval()
     load_weights(model, weights)
+    if cfg.MODEL.FAST:
+        accelerate(model)
     return model
 
 

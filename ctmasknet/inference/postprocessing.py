@@ -10,7 +10,6 @@ import pycocotools.mask as mask_util
 import torch
 from detectron2.structures import Instances
 
-from ..fast.mask_paste import postprocess
 from ..modeling.occlusion import box_contributions
 from ..modeling.ranked_boxes import first_places
 from .loaded_model import LoadedModel
@@ -64,7 +63,7 @@ def _instances(
     min_score: float,
     pixel_mm: tuple[float, float] | None,
 ) -> tuple[Instance, ...]:
-    found = postprocess(found[found.scores >= min_score].to("cpu"), *size)
+    found = model.model.postprocess(found[found.scores >= min_score].to("cpu"), *size)  # type: ignore[operator]
     masks: list[tuple] = [(None, None, None)] * len(found)
     if model.has_masks and len(found):
         masks = _encoded(found.pred_masks.numpy(), pixel_mm)

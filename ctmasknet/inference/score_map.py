@@ -11,8 +11,7 @@ from detectron2.layers.mask_ops import _do_paste_mask
 from detectron2.structures import Instances, ROIMasks
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from ..fast.mask_paste import TorchvisionROIMasks
-from ..modeling.mask_head import MASK_CUT
+from ..modeling.mask_head import MASK_CUT, TorchvisionROIMasks
 
 _BELOW_CUT = float(np.nextafter(np.float32(MASK_CUT), np.float32(0)))
 _Pasted = tuple[tuple[slice, slice], torch.Tensor, torch.Tensor]
