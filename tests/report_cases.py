@@ -90,7 +90,7 @@ def a_scan(slices, spacing=(2.0, 0.5, 0.5), lung=False, **changes):
 
 
 def loose(slices, **changes):
-    measured = join([quantify([s], is_scan=False) for s in slices])
+    measured = join([quantify([s]) for s in slices])
     case = Case("folder", "a/folder", tuple(slices), None, None, measured, ABOUT)
     return replace(case, **changes)
 
