@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from torch.profiler import record_function
 
 
-
 def test_work_is_counted_by_stage():
     x, weight = torch.zeros(1, 3, 8, 8), torch.zeros(5, 3, 3, 3)
     with torch.no_grad(), Work() as work:

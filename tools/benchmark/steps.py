@@ -22,7 +22,6 @@ from .inputs import make_batch
 from .settings import DETECTRON2, MALLOC, OURS, Case, Contender, config_of
 from .torchvision_peer import PeerClassifier, build_peer
 
-
 PREFIX = "ctmasknet/"  # of the marks by which the profiler knows a part
 
 
@@ -35,7 +34,6 @@ class Step:
 
     def __call__(self) -> object:
         return self.run()
-
 
 
 def build_step(case: Case, contender: Contender) -> Step:
