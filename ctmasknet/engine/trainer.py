@@ -8,7 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine.hooks import EvalHook
-from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
+from detectron2.evaluation import DatasetEvaluator
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.modeling import build_model
 from detectron2.utils import comm
@@ -19,7 +19,8 @@ from ..checkpoint import load_weights
 from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
 from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.registration import dataset_source
-from ..evaluation import ImageClassificationEvaluator, LesionCOCOEvaluator, PerImageAPEvaluator
+from ..evaluation import ImageClassificationEvaluator, LesionEvaluator
+from ..evaluation.lesion_report import LesionReportSettings
 from ..evaluation.results import RESULTS, Metrics, write_results
 from ..modeling.precision import with_precision
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
@@ -179,19 +180,17 @@ class Trainer(SliceTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """Return the evaluators of a data set: image classes, or COCO and per-image AP."""
+        """Return the evaluator of a data set: of image classes, or of lesions."""
         folder = str(prediction_folder(cfg, dataset_name))
         if MetadataCatalog.get(dataset_name).evaluator_type == "image":
             return ImageClassificationEvaluator(dataset_name, folder)
-        coco = LesionCOCOEvaluator(
-            dataset_name, folder, cfg.MODEL.MASK_ON, cfg.TEST.DETECTIONS_PER_IMAGE
+        return LesionEvaluator(
+            dataset_name,
+            folder,
+            cfg.MODEL.MASK_ON,
+            cfg.TEST.DETECTIONS_PER_IMAGE,
+            LesionReportSettings.from_cfg(cfg),
         )
-        if not cfg.MODEL.MASK_ON:
-            return coco
-        per_image = PerImageAPEvaluator(
-            dataset_name, cfg.TEST.PER_IMAGE_AP_SCORE_THRESH, cfg.INPUT.MIN_LESION_AREA
-        )
-        return DatasetEvaluators([coco, per_image])
 
 
 def _check_best_metric(cfg: CfgNode, metrics: Metrics) -> None:

@@ -23,21 +23,23 @@ class Level:
 
     Attributes:
         name: "image", "scan" or "patient".
-        labels: (S,) int64.
+        class_names: C names.
+        labels: (S,) int64 in 0..C-1; S may be 0 for scans and patients.
         probabilities: (S, C) float64, rows add up to 1.
         patients: S names.
         left_out: groups that have no label because their slices have several.
     """
 
     name: str
+    class_names: tuple[str, ...]
     labels: np.ndarray
     probabilities: np.ndarray
     patients: tuple[str, ...]
     left_out: int = 0
 
     def confusion(self) -> np.ndarray:
-        """(C, C) int64 counts, M[true, predicted], where the highest probability predicts."""
-        classes = range(self.probabilities.shape[1])
+        """Return (C, C) int64 counts, M[true, predicted]; the highest probability predicts."""
+        classes = range(len(self.class_names))
         if not len(self.labels):
             return np.zeros((len(classes), len(classes)), np.int64)
         return confusion_matrix(self.labels, self.probabilities.argmax(axis=1), labels=classes)
@@ -119,7 +121,7 @@ def levels(table: PredictionTable, rule: Rule) -> tuple[Level, Level, Level]:
     so that a long scan counts no more than a short one. A scan is known by its patient and its own
     name. A scan or patient whose slices have several labels has none and is left out.
     """
-    probabilities = table.probabilities()
+    classes, probabilities = table.class_names, table.probabilities()
     scan_of = group_indices([str(pair) for pair in zip(table.patients, table.scans, strict=True)])
     patient_of = group_indices(table.patients)
     scans = rule(probabilities, scan_of)
@@ -131,10 +133,10 @@ def levels(table: PredictionTable, rule: Rule) -> tuple[Level, Level, Level]:
         agree = np.bincount(groups, table.labels != labels[groups]) == 0
         patients = tuple(table.patients[i] for i in first[agree])
         left_out = int((~agree).sum())
-        return Level(name, labels[agree], group_probabilities[agree], patients, left_out)
+        return Level(name, classes, labels[agree], group_probabilities[agree], patients, left_out)
 
     return (
-        Level("image", table.labels, probabilities, table.patients),
+        Level("image", classes, table.labels, probabilities, table.patients),
         level("scan", scan_of, scans),
         level("patient", patient_of, MEAN(scans, patient_of_scan)),
     )

@@ -15,12 +15,12 @@ from tabulate import tabulate
 
 from ..data.classes import NOTICE
 from .aggregation import levels, parse_rule
-from .bootstrap import Interval, Statistic, difference, group_indices, intervals
-from .image_metrics import ImageStatistic
+from .bootstrap import Interval, difference, intervals, point_values
 from .lesion_files import read_lesions
-from .lesion_report import GROUND_TRUTH, LesionReportSettings, LesionStatistic
+from .lesion_report import GROUND_TRUTH, LesionReportSettings, measure_lesions
 from .prediction_table import PREDICTIONS, read_predictions
 from .results import DETECTIONS, KINDS, RESULTS, read_results
+from .tasks import Measured, measure
 
 NOT_DISTINGUISHABLE = "not distinguishable"
 _OF_THE_BOOTSTRAP = ("resamples", "seed")
@@ -101,20 +101,21 @@ def compare(first: Path, second: Path, resamples: int, seed: int) -> Comparison:
     """
     contents = [read_results(folder / RESULTS) for folder in (first, second)]
     _check_alike(first, second, contents)
-    one, other = (_tasks(*x) for x in zip((first, second), contents, strict=True))
-    found: dict[str, dict[str, Difference]] = {}
-    for task, (groups, statistic) in one.items():
-        ones = np.ones((1, len(groups)))
-        values, other_values = statistic(ones), other[task][1](ones)
-        both = difference(statistic, other[task][1])
-        for name, change in intervals(both, groups, resamples, seed, progress="compare").items():
-            where, _, metric = name.rpartition("/")
-            found.setdefault(where or task, {})[metric] = Difference(
-                float(values[name][0]), float(other_values[name][0]), change, _verdict(change)
-            )
-    groups = next(iter(one.values()))[0]
+    one, other = (_measure(*x) for x in zip((first, second), contents, strict=True))
+    tasks: dict[str, dict[str, Difference]] = {}
+    for task, mine in one.items():
+        if task not in other or not len(mine.groups):
+            continue
+        values, others = (point_values(x.statistic, len(mine.groups)) for x in (mine, other[task]))
+        both = difference(mine.statistic, other[task].statistic)
+        changes = intervals(both, mine.groups, resamples, seed, progress="compare")
+        tasks[task] = {
+            name: Difference(values[name], others[name], change, _verdict(change))
+            for name, change in changes.items()
+        }
+    groups = next(iter(one.values())).groups
     unit = "slice" if groups.max() + 1 == len(groups) else "patient"
-    return Comparison(found, unit, _notes(contents))
+    return Comparison(tasks, unit, _notes(contents))
 
 
 def describe_comparison(comparison: Comparison) -> str:
@@ -177,29 +178,21 @@ def _notes(contents: list[dict[str, Any]]) -> list[str]:
     return notes
 
 
-def _tasks(folder: Path, results: dict[str, Any]) -> dict[str, tuple[np.ndarray, Statistic]]:
-    """Task -> patient of each sample, and statistic; of lesions all tasks in one."""
+def _measure(folder: Path, results: dict[str, Any]) -> dict[str, Measured]:
+    """Apply all tasks to the predictions in a folder."""
     if results["kind"] == "lesions":
         masks = "segm" in results["metrics"]
         lesions = read_lesions(folder / GROUND_TRUTH, [folder / DETECTIONS], masks)
-        settings = LesionReportSettings(**results["settings"])
-        return {"": (group_indices(lesions.patients), LesionStatistic(lesions, settings))}
+        return measure_lesions(lesions, LesionReportSettings(**results["settings"]))
     table = read_predictions(folder / PREDICTIONS, results["classes"])
-    rule = parse_rule(results["aggregation"]["rule"])
-    return {
-        level.name: (
-            group_indices(level.patients),
-            ImageStatistic(level.labels, level.probabilities, table.class_names),
-        )
-        for level in levels(table, rule)
-        if len(level.labels)
-    }
+    found = levels(table, parse_rule(results["aggregation"]["rule"]))
+    return measure("images", {level.name: (level,) for level in found})
 
 
 def _verdict(change: Interval) -> str:
     if np.isnan(change.low):
         return "undefined"
-    if not change.excludes_zero:
+    if change.low <= 0 <= change.high:
         return NOT_DISTINGUISHABLE
     return "B is higher" if change.low > 0 else "A is higher"
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from .calibration import BINS, bin_index, brier_score, expected_calibration_error, reliability_bins
+from .bootstrap import point_values
+from .calibration import BINS, bin_index
 from .metric_names import metric_suffix
 
 
@@ -70,17 +70,7 @@ def image_metrics(
         auroc_macro, the mean of those that are defined; brier (`brier_score`); ece (15 bins of the
         highest probability). NaN where a value is undefined.
     """
-    classes = range(len(class_names))
-    matrix = np.zeros((len(classes), len(classes)))
-    if len(labels):
-        matrix = confusion_matrix(labels, probabilities.argmax(axis=1), labels=classes)
-    aurocs = np.array([_auroc(labels == i, probabilities[:, i]) for i in classes])
-    return {
-        **classification_metrics(matrix, class_names),
-        **{name: float(value) for name, value in _named_aurocs(aurocs, class_names).items()},
-        "brier": brier_score(labels, probabilities),
-        "ece": expected_calibration_error(reliability_bins(labels, probabilities)),
-    }
+    return point_values(ImageStatistic(labels, probabilities, class_names), len(labels))
 
 
 MACROS = {"balanced_accuracy": "sensitivity", "f1_macro": "f1", "auroc_macro": "auroc"}
@@ -133,11 +123,15 @@ class ImageStatistic:
         count = len(self._class_names)
         cells, squares, gaps = np.split(weights @ self._columns, [count**2, count**2 + 1], axis=1)
         total = weights.sum(axis=1)
-        aurocs = np.stack([ranks.auroc(weights) for ranks in self._ranks], axis=1)
+        aurocs = {
+            f"auroc_{metric_suffix(name)}": ranks.auroc(weights)
+            for name, ranks in zip(self._class_names, self._ranks, strict=True)
+        }
         with np.errstate(invalid="ignore"):
             return {
                 **classification_metrics(cells.reshape(-1, count, count), self._class_names),
-                **_named_aurocs(aurocs, self._class_names),
+                "auroc_macro": _mean_of_defined(np.stack([*aurocs.values()], axis=1)),
+                **aurocs,
                 "brier": squares[:, 0] / total,
                 "ece": np.abs(gaps).sum(axis=1) / total,
             }
@@ -162,17 +156,6 @@ class _Ranks:
         with np.errstate(invalid="ignore"):
             pairs = positives.sum(axis=1) * negatives[:, -1]
             return np.einsum("bs,bs->b", positives, beaten) / (2 * pairs)
-
-
-def _auroc(positive: np.ndarray, scores: np.ndarray) -> float:
-    both = positive.any() and not positive.all()  # scikit-learn warns where one is missing
-    return roc_auc_score(positive, scores) if both else float("nan")
-
-
-def _named_aurocs(aurocs: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarray]:
-    """(..., C) -> auroc_macro and auroc_<class>, each (...)."""
-    each = {f"auroc_{metric_suffix(name)}": aurocs[..., i] for i, name in enumerate(class_names)}
-    return {"auroc_macro": _mean_of_defined(aurocs), **each}
 
 
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:

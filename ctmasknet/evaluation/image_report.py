@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from detectron2.config import CfgNode
+
 from ..wording import counted
 from .aggregation import MEAN, Level, Rule, choose_rule, levels, parse_rule
-from .bootstrap import CONFIDENCE, RESAMPLES, SEED, group_indices, interval_warnings, intervals
+from .bootstrap import RESAMPLES, SEED, group_indices, interval_warnings
 from .calibration import (
     at_limit,
     at_threshold,
@@ -22,10 +24,9 @@ from .calibration import (
     reliability_bins,
 )
 from .image_figures import save_confusion_matrix, save_reliability
-from .image_metrics import ImageStatistic, image_metrics
-from .image_text import LEVEL_UNITS
 from .prediction_table import PredictionTable
 from .results import RESULTS, read_results, write_results
+from .tasks import describe_intervals, measure
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,15 @@ class ImageReportSettings:
             raise ValueError(f"sensitivity {self.sensitivity}: expected above 0 and at most 1")
         if self.resamples < 0:
             raise ValueError(f"resamples {self.resamples}: expected 0 (no intervals) or more")
+
+    @classmethod
+    def from_cfg(cls, cfg: CfgNode) -> ImageReportSettings:
+        """Return the settings of a run."""
+        return cls(
+            rule=cfg.TEST.AGGREGATION or None,
+            sensitivity=cfg.TEST.SENSITIVITY,
+            resamples=cfg.TEST.BOOTSTRAP_RESAMPLES,
+        )
 
 
 def report_images(
@@ -91,7 +101,8 @@ def report_images(
         after = reliability_bins(table.labels, table.probabilities(temperature))
         calibration = _calibration(table, validation, temperature)
         points = _operating_points(found, levels(validation, rule), classes, settings.sensitivity)
-    metrics = {x.name: image_metrics(x.labels, x.probabilities, classes) for x in found}
+    measured = measure("images", {level.name: (level,) for level in found})
+    unit = "slice" if _alone(found) else "patient"
     content = {
         **about,
         "kind": "images",
@@ -101,7 +112,7 @@ def report_images(
         "aggregation": aggregation,
         "calibration": calibration,
         "operating_points": points,
-        "intervals": _intervals(found, classes, settings) if settings.resamples else None,
+        "intervals": describe_intervals(measured, unit, settings.resamples, settings.seed),
         "settings": asdict(settings),
         "warnings": [
             *about.get("warnings", ()),
@@ -111,6 +122,7 @@ def report_images(
     output = Path(output)
     save_confusion_matrix(output / "confusion_matrix.png", found[0].confusion(), classes)
     save_reliability(output / "reliability.png", before, after)
+    metrics = {task: one.metrics() for task, one in measured.items()}
     write_results(output / RESULTS, metrics, **content)
     return read_results(output / RESULTS)
 
@@ -178,29 +190,6 @@ def _operating_points(
                 **at_threshold(here.probabilities[:, i], here.labels == i, threshold),
             }
     return {"requested_sensitivity": sensitivity, "fixed_on": "validation", "values": values}
-
-
-def _intervals(
-    found: Sequence[Level], classes: Sequence[str], settings: ImageReportSettings
-) -> dict[str, Any]:
-    values = {}
-    for level in found:
-        if len(level.labels):  # all may be left out
-            values[level.name] = intervals(
-                ImageStatistic(level.labels, level.probabilities, classes),
-                group_indices(level.patients),
-                settings.resamples,
-                settings.seed,
-                progress=f"intervals of {LEVEL_UNITS[level.name]}s",
-            )
-    return {
-        "method": "percentile bootstrap",
-        "unit": "slice" if _alone(found) else "patient",
-        "confidence": CONFIDENCE,
-        "resamples": settings.resamples,
-        "seed": settings.seed,
-        "values": values,
-    }
 
 
 def _alone(found: Sequence[Level]) -> bool:

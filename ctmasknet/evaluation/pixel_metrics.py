@@ -13,6 +13,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 
 from ..atomic_write import atomic_write
+from .bootstrap import point_values
 from .lesion_set import LesionImage, LesionSet
 from .metric_names import any_lesion, metric_suffix
 from .per_image_ap import weighted_mean
@@ -64,9 +65,10 @@ class PixelStatistic:
             values |= {f"{metric}_{name}": x for metric, x in found.items()}
         return values
 
-    def empty_images(self) -> dict[str, int]:
-        """images_empty_<class>: images without true and without predicted pixels."""
-        return {f"images_empty_{k}": int((~self.not_empty(k)).sum()) for k in self.areas}
+    def metrics(self) -> dict[str, float]:
+        """Return all metrics, and as images_empty_<class> how many images are empty of both."""
+        empty = {f"images_empty_{k}": int((~self.not_empty(k)).sum()) for k in self.areas}
+        return point_values(self, len(self.sizes)) | empty
 
     def not_empty(self, name: str) -> np.ndarray:
         """(I,) bool: images with true or with predicted pixels."""
