@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+
+from .errors import RAISE, ErrorPolicy, collecting
 
 
 def run_script(main: Callable[[], object]) -> None:
@@ -24,17 +26,18 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def add_skip_bad(parser: argparse.ArgumentParser) -> None:
-    """Add --skip-bad; as `args.skipped` it is None, or an empty list for what will be left out."""
+    """Add --skip-bad; `args.errors` is then the ErrorPolicy for what cannot be used."""
     parser.add_argument(
         "--skip-bad",
-        dest="skipped",
+        dest="errors",
         action="store_const",
-        const=[],
+        const=collecting(),
+        default=RAISE,
         help="leave out what cannot be used, and list it at the end",
     )
 
 
-def print_skipped(skipped: Sequence[str] | None) -> None:
+def print_skipped(errors: ErrorPolicy) -> None:
     """Print what was left out, if anything was."""
-    if skipped:
+    if skipped := errors.messages:
         print(f"skipped {len(skipped)}:", *(f"  {line}" for line in skipped), sep="\n")

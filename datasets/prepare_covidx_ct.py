@@ -43,15 +43,15 @@ def main() -> None:
     if not args.images.is_dir():
         raise FileNotFoundError(f"{args.images}: no such folder of images")
     say_windowed_once()
-    records = read_covidx_list(args.list, args.images, args.metadata, args.skipped)
+    records = read_covidx_list(args.list, args.images, args.metadata, args.errors)
     if args.sample:
         records = listed_sample(records, args.sample)
     elif args.per_class is not None:
         records = balanced_sample(records, args.per_class, args.seed)
-    records = usable_images(records, args.skipped)
+    records = usable_images(records, args.errors)
     write_image_list(records, IMAGE_CLASSES, args.output)
     print(f"{args.output}: {describe_records(records, IMAGE_CLASSES)}")
-    print_skipped(args.skipped)
+    print_skipped(args.errors)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def main() -> None:
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; expected {tree.layout} in it")
     say_windowed_once()
-    pairs = pair_files(root / tree.images, root / tree.masks, args.skipped)
+    pairs = pair_files(root / tree.images, root / tree.masks, args.errors)
     if args.dataset == "cncb":
         pairs = with_flattened_patients(pairs)
     make = partial(
@@ -86,7 +86,7 @@ def main() -> None:
         min_area=0,
         by_rank=args.by_rank,
         whole_images=True,
-        skipped=args.skipped,
+        errors=args.errors,
     )
     if args.lists:
         lists = dict(zip(("train", "test"), args.lists, strict=True))
@@ -101,7 +101,7 @@ def main() -> None:
         print(f"no {part} part (see --val-fraction)")
     if not any("patient" in extra for _, _, extra in pairs):
         print("patients are unknown: one patient's slices may be in two parts")
-    print_skipped(args.skipped)
+    print_skipped(args.errors)
 
 
 if __name__ == "__main__":

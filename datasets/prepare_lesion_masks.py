@@ -74,7 +74,7 @@ def main() -> None:
     # Said aloud: the wrong preset reads GGO as lung without any error.
     print("mask values:", ", ".join(f"{value} {name}" for value, name in values.names.items()))
     say_windowed_once()
-    pairs = pair_files(args.images, args.masks, args.skipped)
+    pairs = pair_files(args.images, args.masks, args.errors)
     if not given and args.preset == "cncb":
         pairs = with_flattened_patients(pairs)
     coco = coco_from_pairs(
@@ -84,7 +84,7 @@ def main() -> None:
         args.mask_type,
         args.min_area,
         whole_images=True,
-        skipped=args.skipped,
+        errors=args.errors,
     )
     parts = {"": coco}
     if args.val_fraction is not None:
@@ -93,7 +93,7 @@ def main() -> None:
         weights = {"train": 1 - args.val_fraction, "val": args.val_fraction}
         parts = split_coco(coco, weights, args.seed)
     print(write_parts(parts, args.output))
-    print_skipped(args.skipped)
+    print_skipped(args.errors)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
+from ctmasknet.errors import ErrorPolicy
 from ctmasknet.volumes.volume_slices import VolumeEntry, read_volume_list, write_slices
 from ctmasknet.volumes.window import WINDOWS, Window
 
@@ -36,16 +37,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def entries_of(
-    inputs: list[Path], label: str | None, skipped: list[str] | None
-) -> list[VolumeEntry]:
+def entries_of(inputs: list[Path], label: str | None, errors: ErrorPolicy) -> list[VolumeEntry]:
     lists = [path for path in inputs if path.suffix.lower() == ".csv"]
     if lists:
         if len(inputs) > 1 or label is not None:
             raise ValueError(
                 f"{lists[0]}: expected this list alone, without --label: it has labels"
             )
-        return read_volume_list(lists[0], skipped)
+        return read_volume_list(lists[0], errors)
     if not label:
         raise ValueError("no --label: name the class of these volumes, or give a list (CSV)")
     return [VolumeEntry(path, label) for path in inputs]
@@ -54,16 +53,16 @@ def entries_of(
 def main() -> None:
     args = parse_args()
     table = write_slices(
-        entries_of(args.inputs, args.label, args.skipped),
+        entries_of(args.inputs, args.label, args.errors),
         args.output,
         window=Window.parse(args.window),
         series=args.series,
-        skipped=args.skipped,
+        errors=args.errors,
         overwrite=args.overwrite,
     )
     print(table)
     print(f"{args.output / 'slices.csv'}: the list of the slices")
-    print_skipped(args.skipped)
+    print_skipped(args.errors)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ def main() -> None:
         raise ValueError("--parts: two parts have the same name")
     output = args.output or args.data.parent
     files = (args.images, args.metadata)
-    print(split_file(args.data, weights, args.seed, output, *files, args.skipped))
-    print_skipped(args.skipped)
+    print(split_file(args.data, weights, args.seed, output, *files, args.errors))
+    print_skipped(args.errors)
 
 
 if __name__ == "__main__":

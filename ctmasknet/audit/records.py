@@ -20,6 +20,7 @@ from ..data.images import check_slice, read_mask
 from ..data.lesion_masks import lesion_instances
 from ..data.mask_pairs import Pair, pair_files, with_flattened_patients
 from ..data.registration import read_dataset, register_lesion_dataset
+from ..errors import ErrorPolicy, collecting
 from .findings import Finding
 
 
@@ -110,9 +111,9 @@ def _classes_of(lists: Sequence[str]) -> tuple[str, ...]:
 
 
 def _split_of_list(name: str, path: str, classes: tuple[str, ...]) -> Split:
-    skipped: list[str] = []
-    slices = [_image_slice(name, record) for record in load_image_list(path, classes, skipped)]
-    return Split(name, path, classes, slices, _unusable(name, skipped))
+    errors = collecting()
+    slices = [_image_slice(name, record) for record in load_image_list(path, classes, errors)]
+    return Split(name, path, classes, slices, _unusable(name, errors))
 
 
 def _split_of_dataset(name: str, origin: str) -> Split:
@@ -121,10 +122,10 @@ def _split_of_dataset(name: str, origin: str) -> Split:
         if not Path(origin).is_file():
             raise FileNotFoundError(f"{origin}: no such dataset file")
         register_lesion_dataset(name, origin)
-    skipped: list[str] = []
-    dicts = read_dataset(name, skipped)
+    errors = collecting()
+    dicts = read_dataset(name, errors)
     metadata = MetadataCatalog.get(name)
-    findings = _unusable(name, skipped)
+    findings = _unusable(name, errors)
     if metadata.evaluator_type != "coco":
         slices = [_image_slice(name, record) for record in dicts]
         return Split(name, origin, tuple(metadata.image_classes), slices, findings)
@@ -170,10 +171,10 @@ def splits_of_covidx(
     """
     splits = []
     for name, path in lists:
-        skipped: list[str] = []
-        records = read_covidx_list(path, images, metadata, skipped)
+        errors = collecting()
+        records = read_covidx_list(path, images, metadata, errors)
         slices = [_image_slice(name, record) for record in records]
-        findings = _unusable(name, skipped)
+        findings = _unusable(name, errors)
         has_images = images is not None
         splits.append(Split(name, str(path), IMAGE_CLASSES, slices, findings, has_images))
     return splits
@@ -193,9 +194,9 @@ def splits_of_folders(folders: Sequence[tuple[str, Path, Path]], values: MaskVal
     classes = ("lesion",) if mask_type == "merge" else ("GGO", "C")
     splits = []
     for name, images, masks in folders:
-        unpaired: list[str] = []
+        unpaired = collecting()
         pairs = with_flattened_patients(pair_files(images, masks, unpaired))
-        findings = [Finding("unpaired_file", (name,), text) for text in unpaired]
+        findings = [Finding("unpaired_file", (name,), text) for text in unpaired.messages]
         slices = [
             _masked_slice(name, pair, values, mask_type, findings)
             for pair in tqdm(pairs, desc=f"masks of {name}", unit="mask", disable=None)
@@ -205,8 +206,8 @@ def splits_of_folders(folders: Sequence[tuple[str, Path, Path]], values: MaskVal
     return splits
 
 
-def _unusable(split: str, skipped: Sequence[str]) -> list[Finding]:
-    return [Finding("unusable_line", (split,), text) for text in skipped]
+def _unusable(split: str, errors: ErrorPolicy) -> list[Finding]:
+    return [Finding("unusable_line", (split,), text) for text in errors.messages]
 
 
 def _image_slice(split: str, record: dict) -> Slice:

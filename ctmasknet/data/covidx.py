@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..errors import RAISE, ErrorPolicy
 from .classes import IMAGE_CLASSES
 from .name_lists import read_names, read_text
-from .problems import refuse_or_skip
 
 VERSIONS = {"v1": "1", "v2a": "2A", "v2b": "2B", "v3a": "3A", "v3b": "3B"}
 LIST_LINE = "filename class xmin ymin xmax ymax"
@@ -69,7 +69,7 @@ def read_covidx_list(
     path: str | os.PathLike,
     images: str | os.PathLike | None = None,
     metadata: str | os.PathLike | None = None,
-    skipped: list[str] | None = None,
+    errors: ErrorPolicy = RAISE,
 ) -> list[dict]:
     """Read a split list of COVIDx-CT.
 
@@ -79,7 +79,7 @@ def read_covidx_list(
             exist is not looked at.
         metadata: the data set's metadata.csv (`patient id`, `source`, ...). Its patient ids win
             over those in file names where one patient has several scans under numbered names.
-        skipped: receives what cannot be used instead of an error.
+        errors: of unusable lines.
 
     Returns:
         One dict a line: file_name, image_id (the name), label (0 Control, 1 Common Pneumonia,
@@ -105,7 +105,7 @@ def read_covidx_list(
             if name in lines:
                 raise ValueError(f"{name} is already in line {lines[name]}: remove one of them")
         except ValueError as error:
-            refuse_or_skip(ValueError(f"{path}, line {number}: {error}"), skipped)
+            errors.handle(ValueError(f"{path}, line {number}: {error}"))
             continue
         lines[name] = number
         record["file_name"] = name if images is None else os.path.join(images, name)

@@ -12,9 +12,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..atomic_write import atomic_write
+from ..errors import RAISE, ErrorPolicy
 from .classes import IMAGE_CLASSES
 from .images import read_slice, require_files
-from .problems import refuse_or_skip
 
 COLUMNS = ("file", "label", "patient", "scan")
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
@@ -53,7 +53,7 @@ def open_list(path: Path, what: str = "image list") -> Iterator[csv.DictReader]:
 def load_image_list(
     csv_path: str | os.PathLike,
     classes: Sequence[str] = IMAGE_CLASSES,
-    skipped: list[str] | None = None,
+    errors: ErrorPolicy = RAISE,
 ) -> list[dict]:
     """Read a list of labelled slices.
 
@@ -62,8 +62,7 @@ def load_image_list(
             body's box `xmin,ymin,xmax,ymax`; further columns are ignored. `file` is relative to the
             CSV's folder; `label` is 0..C-1 or a class name.
         classes: the C class names, in the order of the labels.
-        skipped: receives what is wrong with unusable lines instead of an error; whether the images
-            exist is then not looked at.
+        errors: of unusable lines; where they are collected, nobody looks whether images exist.
 
     Returns:
         One {"file_name", "image_id", "label", "patient", "scan"} a line, in the list's order, with
@@ -85,12 +84,12 @@ def load_image_list(
                 check_twice(record["image_id"], lines, reader.line_num)
             except ValueError as error:
                 message = f"{path}, line {reader.line_num}: {error}"
-                refuse_or_skip(ValueError(message), skipped)
+                errors.handle(ValueError(message))
                 continue
             records.append({"file_name": str(path.parent / record["image_id"]), **record})
     if not records:
         raise ValueError(f"{path}: found no slice, expected a line for each after the header")
-    if skipped is None:
+    if not errors.collects:
         require_files((record["file_name"] for record in records), listed_in=path)
     return records
 
@@ -132,12 +131,12 @@ def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def usable_images(records: Sequence[dict], skipped: list[str] | None = None) -> list[dict]:
+def usable_images(records: Sequence[dict], errors: ErrorPolicy = RAISE) -> list[dict]:
     """The records whose image is an intact 8-bit slice; every image is read to its end.
 
     Args:
         records: dicts with "file_name".
-        skipped: receives what is wrong with the others instead of an error.
+        errors: of the others.
 
     Raises:
         FileNotFoundError, ValueError: as `read_slice`, or no image is usable.
@@ -149,11 +148,10 @@ def usable_images(records: Sequence[dict], skipped: list[str] | None = None) -> 
         for record, problem in zip(records, progress, strict=True):
             if problem is None:
                 usable.append(record)
-            elif skipped is None:
-                pool.shutdown(cancel_futures=True)
-                raise problem
             else:
-                skipped.append(str(problem))
+                if not errors.collects:
+                    pool.shutdown(cancel_futures=True)
+                errors.handle(problem)
     if not usable:
         raise ValueError("none of the images listed can be used")
     return usable

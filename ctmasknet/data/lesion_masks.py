@@ -17,11 +17,11 @@ import pycocotools.mask as mask_util
 from tqdm import tqdm
 
 from ..atomic_write import atomic_write
+from ..errors import RAISE, ErrorPolicy
 from .classes import MIN_LESION_AREA, MaskValues, lesion_classes
 from .image_lists import relative_path
 from .images import check_slice, read_mask, read_slice
 from .mask_pairs import Pair
-from .problems import refuse_or_skip
 
 
 def lesion_instances(
@@ -130,7 +130,7 @@ def coco_from_pairs(
     min_area: int = MIN_LESION_AREA,
     by_rank: bool = False,
     whole_images: bool = False,
-    skipped: list[str] | None = None,
+    errors: ErrorPolicy = RAISE,
 ) -> dict:
     """COCO dictionary of (image, mask, further image keys) triples; lesion-free slices stay.
 
@@ -139,7 +139,7 @@ def coco_from_pairs(
         root: folder of the JSON to be written; "file_name" is relative to it.
         values, mask_type, min_area, by_rank: as for `lesion_instances`.
         whole_images: read images to their end: headers do not tell a truncated file.
-        skipped: receives what is wrong with an unusable pair instead of an error.
+        errors: of unusable pairs.
 
     Returns:
         {"info", "images", "annotations", "categories"}; ids start at 1.
@@ -155,7 +155,7 @@ def coco_from_pairs(
             pixels = _read_mask_of(image, mask, (height, width))
             instances = _instances_of(mask, pixels, values, mask_type, min_area, by_rank)
         except (FileNotFoundError, ValueError) as error:
-            refuse_or_skip(error, skipped)
+            errors.handle(error)
             continue
         record = {"id": len(images) + 1, "file_name": relative_path(image, root)}
         images.append({**record, "height": height, "width": width, **extra})

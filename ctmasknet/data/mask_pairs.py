@@ -7,40 +7,40 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ..errors import RAISE, ErrorPolicy
 from .images import IMAGE_SUFFIXES
 from .name_lists import read_names
-from .problems import refuse_or_skip
 
 Pair = tuple[Path, Path, Mapping[str, str]]  # image, mask, further keys of the image's record
 _FLATTENED = re.compile(r"(\d+)_\d+")
 
 
-def pair_files(images: Path, masks: Path, skipped: list[str] | None = None) -> list[Pair]:
+def pair_files(images: Path, masks: Path, errors: ErrorPolicy = RAISE) -> list[Pair]:
     """Match images and masks of two folder trees by relative path without extension.
 
     The first folder of a nested path is the image's "patient".
 
     Args:
         images, masks: the folders.
-        skipped: receives a line for each file without the other instead of an error.
+        errors: of files without their partner.
 
     Raises:
         FileNotFoundError: a folder that is missing or empty, an image or a mask without the other.
         ValueError: two files that differ in their extension only, or no pair at all.
     """
-    found_images, found_masks = _files_by_stem(images, skipped), _files_by_stem(masks, skipped)
+    found_images, found_masks = _files_by_stem(images, errors), _files_by_stem(masks, errors)
     for have, want, what in (
         (found_images, found_masks, f"mask in {masks}"),
         (found_masks, found_images, f"image in {images}"),
     ):
         alone = [path for stem, path in have.items() if stem not in want]
-        if alone and skipped is None:
+        if alone and not errors.collects:
             raise FileNotFoundError(
                 f"{alone[0]}: no {what}; {len(alone)} of {len(have)} files lack theirs (matched "
                 "by relative path without extension)"
             )
         for path in alone:
-            refuse_or_skip(FileNotFoundError(f"{path}: no {what}"), skipped)
+            errors.handle(FileNotFoundError(f"{path}: no {what}"))
     pairs: list[Pair] = [
         (path, found_masks[stem], {"patient": stem.parts[0]} if len(stem.parts) > 1 else {})
         for stem, path in found_images.items()
@@ -95,7 +95,7 @@ def listed_pairs(pairs: Sequence[Pair], names: str | os.PathLike) -> list[Pair]:
     return list(chosen.values())
 
 
-def _files_by_stem(folder: Path, skipped: list[str] | None) -> dict[Path, Path]:
+def _files_by_stem(folder: Path, errors: ErrorPolicy) -> dict[Path, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     files: dict[Path, Path] = {}
@@ -103,7 +103,7 @@ def _files_by_stem(folder: Path, skipped: list[str] | None) -> dict[Path, Path]:
         stem = path.relative_to(folder).with_suffix("")
         if stem in files:
             twin = f"{path}: {files[stem].name} has the same name: remove one of them"
-            refuse_or_skip(ValueError(twin), skipped)
+            errors.handle(ValueError(twin))
         else:
             files[stem] = path
     if not files:

@@ -13,6 +13,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
 
+from ..errors import RAISE, ErrorPolicy
 from .classes import IMAGE_CLASSES
 from .covidx import listed_sample, read_covidx_list
 from .image_lists import load_image_list
@@ -140,13 +141,13 @@ def dataset_source(name: str) -> str:
     return _SOURCES.get(name, name)
 
 
-def read_dataset(name: str, skipped: list[str] | None = None) -> list[dict]:
+def read_dataset(name: str, errors: ErrorPolicy = RAISE) -> list[dict]:
     """The dicts of a registered data set, if need be without what is unusable in its lists.
 
     Args:
         name: a registered name.
-        skipped: None gives what DatasetCatalog gives. A list receives what is wrong with single
-            lines instead of an error; whether image files exist is then not looked at.
+        errors: of single lines of lists; where they are collected, nobody looks whether image
+            files exist.
 
     Raises:
         FileNotFoundError, ValueError: as the data set's own reader.
@@ -154,8 +155,8 @@ def read_dataset(name: str, skipped: list[str] | None = None) -> list[dict]:
     if name not in DatasetCatalog:
         raise ValueError(_unregistered(name))
     load = DatasetCatalog[name]
-    takes_skipped = isinstance(load, functools.partial) and load.func in _READERS
-    return load() if skipped is None or not takes_skipped else load(skipped=skipped)
+    takes_policy = isinstance(load, functools.partial) and load.func in _READERS
+    return load(errors=errors) if takes_policy else load()
 
 
 def unusable_lesions(path: str | os.PathLike, error: Exception) -> ValueError:
@@ -213,10 +214,10 @@ def _require(path: str | os.PathLike, hint: str) -> None:
 
 
 def _load_images(
-    path: str, classes: tuple[str, ...], hint: str, skipped: list[str] | None = None
+    path: str, classes: tuple[str, ...], hint: str, errors: ErrorPolicy = RAISE
 ) -> list[dict]:
     _require(path, hint)
-    return load_image_list(path, classes, skipped)
+    return load_image_list(path, classes, errors)
 
 
 def _load_covidx(
@@ -225,22 +226,22 @@ def _load_covidx(
     metadata: str | os.PathLike | None,
     sample: str | os.PathLike | None,
     hint: str,
-    skipped: list[str] | None = None,
+    errors: ErrorPolicy = RAISE,
 ) -> list[dict]:
     _require(path, hint)
     folder = next((folder for folder in images if os.path.isdir(folder)), images[-1])
     _require(folder, hint)
     known = metadata if metadata and os.path.isfile(metadata) else None
-    records = read_covidx_list(path, folder, known, skipped)
+    records = read_covidx_list(path, folder, known, errors)
     if sample:
         _require(sample, hint)
         records = listed_sample(records, sample)
-    if skipped is None:
+    if not errors.collects:
         require_files((record["file_name"] for record in records), path, folder)
     return records
 
 
-def _load_lesions(name: str, path: str, hint: str, skipped: list[str] | None = None) -> list[dict]:
+def _load_lesions(name: str, path: str, hint: str, errors: ErrorPolicy = RAISE) -> list[dict]:
     _require(path, hint)
     try:
         records = load_coco_json(path, os.path.dirname(path), name)
@@ -251,7 +252,7 @@ def _load_lesions(name: str, path: str, hint: str, skipped: list[str] | None = N
     for record in records:  # Detectron2 leaves an image's own keys out
         image = images[record["image_id"]]
         record.update({key: image[key] for key in ("patient", "scan") if key in image})
-    if skipped is None:
+    if not errors.collects:
         require_files((record["file_name"] for record in records), listed_in=path)
     return records
 

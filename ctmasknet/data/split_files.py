@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..atomic_write import atomic_write
+from ..errors import RAISE, ErrorPolicy
 from .classes import IMAGE_CLASSES, SPLITS
 from .covidx import read_covidx_list
 from .image_lists import (
@@ -21,7 +22,6 @@ from .image_lists import (
     write_image_list,
 )
 from .lesion_parts import write_parts
-from .problems import refuse_or_skip
 from .registration import unusable_lesions
 from .splits import split_coco, split_records
 
@@ -33,7 +33,7 @@ def split_file(
     output: Path,
     images: Path | None = None,
     metadata: Path | None = None,
-    skipped: list[str] | None = None,
+    errors: ErrorPolicy = RAISE,
 ) -> str:
     """Split a data set's file by patients; see `split_patients`.
 
@@ -43,7 +43,7 @@ def split_file(
         seed: same seed, same parts.
         output: folder for <stem>_<part>.csv (of .csv and .txt) or .json.
         images, metadata: as for `read_covidx_list`, of a .txt; `images` is needed there.
-        skipped: receives what cannot be used instead of an error (.csv and .txt).
+        errors: of unusable lines and images (.csv and .txt).
 
     Returns:
         What was written, for people.
@@ -56,14 +56,14 @@ def split_file(
         coco_parts = split_coco(_read_coco(path, output), weights, seed)
         lines = [write_parts(coco_parts, output / path.name)]
     elif suffix == ".csv":
-        records, columns = _read_rows(path, skipped)
-        lines = _write_rows(_usable_parts(records, weights, seed, skipped), columns, output, path)
+        records, columns = _read_rows(path, errors)
+        lines = _write_rows(_usable_parts(records, weights, seed, errors), columns, output, path)
     elif suffix == ".txt":
         if images is None or not images.is_dir():
             raise FileNotFoundError(f"{images or path}: need the folder of the images (--images)")
-        records = read_covidx_list(path, images, metadata, skipped)
+        records = read_covidx_list(path, images, metadata, errors)
         lines = []
-        for part, mine in _usable_parts(records, weights, seed, skipped).items():
+        for part, mine in _usable_parts(records, weights, seed, errors).items():
             file = _part_file(output, path, part, ".csv")
             write_image_list(mine, IMAGE_CLASSES, file)
             lines.append(f"{file}: {describe_records(mine, IMAGE_CLASSES)}")
@@ -81,12 +81,12 @@ def describe_records(records: Sequence[dict], classes: Sequence[str]) -> str:
 
 
 def _usable_parts(
-    records: Sequence[dict], weights: Mapping[str, float], seed: int, skipped: list[str] | None
+    records: Sequence[dict], weights: Mapping[str, float], seed: int, errors: ErrorPolicy
 ) -> dict[str, list[dict]]:
-    return split_records(usable_images(records, skipped), weights, seed)
+    return split_records(usable_images(records, errors), weights, seed)
 
 
-def _read_rows(path: Path, skipped: list[str] | None) -> tuple[list[dict], list[str]]:
+def _read_rows(path: Path, errors: ErrorPolicy) -> tuple[list[dict], list[str]]:
     """The lines of an image list with all their columns; labels are not interpreted."""
     records: list[dict] = []
     lines: dict[str, int] = {}
@@ -97,7 +97,7 @@ def _read_rows(path: Path, skipped: list[str] | None) -> tuple[list[dict], list[
                 check_twice(file, lines, reader.line_num)
             except ValueError as error:
                 message = f"{path}, line {reader.line_num}: {error}"
-                refuse_or_skip(ValueError(message), skipped)
+                errors.handle(ValueError(message))
                 continue
             name = str(path.parent / file)
             records.append({"file_name": name, "label": label, "patient": patient, "row": row})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..data.images import IMAGE_SUFFIXES
+from ..errors import ErrorPolicy, collecting
 from ..volumes.dicom_headers import SliceHeader, dicom_among, read_headers
 from ..volumes.dicom_series import read_dicom
 from ..volumes.image_stack import read_image_stack
@@ -41,13 +42,13 @@ class Input:
     is_scan: bool = True
     has_slices: bool = True
 
-    def read(self, window: Window, series: str | None, skipped: list[str]) -> Volume:
+    def read(self, window: Window, series: str | None, errors: ErrorPolicy) -> Volume:
         """Read a scan; see `read_volume`."""
         if not self.files:
-            return read_volume(self.path, series=series, window=window, skipped=skipped)
+            return read_volume(self.path, series=series, window=window, errors=errors)
         if self.files[0].suffix.lower() in IMAGE_SUFFIXES:
-            return read_image_stack(self.files, self.path, window, skipped)
-        return read_dicom(self.files, self.path, skipped=skipped)
+            return read_image_stack(self.files, self.path, window, errors)
+        return read_dicom(self.files, self.path, errors=errors)
 
     def state(self) -> list[tuple[str, int, int]]:
         """Names, sizes and times of its files, by which a changed input is known."""
@@ -103,11 +104,13 @@ def find_inputs(
 def _in_folder(
     folder: Path, as_scan: bool, problems: list[str], left_out: list[str]
 ) -> list[Input]:
+    errors = collecting()
     try:
-        files = files_of(folder, problems)
+        files = files_of(folder, errors)
     except ValueError as error:
         problems.append(str(error))
         return []
+    problems += errors.messages
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     whole = [path for path in files if volume_suffix(path) or path.suffix.lower() == ".zip"]
     others = {*images, *whole}
@@ -126,7 +129,7 @@ def _in_folder(
 
 def _series(dicom: list[Path], left_out: list[str]) -> list[Input]:
     """The CT series among DICOM files; a damaged file goes to the series of its folder."""
-    headers = read_headers(dicom, [])
+    headers = read_headers(dicom, collecting())
     groups: dict[str, list[SliceHeader]] = {}
     for header in headers:
         groups.setdefault(header.series, []).append(header)

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..data.images import IMAGE_SUFFIXES, read_slice
+from ..errors import ErrorPolicy, collecting
 from ..inference.inputs import Input
 from ..inference.predictions import SlicePrediction
 from ..inference.predictor import Predictor
@@ -117,9 +118,9 @@ def key_slices(predictor: Predictor, case: Case, window: Window) -> list[KeySlic
 def _scan(
     predictor: Predictor, source: Input, measuring: Measuring, about: dict[str, Any], bar: bool
 ) -> Case:
-    skipped: list[str] = []
-    volume = source.read(measuring.window, measuring.series, skipped)
-    notes = list(skipped)
+    errors = collecting()
+    volume = source.read(measuring.window, measuring.series, errors)
+    notes = list(errors.messages)
     if not volume.measured:
         notes.append(
             "Images do not tell the size of their pixels: areas are in pixels, without volumes. "
@@ -146,7 +147,7 @@ def _scan(
         quantities=quantities,
         about=about,
         notes=(*notes, *note, *_outside_lung(quantities)),
-        problems=tuple(skipped),
+        problems=tuple(errors.messages),
     )
 
 
@@ -179,8 +180,8 @@ def _scan_lung(
 def _slices(
     predictor: Predictor, source: Input, measuring: Measuring, about: dict[str, Any], bar: bool
 ) -> Case:
-    skipped: list[str] = []
-    found = predictor.predict_slices(_read_all(source.files, skipped))
+    errors = collecting()
+    found = predictor.predict_slices(_read_all(source.files, errors))
     slices: list[SlicePrediction] = []
     measured: list[Quantities] = []
     notes = [] if measuring.lung or measuring.lung_mask else [_NOT_LOOKED_FOR]
@@ -202,12 +203,12 @@ def _slices(
         except (FileNotFoundError, ValueError) as error:
             notes.append(f"{Path(prediction.source).name}: no share of the lung: {error}")
             if measuring.lung_mask:  # a mask that was given is to be told of
-                skipped.append(str(error))
+                errors.handle(error)
         slices.append(prediction)
         measured.append(quantify([prediction], is_scan=False, lung=lung))
     if not slices:
         raise ValueError(
-            f"{source.path}: no usable slice among {len(source.files)}; the first: {skipped[0]}"
+            f"{source.path}: no usable slice among {len(source.files)}; the first: {errors.first}"
         )
     return Case(
         name=source.name,
@@ -217,17 +218,17 @@ def _slices(
         volume=None,
         quantities=join(measured),
         about=about,
-        notes=(*skipped, *notes),
-        problems=tuple(skipped),
+        notes=(*errors.messages, *notes),
+        problems=tuple(errors.messages),
     )
 
 
-def _read_all(files: tuple[Path, ...], skipped: list[str]) -> Iterator[tuple[np.ndarray, str]]:
+def _read_all(files: tuple[Path, ...], errors: ErrorPolicy) -> Iterator[tuple[np.ndarray, str]]:
     for path in files:
         try:
             yield read_slice(path), str(path)
         except (FileNotFoundError, ValueError) as error:
-            skipped.append(str(error))
+            errors.handle(error)
 
 
 def _slice_lung(path: Path, measuring: Measuring) -> LungMask | None:

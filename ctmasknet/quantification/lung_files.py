@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..data.images import read_mask, require_readable, what_else_it_is
+from ..errors import collecting
 from ..volumes.sitk_files import VOLUME_SUFFIXES, volume_suffix
 from ..volumes.volume import Volume, upright_volume
 from .lung import LungMask
@@ -49,7 +50,7 @@ def read_lung_mask(path: str | os.PathLike, volume: Volume) -> LungMask:
         )
     direction = np.array(image.GetDirection()).reshape(3, 3)
     values, spacing = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
-    given = upright_volume(values, spacing, image.GetOrigin(), direction, path, skipped=[])
+    given = upright_volume(values, spacing, image.GetOrigin(), direction, path, errors=collecting())
     _check_geometry(given, volume)
     return _given(given.hu, path)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.problems import refuse_or_skip
+from ..errors import ErrorPolicy
 from .dicom_headers import SliceHeader
 
 _MAX_TILT = 0.5  # degrees
@@ -14,13 +14,13 @@ _GAP = 1.5  # steps of more than so many median ones miss a slice
 _UNEVEN_MM, _UNEVEN = 0.1, 0.05  # other steps may differ by so much, or by this share
 
 
-def slice_step(headers: list[SliceHeader], source: Path, skipped: list[str] | None) -> float:
+def slice_step(headers: list[SliceHeader], source: Path, errors: ErrorPolicy) -> float:
     """The step from slice to slice along the normal.
 
     Args:
         headers: of one series, in order.
         source: the folder to name in messages.
-        skipped: see `refuse_or_skip`; notes missing slices and uneven steps.
+        errors: of missing slices and uneven steps.
 
     Returns:
         mm; the median step if the steps differ, and the thickness of a single slice.
@@ -42,23 +42,21 @@ def slice_step(headers: list[SliceHeader], source: Path, skipped: list[str] | No
             f"{headers[gap + 1].path.name})"
             for gap in gaps[:3]
         )
-        refuse_or_skip(
+        errors.handle(
             ValueError(
                 f"{source}: about {lost} slice{' is' if lost == 1 else 's are'} missing, between "
                 f"{where}"
                 f"{', ...' if len(gaps) > 3 else ''}; expected steps of {median:.4g} mm: copy the "
                 "series again, completely"
-            ),
-            skipped,
+            )
         )
     elif uneven.any():
-        refuse_or_skip(
+        errors.handle(
             ValueError(
                 f"{source}: found uneven steps of {steps.min():.4g} to {steps.max():.4g} mm "
                 f"between slices, expected them even ({median:.4g} mm): choose one reconstruction, "
                 "or resample it"
-            ),
-            skipped,
+            )
         )
     return median if uneven.any() else float(steps.mean())
 

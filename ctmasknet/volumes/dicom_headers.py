@@ -17,7 +17,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from ..data.images import cannot_open, what_else_it_is
-from ..data.problems import refuse_or_skip
+from ..errors import ErrorPolicy
 
 IDENTIFIERS = (
     "PatientID",
@@ -147,15 +147,15 @@ def _kind_of_suffix(path: Path) -> str:
     return "" if suffix[1:].isdecimal() else suffix
 
 
-def read_headers(files: Iterable[Path], skipped: list[str] | None) -> list[SliceHeader]:
+def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader]:
     """Read the headers of DICOM files, in any order; indexes (DICOMDIR) are left out.
 
     Args:
         files: see `dicom_among`.
-        skipped: see `refuse_or_skip`.
+        errors: of files that cannot be read.
 
     Raises:
-        ValueError: a file that cannot be read (if `skipped` is None).
+        ValueError: a file that cannot be read (unless errors are collected).
     """
     headers = []
     for path in files:
@@ -168,7 +168,7 @@ def read_headers(files: Iterable[Path], skipped: list[str] | None) -> list[Slice
             headers.append(_header(path, dataset))
         # pydicom raises what a damaged file makes it raise: all of it means the same to the user.
         except Exception as error:
-            refuse_or_skip(_cannot_read(path, error), skipped)
+            errors.handle(_cannot_read(path, error))
     return headers
 
 

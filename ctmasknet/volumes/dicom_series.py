@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..data.problems import refuse_or_skip
+from ..errors import RAISE, ErrorPolicy
 from .dicom_geometry import slice_step, tilt_problem
 from .dicom_headers import SliceHeader, read_headers
 from .volume import Volume, hu_problem, upright_volume
@@ -30,7 +30,7 @@ def read_dicom(
     source: Path,
     *,
     series: str | None = None,
-    skipped: list[str] | None = None,
+    errors: ErrorPolicy = RAISE,
 ) -> Volume:
     """Read one CT series.
 
@@ -38,9 +38,8 @@ def read_dicom(
         files: DICOM files (see `dicom_among`), in any order.
         source: the folder or file to name in messages.
         series: SeriesInstanceUID to take; needed if there are several.
-        skipped: None: whatever is wrong raises. A list: files that cannot be used are left out,
-            the largest CT series is taken, gaps, uneven steps, tilt and values that cannot be HU
-            are accepted, and each is noted in the list.
+        errors: where they are collected, files that cannot be used are left out, the largest CT
+            series is taken, and gaps, uneven steps, tilt and values that cannot be HU are accepted.
 
     Returns:
         int16, or float32 if the HU are not whole or beyond int16. The memory needed is that of
@@ -49,19 +48,19 @@ def read_dicom(
     Raises:
         ValueError: what is wrong with which file or folder, and what to do.
     """
-    headers = _choose_series(read_headers(files, skipped), source, series, skipped)
+    headers = _choose_series(read_headers(files, errors), source, series, errors)
     usable = []
     for header in headers:
         if header.problem:
-            refuse_or_skip(ValueError(f"{header.path}: {header.problem}"), skipped)
+            errors.handle(ValueError(f"{header.path}: {header.problem}"))
         else:
             usable.append(header)
     for what, key in _ALIKE.items():
-        usable = _keep_majority(usable, what, key, skipped)
-    usable = _without_duplicates(sorted(usable, key=lambda header: header.height), skipped)
-    hu, usable = _decode(usable, skipped)
+        usable = _keep_majority(usable, what, key, errors)
+    usable = _without_duplicates(sorted(usable, key=lambda header: header.height), errors)
+    hu, usable = _decode(usable, errors)
     if not usable:
-        reasons = "" if not skipped else f" (the first reason: {skipped[0]})"
+        reasons = f" (the first reason: {errors.first})" if errors.first else ""
         raise ValueError(f"{source}: found no usable CT slice, expected a CT series{reasons}")
     values = hu_problem(hu)
     if values:
@@ -69,12 +68,12 @@ def read_dicom(
             f"{source}: {values}: RescaleSlope and RescaleIntercept are not those of HU; use the "
             "original series, or set the tags if you know the scanner's values"
         )
-        refuse_or_skip(error, skipped)
+        errors.handle(error)
     tilt = tilt_problem(usable)
     if tilt:
-        refuse_or_skip(ValueError(f"{source}: {tilt}"), skipped)
-    first, noted = usable[0], len(skipped or ())
-    step = slice_step(usable, source, skipped)
+        errors.handle(ValueError(f"{source}: {tilt}"))
+    first, noted = usable[0], len(errors.messages)
+    step = slice_step(usable, source, errors)
     return upright_volume(
         hu,
         (step, *first.spacing),
@@ -85,13 +84,13 @@ def read_dicom(
         patient=first.identifiers.get("PatientID", ""),
         scan=first.series,
         identifiers=first.identifiers,
-        even=len(skipped or ()) == noted,
-        skipped=skipped,
+        even=len(errors.messages) == noted,
+        errors=errors,
     )
 
 
 def _choose_series(
-    headers: list[SliceHeader], source: Path, series: str | None, skipped: list[str] | None
+    headers: list[SliceHeader], source: Path, series: str | None, errors: ErrorPolicy
 ) -> list[SliceHeader]:
     groups: dict[str, list[SliceHeader]] = {}
     for header in headers:
@@ -107,20 +106,16 @@ def _choose_series(
                 f"{header.path}: found no SeriesInstanceUID, unlike in the other files: damaged, "
                 "or no image; copy it again or remove it"
             )
-            refuse_or_skip(error, skipped)
+            errors.handle(error)
     if len(groups) <= 1:
         return [header for group in groups.values() for header in group]
-    refuse_or_skip(
-        ValueError(
-            f"{source}: found {len(groups)} series, expected one: {listing}; choose one by its "
-            "SeriesInstanceUID (--series)"
-        ),
-        skipped,
-    )
     usable = {uid: sum(not h.problem for h in group) for uid, group in groups.items()}
     largest = max(groups, key=lambda uid: (usable[uid], len(groups[uid])))
-    if skipped is not None:
-        skipped[-1] += f"; took {_describe(largest, groups[largest])}"
+    error = ValueError(
+        f"{source}: found {len(groups)} series, expected one: {listing}; choose one by its "
+        "SeriesInstanceUID (--series)"
+    )
+    errors.handle(error, f"took {_describe(largest, groups[largest])}")
     return groups[largest]
 
 
@@ -147,7 +142,7 @@ def _keep_majority(
     headers: list[SliceHeader],
     what: str,
     key: Callable[[SliceHeader], Hashable],
-    skipped: list[str] | None,
+    errors: ErrorPolicy,
 ) -> list[SliceHeader]:
     counts = Counter(key(header) for header in headers)
     if len(counts) < 2:
@@ -159,11 +154,11 @@ def _keep_majority(
                 f"{header.path}: found the {what} {key(header)!r}, expected {common!r} as in "
                 f"{count} of the series' {len(headers)} files: remove the files that differ"
             )
-            refuse_or_skip(error, skipped)
+            errors.handle(error)
     return [header for header in headers if key(header) == common]
 
 
-def _without_duplicates(headers: list[SliceHeader], skipped: list[str] | None) -> list[SliceHeader]:
+def _without_duplicates(headers: list[SliceHeader], errors: ErrorPolicy) -> list[SliceHeader]:
     kept: list[SliceHeader] = []
     for header in headers:
         if kept and header.height - kept[-1].height < 0.01:
@@ -172,14 +167,14 @@ def _without_duplicates(headers: list[SliceHeader], skipped: list[str] | None) -
                 f"{kept[-1].path} already is (a copy, or another phase of the scan): keep one of "
                 "the two in the folder"
             )
-            refuse_or_skip(error, skipped)
+            errors.handle(error)
         else:
             kept.append(header)
     return kept
 
 
 def _decode(
-    headers: list[SliceHeader], skipped: list[str] | None
+    headers: list[SliceHeader], errors: ErrorPolicy
 ) -> tuple[np.ndarray, list[SliceHeader]]:
     """The (Z, Y, X) pixels of those files that can be decoded, and their headers."""
     if not headers:
@@ -195,7 +190,7 @@ def _decode(
                 f"{header.path}: cannot be decoded ({failure}, {header.path.stat().st_size} "
                 "bytes): truncated or damaged; copy it again or remove it"
             )
-            refuse_or_skip(error, skipped)
+            errors.handle(error)
     for place, index in enumerate(good):  # closes up in place, without a second volume
         if place != index:
             hu[place] = hu[index]

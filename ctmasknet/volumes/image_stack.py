@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.images import read_slice
-from ..data.problems import refuse_or_skip
+from ..errors import RAISE, ErrorPolicy
 from .volume import Volume, upright_volume
 from .window import LUNG, Window, say_windowed_once
 
@@ -22,7 +22,7 @@ def read_image_stack(
     files: Sequence[Path],
     source: Path,
     window: Window | None = None,
-    skipped: list[str] | None = None,
+    errors: ErrorPolicy = RAISE,
 ) -> Volume:
     """Read grey slices that have a window already, as they stand: upright, from feet to head.
 
@@ -30,8 +30,7 @@ def read_image_stack(
         files: the images in order, all of one folder.
         source: the folder or file to name in messages.
         window: that the images are taken to have; None is the papers' ("lung").
-        skipped: see `refuse_or_skip`: images that cannot be used, or have another size than most,
-            are left out and noted.
+        errors: of images that cannot be used, or have another size than most.
 
     Returns:
         int16 HU, `measured` False.
@@ -53,9 +52,9 @@ def read_image_stack(
         try:
             slices[path] = _read_grey(path)
         except (ValueError, FileNotFoundError) as error:  # not found: a link to nowhere
-            refuse_or_skip(error, skipped)
+            errors.handle(error)
     if not slices:
-        raise ValueError(f"{source}: found no usable image; the first: {(skipped or [''])[0]}")
+        raise ValueError(f"{source}: found no usable image; the first: {errors.first}")
     (common, count), *_ = Counter(grey.shape for grey in slices.values()).most_common(1)
     for path, grey in slices.items():
         if grey.shape != common:
@@ -63,7 +62,7 @@ def read_image_stack(
                 f"{path}: found {grey.shape[0]} x {grey.shape[1]} pixels, expected {common[0]} x "
                 f"{common[1]} as in {count} of {len(slices)} images: remove the images that differ"
             )
-            refuse_or_skip(problem, skipped)
+            errors.handle(problem)
     kept = [path for path, grey in slices.items() if grey.shape == common]
     hu = np.empty((len(kept), *common), np.int16)
     for place, path in enumerate(kept):
@@ -77,7 +76,7 @@ def read_image_stack(
         slice_files=[str(path) for path in kept],
         windowed=window,
         measured=False,
-        skipped=skipped,
+        errors=errors,
     )
 
 

@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from ..atomic_write import atomic_write
 from ..data.images import require_readable, what_else_it_is
-from ..data.problems import refuse_or_skip
+from ..errors import RAISE, ErrorPolicy
 from .metaimage_header import check_pixels
 from .nifti_bytes import not_finite, unpacked
 from .volume import Volume, hu_problem, upright_volume
@@ -43,15 +43,13 @@ def volume_suffix(path: Path) -> str:
     return max(found, key=len, default="")
 
 
-def read_sitk(
-    path: Path, *, window: Window | None = None, skipped: list[str] | None = None
-) -> Volume:
+def read_sitk(path: Path, *, window: Window | None = None, errors: ErrorPolicy = RAISE) -> Volume:
     """Read a volume in HU, or an 8-bit one that has a window.
 
     Args:
         path: a file with one of VOLUME_SUFFIXES.
         window: that an 8-bit file is taken to have; None is the papers' ("lung").
-        skipped: see `refuse_or_skip`: notes an unknown orientation, and values that are not
+        errors: of an unknown orientation, and of values that are not
             numbers, which become air.
 
     Returns:
@@ -64,17 +62,17 @@ def read_sitk(
     bad = None
     if ".nii" in volume_suffix(path):
         with unpacked(path) as plain:
-            stored, image = _read_image(plain, path, skipped)
+            stored, image = _read_image(plain, path, errors)
             bad = not_finite(plain, path)
     else:
-        stored, image = _read_image(path, path, skipped)
+        stored, image = _read_image(path, path, errors)
     windowed = None
     if stored.dtype == np.uint8:
         windowed = window or LUNG
         say_windowed_once(windowed)
         hu = windowed.to_hu(stored)
     else:
-        hu = _as_hu(stored, bad, path, skipped)
+        hu = _as_hu(stored, bad, path, errors)
     return upright_volume(
         hu,
         image.GetSpacing()[::-1],
@@ -82,7 +80,7 @@ def read_sitk(
         np.array(image.GetDirection()).reshape(3, 3),
         path,
         windowed=windowed,
-        skipped=skipped,
+        errors=errors,
     )
 
 
@@ -113,7 +111,7 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
         raise ValueError(f"{path}: cannot be written ({_reason(error)})") from None
 
 
-def _read_image(file: Path, path: Path, skipped: list[str] | None) -> tuple[np.ndarray, sitk.Image]:
+def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray, sitk.Image]:
     """The stored pixels (K, J, I), perhaps read-only, and an image with their geometry.
 
     Args:
@@ -124,7 +122,7 @@ def _read_image(file: Path, path: Path, skipped: list[str] | None) -> tuple[np.n
     suffix = volume_suffix(path)
     try:
         reader.ReadImageInformation()
-        _check_header(path, reader, skipped)
+        _check_header(path, reader, errors)
         # ITK holds a NIfTI file twice if it reads it whole; it cannot read NRRD in parts. MetaImage
         # needs parts only where the type changes: the others are used as ITK holds them.
         parts = _PARTS if ".nii" in suffix else 1
@@ -172,7 +170,7 @@ def _read_parts(reader: sitk.ImageFileReader, parts: int) -> tuple[np.ndarray, s
     return stored, first
 
 
-def _check_header(path: Path, reader: sitk.ImageFileReader, skipped: list[str] | None) -> None:
+def _check_header(path: Path, reader: sitk.ImageFileReader, errors: ErrorPolicy) -> None:
     size = reader.GetSize()
     shape = " x ".join(map(str, size))
     if not (len(size) == 3 or (len(size) == 4 and size[3] == 1)):
@@ -192,7 +190,7 @@ def _check_header(path: Path, reader: sitk.ImageFileReader, skipped: list[str] |
             f"{path}: found {missing} in the header, so its orientation is unknown: convert it "
             "again from the DICOM series"
         )
-        refuse_or_skip(error, skipped)
+        errors.handle(error)
 
 
 def _missing_orientation(path: Path, reader: sitk.ImageFileReader) -> str:
@@ -218,7 +216,7 @@ class _Owner:
 
 
 def _as_hu(
-    stored: np.ndarray, bad: np.ndarray | None, path: Path, skipped: list[str] | None
+    stored: np.ndarray, bad: np.ndarray | None, path: Path, errors: ErrorPolicy
 ) -> np.ndarray:
     """int16 or float32; a copy only if it has another type, or `bad` values and is read-only.
 
@@ -231,7 +229,7 @@ def _as_hu(
     with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is no HU
         hu = stored.astype(np.int16 if whole else np.float32, copy=False)
     if len(bad):
-        hu = _with_air(bad, hu, path, skipped)
+        hu = _with_air(bad, hu, path, errors)
     problem = hu_problem(hu)
     if problem:
         raise ValueError(
@@ -254,16 +252,14 @@ def _not_finite(stored: np.ndarray) -> np.ndarray:
     return np.concatenate([np.empty(0, np.int64), *found])
 
 
-def _with_air(bad: np.ndarray, hu: np.ndarray, path: Path, skipped: list[str] | None) -> np.ndarray:
+def _with_air(bad: np.ndarray, hu: np.ndarray, path: Path, errors: ErrorPolicy) -> np.ndarray:
     """The array with air at the positions `bad`, in place if it is writable."""
     error = ValueError(
         f"{path}: found {len(bad)} values that are not numbers (NaN or infinite), the first in "
         f"slice {bad[0] // hu[0].size} as stored, counted from 0; expected HU: convert it "
         f"again, or set them to air ({_AIR})"
     )
-    refuse_or_skip(error, skipped)
-    if skipped is not None:
-        skipped[-1] += f"; taken as {_AIR}"
+    errors.handle(error, f"taken as {_AIR}")
     hu = hu if hu.flags.writeable else hu.copy()
     hu.reshape(-1)[bad] = _AIR
     return hu

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.problems import refuse_or_skip
+from ..errors import RAISE, ErrorPolicy
 from .window import LUNG, Window
 
 SQUARE_TOLERANCE = 0.05  # relative, of the pixels of an axial slice
@@ -113,7 +113,7 @@ def upright_volume(
     windowed: Window | None = None,
     measured: bool = True,
     even: bool = True,
-    skipped: list[str] | None = None,
+    errors: ErrorPolicy = RAISE,
 ) -> Volume:
     """Make a Volume of an array in any orientation, by permuting and flipping its axes.
 
@@ -125,11 +125,11 @@ def upright_volume(
         slice_files: one for each k, or none.
         patient, scan: the name of `source` when empty.
         source, identifiers, windowed, measured, even: as for Volume.
-        skipped: see `refuse_or_skip`; all of it is noted in the volume.
+        errors: all that was collected is noted in the volume.
 
     Raises:
-        ValueError: the axes lie oblique in the patient (if `skipped` is None), or axial slices
-            would not have square pixels.
+        ValueError: axial slices would not have square pixels, or the axes lie oblique in the
+            patient (unless errors are collected).
     """
     direction = np.asarray(direction, float)
     order = nearest_axes(direction)
@@ -140,7 +140,7 @@ def upright_volume(
             length = (hu.shape[2 - column] - 1) * spacing[2 - column]
             corner += direction[:, column] * length
     axes = direction[:, order] * np.where(flips, -1.0, 1.0)
-    _check_oblique(axes, source, skipped)
+    _check_oblique(axes, source, errors)
     z, y, x = (float(spacing[2 - column]) for column in reversed(order))
     if abs(y - x) > SQUARE_TOLERANCE * max(x, y):
         raise ValueError(
@@ -166,7 +166,7 @@ def upright_volume(
         windowed=windowed,
         measured=measured,
         even=even,
-        skipped=tuple(skipped or ()),
+        skipped=tuple(errors.messages),
     )
 
 
@@ -195,11 +195,11 @@ def nearest_axes(direction: np.ndarray) -> list[int]:
     return list(best)
 
 
-def _check_oblique(axes: np.ndarray, source: Path, skipped: list[str] | None) -> None:
+def _check_oblique(axes: np.ndarray, source: Path, errors: ErrorPolicy) -> None:
     angle = float(np.degrees(np.arccos(np.clip(np.diag(axes).min(), -1, 1))))
     if angle > MAX_OBLIQUE:
         error = ValueError(
             f"{source}: found slices turned by {angle:.0f} degrees, expected axial ones (at most "
             f"{MAX_OBLIQUE:.0f}): resample it to axial slices, or choose an axial series"
         )
-        refuse_or_skip(error, skipped)
+        errors.handle(error)

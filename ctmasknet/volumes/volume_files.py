@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..data.images import IMAGE_SUFFIXES, cannot_open, require_readable, what_else_it_is
-from ..data.problems import refuse_or_skip
+from ..errors import RAISE, ErrorPolicy
 from .dicom_headers import dicom_among, is_dicom
 from .dicom_series import read_dicom
 from .image_stack import read_image_stack
@@ -33,7 +33,7 @@ def read_volume(
     *,
     series: str | None = None,
     window: str | Window | None = None,
-    skipped: list[str] | None = None,
+    errors: ErrorPolicy = RAISE,
 ) -> Volume:
     """Read one CT volume.
 
@@ -43,9 +43,8 @@ def read_volume(
             .nhdr file, or one DICOM file or image (a volume of one slice).
         series: SeriesInstanceUID to take of several in a DICOM folder.
         window: that 8-bit input is taken to have; None is the papers' ("lung"). HU have none.
-        skipped: None: whatever is wrong raises. A list: what is wrong with parts of the volume is
-            noted in it, and reading goes on without them; only a volume of which nothing can be
-            used raises.
+        errors: of parts of the volume. Where they are collected, reading goes on without these
+            parts; only a volume of which nothing can be used raises.
 
     Returns:
         The volume, upright, its lowest slice first. While it is read it takes at most twice the
@@ -58,14 +57,13 @@ def read_volume(
     """
     path = Path(path)
     window = None if window is None else Window.parse(window)
-    noted: list[str] | None = None if skipped is None else []
+    noted = errors.fresh()
     try:
         with _told_as(path):
             read = _read_zip if path.suffix.lower() == ".zip" and path.is_file() else _read
             return read(path, series, window, noted)
     finally:
-        if skipped is not None and noted is not None:
-            skipped += noted
+        errors.messages += noted.messages
 
 
 @contextmanager
@@ -80,20 +78,18 @@ def _told_as(path: Path) -> Iterator[None]:
         raise cannot_open(error.filename or path, error) from None
 
 
-def _read(
-    path: Path, series: str | None, window: Window | None, skipped: list[str] | None
-) -> Volume:
+def _read(path: Path, series: str | None, window: Window | None, errors: ErrorPolicy) -> Volume:
     if path.is_dir():
-        return _read_folder(path, series, window, skipped)
+        return _read_folder(path, series, window, errors)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder, expected a CT volume")
     if volume_suffix(path):
-        return read_sitk(path, window=window, skipped=skipped)
+        return read_sitk(path, window=window, errors=errors)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return read_image_stack([path], path, window, skipped)
+        return read_image_stack([path], path, window, errors)
     require_readable(path)
     if is_dicom(path):
-        return read_dicom([path], path, series=series, skipped=skipped)
+        return read_dicom([path], path, series=series, errors=errors)
     raise ValueError(
         f"{path}: no CT volume, expected a folder or .zip of DICOM files or images, a DICOM file "
         f"or an image, or one of {', '.join(VOLUME_SUFFIXES)}"
@@ -101,10 +97,10 @@ def _read(
 
 
 def _read_folder(
-    folder: Path, series: str | None, window: Window | None, skipped: list[str] | None
+    folder: Path, series: str | None, window: Window | None, errors: ErrorPolicy
 ) -> Volume:
     """A folder holds one kind of volume; only beside DICOM files images (previews) are ignored."""
-    files = files_of(folder, skipped)
+    files = files_of(folder, errors)
     volumes = [path for path in files if volume_suffix(path)]
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     others = {*volumes, *images}
@@ -116,11 +112,11 @@ def _read_folder(
             "expected one volume: name the file itself"
         )
     if volumes:
-        return read_sitk(volumes[0], window=window, skipped=skipped)
+        return read_sitk(volumes[0], window=window, errors=errors)
     if dicom:
-        return read_dicom(dicom, folder, series=series, skipped=skipped)
+        return read_dicom(dicom, folder, series=series, errors=errors)
     if images:
-        return read_image_stack(images, folder, window, skipped)
+        return read_image_stack(images, folder, window, errors)
     for path in files:  # perhaps they are DICOM, but cannot be looked at
         require_readable(path)
     raise ValueError(
@@ -129,27 +125,27 @@ def _read_folder(
     )
 
 
-def files_of(folder: Path, skipped: list[str] | None) -> list[Path]:
+def files_of(folder: Path, errors: ErrorPolicy) -> list[Path]:
     """All files in a folder at any depth, but hidden ones; links to nowhere are among them.
 
     Raises:
-        ValueError: the folder cannot be listed, or one in it cannot (if `skipped` is None).
+        ValueError: the folder cannot be listed, or one in it cannot (unless errors are collected).
     """
     files: list[Path] = []
-    errors: list[OSError] = []
-    for here, _, names in os.walk(folder, onerror=errors.append):
+    closed: list[OSError] = []
+    for here, _, names in os.walk(folder, onerror=closed.append):
         try:
             os.stat(os.path.join(here, "."))
-        except OSError as closed:  # it can be listed, but what is in it cannot be opened
-            errors.append(OSError(closed.errno, closed.strerror, here))
+        except OSError as denied:  # it can be listed, but what is in it cannot be opened
+            closed.append(OSError(denied.errno, denied.strerror, here))
             continue
         files += [Path(here, name) for name in names]
-    for error in errors:
+    for error in closed:
         path = Path(error.filename)
         if path == folder:
             raise cannot_open(folder, error)
         if not _hidden(path.relative_to(folder)):
-            refuse_or_skip(cannot_open(path, error), skipped)
+            errors.handle(cannot_open(path, error))
     return [
         path
         for path in sorted(files, key=_natural)
@@ -157,9 +153,7 @@ def files_of(folder: Path, skipped: list[str] | None) -> list[Path]:
     ]
 
 
-def _read_zip(
-    path: Path, series: str | None, window: Window | None, skipped: list[str] | None
-) -> Volume:
+def _read_zip(path: Path, series: str | None, window: Window | None, errors: ErrorPolicy) -> Volume:
     """As if it were a folder; files are named "scan.zip!folder/12.dcm" in messages."""
     require_readable(path)
     with tempfile.TemporaryDirectory(prefix="ctmasknet-") as name:
@@ -168,25 +162,24 @@ def _read_zip(
         def shown(text: str) -> str:
             return text.replace(f"{folder}{os.sep}", f"{path}!").replace(str(folder), str(path))
 
-        _unpack(path, folder, skipped)
+        _unpack(path, folder, errors)
         try:
             with _told_as(folder):
-                volume = _read(folder, series, window, skipped)
+                volume = _read(folder, series, window, errors)
         except (ValueError, FileNotFoundError) as error:
             raise type(error)(shown(str(error))) from None
         finally:
-            if skipped is not None:
-                skipped[:] = map(shown, skipped)
+            errors.messages[:] = map(shown, errors.messages)
     return replace(
         volume,
         source=path,
         slice_files=tuple(map(shown, volume.slice_files)),
-        skipped=tuple(skipped or ()),
+        skipped=tuple(errors.messages),
     )
 
 
-def _unpack(path: Path, folder: Path, skipped: list[str] | None) -> None:
-    """Unpack a zip into a new folder; members that cannot be are left out as `skipped` says."""
+def _unpack(path: Path, folder: Path, errors: ErrorPolicy) -> None:
+    """Unpack a zip into a new folder; `errors` handles single members."""
     folder.mkdir(exist_ok=True)
     unpacked, problems = 0, []
     # zipfile and its decompressors raise what a damaged file makes them raise (BadZipFile,
@@ -208,7 +201,7 @@ def _unpack(path: Path, folder: Path, skipped: list[str] | None) -> None:
             raise
         raise _cannot_unpack(str(path), error, what_else_it_is(path)) from None
     for problem in problems:
-        refuse_or_skip(problem, skipped if unpacked else None)
+        (errors if unpacked else RAISE).handle(problem)
 
 
 def _cannot_unpack(name: str, error: Exception, found: str = "") -> ValueError:

@@ -13,7 +13,7 @@ import cv2
 from tqdm import tqdm
 
 from ..data.image_lists import COLUMNS, open_list
-from ..data.problems import refuse_or_skip
+from ..errors import RAISE, ErrorPolicy
 from .volume import Volume
 from .volume_files import read_volume
 from .window import Window
@@ -40,14 +40,12 @@ class VolumeEntry:
     place: str = ""
 
 
-def read_volume_list(
-    csv_path: str | os.PathLike, skipped: list[str] | None = None
-) -> list[VolumeEntry]:
+def read_volume_list(csv_path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> list[VolumeEntry]:
     """Read a list of labelled volumes.
 
     Args:
         csv_path: UTF-8 CSV with the header `file,label,patient,scan`; `file` is relative to it.
-        skipped: see `refuse_or_skip`; receives what is wrong with unusable lines.
+        errors: of unusable lines.
 
     Raises:
         FileNotFoundError: there is no such list.
@@ -66,7 +64,7 @@ def read_volume_list(
                     f"{place}: no value for '{missing}' (too few fields?)"
                     f"{hint if missing in ('patient', 'scan') else ''}"
                 )
-                refuse_or_skip(error, skipped)
+                errors.handle(error)
                 continue
             entries.append(VolumeEntry(path.parent / file, label, patient, scan, place))
     if not entries:
@@ -82,7 +80,7 @@ def write_slices(
     *,
     window: str | Window = "lung",
     series: str | None = None,
-    skipped: list[str] | None = None,
+    errors: ErrorPolicy = RAISE,
     overwrite: bool = False,
 ) -> str:
     """Write slices/{scan}/{z:04d}.png (8-bit grey, 0000 is the lowest) and slices.csv.
@@ -93,7 +91,7 @@ def write_slices(
             itself stays (it may be somebody's working directory).
         window: to apply to HU, and that 8-bit input is taken to have.
         series: SeriesInstanceUID to take of folders with several series.
-        skipped: see `refuse_or_skip`; bad volumes, and bad parts of good ones, are left out.
+        errors: of bad volumes, and bad parts of good ones.
         overwrite: replace slices that an earlier run wrote to `output`.
 
     Returns:
@@ -115,18 +113,18 @@ def write_slices(
     try:
         for entry in tqdm(entries, desc="volumes", unit="volume", disable=None):
             try:
-                volume = read_volume(entry.path, series=series, window=window, skipped=skipped)
+                volume = read_volume(entry.path, series=series, window=window, errors=errors)
                 scan = _free_name(entry, volume, rows)
             except (ValueError, FileNotFoundError) as error:
                 place = f"{entry.place}: " if entry.place else ""
-                refuse_or_skip(type(error)(f"{place}{error}"), skipped)
+                errors.handle(type(error)(f"{place}{error}"))
                 continue
             rows[scan] = _write_volume(volume, entry, scan, root, window)
             table.append(_describe(volume, scan, window))
         if not rows:
             raise ValueError(
                 f"{output}: nothing to write, all {len(entries)} volumes are unusable; the first: "
-                f"{(skipped or [''])[0]}"
+                f"{errors.first}"
             )
         with (root / _LIST).open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")

@@ -17,6 +17,7 @@ from ctmasknet.data.covidx import (
     read_covidx_list,
 )
 from ctmasknet.data.image_lists import load_image_list
+from ctmasknet.errors import collecting
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT.parent / "shared" / "reference" / "splits"
@@ -132,18 +133,18 @@ def test_bad_lines(write, line):
     path = write("NCP_1_2_0001.png 2 0 0 10 10", "", line, "NCP_1_2_0004.png 2 0 0 10 10")
     with pytest.raises(ValueError, match=rf"list\.txt, line 3: {BAD_LINES[line]}"):
         read_covidx_list(path)
-    skipped = []
-    names = [record["image_id"] for record in read_covidx_list(path, skipped=skipped)]
+    errors = collecting()
+    names = [record["image_id"] for record in read_covidx_list(path, errors=errors)]
     assert names == ["NCP_1_2_0001.png", "NCP_1_2_0004.png"]
-    assert len(skipped) == 1
-    assert re.match(rf".*list\.txt, line 3: {BAD_LINES[line]}", skipped[0])
+    assert len(errors.messages) == 1
+    assert re.match(rf".*list\.txt, line 3: {BAD_LINES[line]}", errors.messages[0])
 
 
 def test_bad_files(write, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such split list"):
         read_covidx_list(tmp_path / "none.txt")
     with pytest.raises(ValueError, match="no usable line"):
-        read_covidx_list(write("x"), skipped=[])
+        read_covidx_list(write("x"), errors=collecting())
     (tmp_path / "zip.txt").write_bytes(b"PK\x03\x04\xff\xfe")
     with pytest.raises(ValueError, match=r"zip\.txt: not a text file"):
         read_covidx_list(tmp_path / "zip.txt")

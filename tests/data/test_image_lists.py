@@ -10,6 +10,7 @@ from ctmasknet.data.image_lists import (
     usable_images,
     write_image_list,
 )
+from ctmasknet.errors import collecting
 
 HEADER = "file,label,patient,scan\n"
 
@@ -102,15 +103,15 @@ def test_source_and_body_box(write):
 
 def test_unusable_lines_are_listed(write):
     path = write(HEADER + "a.png,2,p1\nb.png,0,p2,s2\nc.png,0,p3,s3\nb.png,0,p2,s2\nd.png,9,p,s\n")
-    skipped = []
-    records = load_image_list(path, skipped=skipped)
+    errors = collecting()
+    records = load_image_list(path, errors=errors)
     assert [record["image_id"] for record in records] == ["b.png", "c.png"]  # c.png does not exist
-    assert [line.partition(": ")[2] for line in skipped] == [
+    assert [line.partition(": ")[2] for line in errors.messages] == [
         "no value for 'scan' (too few fields?); give each slice its own if unknown",
         "b.png is already in line 3",
         "unknown label '9', expected 0 to 2 or one of Control, Common Pneumonia, COVID-19",
     ]
-    assert ", line 2:" in skipped[0]
+    assert ", line 2:" in errors.messages[0]
 
 
 def test_one_file_under_two_spellings(write):
@@ -159,11 +160,11 @@ def test_usable_images(tmp_path):
     records = [{"file_name": str(tmp_path / f"{name}.png")} for name in names]
     with pytest.raises(ValueError, match=r"palette\.png: found a colour-mapped"):
         usable_images(records)
-    skipped = []
-    assert usable_images(records, skipped) == records[:1]
+    errors = collecting()
+    assert usable_images(records, errors) == records[:1]
     for line, found in zip(
-        skipped, ("palette", "none.png: no such file", "short.png: cannot be"), strict=True
+        errors.messages, ("palette", "none.png: no such file", "short.png: cannot be"), strict=True
     ):
         assert found in line
     with pytest.raises(ValueError, match="none of the images"):
-        usable_images(records[1:], [])
+        usable_images(records[1:], collecting())

@@ -20,6 +20,7 @@ from ctmasknet.data.lesion_masks import (
     write_coco,
 )
 from ctmasknet.data.mask_pairs import pair_files
+from ctmasknet.errors import collecting
 
 CNCB = MASK_PRESETS["cncb"]
 SCRIPT = Path(__file__).parents[2] / "datasets" / "prepare_lesion_masks.py"
@@ -222,17 +223,19 @@ def test_skipped_pairs(folders, tmp_path):
     whole = (images / "p2" / "1.jpg").read_bytes()
     (images / "p2" / "1.jpg").write_bytes(whole[: len(whole) // 2])
     (images / "p2" / "2.jpg").unlink()
-    skipped = []
-    pairs = pair_files(images, masks, skipped)
-    coco = coco_from_pairs(pairs, tmp_path, CNCB, "merge", whole_images=True, skipped=skipped)
+    errors = collecting()
+    pairs = pair_files(images, masks, errors)
+    coco = coco_from_pairs(pairs, tmp_path, CNCB, "merge", whole_images=True, errors=errors)
     assert [image["file_name"] for image in coco["images"]] == ["image/p3/1.jpg", "image/p3/2.jpg"]
     assert [image["id"] for image in coco["images"]] == [1, 2]
     assert {item["image_id"] for item in coco["annotations"]} == {1}
-    for line, name in zip(skipped, ("p2/2.png", "p1/1.jpg", "p1/2.png", "p2/1.jpg"), strict=True):
+    for line, name in zip(
+        errors.messages, ("p2/2.png", "p1/1.jpg", "p1/2.png", "p2/1.jpg"), strict=True
+    ):
         assert name in line
-    assert "unknown value(s) 9" in skipped[2]
+    assert "unknown value(s) 9" in errors.messages[2]
     with pytest.raises(ValueError, match="no usable slice"):
-        coco_from_pairs(pairs[:1], tmp_path, CNCB, "merge", skipped=[])
+        coco_from_pairs(pairs[:1], tmp_path, CNCB, "merge", errors=collecting())
 
 
 def test_write_leaves_nothing_behind(tmp_path):

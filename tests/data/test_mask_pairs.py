@@ -3,6 +3,7 @@
 import pytest
 
 from ctmasknet.data.mask_pairs import listed_pairs, pair_files, with_flattened_patients
+from ctmasknet.errors import collecting
 
 
 @pytest.fixture
@@ -57,10 +58,11 @@ def test_files_without_the_other_are_listed(tree, tmp_path):
     tree("a/1", "a/2", "a/3")
     (tmp_path / "image/a/1.jpg").unlink()
     (tmp_path / "mask/a/2.png").unlink()
-    skipped = []
-    pairs = pair_files(tmp_path / "image", tmp_path / "mask", skipped)
+    errors = collecting()
+    pairs = pair_files(tmp_path / "image", tmp_path / "mask", errors)
     assert [image.name for image, _, _ in pairs] == ["3.jpg"]
-    assert ["2.jpg: no mask" in skipped[0], "1.png: no image" in skipped[1]] == [True, True]
+    no_mask, no_image = errors.messages
+    assert "2.jpg: no mask" in no_mask and "1.png: no image" in no_image
     (tmp_path / "mask/a/3.png").unlink()
     with pytest.raises(ValueError, match="no image has a mask"):
-        pair_files(tmp_path / "image", tmp_path / "mask", [])
+        pair_files(tmp_path / "image", tmp_path / "mask", collecting())

@@ -17,6 +17,7 @@ from ctmasknet.data.registration import (
     register_lesion_dataset,
     register_paths,
 )
+from ctmasknet.errors import collecting
 
 
 @pytest.fixture(autouse=True)
@@ -199,8 +200,8 @@ def test_read_dataset_without_what_is_unusable(tmp_path, slices, lesions):
     DatasetCatalog.register("foreign", lambda: [{"file_name": "x"}])
     found = {}
     for name in ("covidx", "mine", "lesions", "foreign"):
-        skipped = []
-        found[name] = (len(read_dataset(name, skipped)), skipped)
+        errors = collecting()
+        found[name] = (len(read_dataset(name, errors)), errors.messages)
     assert [count for count, _ in found.values()] == [1, 2, 2, 1]
     assert "list.txt, line 2: found 2 fields" in found["covidx"][1][0]
     assert "slices.csv, line 4: unknown label '7'" in found["mine"][1][0]

@@ -7,6 +7,7 @@ import pytest
 from dicom_files import edit_tags, lung_hu, write_series
 from PIL import Image
 
+from ctmasknet.errors import collecting
 from ctmasknet.inference.inputs import find_inputs
 from ctmasknet.volumes.window import LUNG
 
@@ -35,7 +36,7 @@ def test_the_images_of_a_folder_as_one_scan(tmp_path):
     write_images(tmp_path / "set", "1.png", "2.png")
     assert described([tmp_path / "set"], as_scan=True) == {"set": (True, 2)}
     inputs, *_ = find_inputs([tmp_path / "set"], as_scan=True)
-    assert len(inputs[0].read(LUNG, None, [])) == 2
+    assert len(inputs[0].read(LUNG, None, collecting())) == 2
 
 
 def test_a_tree_of_anything(tmp_path):
@@ -63,7 +64,7 @@ def test_series_of_one_folder_are_scans_of_their_own(tmp_path):
     write_series(tmp_path / "mixed", hu + 7, names=["b0", "b1", "b2"])
     inputs, *_ = find_inputs([tmp_path / "mixed"])
     assert len(inputs) == 2 and inputs[0].name != inputs[1].name
-    volumes = [item.read(LUNG, None, []) for item in inputs]
+    volumes = [item.read(LUNG, None, collecting()) for item in inputs]
     np.testing.assert_array_equal(volumes[1].hu, volumes[0].hu + 7)
     assert volumes[0].source == tmp_path / "mixed"
 
@@ -74,7 +75,7 @@ def test_a_series_may_lie_in_several_folders(tmp_path):
     for path in paths[2:]:
         shutil.move(path, tmp_path / "disc" / "B")
     (item,), *_ = find_inputs([tmp_path / "disc"])
-    assert item.name == "disc" and len(item.read(LUNG, None, [])) == 4
+    assert item.name == "disc" and len(item.read(LUNG, None, collecting())) == 4
 
 
 def test_a_damaged_file_goes_with_the_series_of_its_folder(tmp_path):
@@ -82,9 +83,9 @@ def test_a_damaged_file_goes_with_the_series_of_its_folder(tmp_path):
     paths[5].write_bytes(paths[5].read_bytes()[:200])
     (item,), problems, _ = find_inputs([tmp_path / "scan"])
     assert problems == []
-    skipped = []
-    assert len(item.read(LUNG, None, skipped)) == 5
-    assert len(skipped) == 1 and "005.dcm" in skipped[0]
+    errors = collecting()
+    assert len(item.read(LUNG, None, errors)) == 5
+    assert len(errors.messages) == 1 and "005.dcm" in errors.messages[0]
 
 
 def test_damaged_files_alone_are_an_input_that_cannot_be_read(tmp_path):
@@ -93,7 +94,7 @@ def test_damaged_files_alone_are_an_input_that_cannot_be_read(tmp_path):
     (item,), problems, _ = find_inputs([tmp_path])
     assert item.name == "scan" and problems == []
     with pytest.raises(ValueError, match="000.dcm"):
-        item.read(LUNG, None, [])
+        item.read(LUNG, None, collecting())
 
 
 def test_images_beside_a_damaged_file_stay(tmp_path):
@@ -122,7 +123,7 @@ def test_images_as_scans_folder_by_folder(tmp_path):
         "sub": (True, 1),
     }
     inputs, *_ = find_inputs([tmp_path / "set"], as_scan=True)
-    assert [len(item.read(LUNG, None, [])) for item in inputs[1:]] == [2, 1]
+    assert [len(item.read(LUNG, None, collecting())) for item in inputs[1:]] == [2, 1]
 
 
 def test_a_link_keeps_its_own_name(tmp_path):

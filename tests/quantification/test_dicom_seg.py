@@ -10,6 +10,7 @@ from dicom_files import edit_tags, save_volume, write_slice
 from PIL import Image
 
 from ctmasknet.data.classes import NOTICE
+from ctmasknet.errors import collecting
 from ctmasknet.quantification.dicom_seg import write_dicom_seg
 from ctmasknet.report.overlay import COLOURS
 from ctmasknet.volumes.volume_files import read_volume
@@ -131,9 +132,9 @@ def test_segments_lie_where_the_voxels_are(tmp_path, row, column, degrees):
 
 def test_frames_lie_on_slices_with_uneven_steps(tmp_path):
     folder = save_series(tmp_path / "ct", heights=(0, 1, 2, 5, 6))
-    skipped = []
-    volume = read_volume(folder, skipped=skipped)
-    assert len(skipped) == 1
+    errors = collecting()
+    volume = read_volume(folder, errors=errors)
+    assert len(errors.messages) == 1
     segmentation = write_and_read(tmp_path / "seg.dcm", volume, bright(volume))
     heights = sorted(position[2] for _, _, position, _ in frames(segmentation))
     assert heights == [-97.5, -95.0, -87.5, -85.0]

@@ -5,6 +5,7 @@ import pydicom
 import pytest
 from dicom_files import edit_tags, write_series, write_slice
 
+from ctmasknet.errors import collecting
 from ctmasknet.volumes.volume_files import read_volume
 
 
@@ -13,20 +14,20 @@ def refused(folder, match, **options):
     with pytest.raises(ValueError, match=match) as caught:
         read_volume(folder, **options)
     assert str(caught.value).startswith(str(folder))
-    skipped = []
-    volume = read_volume(folder, skipped=skipped, **options)
-    assert list(volume.skipped) == skipped
-    assert str(caught.value).split(": ")[1] in "\n".join(skipped)
-    return volume, skipped
+    errors = collecting()
+    volume = read_volume(folder, errors=errors, **options)
+    assert list(volume.skipped) == errors.messages
+    assert str(caught.value).split(": ")[1] in "\n".join(errors.messages)
+    return volume, errors
 
 
 def test_two_series(tmp_path, hu):
     write_series(tmp_path / "a", hu, SeriesInstanceUID="1.2.1", SeriesDescription="thick")
     write_series(tmp_path / "b", hu[:3], SeriesInstanceUID="1.2.2", SeriesDescription="thin")
     match = r"2 series.*1\.2\.1 \(CT, 'thick', 8 files\); 1\.2\.2 \(CT, 'thin', 3 files\).*--series"
-    volume, skipped = refused(tmp_path, match)
+    volume, errors = refused(tmp_path, match)
     assert len(volume) == 8
-    assert "took 1.2.1" in skipped[0]
+    assert "took 1.2.1" in errors.messages[0]
     assert len(read_volume(tmp_path, series="1.2.2")) == 3
     with pytest.raises(ValueError, match=r"no series 1\.2\.3, found 1\.2\.1"):
         read_volume(tmp_path, series="1.2.3")
@@ -35,13 +36,13 @@ def test_two_series(tmp_path, hu):
 def test_localiser_of_its_own_series_and_of_the_same(folder, hu):
     scout = folder / "scout.dcm"
     write_slice(scout, hu[0], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    volume, skipped = refused(folder, r"2 series.*CT localiser")
+    volume, errors = refused(folder, r"2 series.*CT localiser")
     assert np.array_equal(volume.hu, hu)
     edit_tags(scout, SeriesInstanceUID=volume.scan)
     with pytest.raises(ValueError, match=r"scout\.dcm: found a localiser.*remove the file"):
         read_volume(folder)
-    volume = read_volume(folder, skipped=(skipped := []))
-    assert np.array_equal(volume.hu, hu) and "scout.dcm: found a localiser" in skipped[0]
+    volume = read_volume(folder, errors=(errors := collecting()))
+    assert np.array_equal(volume.hu, hu) and "scout.dcm: found a localiser" in errors.messages[0]
 
 
 @pytest.mark.parametrize(
@@ -76,9 +77,9 @@ def test_a_bad_file_among_good_ones(folder, hu, tags, match):
     edit_tags(folder / "007.dcm", **tags)
     with pytest.raises(ValueError, match=rf"007\.dcm: {match}"):
         read_volume(folder)
-    skipped = []
-    assert np.array_equal(read_volume(folder, skipped=skipped).hu, hu[:7])
-    assert len(skipped) == 1 and "007.dcm" in skipped[0]
+    errors = collecting()
+    assert np.array_equal(read_volume(folder, errors=errors).hu, hu[:7])
+    assert len(errors.messages) == 1 and "007.dcm" in errors.messages[0]
 
 
 def test_mixed_sizes(folder, hu):
@@ -94,9 +95,9 @@ def test_mixed_sizes(folder, hu):
         ValueError, match=r"003\.dcm: found the size .*\(8, 16\), expected \(16, 16\)"
     ):
         read_volume(folder)
-    volume = read_volume(folder, skipped=(skipped := []))
+    volume = read_volume(folder, errors=(errors := collecting()))
     assert np.array_equal(volume.hu, np.delete(hu, 3, axis=0))
-    assert len(skipped) == 2 and "about 1 slice is missing" in skipped[1]
+    assert len(errors.messages) == 2 and "about 1 slice is missing" in errors.messages[1]
 
 
 def test_missing_slices(folder, hu):
@@ -105,13 +106,13 @@ def test_missing_slices(folder, hu):
     match = (
         r"about 3 slices are missing.*-98\.0 and -94\.0 mm \(001\.dcm, 003\.dcm\).*steps of 2 mm"
     )
-    volume, skipped = refused(folder, match)
+    volume, errors = refused(folder, match)
     assert len(volume) == 5 and volume.spacing[0] == 2.0
 
 
 def test_uneven_steps(folder, hu):
     edit_tags(folder / "007.dcm", ImagePositionPatient=[-50, -60, -85.2])
-    volume, skipped = refused(folder, r"uneven steps of 2 to 2\.8 mm")
+    volume, errors = refused(folder, r"uneven steps of 2 to 2\.8 mm")
     assert np.array_equal(volume.hu, hu) and volume.spacing[0] == 2.0
     edit_tags(folder / "007.dcm", ImagePositionPatient=[-50, -60, -85.95])  # rounded, not uneven
     assert read_volume(folder).spacing[0] == pytest.approx(2.0, abs=0.01)
@@ -135,9 +136,11 @@ def test_truncated_file(folder, hu, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"007\.dcm: "):
         read_volume(folder)
-    skipped = []
-    assert np.array_equal(read_volume(folder, skipped=skipped).hu, hu[:7])
-    assert skipped and all("007.dcm" in line or "series" in line for line in skipped)
+    errors = collecting()
+    assert np.array_equal(read_volume(folder, errors=errors).hu, hu[:7])
+    assert errors.messages and all(
+        "007.dcm" in line or "series" in line for line in errors.messages
+    )
 
 
 def test_a_damaged_file_in_the_middle_leaves_no_trace(folder, hu):
@@ -145,18 +148,18 @@ def test_a_damaged_file_in_the_middle_leaves_no_trace(folder, hu):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"003\.dcm: cannot be decoded .* bytes\).*copy it again"):
         read_volume(folder)
-    volume = read_volume(folder, skipped=(skipped := []))
+    volume = read_volume(folder, errors=(errors := collecting()))
     assert np.array_equal(volume.hu, np.delete(hu, 3, axis=0))
     assert "003.dcm" not in "".join(volume.slice_files)
-    assert len(skipped) == 2
+    assert len(errors.messages) == 2
 
 
 def test_nothing_left(folder):
     for path in folder.iterdir():
         edit_tags(path, Modality="PT")
     with pytest.raises(ValueError, match="no usable CT slice.*modality PT"):
-        read_volume(folder, skipped=(skipped := []))
-    assert len(skipped) == 8
+        read_volume(folder, errors=(errors := collecting()))
+    assert len(errors.messages) == 8
 
 
 @pytest.mark.parametrize(
@@ -169,5 +172,5 @@ def test_nothing_left(folder):
 def test_values_that_are_no_hu(folder, hu, tags, found):
     for path in folder.iterdir():
         edit_tags(path, **tags)
-    volume, skipped = refused(folder, "found values .*expected HU .*RescaleIntercept are not those")
-    assert found in skipped[0] and len(volume) == 8
+    volume, errors = refused(folder, "found values .*expected HU .*RescaleIntercept are not those")
+    assert found in errors.messages[0] and len(volume) == 8

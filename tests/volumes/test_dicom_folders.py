@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from dicom_files import write_series
 
+from ctmasknet.errors import collecting
 from ctmasknet.volumes.volume_files import read_volume
 
 
@@ -38,8 +39,8 @@ def test_a_damaged_file_without_suffix_does_not_vanish(tmp_path, hu, names, cont
     path.write_bytes(content(path.read_bytes()))
     with pytest.raises(ValueError, match=rf"{path.name}: cannot be read as DICOM .*{found}"):
         read_volume(tmp_path)
-    assert np.array_equal(read_volume(tmp_path, skipped=(skipped := [])).hu, hu[:7])
-    assert len(skipped) == 1 and skipped[0].startswith(f"{path}: ")
+    assert np.array_equal(read_volume(tmp_path, errors=(errors := collecting())).hu, hu[:7])
+    assert len(errors.messages) == 1 and errors.messages[0].startswith(f"{path}: ")
 
 
 def test_other_suffixes_count_where_dicom_files_have_them(tmp_path, hu):
@@ -56,5 +57,5 @@ def test_a_link_to_nowhere(folder, hu):
     (folder / "007.dcm").symlink_to(folder / "gone")
     with pytest.raises(ValueError, match=r"007\.dcm: cannot be opened \(no such file"):
         read_volume(folder)
-    volume = read_volume(folder, skipped=(skipped := []))
-    assert len(skipped) == 1 and Path(volume.slice_files[-1]).name == "006.dcm"
+    volume = read_volume(folder, errors=(errors := collecting()))
+    assert len(errors.messages) == 1 and Path(volume.slice_files[-1]).name == "006.dcm"

@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 from dicom_files import edit_tags, write_series, write_slice
 
+from ctmasknet.errors import collecting
 from ctmasknet.volumes.dicom_headers import is_dicom
 from ctmasknet.volumes.volume_files import read_volume
 
@@ -133,19 +134,19 @@ def test_pydicoms_other_files_are_refused(name, match):
 
 def test_pydicoms_folders():
     folder = PYDICOM_FILES / "dicomdirtests"
-    skipped = []
-    volume = read_volume(folder / "98892001", skipped=skipped)
+    errors = collecting()
+    volume = read_volume(folder / "98892001", errors=errors)
     heights = [pydicom.dcmread(file).ImagePositionPatient[2] for file in volume.slice_files]
     assert heights == sorted(heights) and len(heights) == 5
     assert volume.hu.shape == (5, 16, 16) and volume.spacing[0] == pytest.approx(2.5)
-    assert len(skipped) == 1 and "CT localiser" in skipped[0]
+    assert len(errors.messages) == 1 and "CT localiser" in errors.messages[0]
     with pytest.raises(ValueError, match="slices are missing"):
         read_volume(folder / "77654033" / "CT2")
     with pytest.raises(ValueError, match=r"found \d+ series"):
         read_volume(folder)
     assert not is_dicom(folder / "DICOMDIR")
     with pytest.raises(ValueError, match="no usable CT slice"):
-        read_volume(folder / "TINY_ALPHA", skipped=[])
+        read_volume(folder / "TINY_ALPHA", errors=collecting())
 
 
 @pytest.mark.skipif(not COVID_CT_MD.is_dir(), reason=f"no {COVID_CT_MD}")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ctmasknet.data.image_lists import load_image_list
 from ctmasknet.data.images import read_slice
+from ctmasknet.errors import collecting
 from ctmasknet.volumes import volume_files, volume_slices
 from ctmasknet.volumes.volume_files import read_volume
 from ctmasknet.volumes.volume_slices import VolumeEntry, read_volume_list, write_slices
@@ -111,12 +112,12 @@ def test_skipping(scans, tmp_path):
         ValueError, match=r"line 6: no value for 'patient'.*each volume a patient of"
     ):
         read_volume_list(scans / "list.csv")
-    skipped = []
-    entries = read_volume_list(scans / "list.csv", skipped)
-    write_slices(entries, tmp_path / "out", skipped=skipped)
+    errors = collecting()
+    entries = read_volume_list(scans / "list.csv", errors)
+    write_slices(entries, tmp_path / "out", errors=errors)
     records = load_image_list(tmp_path / "out" / "slices.csv")
     assert [record["scan"] for record in records] == ["p1_1"] * 7 + ["p3_1"] * 2
-    found = "\n".join(skipped)
+    found = "\n".join(errors.messages)
     for text in (
         "list.csv, line 6: no value for 'patient'",
         "003.dcm: cannot be read as DICOM",
@@ -127,10 +128,10 @@ def test_skipping(scans, tmp_path):
         "line 8: scan 'p3_1': a volume of this name came before",
     ):
         assert text in found
-    assert len(skipped) == 7
+    assert len(errors.messages) == 7
     assert not (tmp_path / "up").exists()
     with pytest.raises(ValueError, match="nothing to write, all 1 volumes are unusable"):
-        write_slices(entries[1:2], tmp_path / "none", skipped=[])
+        write_slices(entries[1:2], tmp_path / "none", errors=collecting())
 
 
 def test_the_list_is_checked(tmp_path):
@@ -208,13 +209,13 @@ def test_system_errors_of_reading_are_skipped_and_of_writing_are_not(scans, tmp_
         raise OSError(errno.EIO, "Input/output error", str(files[2]))
 
     monkeypatch.setattr(volume_files, "read_dicom", broken)
-    write_slices(entries, tmp_path / "out", skipped=(skipped := []))
-    assert len(skipped) == 1
-    assert skipped[0].startswith(
+    write_slices(entries, tmp_path / "out", errors=(errors := collecting()))
+    assert len(errors.messages) == 1
+    assert errors.messages[0].startswith(
         f"{scans / 'a' / '002.dcm'}: cannot be opened (input/output error)"
     )
     monkeypatch.setattr(volume_files, "read_dicom", read)
     monkeypatch.setattr(volume_slices.cv2, "imwrite", lambda *_: False)
     with pytest.raises(OSError, match="cannot be written; is the disk full"):
-        write_slices(entries, tmp_path / "other", skipped=[])
+        write_slices(entries, tmp_path / "other", errors=collecting())
     assert not (tmp_path / "other").exists()

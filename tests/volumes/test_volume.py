@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from ctmasknet.errors import collecting
 from ctmasknet.volumes.volume import upright_volume
 from ctmasknet.volumes.window import Window
 
@@ -69,9 +70,9 @@ def test_what_is_not_axial_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="turned by 30 degrees.*resample it to axial"):
         upright_volume(hu, (1, 1, 1), (0, 0, 0), direction, tmp_path)
-    skipped = []
-    volume = upright_volume(hu, (1, 1, 1), (0, 0, 0), direction, tmp_path, skipped=skipped)
-    assert list(volume.skipped) == skipped and len(skipped) == 1
+    errors = collecting()
+    volume = upright_volume(hu, (1, 1, 1), (0, 0, 0), direction, tmp_path, errors=errors)
+    assert list(volume.skipped) == errors.messages and len(errors.messages) == 1
 
 
 def test_slices_are_rgb_in_the_window_asked_for(tmp_path):

@@ -11,6 +11,7 @@ from dicom_files import image_of, lung_hu, save_volume, write_series
 from PIL import Image
 
 from ctmasknet.data.images import check_slice, read_slice
+from ctmasknet.errors import collecting
 from ctmasknet.volumes.volume_files import read_volume
 
 DENIED = r"cannot be opened \(permission denied\): allow reading it"
@@ -59,8 +60,8 @@ def test_one_file_of_a_series(tmp_path, closed, suffix):
     path = closed(write_series(tmp_path, hu, names=[f"{z}{suffix}" for z in range(8)])[7])
     with pytest.raises(ValueError, match=f"/7{suffix}: {DENIED}"):
         read_volume(tmp_path)
-    assert np.array_equal(read_volume(tmp_path, skipped=(skipped := [])).hu, hu[:7])
-    assert len(skipped) == 1 and skipped[0].startswith(f"{path}: ")
+    assert np.array_equal(read_volume(tmp_path, errors=(errors := collecting())).hu, hu[:7])
+    assert len(errors.messages) == 1 and errors.messages[0].startswith(f"{path}: ")
     with pytest.raises(ValueError, match=f"/7{suffix}: {DENIED}"):
         read_volume(path)
 
@@ -80,7 +81,7 @@ def test_volume_files(tmp_path, closed, suffix):
     else:
         save_volume(path, lung_hu())
     with pytest.raises(ValueError, match=rf"/v\{suffix}: {DENIED}"):
-        read_volume(closed(path), skipped=[])
+        read_volume(closed(path), errors=collecting())
 
 
 def test_the_pixels_of_a_header(tmp_path, closed):
@@ -100,11 +101,13 @@ def test_folders(tmp_path, closed, mode):
     closed(inner, mode)
     with pytest.raises(ValueError, match=f"/inner: {DENIED}"):
         read_volume(tmp_path / "scan")
-    assert np.array_equal(read_volume(tmp_path / "scan", skipped=(skipped := [])).hu, hu[:7])
-    assert len(skipped) == 1
+    assert np.array_equal(
+        read_volume(tmp_path / "scan", errors=(errors := collecting())).hu, hu[:7]
+    )
+    assert len(errors.messages) == 1
     closed(tmp_path / "scan", mode)
     with pytest.raises(ValueError, match=f"/scan: {DENIED}"):
-        read_volume(tmp_path / "scan", skipped=[])
+        read_volume(tmp_path / "scan", errors=collecting())
     with pytest.raises(ValueError, match=rf"/000\.dcm: {DENIED}"):
         read_volume(tmp_path / "scan" / "000.dcm")
 
@@ -116,5 +119,5 @@ def test_images(tmp_path, closed):
     for read in (check_slice, read_slice, read_volume):
         with pytest.raises(ValueError, match=rf"/b\.png: {DENIED}"):
             read(tmp_path / "b.png")
-    assert len(read_volume(tmp_path, skipped=(skipped := []))) == 1
-    assert len(skipped) == 1 and "b.png" in skipped[0]
+    assert len(read_volume(tmp_path, errors=(errors := collecting()))) == 1
+    assert len(errors.messages) == 1 and "b.png" in errors.messages[0]

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from dicom_files import save_volume
 from PIL import Image
 
+from ctmasknet.errors import collecting
 from ctmasknet.volumes.volume_files import read_volume, write_volume
 from ctmasknet.volumes.window import LUNG, say_windowed_once
 
@@ -53,15 +54,17 @@ def test_bad_images_of_a_stack(stack):
     Image.fromarray(np.stack([grey[1]] * 3, axis=-1)).save(folder / "s_6.png")  # grey as RGB
     with pytest.raises(ValueError, match=r"s_4\.png: found colours"):
         read_volume(folder)
-    volume = read_volume(folder, skipped=(skipped := []))
+    volume = read_volume(folder, errors=(errors := collecting()))
     assert [Path(file).name for file in volume.slice_files] == [
         "s_1.png",
         "s_2.png",
         "s_6.png",
         "s_10.png",
     ]
-    assert len(skipped) == 3
-    assert "s_3.png: found 8 x 12 pixels, expected 16 x 12 as in 4 of 5 images" in skipped[2]
+    assert len(errors.messages) == 3
+    assert (
+        "s_3.png: found 8 x 12 pixels, expected 16 x 12 as in 4 of 5 images" in errors.messages[2]
+    )
     for name in ("s_4.png", "s_5.png"):
         (folder / name).unlink()
     with pytest.raises(ValueError, match=r"s_3\.png: found 8 x 12"):

@@ -5,6 +5,7 @@ import pytest
 import SimpleITK as sitk
 from dicom_files import image_of, lung_hu, save_volume
 
+from ctmasknet.errors import collecting
 from ctmasknet.volumes.sitk_files import _as_hu, _read_image
 from ctmasknet.volumes.volume_files import read_volume
 
@@ -25,10 +26,10 @@ def test_nan(tmp_path, hu, suffix, dtype, value):
     path = save_volume(tmp_path / f"a{suffix}", values)
     with pytest.raises(ValueError, match=r"found 3 values that are not.*first in slice 2 "):
         read_volume(path)
-    volume = read_volume(path, skipped=(skipped := []))
+    volume = read_volume(path, errors=(errors := collecting()))
     hu[2, 3, 4] = hu[6, 0, :2] = -1024
     assert np.array_equal(volume.hu, hu)
-    assert skipped[0].endswith("taken as -1024")
+    assert errors.messages[0].endswith("taken as -1024")
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".mha"])
@@ -45,7 +46,7 @@ def test_values_that_are_no_hu(tmp_path, hu, suffix):
         with pytest.raises(ValueError, match=rf"{found}, expected HU .*subtract 1024"):
             read_volume(path)
         with pytest.raises(ValueError, match="expected HU"):  # nothing to go on with
-            read_volume(path, skipped=[])
+            read_volume(path, errors=collecting())
 
 
 def test_dimensions_and_pixel_types(tmp_path, hu):
@@ -73,7 +74,9 @@ def test_unknown_orientation(tmp_path, hu):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.nii: found neither qform nor sform.*unknown"):
         read_volume(path)
-    assert len(read_volume(path, skipped=(skipped := []))) == 8 and len(skipped) == 1
+    assert (
+        len(read_volume(path, errors=(errors := collecting()))) == 8 and len(errors.messages) == 1
+    )
     path = save_volume(tmp_path / "a.nrrd", hu)
     lines = path.read_bytes().split(b"\n\n", 1)
     header = [line for line in lines[0].split(b"\n") if not line.startswith(b"space")]
@@ -143,6 +146,6 @@ def test_nan_is_replaced_without_a_further_copy(tmp_path):
     hu = np.array([[[-1000.0, np.nan]]])
     expected = np.array([[[-1000, -1024]]], np.float32)
     own = hu.astype(np.float32)
-    assert _as_hu(own, None, tmp_path, []) is own and np.array_equal(own, expected)
+    assert _as_hu(own, None, tmp_path, collecting()) is own and np.array_equal(own, expected)
     hu.flags.writeable = False
-    assert np.array_equal(_as_hu(hu, None, tmp_path, []), expected)
+    assert np.array_equal(_as_hu(hu, None, tmp_path, collecting()), expected)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from dicom_files import lung_hu, save_volume, write_series
 
+from ctmasknet.errors import collecting
 from ctmasknet.volumes.volume_files import read_volume
 
 
@@ -33,10 +34,12 @@ def test_zip_of_a_series(tmp_path, hu):
     zip_folder(tmp_path / "scan", path)
     with pytest.raises(ValueError, match=r"scan\.zip!deep/003\.dcm: cannot be read as DICOM"):
         read_volume(path)
-    skipped = []
-    volume = read_volume(path, skipped=skipped)
-    assert list(volume.skipped) == skipped and len(volume) == 7
-    assert skipped[0].startswith(f"{path}!deep/003.dcm") and skipped[1].startswith(f"{path}: ")
+    errors = collecting()
+    volume = read_volume(path, errors=errors)
+    assert list(volume.skipped) == errors.messages and len(volume) == 7
+    assert errors.messages[0].startswith(f"{path}!deep/003.dcm") and errors.messages[1].startswith(
+        f"{path}: "
+    )
 
 
 def test_zip_of_one_file_and_bad_zips(tmp_path, hu):
@@ -75,9 +78,9 @@ def test_a_damaged_member(tmp_path, hu, method):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"scan\.zip!007\.dcm: cannot be unpacked .*copy it again"):
         read_volume(path)
-    volume = read_volume(path, skipped=(skipped := []))
+    volume = read_volume(path, errors=(errors := collecting()))
     assert np.array_equal(volume.hu, hu[:7])
-    assert len(skipped) == 1 and skipped[0].startswith(f"{path}!007.dcm: ")
+    assert len(errors.messages) == 1 and errors.messages[0].startswith(f"{path}!007.dcm: ")
 
 
 @pytest.mark.parametrize(
@@ -99,9 +102,12 @@ def test_names_that_cannot_be_files(tmp_path, hu, names, found):
         read_volume(path)
     if len(names) == 1:
         with pytest.raises(ValueError, match=rf"scan\.zip{found}"):  # nothing to go on with
-            read_volume(path, skipped=[])
+            read_volume(path, errors=collecting())
     else:
-        assert len(read_volume(path, skipped=(skipped := []))) == 1 and len(skipped) == 1
+        assert (
+            len(read_volume(path, errors=(errors := collecting()))) == 1
+            and len(errors.messages) == 1
+        )
 
 
 def test_messages_name_the_zip_and_no_temporary_file(tmp_path, hu):
@@ -137,4 +143,4 @@ def test_a_full_disk_is_not_the_fault_of_a_zip(tmp_path, hu, monkeypatch):
 
     monkeypatch.setattr(zipfile.ZipFile, "extract", fill)
     with pytest.raises(OSError, match=r"scan\.zip!003\.dcm: no space left in .* to unpack it"):
-        read_volume(path, skipped=[])
+        read_volume(path, errors=collecting())
