@@ -9,6 +9,8 @@ from pathlib import Path
 
 from torch import nn
 
+from ..modeling import CTMaskNet
+
 KEY = "settings"  # in checkpoint files
 TRAINING_DATA = "DATASETS.TRAIN"  # never compared: it says what a model can know
 
@@ -17,9 +19,8 @@ def settings_of(model: nn.Module) -> dict[str, str]:
     """Return config key -> value of a lesion model or CT-Mask-Net."""
     anchors = type(model.proposal_generator.anchor_generator).__name__  # type: ignore[union-attr]
     settings = {"MODEL.ANCHOR_GENERATOR.NAME": anchors}
-    if hasattr(model, "image_head"):
-        encoding = model.roi_heads.encoding  # type: ignore[union-attr]
-        settings["MODEL.RANKED_BOXES.ENCODING"] = str(encoding)
+    if isinstance(model, CTMaskNet):
+        settings["MODEL.RANKED_BOXES.ENCODING"] = str(model.roi_heads.encoding)
     return settings
 
 

@@ -15,6 +15,8 @@ from detectron2.engine import launch
 from detectron2.utils import comm
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
+from ..command_line import quiet_libraries
+
 
 class StoppedRun(Exception):
     """A run cannot go on for a reason that its user can mend, said in one line."""
@@ -69,6 +71,7 @@ def _check_command(args: Namespace) -> None:
 
 def _run(main: Callable[[Namespace], object], args: Namespace) -> None:
     share_cores()
+    quiet_libraries()
     logging.getLogger("detectron2.engine.train_loop").addFilter(_reason_for_traceback)
     try:
         main(args)

@@ -20,6 +20,7 @@ from ..evaluation.lesion_report import LesionReportSettings, report_lesions
 from ..evaluation.prediction_table import PREDICTIONS, PredictionTable, read_predictions
 from ..evaluation.results import DETECTIONS, Metrics
 from ..evaluation.text import describe
+from ..modeling import is_classifier
 from ..provenance import machine, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def prediction_folder(cfg: CfgNode, dataset_name: str) -> Path:
 def datasets_to_predict(cfg: CfgNode) -> tuple[str, ...]:
     """The test sets, and of a CT-Mask-Net the validation sets that their reports need."""
     names = list(cfg.DATASETS.TEST)
-    if cfg.MODEL.META_ARCHITECTURE == "CTMaskNet":
+    if is_classifier(cfg):
         names += [v for test in cfg.DATASETS.TEST if (v := validation_of(cfg, test))]
     return tuple(dict.fromkeys(names))
 

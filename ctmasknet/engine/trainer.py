@@ -22,6 +22,7 @@ from ..data.registration import dataset_source
 from ..evaluation import ImageClassificationEvaluator, LesionEvaluator
 from ..evaluation.lesion_report import LesionReportSettings
 from ..evaluation.results import RESULTS, Metrics, write_results
+from ..modeling import is_classifier
 from ..modeling.precision import with_precision
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
 from .optimizer import build_optimizer
@@ -52,7 +53,6 @@ class Trainer(SliceTrainer):
             FileNotFoundError, ValueError: see `load_weights`.
         """
         model, weights = unwrapped(self.model), self.cfg.MODEL.WEIGHTS
-        is_classifier = hasattr(model, "image_head")
         if resume and self.checkpointer.has_checkpoint():
             last = self.checkpointer.get_checkpoint_file()
             load_weights(model, last)  # Detectron2 itself only warns of what does not fit
@@ -61,9 +61,9 @@ class Trainer(SliceTrainer):
             except ValueError as error:  # the optimiser's, for other trainable parameters
                 raise ValueError(f"{last}: cannot be resumed with this config: {error}") from None
         elif weights:
-            new = NEW_IN_CT_MASK_NET if is_classifier else NEW_IN_LESION_MODEL
+            new = NEW_IN_CT_MASK_NET if is_classifier(self.cfg) else NEW_IN_LESION_MODEL
             logger.info("%s:\n%s", weights, load_weights(model, weights, new))
-        elif is_classifier:
+        elif is_classifier(self.cfg):
             raise ValueError(
                 "MODEL.WEIGHTS is empty: CT-Mask-Net starts from the checkpoint of a lesion model"
             )

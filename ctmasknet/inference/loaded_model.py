@@ -15,6 +15,7 @@ from detectron2.modeling import build_model
 from ..checkpoint import load_weights
 from ..data.classes import IMAGE_CLASSES, LESION_CLASSES
 from ..data.resize import build_test_resize
+from ..modeling import is_classifier
 from ..modeling.finite import naming_images
 from ..modeling.precision import with_precision
 
@@ -63,7 +64,7 @@ class Network:
             *(LESION_CLASSES[mask_type] for mask_type in mask_types),
         )
         self.image_classes: tuple[str, ...] = ()
-        if hasattr(self.model, "image_head"):
+        if is_classifier(cfg):
             self.image_classes = _class_names(
                 cfg.MODEL.IMAGE_HEAD.NUM_CLASSES, "class", cfg.DATASETS.IMAGE_CLASSES, IMAGE_CLASSES
             )
