@@ -1,4 +1,4 @@
-"""Full reports of a run's test sets, from the files of predictions that its model left."""
+"""Reports of a run's test sets from the files of predictions that its model has written."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ logger = logging.getLogger(__name__)
 
 
 def prediction_folder(cfg: CfgNode, dataset_name: str) -> Path:
-    """Where predictions on a data set, and what follows from them, are kept."""
+    """Return the folder of predictions on a data set and of their report."""
     return Path(cfg.OUTPUT_DIR) / "inference" / dataset_name
 
 
 def datasets_to_predict(cfg: CfgNode) -> tuple[str, ...]:
-    """The test sets, and of a CT-Mask-Net the validation sets that their reports need."""
+    """Return the test sets and, of a CT-Mask-Net, the validation sets that their reports need."""
     names = list(cfg.DATASETS.TEST)
     if is_classifier(cfg):
         names += [v for test in cfg.DATASETS.TEST if (v := validation_of(cfg, test))]
@@ -40,18 +40,18 @@ def datasets_to_predict(cfg: CfgNode) -> tuple[str, ...]:
 
 
 def validation_of(cfg: CfgNode, test: str) -> str | None:
-    """The first validation set that is not the test set itself, None where there is none.
+    """Return the first validation set that is not the test set itself; None without one.
 
-    Temperature, rule of aggregation and operating points are fixed on it.
+    Temperature, rule of aggregation and operating points are chosen on it.
     """
     return next((name for name in cfg.DATASETS.VALIDATION if name != test), None)
 
 
 def write_reports(cfg: CfgNode, weights: Path, **about: Any) -> Metrics:
-    """Report every test set: tables to the log, results.json and figures beside its predictions.
+    """Report each test set: tables to the log, results.json and figures beside its predictions.
 
     Args:
-        cfg: the config; predictions on `datasets_to_predict` have been written.
+        cfg: of a run whose predictions on `datasets_to_predict` are written.
         weights: checkpoint of the model that made them.
         about: what else to record (precision, seconds, ...).
 

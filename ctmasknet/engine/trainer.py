@@ -1,4 +1,4 @@
-"""Training and evaluation of lesion models and CT-Mask-Nets."""
+"""The trainer of lesion models and CT-Mask-Nets."""
 
 import logging
 import time
@@ -47,7 +47,7 @@ class Trainer(SliceTrainer):
         self.checkpointer.add_checkpointable(KEY, record)
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS, checked.
+        """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS.
 
         Raises:
             FileNotFoundError, ValueError: see `load_weights`.
@@ -102,28 +102,23 @@ class Trainer(SliceTrainer):
         started = time.time()
         super().train()
         seconds = time.time() - started
-        best = Path(self.cfg.OUTPUT_DIR) / BEST_WEIGHTS
-        comm.synchronize()
-        weights = best if self.cfg.DATASETS.VALIDATION and best.is_file() else None
-        if weights:
+        weights = Path(self.cfg.OUTPUT_DIR) / BEST_WEIGHTS
+        comm.synchronize()  # until the first process has written it
+        if self.cfg.DATASETS.VALIDATION and weights.is_file():
             load_weights(unwrapped(self.model), weights)
-        return self._report(
-            self.cfg, self.model, weights or best.with_name("model_final.pth"), seconds
-        )
+        else:
+            weights = weights.with_name("model_final.pth")
+        return self._report(self.cfg, self.model, weights, seconds)
 
     @classmethod
     def evaluate_checkpoint(cls, cfg: CfgNode) -> Metrics:
         """Evaluate MODEL.WEIGHTS on DATASETS.TEST (`--eval-only`) and write results.json.
 
-        Args:
-            cfg: the config.
-
         Returns:
             Data set -> task -> metric -> value.
 
         Raises:
-            FileNotFoundError, ValueError: the checkpoint is missing or does not fit; see
-                `load_weights`.
+            FileNotFoundError, ValueError: see `load_weights`; or there is no test set.
         """
         if not cfg.DATASETS.TEST:
             raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on")

@@ -1,7 +1,4 @@
-"""Image classes as a Detectron2 evaluator.
-
-Shapes: C image classes.
-"""
+"""Metrics of image classes as a Detectron2 evaluator."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from .metric_names import metric_suffix
 
 
 def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """What follows from a confusion matrix.
+    """Compute what follows from a confusion matrix.
 
     Args:
         matrix: (C, C) counts, M[true, predicted], or (..., C, C) for many at once.
@@ -27,9 +27,8 @@ def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> di
         Fractions in [0, 1], floats or arrays (...): accuracy, balanced_accuracy (the mean
         sensitivity), f1_macro, f1_weighted (by the classes' shares), and for each class
         sensitivity_<class>, specificity_<class>, precision_<class>, f1_<class>. NaN where nothing
-        is of that class or nothing is predicted so; F1 is 2TP / (2TP + FP + FN) and NaN only where
-        neither is. Means leave NaN out, as scikit-learn does. Source:
-        docs/evaluation.md.
+        is of that class or predicted so; F1 is NaN only where neither is. Means leave NaN out, as
+        scikit-learn does.
     """
     matrix = np.asarray(matrix, dtype=float)
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
@@ -58,18 +57,7 @@ def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> di
 def image_metrics(
     labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> dict[str, float]:
-    """All metrics of samples of which each counts once.
-
-    Args:
-        labels: (S,) 0..C-1; S may be 0.
-        probabilities: (S, C), rows add up to 1; the highest one predicts.
-        class_names: C names.
-
-    Returns:
-        Those of `classification_metrics`; auroc_<class>, one class against the rest, and
-        auroc_macro, the mean of those that are defined; brier (`brier_score`); ece (15 bins of the
-        highest probability). NaN where a value is undefined.
-    """
+    """Compute all metrics of samples of which each counts once; see `ImageStatistic`."""
     return point_values(ImageStatistic(labels, probabilities, class_names), len(labels))
 
 
@@ -77,18 +65,20 @@ MACROS = {"balanced_accuracy": "sensitivity", "f1_macro": "f1", "auroc_macro": "
 
 
 class ImageStatistic:
-    """All of `image_metrics` as a `bootstrap.Statistic`: from weights (B, S), name -> (B,).
+    """All metrics of image classes as a function of the samples' weights.
 
-    A mean over classes is undefined (NaN) where one of the classes that it is of with all samples
-    is undefined: otherwise it would be of other classes in each resample.
+    Those of `classification_metrics`; auroc_<class>, one class against the rest, and auroc_macro,
+    the mean of those that are defined; brier (`brier_score`); ece (15 bins of the highest
+    probability). NaN where a value is undefined. A mean over classes is NaN where a class that has
+    a value with all samples has none: otherwise each resample would average other classes.
     """
 
     def __init__(self, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]):
         """Prepare what does not depend on weights.
 
         Args:
-            labels: (S,) 0..C-1, S at least 1.
-            probabilities: (S, C), rows add up to 1.
+            labels: (S,) 0..C-1; S may be 0.
+            probabilities: (S, C), rows add up to 1; the highest one predicts.
             class_names: C names.
         """
         self._class_names = class_names
@@ -138,7 +128,7 @@ class ImageStatistic:
 
 
 class _Ranks:
-    """Where positives stand among negatives: AUROC counts the pairs in order, ties by half."""
+    """Ranks of positives among negatives: AUROC counts pairs in order, and ties by half."""
 
     def __init__(self, positive: np.ndarray, scores: np.ndarray):
         order = np.argsort(scores)
@@ -159,6 +149,6 @@ class _Ranks:
 
 
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """(..., C) -> (...): the mean without NaN; NaN where there is nothing else."""
+    """(..., C) -> (...), as np.nanmean without its warning."""
     with np.errstate(invalid="ignore"):
         return np.nansum(values, axis=-1) / (~np.isnan(values)).sum(axis=-1)

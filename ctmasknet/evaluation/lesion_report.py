@@ -1,4 +1,4 @@
-"""Everything about one evaluation of lesions: results.json, figures, and the files to redo it."""
+"""From lesions and detections to numbers, figures and results.json."""
 
 from __future__ import annotations
 

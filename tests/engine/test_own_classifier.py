@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.modeling import META_ARCH_REGISTRY
+from slice_lists import write_slices
 from tiny_models import tiny_model
 
-from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import Trainer, load_config
 from ctmasknet.engine.ranked_cache import rows_are_cached
 from ctmasknet.engine.reports import datasets_to_predict
@@ -43,23 +43,22 @@ def registered():
     META_ARCH_REGISTRY._obj_map.pop("OwnClassifier")
 
 
+@pytest.mark.slow
 def test_it_is_trained_and_reported(tmp_path):
-    write_phantom(tmp_path / "data", patients=9, slices=1, size=64, split=(1, 1, 1))
     torch.save({"model": tiny_model("lesion").state_dict()}, tmp_path / "lesion.pth")
     opts = [*itertools.chain(*SMALL.items()), "OUTPUT_DIR", str(tmp_path / "out")]
     opts += ["MODEL.WEIGHTS", str(tmp_path / "lesion.pth")]
-    for key, part in (("TRAIN", "train"), ("VALIDATION", "val"), ("TEST", "test")):
-        path = (tmp_path / f"data/{part}.csv").rename(tmp_path / f"data/own_{part}.csv")
-        opts += [f"DATASETS.{key}", f"('{path}',)"]
+    for key in ("TRAIN", "VALIDATION", "TEST"):
+        opts += [f"DATASETS.{key}", f"('{write_slices(tmp_path / f'own_{key}.csv', 3)}',)"]
     cfg = load_config(CONFIG, opts)
     assert rows_are_cached(cfg)
-    assert datasets_to_predict(cfg) == ("own_test", "own_val")
+    assert datasets_to_predict(cfg) == ("own_TEST", "own_VALIDATION")
     (tmp_path / "out").mkdir()
     trainer = Trainer(cfg)
     assert type(trainer.model) is OwnClassifier
     trainer.resume_or_load(resume=False)
     metrics = trainer.train()
-    assert {"image", "scan", "patient"} <= set(metrics["own_test"])
+    assert {"image", "scan", "patient"} <= set(metrics["own_TEST"])
     saved = torch.load(tmp_path / "out/model_final.pth", weights_only=True)
     assert saved["settings"]["MODEL.RANKED_BOXES.ENCODING"] == "deltas"
 
