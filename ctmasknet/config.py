@@ -49,6 +49,10 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # `ctmasknet predict` and Predictor choose by hardware and log what; a model that you build by
     # hand computes in float32.
     cfg.MODEL.PRECISION = "auto"
+    # Let faster functions of the same results take the place of stock layers (ctmasknet.fast):
+    # Trainer and Predictor do it; call `ctmasknet.fast.accelerate` on a model that you build by
+    # hand. False leaves stock layers.
+    cfg.MODEL.FAST = True
     # Score of a RoI at inference: "softmax", or "sigmoid" of each class's own logit.
     cfg.MODEL.ROI_BOX_HEAD.SCORE = "softmax"
     # Whose code puts masks into the image: "detectron2" or "torchvision" (the author's).

@@ -6,6 +6,7 @@ import torch
 from detectron2.modeling import build_model
 
 from ctmasknet import get_cfg
+from ctmasknet.fast import accelerate
 
 CONFIG_FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = {"lesion": "lesion/R18_T1", "ctmasknet": "ctmasknet/R18_T1_heads_BN"}
@@ -34,6 +35,11 @@ def small_cfg(name, *opts):
 def tiny_model(kind, *opts, seed=0):
     torch.manual_seed(seed)
     return build_model(tiny_cfg(kind, *opts))
+
+
+def fast_model(kind, *opts, seed=0, only=None):
+    """A tiny model, accelerated as Trainer and Predictor do it."""
+    return accelerate(tiny_model(kind, *opts, seed=seed), only)
 
 
 def batch(num=2, size=(64, 64), seed=0):

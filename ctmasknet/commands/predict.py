@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.classes import NOTICE
+from ..fast.malloc import keep_freed_memory
 from ..inference.inputs import Input, find_inputs
 from ..inference.predictor import Predictor
 from ..modeling.precision import PRECISIONS
@@ -128,6 +129,7 @@ def run_predict(args: argparse.Namespace) -> int:
     Raises:
         FileNotFoundError, ValueError: nothing can be done at all.
     """
+    keep_freed_memory()
     inputs, problems, left_out = find_inputs(args.inputs, args.as_scan)
     measuring = Measuring(Window.parse(args.window), not args.no_lung, args.lung_mask, args.series)
     _check(args, inputs, measuring)

@@ -31,6 +31,7 @@ _NOT_OF_ROWS = {"WEIGHTS", "NAME", "DEVICE", "FAST", "PRECISION", "IMAGE_HEAD", 
 _NOT_OF_ROWS |= {"TRAIN_SHORTCUT_NORMS"}
 _LIBRARIES = (cv2, detectron2, np, PIL, torch, torchvision)
 _PACKAGE = Path(__file__).parents[1]
+# What makes rows.
 _SOURCES = ("data/**/*.py", "modeling/**/*.py", "fast/**/*.py", "engine/ranked_*.py")
 
 

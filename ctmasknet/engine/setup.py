@@ -23,6 +23,7 @@ from ..data.regroup import regrouped_dataset
 from ..evaluation.lesion_files import read_lesions
 from ..evaluation.metric_names import check_class_names
 from ..evaluation.prediction_table import RESERVED
+from ..fast.malloc import keep_freed_memory
 from ..modeling import is_classifier
 from ..volumes.window import say_windowed_once
 from .reports import datasets_to_predict
@@ -51,11 +52,14 @@ def config_from_args(args: Namespace) -> CfgNode:
 def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
     """Make the folder of a run and, for the whole process, its logs and its random numbers.
 
+    For the program that owns the process: it also lets glibc keep freed memory.
+
     Args:
         cfg: the frozen config.
         args: the command line, for the log.
     """
     default_setup(cfg, args or Namespace())
+    keep_freed_memory()
     # Detectron2 sets up its own loggers only; without this the plugin's lines are lost.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
     say_windowed_once()

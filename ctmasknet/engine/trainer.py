@@ -22,6 +22,7 @@ from ..data.registration import dataset_source
 from ..evaluation import ImageClassificationEvaluator, LesionEvaluator
 from ..evaluation.lesion_report import LesionReportSettings
 from ..evaluation.results import RESULTS, Metrics, write_results
+from ..fast import accelerate
 from ..modeling import is_classifier
 from ..modeling.precision import with_precision
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
@@ -123,6 +124,8 @@ class Trainer(SliceTrainer):
         if not cfg.DATASETS.TEST:
             raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on")
         model = build_model(with_precision(cfg))
+        if cfg.MODEL.FAST:
+            accelerate(model)
         logger.info("%s:\n%s", cfg.MODEL.WEIGHTS, load_weights(model, cfg.MODEL.WEIGHTS))
         return cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS))
 
@@ -167,7 +170,8 @@ class Trainer(SliceTrainer):
                 "MODEL.PRECISION float16 trains with SOLVER.AMP.ENABLED True (scaled losses); "
                 "or use bfloat16 or float32"
             )
-        return super().build_model(cfg)
+        model = super().build_model(cfg)
+        return accelerate(model) if cfg.MODEL.FAST else model
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

@@ -1,4 +1,4 @@
-"""Masks of RoIs into the image.
+"""Masks of RoIs pasted into the image by matrices.
 
 Shapes: R masks of M x M, image of H x W pixels.
 """
@@ -7,32 +7,15 @@ import numpy as np
 import torch
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import BitMasks, Boxes, Instances, ROIMasks
-from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+from ..modeling import LesionRCNN
 
 _GROUP = 16  # masks pasted by one product; alike in size, as each takes the place of the largest
 
 
-class TorchvisionROIMasks(ROIMasks):
-    """Masks of RoIs that torchvision pastes, as in the author's code.
-
-    torchvision rounds boxes to whole pixels and resizes into them; Detectron2 samples at the true
-    place. They differ by a pixel along the border.
-    """
-
-    def __getitem__(self, item) -> "TorchvisionROIMasks":
-        return TorchvisionROIMasks(super().__getitem__(item).tensor)
-
-    def to(self, *args, **kwargs) -> "TorchvisionROIMasks":
-        """As `ROIMasks.to`, which would forget whose pasting this is."""
-        return TorchvisionROIMasks(self.tensor.to(*args, **kwargs))
-
-    def to_bitmasks(
-        self, boxes: Boxes | torch.Tensor, height: int, width: int, threshold: float = 0.5
-    ) -> BitMasks:
-        """Paste the masks at their boxes into (height, width); see `ROIMasks.to_bitmasks`."""
-        boxes = boxes.tensor if isinstance(boxes, Boxes) else boxes
-        pasted = paste_masks_in_image(self.tensor[:, None], boxes, (height, width))
-        return BitMasks(pasted[:, 0] > threshold)
+def separable_mask_paste(model: LesionRCNN) -> None:
+    """Let `LesionRCNN.postprocess` paste many masks at a time."""
+    model.postprocess = postprocess
 
 
 class SeparableROIMasks(ROIMasks):

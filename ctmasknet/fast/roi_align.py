@@ -12,7 +12,10 @@ import functools
 
 import torch
 from detectron2.layers import ROIAlign
-from detectron2.modeling.poolers import ROIPooler
+
+from ..modeling import LesionRCNN
+from ..modeling.roi_heads import PreciseROIAlign
+from .rebind import rebind
 
 # Cells of the largest map on which matrices win: they touch every cell, also those far from the
 # RoI (docs/performance.md).
@@ -20,84 +23,75 @@ MAX_CELLS = 64 * 64
 _MEMORY = 2**24  # bytes of intermediate values; more falls out of the cache
 
 
-class SeparableROIAlign(ROIAlign):
-    """Detectron2's ROIAlign: by matrices on a CPU where they win, else torchvision's.
+def separable_roi_align(model: LesionRCNN) -> None:
+    """Pool RoIs by matrices on a CPU where they win, with its gradient.
 
-    Both differ by rounding alone (tested to 1e-5, with gradients). Half precision stays in the
-    features: coordinates are never rounded to it.
+    Both differ by rounding alone (tested to 1e-5). Half precision stays in the features:
+    coordinates are never rounded to it.
     """
+    for align in model.roi_heads.modules():
+        if type(align) is PreciseROIAlign:
+            rebind(align, "forward", _forward)
 
-    def forward(self, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
-        """Pool RoIs.
 
-        Args:
-            input: (B, C, H, W) float.
-            rois: (R, 5) float: image in the batch, then x0 y0 x1 y1 in pixels of the input image.
+def _forward(align: ROIAlign, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
+    fits = len(rois) > 0 and input.shape[2] * input.shape[3] <= MAX_CELLS
+    if fits and input.device.type == "cpu" and is_separable(align):
+        return _by_matrices(align, input, rois)
+    return type(align).forward(align, input, rois)
 
-        Returns:
-            (R, C, P, P) of the input's dtype.
-        """
-        fits = len(rois) > 0 and input.shape[2] * input.shape[3] <= MAX_CELLS
-        if fits and input.device.type == "cpu" and self.separable:
-            return self._by_matrices(input, rois)
-        # torchvision wants one dtype, and rounded to half precision a corner moves by pixels.
-        dtype = torch.promote_types(input.dtype, rois.dtype)
-        return super().forward(input.to(dtype), rois.to(dtype)).to(input.dtype)
 
-    @property
-    def separable(self) -> bool:
-        """Whether it has as many samples along y as along x, the same for all RoIs."""
-        return self.sampling_ratio > 0 and self.output_size[0] == self.output_size[1]
+def is_separable(align: ROIAlign) -> bool:
+    """Return whether it has as many samples along y as along x, the same for all RoIs."""
+    return align.sampling_ratio > 0 and align.output_size[0] == align.output_size[1]
 
-    def sampling(self, rois: torch.Tensor, size: tuple[int, int]) -> "Samples":
-        """Where the samples of RoIs lie.
 
-        Args:
-            rois: (R, 5), see `forward`.
-            size: (H, W).
+def sampling(align: ROIAlign, rois: torch.Tensor, size: tuple[int, int]) -> "Samples":
+    """Return where the samples of RoIs lie along y and along x.
 
-        Returns:
-            The samples along y and along x.
-        """
-        # All in torchvision's order of rounding.
-        start, end = (
-            rois[:, columns].T * self.spatial_scale - (0.5 if self.aligned else 0.0)
-            for columns in ([2, 1], [4, 3])
-        )
-        length = end - start
-        if not self.aligned:
-            length = length.clamp(min=1)
-        bin_size = (length / self.output_size[0])[:, :, None, None]
-        bins, steps = (
-            torch.arange(n, dtype=rois.dtype, device=rois.device)
-            for n in (self.output_size[0], self.sampling_ratio)
-        )
-        steps = (steps + 0.5) * bin_size / len(steps)
-        return Samples(start[:, :, None, None] + bins[:, None] * bin_size + steps, size)
+    Args:
+        align: the pooling, separable.
+        rois: (R, 5) float: image in the batch, then x0 y0 x1 y1 in pixels of the input image.
+        size: (H, W).
+    """
+    # All in torchvision's order of rounding.
+    start, end = (
+        rois[:, columns].T * align.spatial_scale - (0.5 if align.aligned else 0.0)
+        for columns in ([2, 1], [4, 3])
+    )
+    length = end - start
+    if not align.aligned:
+        length = length.clamp(min=1)
+    bin_size = (length / align.output_size[0])[:, :, None, None]
+    bins, steps = (
+        torch.arange(n, dtype=rois.dtype, device=rois.device)
+        for n in (align.output_size[0], align.sampling_ratio)
+    )
+    steps = (steps + 0.5) * bin_size / len(steps)
+    return Samples(start[:, :, None, None] + bins[:, None] * bin_size + steps, size)
 
-    def _by_matrices(self, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
-        channels, height, width = input.shape[1:]
-        by_row, by_column = (
-            matrix.to(input.dtype) for matrix in self.sampling(rois, (height, width)).matrices()
-        )
-        # (H, W * C): channels-last, as convolutions leave it, needs no copy.
-        maps = input.permute(0, 2, 3, 1).flatten(2)
-        row_bytes = self.output_size[0] * width * channels * input.element_size()
-        step = max(1, _MEMORY // row_bytes)  # RoIs at a time
-        order = rois[:, 0].argsort(stable=True)
-        images, counts = rois[order, 0].unique_consecutive(return_counts=True)
-        pooled = []
-        for image, mine in zip(images.long().tolist(), order.split(counts.tolist()), strict=True):
-            for part in mine.split(step):
-                rows = (by_row[part].flatten(0, 1) @ maps[image]).view(
-                    len(part), -1, width, channels
-                )
-                pooled.append(by_column[part][:, None] @ rows)
-        found = torch.cat(pooled)
-        # Back to the RoIs' order, unless they came by image: the gradient of this is dear.
-        if not order.equal(torch.arange(len(order), device=order.device)):
-            found = found[order.argsort()]
-        return found.permute(0, 3, 1, 2)  # (R, P, P, C) seen as (R, C, P, P)
+
+def _by_matrices(align: ROIAlign, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
+    channels, height, width = input.shape[1:]
+    by_row, by_column = (
+        matrix.to(input.dtype) for matrix in sampling(align, rois, (height, width)).matrices()
+    )
+    # (H, W * C): channels-last, as convolutions leave it, needs no copy.
+    maps = input.permute(0, 2, 3, 1).flatten(2)
+    row_bytes = align.output_size[0] * width * channels * input.element_size()
+    step = max(1, _MEMORY // row_bytes)  # RoIs at a time
+    order = rois[:, 0].argsort(stable=True)
+    images, counts = rois[order, 0].unique_consecutive(return_counts=True)
+    pooled = []
+    for image, mine in zip(images.long().tolist(), order.split(counts.tolist()), strict=True):
+        for part in mine.split(step):
+            rows = (by_row[part].flatten(0, 1) @ maps[image]).view(len(part), -1, width, channels)
+            pooled.append(by_column[part][:, None] @ rows)
+    found = torch.cat(pooled)
+    # RoIs that came by image are in order already; the gradient of indexing costs time.
+    if not order.equal(torch.arange(len(order), device=order.device)):
+        found = found[order.argsort()]
+    return found.permute(0, 3, 1, 2)  # (R, P, P, C) seen as (R, C, P, P)
 
 
 class Samples:
@@ -150,13 +144,3 @@ def _weights(place: torch.Tensor, share: torch.Tensor, cells: torch.Tensor) -> t
         hat = (own_place[..., None] - cells).abs_().neg_().add_(1).clamp_(min=0)
         weights.append(hat.mul_(own_share[..., None]))
     return functools.reduce(torch.Tensor.add_, weights)
-
-
-def use_separable(pooler: ROIPooler) -> ROIPooler:
-    """Replace the RoIAligns in a pooler; other kinds of pooling stay."""
-    for i, level in enumerate(pooler.level_poolers):
-        if type(level) is ROIAlign:
-            pooler.level_poolers[i] = SeparableROIAlign(
-                level.output_size, level.spatial_scale, level.sampling_ratio, level.aligned
-            )
-    return pooler

@@ -15,6 +15,7 @@ from detectron2.modeling import build_model
 from ..checkpoint import load_weights
 from ..data.classes import IMAGE_CLASSES, LESION_CLASSES
 from ..data.resize import build_test_resize
+from ..fast import accelerate
 from ..modeling import is_classifier
 from ..modeling.finite import naming_images
 from ..modeling.precision import with_precision
@@ -54,6 +55,8 @@ class Network:
         self.precision = cfg.MODEL.PRECISION
         self.model = build_model(cfg).eval()
         load_weights(self.model, weights)
+        if cfg.MODEL.FAST:
+            accelerate(self.model)
         self._resize = build_test_resize(cfg)
         self._bgr = cfg.INPUT.FORMAT == "BGR"
         self.has_masks = bool(cfg.MODEL.MASK_ON)

@@ -14,8 +14,7 @@ from detectron2.structures import Instances, ROIMasks
 from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from ..fast.mask_paste import TorchvisionROIMasks, postprocess
-from ..modeling.mask_head import MASK_CUT
+from ..modeling.mask_head import MASK_CUT, TorchvisionROIMasks
 from ..modeling.occlusion import box_contributions
 from ..modeling.ranked_boxes import RankedBoxes, first_places
 from .loaded_model import Network
@@ -146,7 +145,7 @@ def _instances(
     pixel_mm: tuple[float, float] | None,
 ) -> tuple[Instance, ...]:
     found = found[found.scores >= min_score].to("cpu")
-    found = postprocess(found, *size)
+    found = network.model.postprocess(found, *size)
     rles: list[dict | None] = [None] * len(found)
     if network.has_masks and len(found):
         masks = found.pred_masks.numpy().transpose(1, 2, 0)

@@ -6,7 +6,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone, build_resnet_backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 
-from .profiling import stage
+from .profiling import profiled
 
 FOUR_LEVELS = ("res2", "res3", "res4", "res5")
 SINGLE_LEVELS = (("res3",), ("res4",), ("res5",))
@@ -28,7 +28,7 @@ class TruncatedResNetFPN(FPN):
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """As FPN: level name -> (B, channels, height, width)."""
-        with stage("backbone"):
+        with profiled("backbone"):
             return super().forward(x)
 
 

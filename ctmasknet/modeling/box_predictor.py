@@ -10,7 +10,7 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Instances
 
 from ..config import require_one_of
-from .box_selection import Selection, select_boxes
+from .box_selection import Selection, nms_by_image, select_boxes
 from .box_transform import PreciseBox2BoxTransform, PreciseBoxes, by_class
 from .finite import check_finite
 from .precision import full_precision
@@ -23,8 +23,11 @@ class LesionBoxPredictor(FastRCNNOutputLayers):
     """Detectron2's predictor, whose choice of boxes also serves the ranked tensor.
 
     Layers and losses are the stock ones. At inference boxes without area are dropped before NMS,
-    as in the author's code, and values that are not finite raise instead of being dropped.
+    as in the author's code, and values that are not finite raise instead of being dropped. `nms`
+    is a seam for `ctmasknet.fast`.
     """
+
+    nms = staticmethod(nms_by_image)
 
     @configurable
     def __init__(self, input_shape: ShapeSpec, *, score: str = "softmax", **kwargs):
@@ -132,4 +135,5 @@ class LesionBoxPredictor(FastRCNNOutputLayers):
             nms_thresh,
             num,
             score_thresh,
+            self.nms,
         )

@@ -3,13 +3,11 @@
 Shapes: B images, R RoIs of one image, K lesion classes, n boxes kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torchvision.ops import clip_boxes_to_image
-
-from ..fast.nms import nms_by_image, nonzero_by_image
+from torchvision.ops import batched_nms, clip_boxes_to_image
 
 
 class Selection(NamedTuple):
@@ -28,6 +26,34 @@ class Selection(NamedTuple):
     score: torch.Tensor
 
 
+def nms_by_image(
+    boxes: list[torch.Tensor],
+    scores: list[torch.Tensor],
+    groups: list[torch.Tensor],
+    thresh: float,
+    num: int | None = None,
+) -> list[torch.Tensor]:
+    """Drop, in each image, boxes that overlap a better one of their group.
+
+    Args:
+        boxes: B tensors (n, 4), x0 y0 x1 y1 in pixels.
+        scores: B tensors (n,).
+        groups: B tensors (n,) int64 >= 0, such as lesion classes or FPN levels.
+        thresh: IoU above which the lower-scored box goes.
+        num: the most boxes to keep of an image; None keeps all.
+
+    Returns:
+        B tensors of int64 indices, best first; equal scores keep the order of boxes.
+    """
+    kept = []
+    for own, score, group in zip(boxes, scores, groups, strict=True):
+        order = score.sort(descending=True, stable=True).indices
+        # torchvision leaves the order of ties open; ranks have none.
+        ranks = torch.arange(len(order), 0, -1, dtype=own.dtype, device=own.device)
+        kept.append(order[batched_nms(own[order], ranks, group[order], thresh)[:num]])
+    return kept
+
+
 def select_boxes(
     scores: Sequence[torch.Tensor],
     boxes: Sequence[torch.Tensor],
@@ -35,6 +61,7 @@ def select_boxes(
     nms_thresh: float,
     num: int | None,
     score_thresh: float = -1.0,
+    nms: Callable[..., list[torch.Tensor]] = nms_by_image,
 ) -> list[Selection]:
     """Choose and rank the boxes of each image of a batch.
 
@@ -50,6 +77,7 @@ def select_boxes(
         nms_thresh: IoU above which the lower-scored box goes.
         num: the most boxes to keep; None keeps all.
         score_thresh: scores must be above it; the default keeps all.
+        nms: called as `nms_by_image`.
 
     Returns:
         The boxes kept of each image, at most `num`.
@@ -63,16 +91,14 @@ def select_boxes(
     flat_scores = [
         own.reshape(-1).to(box.dtype) for own, box in zip(scores, flat_boxes, strict=True)
     ]
-    candidates = nonzero_by_image(
-        [
-            (box[:, 2:] > box[:, :2]).all(dim=1) & (score > score_thresh)
-            for box, score in zip(flat_boxes, flat_scores, strict=True)
-        ]
-    )
-    survivors = nms_by_image(
+    candidates = [
+        ((box[:, 2:] > box[:, :2]).all(dim=1) & (score > score_thresh)).nonzero()[:, 0]
+        for box, score in zip(flat_boxes, flat_scores, strict=True)
+    ]
+    survivors = nms(
         [box[mine] for box, mine in zip(flat_boxes, candidates, strict=True)],
         [score[mine] for score, mine in zip(flat_scores, candidates, strict=True)],
-        [mine % num_classes for mine in candidates] if num_classes > 1 else None,
+        [mine % num_classes for mine in candidates],
         nms_thresh,
         num,
     )

@@ -3,28 +3,31 @@
 Shapes: B images, N ranked boxes, C image classes.
 """
 
+from collections.abc import Callable
+
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 
-from ..fast.microbatches import TRAINED_VALUES, image_groups, mean_loss
-from .finite import check_finite, naming_images
+from .finite import check_finite
 from .image_head import build_image_head
 from .lesion_rcnn import LesionRCNN
-from .precision import autocast, full_precision
-from .profiling import stage
+from .precision import full_precision
+from .profiling import profiled
 from .ranked_boxes import fill_rows
 from .trainable import freeze_all_but
+
+Losses = dict[str, torch.Tensor]
 
 
 @META_ARCH_REGISTRY.register()
 class CTMaskNet(LesionRCNN):
     """Classify an image from the ranked boxes of a Mask R-CNN that has no losses of its own.
 
-    Source: Ter-Sarkisov 2020, "COVID-CT-Mask-Net".
+    `run_losses` is a further seam for `ctmasknet.fast`. Source: Ter-Sarkisov 2020,
+    "COVID-CT-Mask-Net".
     """
 
     @configurable
@@ -72,8 +75,8 @@ class CTMaskNet(LesionRCNN):
             part.eval()
         return self
 
-    def forward(self, batched_inputs: list[dict]) -> dict[str, torch.Tensor] | list[dict]:
-        """Return the image loss in training, else what `inference` returns.
+    def forward(self, batched_inputs: list[dict]) -> Losses | list[dict]:
+        """Return the image head's losses in training, else what `inference` returns.
 
         Args:
             batched_inputs: one per image: "image", (3, height, width) in MODEL's input format and
@@ -89,31 +92,18 @@ class CTMaskNet(LesionRCNN):
                 "DATASETS.TRAIN an image list, not a lesion data set"
             )
         if "ranked_rows" in batched_inputs[0]:
-            rows = self._classify_rows(batched_inputs, self.roi_heads.fill_generator)
-            return {"loss_image": self._loss(rows, batched_inputs)}
+            logits = self._classify_rows(batched_inputs, self.roi_heads.fill_generator)
+            return self._head_losses(logits, batched_inputs)
 
-        def loss(group: list[dict]) -> torch.Tensor:
-            with naming_images(group), autocast(self.device, self.precision):
-                return self._loss(self._classify(group)[0], group)
+        def losses(inputs: list[dict]) -> Losses:
+            with self.computing(inputs):
+                return self._head_losses(self._classify(inputs)[0], inputs)
 
-        threads = 1 if self._draws else self._side_by_side(len(batched_inputs))
-        groups = image_groups(
-            batched_inputs, self.device, self.precision, TRAINED_VALUES, at_least=threads
-        )
-        trained = [x for x in self.parameters() if x.requires_grad]
-        return {"loss_image": mean_loss(loss, list(groups), trained, threads)}
+        return self.run_losses(losses, batched_inputs)
 
-    @property
-    def _draws(self) -> bool:
-        """Whether training draws random numbers, which threads would do in any order."""
-        dropout = any(isinstance(x, _DropoutNd) for x in self.image_head.modules())
-        return dropout or getattr(self.roi_heads, "fill_generator", None) is not None
-
-    def _loss(self, logits: torch.Tensor, inputs: list[dict]) -> torch.Tensor:
-        labels = torch.tensor([x["label"] for x in inputs], device=self.device)
-        with full_precision(self.device):
-            losses = self.image_head.losses(logits, labels)  # type: ignore[operator]
-            return torch.stack([*losses.values()]).sum()
+    def run_losses(self, losses: Callable[[list[dict]], Losses], inputs: list[dict]) -> Losses:
+        """Call `losses` on the batch; returns means over its images, with gradients."""
+        return losses(inputs)
 
     def inference(
         self,
@@ -141,45 +131,52 @@ class CTMaskNet(LesionRCNN):
         if detected_instances is not None:
             raise ValueError("CTMaskNet ranks its own boxes: detected_instances must be None")
         if batched_inputs and "ranked_rows" in batched_inputs[0]:
-            return _answers(self._classify_rows(batched_inputs))
+            return _classes(self._classify_rows(batched_inputs))
         return super().inference(batched_inputs, None, do_postprocess)
 
-    def _infer(self, group: list[dict], do_postprocess: bool) -> list[dict]:
-        logits, ranked, features, proposals, predictions = self._classify(group)
+    def _infer(self, inputs: list[dict], do_postprocess: bool) -> list[dict]:
+        logits, ranked, features, proposals, predictions = self._classify(inputs)
         found = self.roi_heads.detect(features, proposals, predictions)
         instances = (
-            self._pasted(group, found) if do_postprocess else [{"instances": x} for x in found]
+            self._postprocessed(inputs, found)
+            if do_postprocess
+            else [{"instances": x} for x in found]
         )
         return [
-            {**answer, "ranked_boxes": ranked[i], **own}
-            for i, (answer, own) in enumerate(zip(_answers(logits), instances, strict=True))
+            {**of_image, "ranked_boxes": ranked[i], **own}
+            for i, (of_image, own) in enumerate(zip(_classes(logits), instances, strict=True))
         ]
 
-    def _classify_rows(
-        self, batched_inputs: list[dict], generator: torch.Generator | None = None
-    ) -> torch.Tensor:
-        rows = [x["ranked_rows"].to(self.device) for x in batched_inputs]
-        return self.image_head(fill_rows(rows, self.roi_heads.num_ranked, generator))
-
-    def _classify(self, group: list[dict]):
+    def _classify(self, inputs: list[dict]) -> tuple:
         """Return image logits (B, C), ranked boxes, features, proposals and raw predictions."""
-        images = self.preprocess_image(group)
-        features = self.backbone(images.tensor)
+        images, features = self.extract_features(inputs)
         # Before the RPN, whose best anchors need not show it.
         check_finite(*features.values())
         with torch.no_grad():
             proposals, _ = self.proposal_generator(images, features, None)
         ranked, predictions = self.roi_heads.rank(features, proposals, self.training)
-        with stage("image_head"), full_precision(self.device):
+        with profiled("image_head"), full_precision(self.device):
             logits = self.image_head(ranked.rows)
         return logits, ranked, features, proposals, predictions
 
+    def _classify_rows(
+        self, inputs: list[dict], generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Image logits (B, C) of ranked rows that were computed before."""
+        rows = [x["ranked_rows"].to(self.device) for x in inputs]
+        return self.image_head(fill_rows(rows, self.roi_heads.num_ranked, generator))
 
-def _answers(logits: torch.Tensor) -> list[dict]:
-    classes = logits.argmax(dim=1).tolist()
+    def _head_losses(self, logits: torch.Tensor, inputs: list[dict]) -> Losses:
+        labels = torch.tensor([x["label"] for x in inputs], device=self.device)
+        with full_precision(self.device):
+            return self.image_head.losses(logits, labels)  # type: ignore[operator]
+
+
+def _classes(logits: torch.Tensor) -> list[dict]:
+    """Image logits (B, C) with their probabilities and classes, one dict per image."""
     return [
         {"image_logits": own, "image_probs": own.softmax(dim=0), "image_class": image_class}
-        for own, image_class in zip(logits, classes, strict=True)
+        for own, image_class in zip(logits, logits.argmax(dim=1).tolist(), strict=True)
     ]
 
 

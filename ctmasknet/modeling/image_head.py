@@ -18,9 +18,10 @@ LOSSES = ("binary_cross_entropy", "cross_entropy")
 IMAGE_HEAD_REGISTRY = Registry("IMAGE_HEAD")
 IMAGE_HEAD_REGISTRY.__doc__ = """
 Image heads: modules that map the ranked tensor (B, N, D) to image logits (B, C) and have
-`losses(logits, labels)`. Called as `head(cfg)`. On a CPU they are called from several threads at a
-time, in training, too; set `concurrent = False` on the model of a head that draws random numbers
-(those with PyTorch's dropout layers are known) or changes its own state.
+`losses(logits, labels)`, which returns scalars by name; each is logged under its own. Called as
+`head(cfg)`. On a CPU an accelerated model calls them from several threads at a time, in training,
+too; a head that draws random numbers (PyTorch's dropout layers are known) or changes its own state
+has the attribute `concurrent = False`.
 """
 
 

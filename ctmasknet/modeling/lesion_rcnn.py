@@ -1,25 +1,21 @@
-"""The lesion model, and the input that both models share.
+"""The lesion model: Mask R-CNN on CT slices.
 
-Shapes: B images.
+Shapes: B images of H x W pixels.
 """
 
-from itertools import chain
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import ImageList, Instances
 
 from ..config import require_one_of
-from ..fast.convolution import use_lean_convolutions
-from ..fast.grey_input import grey_batch
-from ..fast.malloc import keep_freed_memory
-from ..fast.mask_paste import postprocess
-from ..fast.microbatches import image_groups, map_groups
-from ..fast.stem import PoolingStem, use_pooling_stem
 from .finite import naming_images
 from .precision import PRECISIONS, autocast, dtype_of
-from .profiling import stage
+from .profiling import profiled
 
 
 @META_ARCH_REGISTRY.register()
@@ -27,15 +23,16 @@ class LesionRCNN(GeneralizedRCNN):
     """Detectron2's GeneralizedRCNN that normalises images in the precision of its weights.
 
     Stock Detectron2 keeps MODEL.PIXEL_MEAN and PIXEL_STD in float32, also in a float64 network,
-    which moves its answers by 1e-6.
+    which moves its predictions by 1e-6.
+
+    `run_batch`, `extract_features` and `postprocess` are seams: `ctmasknet.fast.accelerate` puts
+    faster functions in their place.
 
     Attributes:
         precision: dtype of convolutions and matrices.
-        concurrent: whether, on a CPU, PyTorch's threads may take the images of a batch side by
-            side, instead of each image together.
     """
 
-    concurrent = True
+    postprocess = staticmethod(detector_postprocess)
 
     @configurable
     def __init__(
@@ -58,12 +55,8 @@ class LesionRCNN(GeneralizedRCNN):
         """
         require_one_of("MODEL.PRECISION", precision, PRECISIONS)
         super().__init__(pixel_mean=pixel_mean, pixel_std=pixel_std, **kwargs)
-        self._mean = [x / 255 for x in pixel_mean]
-        self._std = [x / 255 for x in pixel_std]
+        self.mean_and_std = tuple(pixel_mean), tuple(pixel_std)
         self.precision = dtype_of(precision)
-        use_lean_convolutions(self)
-        use_pooling_stem(self.backbone, pixel_mean, pixel_std)
-        keep_freed_memory()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -73,7 +66,7 @@ class LesionRCNN(GeneralizedRCNN):
         """As GeneralizedRCNN; an image that gives NaN or infinity is named (NotFiniteError)."""
         if not self.training:
             return self.inference(batched_inputs)
-        with naming_images(batched_inputs), autocast(self.device, self.precision):
+        with self.computing(batched_inputs):
             return super().forward(batched_inputs)
 
     def inference(
@@ -82,47 +75,37 @@ class LesionRCNN(GeneralizedRCNN):
         detected_instances: list[Instances] | None = None,
         do_postprocess: bool = True,
     ) -> list[dict] | list[Instances]:
-        """As GeneralizedRCNN; an image's answer does not depend on the others of its batch.
+        """As GeneralizedRCNN.
 
         Raises:
             NotFiniteError: an image gives NaN or infinity; names it.
         """
         if detected_instances is not None:
-            with naming_images(batched_inputs), autocast(self.device, self.precision):
+            with self.computing(batched_inputs):
                 return super().inference(batched_inputs, detected_instances, do_postprocess)
 
-        def infer(group: list[dict]) -> list:
-            with naming_images(group), autocast(self.device, self.precision):
-                return self._infer(group, do_postprocess)
+        def infer(inputs: list[dict]) -> list:
+            with self.computing(inputs):
+                return self._infer(inputs, do_postprocess)
 
-        # With gradients, a group's are not taken here: nothing would be freed before the next.
-        threads = 1 if torch.is_grad_enabled() else self._side_by_side(len(batched_inputs))
-        groups = image_groups(batched_inputs, self.device, self.precision, at_least=threads)
-        return list(chain.from_iterable(map_groups(infer, list(groups), threads)))
+        return self.run_batch(infer, batched_inputs)
 
-    def _side_by_side(self, images: int) -> int:
-        """How many groups of this many images are computed at a time, each on one thread."""
-        threads = torch.get_num_threads()
-        enough = self.concurrent and self.device.type == "cpu" and images >= threads
-        return threads if enough else 1
+    def run_batch(self, infer: Callable[[list[dict]], list], batched_inputs: list[dict]) -> list:
+        """Call `infer` on the batch; returns a result for each image."""
+        return infer(batched_inputs)
 
-    def _infer(self, group: list[dict], do_postprocess: bool) -> list:
-        found = super().inference(group, None, do_postprocess=False)
-        return self._pasted(group, found) if do_postprocess else found
+    def _infer(self, inputs: list[dict], do_postprocess: bool) -> list:
+        images, features = self.extract_features(inputs)
+        proposals, _ = self.proposal_generator(images, features, None)
+        found, _ = self.roi_heads(images, features, proposals, None)
+        return self._postprocessed(inputs, found) if do_postprocess else found
 
-    def _pasted(self, group: list[dict], found: list[Instances]) -> list[dict]:
-        """Instances in the sizes that the inputs ask for, their masks pasted."""
-        with stage("paste"):
-            return [
-                {
-                    "instances": postprocess(
-                        own,
-                        x.get("height", own.image_size[0]),
-                        x.get("width", own.image_size[1]),
-                    )
-                }
-                for own, x in zip(found, group, strict=True)
-            ]
+    def extract_features(
+        self, batched_inputs: list[dict]
+    ) -> tuple[ImageList, dict[str, torch.Tensor]]:
+        """Return the preprocessed images and the backbone's features, level name -> values."""
+        images = self.preprocess_image(batched_inputs)
+        return images, self.backbone(images.tensor)
 
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise the images of a batch and pad them with zeros to one size.
@@ -131,43 +114,41 @@ class LesionRCNN(GeneralizedRCNN):
             batched_inputs: one per image: "image", (3, height, width), uint8 or float in 0..255.
 
         Returns:
-            The batch, (B, 3, height, width) in the precision of the weights, channels last. Grey
-            8-bit images with nothing to pad, on a CPU and for weights that are fixed, come as
-            (B, 1, height, width), not normalised: see `grey_batch`.
+            The batch, (B, 3, H, W) in the precision of the weights.
         """
-        with stage("preprocess"):
-            images = [x["image"].to(self.device) for x in batched_inputs]
-            step = max(self.backbone.size_divisibility, 1)
-            shapes = {image.shape for image in images}
-            if len(shapes) == 1 and not any(side % step for side in images[0].shape[1:]):
-                grey = grey_batch(images) if self._takes_grey else None  # nothing to pad
-                batch = self._normalised(torch.stack(images)) if grey is None else grey
-                padded = ImageList(batch, [tuple(images[0].shape[1:])] * len(images))
-            else:
-                padded = ImageList.from_tensors(
-                    [self._normalised(image) for image in images],
-                    self.backbone.size_divisibility,
-                    padding_constraints=self.backbone.padding_constraints,
-                )
-            padded.tensor = padded.tensor.contiguous(memory_format=torch.channels_last)
-            return padded
-
-    @property
-    def _takes_grey(self) -> bool:
-        stem = getattr(getattr(self.backbone, "bottom_up", None), "stem", None)
-        return isinstance(stem, PoolingStem) and stem.takes_grey
+        with profiled("preprocess"):
+            return ImageList.from_tensors(
+                [self._normalised(x["image"].to(self.device)) for x in batched_inputs],
+                self.backbone.size_divisibility,
+                padding_constraints=self.backbone.padding_constraints,
+            )
 
     def _normalised(self, image: torch.Tensor) -> torch.Tensor:
         dtype = self.pixel_mean.dtype
         mean, std = (
-            torch.tensor(values, dtype=dtype, device=self.device)[:, None, None]
-            for values in (self._mean, self._std)
+            torch.tensor([x / 255 for x in values], dtype=dtype, device=self.device)[:, None, None]
+            for values in self.mean_and_std
         )
-        return _unit_range(image, dtype).sub_(mean).div_(std)
+        # 8-bit pixels by way of float32, as torchvision's ToTensor and the author do.
+        image = image.float() if image.dtype == torch.uint8 else image.to(dtype)
+        return (image / 255).to(dtype).sub_(mean).div_(std)
 
+    @contextlib.contextmanager
+    def computing(self, inputs: list[dict]) -> Iterator[None]:
+        """Compute in the network's precision; a NotFiniteError names one of the inputs."""
+        with naming_images(inputs), autocast(self.device, self.precision):
+            yield
 
-def _unit_range(image: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Pixels in 0..1; 8-bit ones by way of float32, as torchvision's ToTensor and the author do."""
-    if image.dtype == torch.uint8:
-        return image.float().div_(255).to(dtype)
-    return image.to(dtype) / 255
+    def _postprocessed(self, inputs: list[dict], found: list[Instances]) -> list[dict]:
+        """Scale instances to the sizes that the inputs ask for, and paste their masks."""
+        with profiled("paste"):
+            return [
+                {
+                    "instances": self.postprocess(
+                        own,
+                        x.get("height", own.image_size[0]),
+                        x.get("width", own.image_size[1]),
+                    )
+                }
+                for own, x in zip(found, inputs, strict=True)
+            ]

@@ -1,22 +1,21 @@
-"""The papers' mask head, which keeps logits."""
+"""The papers' mask head, which keeps logits.
+
+Shapes: R RoIs, K lesion classes, M x M cells of a mask.
+"""
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_MASK_HEAD_REGISTRY
 from detectron2.modeling.roi_heads import MaskRCNNConvUpsampleHead
-from detectron2.structures import Instances
-from torch.nn import functional as F
+from detectron2.structures import BitMasks, Boxes, Instances, ROIMasks
+from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from ..config import require_one_of
-from ..fast.mask_paste import TorchvisionROIMasks
 from .precision import full_precision
 
 PASTES = ("detectron2", "torchvision")
 MASK_CUT = 0.5  # of what is pasted, which here are logits: pixels from here up are mask
-# Bytes. With all RoIs at once 30,000 to 60,000 pages were mapped anew for each image: glibc never
-# keeps blocks of more than 32 MB (memory.py). Parts of 16 MB are no faster.
-_MEMORY = 2**23
 
 
 @ROI_MASK_HEAD_REGISTRY.register()
@@ -25,7 +24,7 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
 
     The papers paste logits and keep pixels above 0.5 (probability 0.62). Detectron2 cuts whatever
     it pastes at 0.5, so leaving out the sigmoid reproduces them with its own pasting. Training is
-    the stock one.
+    the stock one. `layers` is a seam for `ctmasknet.fast`.
     """
 
     @configurable
@@ -63,39 +62,42 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
         """
         if self.training:
             return super().forward(x, instances)
-        logits = torch.cat([self.layers(part) for part in x.split(self._at_a_time(x))])
-        sizes = [len(image) for image in instances]
-        for image, logits_i in zip(instances, logits.split(sizes), strict=True):
+        logits = self.layers(x)
+        for image, logits_i in zip(instances, logits.split(list(map(len, instances))), strict=True):
             # A class-agnostic head has one channel, which serves every class.
             channel = image.pred_classes if logits.shape[1] > 1 else 0
-            rows = torch.arange(len(image), device=logits.device)
-            own = logits_i[rows, channel]
+            own = logits_i[torch.arange(len(image), device=logits.device), channel]
             image.pred_masks = (
                 TorchvisionROIMasks(own) if self.paste == "torchvision" else own[:, None]
             )
         return instances
 
-    def _at_a_time(self, x: torch.Tensor) -> int:
-        """RoIs whose upsampled values, of which there are most, fit into reused memory."""
-        if x.device.type != "cpu":
-            return max(1, len(x))
-        values = 4 * self.deconv.out_channels * x.shape[2] * x.shape[3]
-        return max(1, _MEMORY // (values * x.element_size()))
-
     def layers(self, x: torch.Tensor) -> torch.Tensor:
-        """The stock layers, (R, channels, 14, 14) to (R, K, 28, 28), in another order.
-
-        The upsampling's 2 x 2 windows do not overlap, so each position in them is a linear layer
-        of its own, and what follows may be done before the four are put in their places.
-        """
-        for layer in self.conv_norm_relus:
+        """The stock layers, (R, channels, 14, 14) to (R, K, 28, 28), logits in full precision."""
+        for layer in (*self.conv_norm_relus, self.deconv, self.deconv_relu):
             x = layer(x)
-        # (in, out, 2, 2) -> rows: position in the window, then output channel.
-        weight = self.deconv.weight.permute(2, 3, 1, 0).flatten(0, 2)
-        x = F.relu_(F.linear(x.permute(0, 2, 3, 1), weight, self.deconv.bias.repeat(4)))
-        x = x.unflatten(3, (2, 2, -1))
         with full_precision(x.device):
-            predictor = self.predictor
-            x = F.linear(x.to(predictor.weight.dtype), predictor.weight[:, :, 0, 0], predictor.bias)
-        # (R, h, w, 2, 2, K) -> (R, K, h, 2, w, 2)
-        return x.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+            return self.predictor(x.to(self.predictor.weight.dtype))
+
+
+class TorchvisionROIMasks(ROIMasks):
+    """Masks of RoIs that torchvision pastes, as in the author's code.
+
+    torchvision rounds boxes to whole pixels and resizes into them; Detectron2 samples at the true
+    place. They differ by a pixel along the border.
+    """
+
+    def __getitem__(self, item) -> "TorchvisionROIMasks":
+        return TorchvisionROIMasks(super().__getitem__(item).tensor)
+
+    def to(self, *args, **kwargs) -> "TorchvisionROIMasks":
+        """As `ROIMasks.to`, which would forget whose pasting this is."""
+        return TorchvisionROIMasks(self.tensor.to(*args, **kwargs))
+
+    def to_bitmasks(
+        self, boxes: Boxes | torch.Tensor, height: int, width: int, threshold: float = 0.5
+    ) -> BitMasks:
+        """Paste the masks at their boxes into (height, width); see `ROIMasks.to_bitmasks`."""
+        boxes = boxes.tensor if isinstance(boxes, Boxes) else boxes
+        pasted = paste_masks_in_image(self.tensor[:, None], boxes, (height, width))
+        return BitMasks(pasted[:, 0] > threshold)

@@ -1,11 +1,11 @@
-"""Names of the network's stages in PyTorch's profiler."""
+"""Marks by which PyTorch's profiler knows the network's parts."""
 
 import torch
 
-STAGES = ("preprocess", "backbone", "proposals", "boxes", "image_head", "masks", "paste")
+PARTS = ("preprocess", "backbone", "proposals", "boxes", "image_head", "masks", "paste")
 
 
-def stage(name: str) -> torch.profiler.record_function:
-    """Mark what runs inside as one of STAGES, "ctmasknet/<name>"; stages are never nested."""
-    assert name in STAGES
-    return torch.profiler.record_function(f"ctmasknet/{name}")
+def profiled(part: str) -> torch.profiler.record_function:
+    """Mark what runs inside as one of PARTS, "ctmasknet/<part>"; marks are never nested."""
+    assert part in PARTS
+    return torch.profiler.record_function(f"ctmasknet/{part}")

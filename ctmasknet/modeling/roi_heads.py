@@ -5,26 +5,26 @@ Shapes: B images, R RoIs of one image, K lesion classes, N ranked boxes.
 
 import torch
 from detectron2.config import CfgNode, configurable
+from detectron2.layers import ROIAlign
 from detectron2.modeling import ROI_HEADS_REGISTRY, StandardROIHeads
-from detectron2.modeling.poolers import convert_boxes_to_pooler_format
-from detectron2.modeling.roi_heads import FastRCNNConvFCHead
-from detectron2.structures import ImageList, Instances
+from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils import comm
 from torchvision.ops import clip_boxes_to_image
 
 from ..config import require_one_of
-from ..fast.projected_roi_align import commuting_wins, pool_and_project
-from ..fast.roi_align import SeparableROIAlign, use_separable
 from .box_predictor import LesionBoxPredictor, Predictions
 from .box_selection import Selection
 from .box_transform import by_class
-from .profiling import stage
+from .profiling import profiled
 from .ranked_boxes import ENCODINGS, FILLS, RankedBoxes, encode_rows, rank_rows
 
 
 @ROI_HEADS_REGISTRY.register()
 class RankedROIHeads(StandardROIHeads):
-    """Stock heads with a no-loss mode that keeps all scores (`rank`)."""
+    """Stock heads with a no-loss mode that keeps all scores (`rank`).
+
+    `box_features` and `rank` are seams for `ctmasknet.fast`.
+    """
 
     @configurable
     def __init__(
@@ -58,8 +58,12 @@ class RankedROIHeads(StandardROIHeads):
             raise ValueError(f"MODEL.RANKED_BOXES.NUM is {num_ranked}; it must be 1 or more")
         super().__init__(**kwargs)
         for pooler in (self.box_pooler, self.mask_pooler if self.mask_on else None):
-            if pooler is not None:
-                use_separable(pooler)
+            levels = pooler.level_poolers if pooler else []
+            for i, level in enumerate(levels):
+                if type(level) is ROIAlign:
+                    levels[i] = PreciseROIAlign(
+                        level.output_size, level.spatial_scale, level.sampling_ratio, level.aligned
+                    )
         self.num_ranked = num_ranked
         self.ranked_nms_thresh = ranked_nms_thresh
         self.encoding = encoding
@@ -88,11 +92,28 @@ class RankedROIHeads(StandardROIHeads):
     ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
         """As StandardROIHeads: proposals and losses in training, else instances and no loss."""
         if self.training:
-            with stage("boxes"):
+            with profiled("boxes"):
                 return super().forward(images, features, proposals, targets)
-        with stage("boxes"):
-            predictions = self._predict(features, proposals)
+        with profiled("boxes"):
+            predictions = self.score(features, proposals)
         return self.detect(features, proposals, predictions), {}
+
+    def score(self, features: dict[str, torch.Tensor], proposals: list[Instances]) -> Predictions:
+        """Return the box predictor's raw output for the proposals of all images."""
+        levels = [features[f] for f in self.box_in_features]
+        return self.box_predictor(self.box_features(levels, [p.proposal_boxes for p in proposals]))
+
+    def box_features(self, levels: list[torch.Tensor], boxes: list[Boxes]) -> torch.Tensor:
+        """Pool RoIs and pass them through the box head.
+
+        Args:
+            levels: (B, channels, height, width) of each FPN level.
+            boxes: B times R boxes, in input pixels.
+
+        Returns:
+            (sum of all R, features of the box head).
+        """
+        return self.box_head(self.box_pooler(levels, boxes))
 
     def rank(
         self,
@@ -103,9 +124,7 @@ class RankedROIHeads(StandardROIHeads):
         """Score all proposals and return each image's N best boxes, without any loss.
 
         Gradients reach the box predictor, the box head and the features through the rows that
-        are kept, as in the papers, and never the proposals. The choice itself has no gradient:
-        only the kept RoIs are pooled and scored again with it, which gives the same gradients as
-        scoring all with it, at a fraction of the cost.
+        are kept, as in the papers, and never the proposals. The choice itself has no gradient.
 
         Args:
             features: level name -> (B, channels, height, width).
@@ -113,104 +132,42 @@ class RankedROIHeads(StandardROIHeads):
             training: fill at random if MODEL.RANKED_BOXES.FILL says so.
 
         Returns:
-            The ranked boxes, and the predictor's raw output for all proposals without gradient
-            (for `detect`).
+            The ranked boxes, and the predictor's raw output for all proposals (for `detect`).
 
         Raises:
             NotFiniteError: NaN or infinity among an image's predictions.
         """
-        with stage("boxes"):
-            with torch.no_grad():
-                predictions = self._predict(features, proposals)
-                picks = self.box_predictor.select(
-                    predictions, proposals, self.ranked_nms_thresh, self.num_ranked
-                )
-            if self._needs_gradient(features):
-                kept = [p[pick.roi] for p, pick in zip(proposals, picks, strict=True)]
-                chosen = [
-                    pick._replace(roi=torch.arange(len(pick.roi)).to(pick.roi)) for pick in picks
-                ]
-                rows = self._rows(self._predict(features, kept), kept, chosen)
-            else:
-                rows = self._rows(predictions, proposals, picks)
-            ranked = rank_rows(
-                rows,
-                [pick.box for pick in picks],
-                [pick.lesion_class for pick in picks],
-                self.num_ranked,
-                self.fill_generator if training else None,
-            )
-        return ranked, predictions
+        with profiled("boxes"):
+            predictions = self.score(features, proposals)
+            picks = self.choose(predictions, proposals)
+            return self.gather(predictions, proposals, picks, training), predictions
 
-    def detect(
-        self,
-        features: dict[str, torch.Tensor],
-        proposals: list[Instances],
-        predictions: Predictions,
-    ) -> list[Instances]:
-        """Return the stock detections from predictions that `rank` has already made.
-
-        Args:
-            features: level name -> (B, channels, height, width).
-            proposals: those given to `rank`.
-            predictions: those returned by `rank`.
-
-        Returns:
-            One per image, as StandardROIHeads returns them at inference.
-        """
-        with stage("boxes"):
-            instances, _ = self.box_predictor.inference(predictions, proposals)
-        return self.forward_with_given_boxes(features, instances)
-
-    def forward_with_given_boxes(
-        self, features: dict[str, torch.Tensor], instances: list[Instances]
-    ) -> list[Instances]:
-        """As StandardROIHeads: the instances with their masks."""
-        with stage("masks"):
-            if next(iter(features.values())).device.type != "cpu":
-                return super().forward_with_given_boxes(features, instances)
-            found = []
-            for i, own in enumerate(instances):  # each reuses the memory of the one before
-                level = {name: values[i : i + 1] for name, values in features.items()}
-                found += super().forward_with_given_boxes(level, [own])
-            return found
-
-    def _predict(
-        self, features: dict[str, torch.Tensor], proposals: list[Instances]
-    ) -> Predictions:
-        levels = [features[f] for f in self.box_in_features]
-        boxes = [p.proposal_boxes for p in proposals]
-        if self._commutes(levels, sum(map(len, boxes))):
-            (level,), (align,), head = levels, self.box_pooler.level_poolers, self.box_head
-            rois = convert_boxes_to_pooler_format(boxes)
-            hidden = pool_and_project(level, rois, align, head.fcs[0])
-            for layer in list(head)[2:]:  # after the flattening and the first linear layer
-                hidden = layer(hidden)
-        else:
-            hidden = self.box_head(self.box_pooler(levels, boxes))
-        return self.box_predictor(hidden)
-
-    def _commutes(self, levels: list[torch.Tensor], num_rois: int) -> bool:
-        """Whether pooling and the box head's first layer may change places, and gain by it."""
-        head, align = self.box_head, self.box_pooler.level_poolers[0]
-        return (
-            len(levels) == 1
-            and levels[0].device.type == "cpu"
-            and type(head) is FastRCNNConvFCHead
-            and not head.conv_norm_relus
-            and isinstance(align, SeparableROIAlign)
-            and align.separable
-            and commuting_wins(num_rois, levels[0].shape, align, head.fcs[0].out_features)
+    @torch.no_grad()
+    def choose(self, predictions: Predictions, proposals: list[Instances]) -> list[Selection]:
+        """Choose and rank at most N boxes of each image among all classes of all proposals."""
+        return self.box_predictor.select(
+            predictions, proposals, self.ranked_nms_thresh, self.num_ranked
         )
 
-    def _rows(
-        self, predictions: Predictions, proposals: list[Instances], picks: list[Selection]
-    ) -> list[torch.Tensor]:
-        """Gather and encode the picks; `pick.roi` counts within `proposals`."""
+    def gather(
+        self,
+        predictions: Predictions,
+        proposals: list[Instances],
+        picks: list[Selection],
+        training: bool = False,
+    ) -> RankedBoxes:
+        """Encode each image's picks as rows and fill them to N.
+
+        Args:
+            predictions: raw output for the proposals of all images; gradients flow through it.
+            proposals: B times R.
+            picks: B selections; `roi` counts within an image's proposals.
+            training: see `rank`.
+        """
         probs = self.box_predictor.predict_probs(predictions, proposals)
         deltas = predictions[1].split([len(p) for p in proposals])
         boxes = self.box_predictor.predict_boxes(predictions, proposals)
-        return [
+        rows = [
             encode_rows(
                 probs_i[pick.roi, pick.lesion_class],
                 _own(deltas_i, pick),
@@ -224,12 +181,60 @@ class RankedROIHeads(StandardROIHeads):
                 probs, deltas, boxes, proposals, picks, strict=True
             )
         ]
-
-    def _needs_gradient(self, features: dict[str, torch.Tensor]) -> bool:
-        parameters = [*self.box_head.parameters(), *self.box_predictor.parameters()]
-        return torch.is_grad_enabled() and any(
-            x.requires_grad for x in (*features.values(), *parameters)
+        return rank_rows(
+            rows,
+            [pick.box for pick in picks],
+            [pick.lesion_class for pick in picks],
+            self.num_ranked,
+            self.fill_generator if training else None,
         )
+
+    def detect(
+        self,
+        features: dict[str, torch.Tensor],
+        proposals: list[Instances],
+        predictions: Predictions,
+    ) -> list[Instances]:
+        """Return the stock detections from predictions that were made before.
+
+        Args:
+            features: level name -> (B, channels, height, width).
+            proposals: one per image.
+            predictions: the predictor's raw output for them.
+
+        Returns:
+            One per image, as StandardROIHeads returns them at inference.
+        """
+        with profiled("boxes"):
+            instances, _ = self.box_predictor.inference(predictions, proposals)
+        return self.forward_with_given_boxes(features, instances)
+
+    def forward_with_given_boxes(
+        self, features: dict[str, torch.Tensor], instances: list[Instances]
+    ) -> list[Instances]:
+        """As StandardROIHeads: the instances with their masks."""
+        with profiled("masks"):
+            return super().forward_with_given_boxes(features, instances)
+
+
+class PreciseROIAlign(ROIAlign):
+    """Detectron2's ROIAlign whose coordinates are never rounded to half precision.
+
+    torchvision wants features and RoIs of one dtype, and a corner in bfloat16 moves by pixels.
+    """
+
+    def forward(self, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
+        """Pool RoIs.
+
+        Args:
+            input: features, (B, channels, height, width) float.
+            rois: (R, 5) float: image in the batch, then x0 y0 x1 y1 in pixels of the input image.
+
+        Returns:
+            (R, channels, bins, bins) of the features' dtype.
+        """
+        dtype = torch.promote_types(input.dtype, rois.dtype)
+        return super().forward(input.to(dtype), rois.to(dtype)).to(input.dtype)
 
 
 def _own(values: torch.Tensor, pick: Selection) -> torch.Tensor:

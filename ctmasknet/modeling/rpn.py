@@ -1,23 +1,24 @@
 """The RPN.
 
-Shapes: B images, L levels, A anchors of a level, P proposals of an image.
+Shapes: B images, L levels, A anchors of a level, n proposals of an image.
 """
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.modeling.proposal_generator import RPN
-from detectron2.modeling.proposal_generator.rpn import StandardRPNHead
+from detectron2.modeling.proposal_generator.rpn import RPN_HEAD_REGISTRY, StandardRPNHead
 from detectron2.structures import Boxes, ImageList, Instances
 from torchvision.ops import clip_boxes_to_image
 
-from ..fast.nms import nms_by_image, nonzero_by_image
+from .box_selection import nms_by_image
 from .box_transform import PreciseBox2BoxTransform, PreciseBoxes
 from .finite import check_finite
 from .precision import full_precision
-from .profiling import stage
+from .profiling import profiled
 
 
+@RPN_HEAD_REGISTRY.register()
 class FullPrecisionRPNHead(StandardRPNHead):
     """Detectron2's head whose logits and deltas are always in the precision of the weights."""
 
@@ -41,18 +42,23 @@ class LesionRPN(RPN):
 
     Losses and proposals are the stock ones (tested), but values that are not finite raise instead
     of being dropped without a word. As with the stock RPN, MODEL.PROPOSAL_GENERATOR.MIN_SIZE -1
-    keeps proposals without area, which the author's code does.
+    keeps proposals without area, which the author's code does. FullPrecisionRPNHead takes the
+    place of StandardRPNHead. `nms` is a seam for `ctmasknet.fast`.
     """
+
+    nms = staticmethod(nms_by_image)
 
     @configurable
     def __init__(self, **kwargs):
         """Build the RPN; kwargs are those of Detectron2's."""
         super().__init__(**kwargs)
-        if type(self.rpn_head) is StandardRPNHead:
-            self.rpn_head.__class__ = FullPrecisionRPNHead
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict) -> dict:
+        if cfg.MODEL.RPN.HEAD_NAME == StandardRPNHead.__name__:
+            cfg = cfg.clone()
+            cfg.defrost()
+            cfg.MODEL.RPN.HEAD_NAME = FullPrecisionRPNHead.__name__
         ret = super().from_config(cfg, input_shape)
         ret["box2box_transform"] = PreciseBox2BoxTransform(weights=cfg.MODEL.RPN.BBOX_REG_WEIGHTS)
         return ret
@@ -64,7 +70,7 @@ class LesionRPN(RPN):
         gt_instances: list[Instances] | None = None,
     ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
         """As RPN: proposals, and in training the losses."""
-        with stage("proposals"):
+        with profiled("proposals"):
             return super().forward(images, features, gt_instances)
 
     @torch.no_grad()
@@ -89,13 +95,8 @@ class LesionRPN(RPN):
         Raises:
             NotFiniteError: NaN or infinity among an image's best anchors.
         """
-        best = [
-            logits.topk(min(logits.shape[1], self.pre_nms_topk[self.training]), dim=1)
-            for logits in pred_objectness_logits
-        ]
-        levels = torch.cat(
-            [torch.full_like(top.indices[0], level) for level, top in enumerate(best)]
-        )
+        most = self.pre_nms_topk[self.training]
+        best = [x.topk(min(x.shape[1], most), dim=1) for x in pred_objectness_logits]
         logits = torch.cat([top.values for top in best], dim=1)
         boxes = torch.cat(
             [
@@ -105,35 +106,17 @@ class LesionRPN(RPN):
             dim=1,
         )
         check_finite(boxes, logits)
-        return self._thin(boxes, logits, levels if len(best) > 1 else None, image_sizes)
-
-    def _decode(
-        self, anchors: torch.Tensor, deltas: torch.Tensor, chosen: torch.Tensor
-    ) -> torch.Tensor:
-        """Boxes (B, n, 4) of chosen anchors (B, n)."""
-        own = deltas.gather(1, chosen[:, :, None].expand(-1, -1, 4))
-        boxes = self.box2box_transform.apply_deltas(own.flatten(0, 1), anchors[chosen.flatten()])
-        return boxes.view(*chosen.shape, 4)
-
-    def _thin(
-        self,
-        boxes: torch.Tensor,
-        logits: torch.Tensor,
-        levels: torch.Tensor | None,
-        image_sizes: list[tuple[int, int]],
-    ) -> list[Instances]:
-        """Proposals of boxes (B, n, 4) with logits (B, n), of levels (n)."""
+        levels = torch.cat([torch.full_like(top.indices[0], i) for i, top in enumerate(best)])
         boxes = torch.stack(
             [clip_boxes_to_image(own, size) for own, size in zip(boxes, image_sizes, strict=True)]
         )
         large = (boxes[:, :, 2:] - boxes[:, :, :2] > self.min_box_size).all(dim=2)
-        places = nonzero_by_image(large)
-        own_boxes = [own[mine] for own, mine in zip(boxes, places, strict=True)]
-        own_logits = [own[mine] for own, mine in zip(logits, places, strict=True)]
-        kept = nms_by_image(
+        own_boxes = [own[mine] for own, mine in zip(boxes, large, strict=True)]
+        own_logits = [own[mine] for own, mine in zip(logits, large, strict=True)]
+        kept = self.nms(
             own_boxes,
             [own.to(boxes.dtype) for own in own_logits],
-            None if levels is None else [levels[mine] for mine in places],
+            [levels[mine] for mine in large],
             self.nms_thresh,
             self.post_nms_topk[self.training],
         )
@@ -147,3 +130,11 @@ class LesionRPN(RPN):
                 image_sizes, own_boxes, own_logits, kept, strict=True
             )
         ]
+
+    def _decode(
+        self, anchors: torch.Tensor, deltas: torch.Tensor, chosen: torch.Tensor
+    ) -> torch.Tensor:
+        """Boxes (B, n, 4) of chosen anchors (B, n)."""
+        own = deltas.gather(1, chosen[:, :, None].expand(-1, -1, 4))
+        boxes = self.box2box_transform.apply_deltas(own.flatten(0, 1), anchors[chosen.flatten()])
+        return boxes.view(*chosen.shape, 4)

@@ -1,11 +1,10 @@
 import pytest
 import torch
 from detectron2.layers import Conv2d, FrozenBatchNorm2d
-from tiny_models import tiny_model
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ctmasknet.fast.convolution import LeanConv2d, use_lean_convolutions
+from ctmasknet.fast.convolution import folded_batch_norm, winograd
 
 
 def conv(bias=False):
@@ -20,9 +19,7 @@ def conv(bias=False):
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_folded_layer_is_the_same_function_with_the_weights_of_the_moment(bias):
     plain, folded = conv(bias), conv(bias)
-    names = [*folded.state_dict()]
-    use_lean_convolutions(nn.Sequential(folded))
-    assert type(folded) is LeanConv2d and [*folded.state_dict()] == names
+    folded_batch_norm(nn.Sequential(folded))
     x = torch.randn(2, 3, 9, 9).double()
     for _ in range(2):
         with torch.no_grad():
@@ -39,7 +36,7 @@ def test_with_gradient_or_in_training_nothing_is_folded(training):
         layer = conv().train(training)
         layer.weight.requires_grad_(False)  # heads+bn: BatchNorm alone
         if fold:
-            use_lean_convolutions(nn.Sequential(layer))
+            folded_batch_norm(nn.Sequential(layer))
         out = layer(torch.ones(2, 3, 9, 9).double().cumsum(3))
         out.square().sum().backward()
         results.append((out, layer.norm.weight.grad, layer.norm.running_mean))
@@ -49,19 +46,15 @@ def test_with_gradient_or_in_training_nothing_is_folded(training):
 
 def test_frozen_layers_are_folded_though_gradients_are_on():
     layer = conv().requires_grad_(False)
-    use_lean_convolutions(nn.Sequential(layer))
-    layer.norm.forward = None  # must not be asked
+    folded_batch_norm(nn.Sequential(layer))
+    layer.norm.forward = None  # must not be called
     assert layer(torch.randn(1, 3, 9, 9).double()).shape == (1, 5, 4, 4)
 
 
-def test_all_convolutions_of_a_network_are_lean_but_those_with_another_norm():
-    model = tiny_model("lesion")
-    convolutions = [m for m in model.modules() if isinstance(m, Conv2d)]
-    assert {type(m) for m in convolutions} == {LeanConv2d}
-    assert sum(m.norm is None for m in convolutions) >= 4  # FPN, RPN and mask head have none
+def test_another_norm_stays():
     frozen = Conv2d(3, 5, 3, norm=FrozenBatchNorm2d(5))
-    use_lean_convolutions(nn.Sequential(frozen))
-    assert type(frozen) is Conv2d
+    folded_batch_norm(nn.Sequential(frozen))
+    assert "forward" not in vars(frozen)
 
 
 def many_channels(norm):
@@ -76,26 +69,29 @@ def many_channels(norm):
     return layer.double().eval()
 
 
+@pytest.mark.parametrize("folds", [True, False])
 @pytest.mark.parametrize("norm", [True, False])
-def test_many_channels_take_few_multiplications(norm):
+def test_many_channels_take_few_multiplications(norm, folds):
     layer, x = many_channels(norm), torch.randn(1, 128, 16, 16).double()
-    use_lean_convolutions(nn.Sequential(layer))
-    with torch.no_grad(), FlopCounterMode(display=False) as lean:
+    winograd(nn.Sequential(layer))
+    if folds:
+        folded_batch_norm(nn.Sequential(layer))
+    with torch.no_grad(), FlopCounterMode(display=False) as few:
         found = layer(x)
     with FlopCounterMode(display=False) as plain:
-        expected = layer(x)  # gradients are on
+        expected = layer(x)  # its weights want gradients
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    assert lean.get_total_flops() < 0.5 * plain.get_total_flops()
+    assert few.get_total_flops() < 0.5 * plain.get_total_flops()
 
 
 @pytest.mark.parametrize("norm", [True, False])
 def test_gradients_pass_frozen_weights_with_few_multiplications(norm):
     flops, results = [], []
-    for lean in (False, True):
+    for by_winograd in (False, True):
         layer = many_channels(norm)
         layer.weight.requires_grad_(False)
-        if lean:
-            use_lean_convolutions(nn.Sequential(layer))
+        if by_winograd:
+            winograd(nn.Sequential(layer))
         x = torch.linspace(-1, 1, 128 * 256).view(1, 128, 16, 16).double().requires_grad_()
         with FlopCounterMode(display=False) as counter:
             out = layer(x)

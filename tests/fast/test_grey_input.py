@@ -1,10 +1,9 @@
 import pytest
 import torch
-from tiny_models import batch, tiny_model
+from tiny_models import batch, fast_model, tiny_model
 from torch.nn import functional as F
 
-from ctmasknet.fast.grey_input import CENTRE, grey_batch, grey_convolution
-from ctmasknet.fast.stem import PoolingStem
+from ctmasknet.fast.grey_input import CENTRE, convolve_grey, grey_batch
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
@@ -34,7 +33,7 @@ def of_three_channels(images, weight, bias):
 def test_one_channel_is_three_alike_up_to_the_border(size, bias):
     images = [grey(*size, seed=seed) for seed in (1, 2)]
     weight, bias = layer(bias)
-    found = grey_convolution(weight, bias, MEAN, STD)(grey_batch(images).double())
+    found = convolve_grey(grey_batch(images).double(), weight, bias, MEAN, STD)
     expected = of_three_channels(images, weight, bias)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
@@ -44,7 +43,7 @@ def test_bfloat16_rounds_no_more_than_with_three_channels():
     weight, bias = layer()
     expected = of_three_channels(images, weight, bias)
     with torch.autocast("cpu", torch.bfloat16):
-        found = grey_convolution(weight.float(), bias.float(), MEAN, STD)(grey_batch(images))
+        found = convolve_grey(grey_batch(images), weight.float(), bias.float(), MEAN, STD)
         plain = of_three_channels(images, weight.float(), bias.float())
     errors = [(own - expected).square().mean().sqrt() for own in (found, plain)]
     assert found.dtype == plain.dtype == torch.bfloat16
@@ -55,9 +54,7 @@ def test_bfloat16_rounds_no_more_than_with_three_channels():
 def test_the_output_is_channels_last(half):
     weight, bias = layer()
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        found = grey_convolution(weight.float(), bias.float(), MEAN, STD)(
-            grey_batch([grey(32, 32)])
-        )
+        found = convolve_grey(grey_batch([grey(32, 32)]), weight.float(), bias.float(), MEAN, STD)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -79,30 +76,45 @@ def test_other_images_are_refused():
     assert grey_batch([grey(14, 32)]) is None
 
 
+GREY = ("grey_input",)
+STEM = ("grey_input", "pooled_stem", "folded_batch_norm")
+
+
+def channels_seen(model):
+    """Of every batch that reaches the backbone."""
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    return seen
+
+
+@pytest.mark.parametrize("only", [GREY, STEM])
 @pytest.mark.parametrize("kind", ["lesion", "ctmasknet"])
-def test_a_model_answers_for_one_channel_as_for_three(monkeypatch, kind):
-    model, items = tiny_model(kind).eval(), grey_items()
-    results = []
-    for channels in (1, 3):
-        if channels == 3:
-            monkeypatch.setattr(PoolingStem, "takes_grey", False)
-        with torch.no_grad():
-            x = model.preprocess_image(items).tensor
-            assert x.shape == (2, channels, 64, 96)
-            results.append(model.backbone(x)["p4"])
-    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+def test_features_of_one_channel_are_those_of_three(kind, only):
+    model, plain = (x.eval() for x in (fast_model(kind, only=only), tiny_model(kind)))
+    seen = channels_seen(model)
+    with torch.no_grad():
+        (images, found), (_, expected) = (x.extract_features(grey_items()) for x in (model, plain))
+    assert seen == [1] and images.image_sizes == [(64, 96)] * 2
+    torch.testing.assert_close(found["p4"], expected["p4"], rtol=1e-4, atol=1e-5)
 
 
+def test_preprocessing_always_gives_three_normalised_channels():
+    model, plain = fast_model("ctmasknet").eval(), tiny_model("ctmasknet")
+    with torch.no_grad():
+        found, expected = (x.preprocess_image(grey_items()).tensor for x in (model, plain))
+    assert found.shape == (2, 3, 64, 96) and torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("only", [GREY, STEM])
 @pytest.mark.parametrize("part", ["heads", "heads+bn"])
-def test_gradients_are_those_of_three_channels(monkeypatch, part):
+def test_gradients_are_those_of_three_channels(part, only):
     results = []
-    for channels in (1, 3):
-        if channels == 3:
-            monkeypatch.setattr(PoolingStem, "takes_grey", False)
-        model = tiny_model("ctmasknet", "MODEL.TRAINABLE", part)
+    for names in (only, ()):
+        model = fast_model("ctmasknet", "MODEL.TRAINABLE", part, only=names)
         torch.nn.init.normal_(model.backbone.bottom_up.stem.conv1.norm.weight)  # negative ones, too
-        assert model.preprocess_image(grey_items()).tensor.shape[1] == channels
+        seen = channels_seen(model)
         model(grey_items())["loss_image"].backward()
+        assert seen == ([1] if names else [3])
         results.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
     for name, gradient in results[0].items():
         scale = gradient.abs().max().item()
@@ -110,24 +122,26 @@ def test_gradients_are_those_of_three_channels(monkeypatch, part):
 
 
 def channels(model, items):
-    return model.preprocess_image(items).tensor.shape[1]
+    seen = channels_seen(model)
+    model.extract_features(items)
+    return seen[0]
 
 
 def test_where_three_channels_stay():
     items = grey_items()
-    assert channels(tiny_model("lesion").eval(), items) == 3  # its weights learn
+    assert channels(fast_model("lesion").eval(), items) == 3  # its weights learn
     with torch.no_grad():
-        assert channels(tiny_model("lesion"), items) == 3  # BatchNorm follows the images
-        assert channels(tiny_model("lesion").double().eval(), items) == 3
-        assert channels(tiny_model("lesion").eval(), batch()) == 3
-        assert channels(tiny_model("lesion").eval(), grey_items(size=(60, 64))) == 3  # padded
-        frozen = tiny_model("lesion", "MODEL.RESNETS.NORM", "FrozenBN")
+        assert channels(fast_model("lesion"), items) == 3  # BatchNorm follows the images
+        assert channels(fast_model("lesion").double().eval(), items) == 3
+        assert channels(fast_model("lesion").eval(), batch()) == 3
+        assert channels(fast_model("lesion").eval(), grey_items(size=(60, 64))) == 3  # padded
+        frozen = fast_model("lesion", "MODEL.RESNETS.NORM", "FrozenBN")
         assert channels(frozen.eval(), items) == 3  # not folded
-        assert channels(tiny_model("lesion").eval(), items) == 1
+        assert channels(fast_model("lesion").eval(), items) == 1
 
 
-def test_grey_images_beside_coloured_ones_are_answered_as_alone():
-    model, items = tiny_model("ctmasknet", "MODEL.PRECISION", "bfloat16").eval(), grey_items(3)
+def test_grey_images_beside_coloured_ones_give_what_they_give_alone():
+    model, items = fast_model("ctmasknet", "MODEL.PRECISION", "bfloat16").eval(), grey_items(3)
     items[1]["image"] = items[1]["image"].clone()
     items[1]["image"][0] ^= 255
     with torch.no_grad():
@@ -137,26 +151,10 @@ def test_grey_images_beside_coloured_ones_are_answered_as_alone():
         assert torch.equal(one["image_logits"], other["image_logits"])
 
 
-@pytest.mark.parametrize("opts", [(), ("MODEL.RESNETS.NORM", "")])
-def test_what_was_made_without_gradient_can_be_read_with_it(opts):
-    model, items = tiny_model("lesion", *opts).eval(), grey_items()
-    with torch.no_grad():
-        x = model.preprocess_image(items).tensor
-        expected = model.backbone(x)["p4"]
-    assert x.shape[1] == 1
-    for asks in (x, x.clone().requires_grad_()):  # the weights learn; the image is asked for, too
-        found = model.backbone(asks)["p4"]
-        torch.testing.assert_close(found.detach(), expected, rtol=1e-4, atol=1e-5)
-    found.sum().backward()
-    assert asks.grad.abs().sum() > 0
-
-
-def test_in_bfloat16_a_training_step_is_that_of_three_channels_within_noise(monkeypatch):
+def test_in_bfloat16_a_training_step_is_that_of_three_channels_within_noise():
     losses = []
-    for takes_grey in (True, False):
-        if not takes_grey:
-            monkeypatch.setattr(PoolingStem, "takes_grey", False)
-        model = tiny_model("ctmasknet", "MODEL.PRECISION", "bfloat16")
+    for only in (STEM, STEM[1:]):
+        model = fast_model("ctmasknet", "MODEL.PRECISION", "bfloat16", only=only)
         loss = model(grey_items())["loss_image"]
         loss.backward()
         norm = model.backbone.bottom_up.stem.conv1.norm

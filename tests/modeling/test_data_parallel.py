@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.distributed as dist
-from tiny_models import batch, tiny_model
+from tiny_models import batch, fast_model, tiny_model
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -18,7 +18,7 @@ def process_group(tmp_path):
 @pytest.mark.parametrize("side_by_side", [False, True])
 @pytest.mark.parametrize("part", ["heads", "heads+bn", "full"])
 def test_every_trainable_part_trains_data_parallel(process_group, two_threads, part, side_by_side):
-    net = tiny_model("ctmasknet", "MODEL.TRAINABLE", part)
+    net = fast_model("ctmasknet", "MODEL.TRAINABLE", part)
     net.concurrent = side_by_side
     model = DistributedDataParallel(net)
     for _ in range(2):  # the second step raises when the first left a gradient out
@@ -38,7 +38,7 @@ def test_a_batch_without_any_row_trains_data_parallel(process_group, part):
 def test_its_gradients_are_those_of_the_model_alone(process_group, two_threads):
     gradients = []
     for wrap in (DistributedDataParallel, lambda model: model):
-        net = tiny_model("ctmasknet", "MODEL.TRAINABLE", "heads+bn")
+        net = fast_model("ctmasknet", "MODEL.TRAINABLE", "heads+bn")
         wrap(net)(batch())["loss_image"].backward()
         gradients.append({name: p.grad for name, p in net.named_parameters() if p.requires_grad})
     for name, gradient in gradients[0].items():

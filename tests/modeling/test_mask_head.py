@@ -2,7 +2,7 @@ import torch
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Instances
 
-from ctmasknet.modeling import MaskLogitHead, mask_head
+from ctmasknet.modeling import MaskLogitHead
 
 
 def head(num_classes):
@@ -27,22 +27,6 @@ def test_inference_keeps_logits_of_the_own_class():
     assert torch.equal(first.pred_masks, logits[:1, 1:2])
     assert torch.equal(second.pred_masks, torch.stack([logits[1, :1], logits[2, 1:]]))
     assert logits.min() < 0  # a probability could not be
-
-
-def test_parts_of_the_instances_are_the_whole(monkeypatch):
-    model, x = head(num_classes=2), torch.randn(5, 4, 14, 14)
-    classes = [instances([1, 0]), instances([]), instances([0, 1, 1])]
-    with torch.no_grad():
-        whole = [own.pred_masks for own in model(x, classes)]
-        sizes, layers = [], model.layers
-        monkeypatch.setattr(
-            model, "layers", lambda part: (sizes.append(len(part)), layers(part))[1]
-        )
-        monkeypatch.setattr(mask_head, "_MEMORY", 2 * 4 * 8 * 14 * 14 * 4)  # of two
-        parts = [own.pred_masks for own in model(x, classes)]
-    assert sizes == [2, 2, 1]
-    for own, expected in zip(parts, whole, strict=True):
-        torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_no_instance():

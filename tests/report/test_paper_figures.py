@@ -9,13 +9,13 @@ from detectron2.structures import ROIMasks
 from PIL import Image
 
 from ctmasknet.data.classes import NOTICE
-from ctmasknet.fast.mask_paste import TorchvisionROIMasks
 from ctmasknet.inference.predictions import (
     Classification,
     Instance,
     RankedBoxTable,
     SlicePrediction,
 )
+from ctmasknet.modeling.mask_head import TorchvisionROIMasks
 from ctmasknet.report.overlay import COLOURS, draw_instances
 from ctmasknet.report.paper_figures import (
     MASK_CUT,
