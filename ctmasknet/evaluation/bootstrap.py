@@ -1,4 +1,4 @@
-"""How far a number can be trusted: percentile intervals by resampling patients.
+"""Percentile intervals by resampling patients.
 
 Slices of one patient resemble each other, so they are drawn together. A statistic is a function of
 weights: all ones give its value, and a resample is how often each sample was drawn.
@@ -46,12 +46,12 @@ class Interval:
 
 
 def group_indices(names: Sequence[str]) -> np.ndarray:
-    """(S,) int64: samples with the same name (a patient's) have the same index, from 0."""
+    """Return (S,) int64, from 0: the same for samples of the same name (a patient's)."""
     return np.unique(np.asarray(names, dtype=str), return_inverse=True)[1].reshape(-1)
 
 
 def point_values(statistic: Statistic, count: int) -> dict[str, float]:
-    """Values of a statistic where each of `count` samples counts once."""
+    """Return the values of a statistic where each of `count` samples counts once."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return {name: float(x[0]) for name, x in statistic(np.ones((1, count))).items()}
 
@@ -61,17 +61,15 @@ def intervals(
     groups: np.ndarray,
     resamples: int = RESAMPLES,
     seed: int = SEED,
-    confidence: float = CONFIDENCE,
     progress: str = "",
 ) -> dict[str, Interval]:
-    """Intervals of all values of a statistic, by patients and, beside it, by samples.
+    """Compute the intervals of all values of a statistic, by patients and by samples.
 
     Args:
         statistic: weights (B, S) float64 -> name -> (B,); NaN where a value is undefined.
         groups: (S,) patient index of each sample, 0 to P-1, each occurring.
         resamples: number of resamples R, at least 1.
         seed: same seed, same intervals.
-        confidence: share of the resamples inside an interval.
         progress: what the progress bar says; "" shows none.
 
     Returns:
@@ -94,8 +92,7 @@ def intervals(
     if groups.max() == 0:  # drawing the same patient again says nothing
         by_patient = dict.fromkeys(values, np.full(resamples, np.nan))
     return {
-        name: _interval(value, by_patient[name], by_sample[name], confidence)
-        for name, value in values.items()
+        name: _interval(value, by_patient[name], by_sample[name]) for name, value in values.items()
     }
 
 
@@ -154,21 +151,19 @@ def _resampled(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _interval(
-    value: float, by_patient: np.ndarray, by_sample: np.ndarray, confidence: float
-) -> Interval:
-    low, high = _percentiles(by_patient, confidence)
-    naive_low, naive_high = _percentiles(by_sample, confidence)
+def _interval(value: float, by_patient: np.ndarray, by_sample: np.ndarray) -> Interval:
+    low, high = _percentiles(by_patient)
+    naive_low, naive_high = _percentiles(by_sample)
     variances = [np.nanvar(x) if np.isfinite(x).any() else np.nan for x in (by_patient, by_sample)]
     effect = float(variances[0] / variances[1]) if variances[1] > 0 else float("nan")
     defined = int(np.isfinite(by_patient).sum())
     return Interval(value, low, high, naive_low, naive_high, effect, defined)
 
 
-def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     if not values.size:
         return float("nan"), float("nan")
-    tail = 50 * (1 - confidence)
+    tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)

@@ -88,19 +88,14 @@ _TASKS = (
         },
     ),
     Task(
-        "scan",
-        "images",
-        _image_statistic,
-        "by scan",
-        level="scan",
-        columns={"scan accuracy": "accuracy"},
+        "scan", "images", _image_statistic, "by scan", "scan", columns={"scan accuracy": "accuracy"}
     ),
     Task(
         "patient",
         "images",
         _image_statistic,
         "by patient",
-        level="patient",
+        "patient",
         columns={"patient accuracy": "accuracy"},
     ),
 )

@@ -31,7 +31,7 @@ AREA_RANGES = {
     "AP_area_100_256": (100, 16**2),
     "AP_area_256_1024": (16**2, 32**2),
 }
-IOU_METRICS = {"AP50": 0.5, "AP75": 0.75}
+_AT = {"AP50": 0, "AP75": 5}  # index among COCO's IoU thresholds
 COCO_MAX_DETECTIONS = 100
 
 
@@ -49,8 +49,14 @@ def run_coco(
         iou_thresholds: T values; None takes COCO's ten.
         area_ranges: (least, greatest) areas in pixels, all areas first.
     """
+
+    def area(detection: dict) -> float:  # as Detectron2: of the mask where masks are judged
+        if task == "segm":
+            return float(mask_util.area(detection["segmentation"]))
+        return detection["bbox"][2] * detection["bbox"][3]
+
     detections = [
-        {**x, "id": i, "iscrowd": 0, "area": _area(x, task)}
+        {**x, "id": i, "iscrowd": 0, "area": area(x)}
         for i, x in enumerate(lesions.detections, start=1)
     ]
     truth, found = COCO(), COCO()
@@ -72,13 +78,6 @@ def run_coco(
     return evaluation
 
 
-def _area(detection: dict, task: str) -> float:
-    """As Detectron2 does: of the mask where masks are judged."""
-    if task == "segm":
-        return float(mask_util.area(detection["segmentation"]))
-    return detection["bbox"][2] * detection["bbox"][3]
-
-
 def coco_metrics(evaluation: COCOeval, class_names: Sequence[str]) -> dict[str, float]:
     """Return AP, AP50, AP75, AP by area and, of several classes, AP and AP50 of each class.
 
@@ -90,13 +89,12 @@ def coco_metrics(evaluation: COCOeval, class_names: Sequence[str]) -> dict[str, 
         Metric -> percent; NaN where there is no lesion.
     """
     precision = evaluation.eval["precision"][..., 0]  # (T, recall, K, area)
-    at = _threshold_indices(evaluation)
-    values = {"AP": precision[..., 0], **{name: precision[t, ..., 0] for name, t in at.items()}}
+    values = {"AP": precision[..., 0], **{name: precision[t, ..., 0] for name, t in _AT.items()}}
     values |= {name: precision[..., a] for a, name in enumerate(AREA_RANGES)}
     if len(class_names) > 1:
         for k, name in enumerate(map(metric_suffix, class_names)):
             values[f"AP_{name}"] = precision[:, :, k, 0]
-            values[f"AP50_{name}"] = precision[at["AP50"], :, k, 0]
+            values[f"AP50_{name}"] = precision[_AT["AP50"], :, k, 0]
     defined = {name: value[value > -1] for name, value in values.items()}
     return {name: 100 * float(x.mean()) if x.size else math.nan for name, x in defined.items()}
 
@@ -110,7 +108,7 @@ def precision_recall(
     return {
         name: {
             metric: np.stack([recall, precision[t, :, k]], axis=1).tolist()
-            for metric, t in _threshold_indices(evaluation).items()
+            for metric, t in _AT.items()
         }
         for k, name in enumerate(class_names)
         if precision[0, 0, k] > -1
@@ -183,7 +181,6 @@ class CocoStatistic:
         names = map(metric_suffix, lesions.class_names)
         self._suffixes = [f"_{name}" for name in names] if len(lesions.class_names) > 1 else []
         self._recalls = evaluation.params.recThrs
-        self._at = _threshold_indices(evaluation)
         self._classes = [
             # At each IoU the images of the detections that count, and which of these are hits.
             (
@@ -205,10 +202,10 @@ class CocoStatistic:
         """
         ap = np.array([[self._ap(*one, w) for one in self._classes] for w in weights])  # (B, K, T)
         mean = ap[:, self._present].mean(axis=1)
-        values = {"AP": mean.mean(axis=1), **{name: mean[:, t] for name, t in self._at.items()}}
+        values = {"AP": mean.mean(axis=1), **{name: mean[:, t] for name, t in _AT.items()}}
         for k, suffix in enumerate(self._suffixes):
             values[f"AP{suffix}"] = ap[:, k].mean(axis=1)
-            values[f"AP50{suffix}"] = ap[:, k, self._at["AP50"]]
+            values[f"AP50{suffix}"] = ap[:, k, _AT["AP50"]]
         return values
 
     def metrics(self) -> dict[str, float]:
@@ -230,8 +227,3 @@ class CocoStatistic:
             reached = np.searchsorted(found / total, self._recalls)
             result.append(100 * precision[reached].mean())
         return result
-
-
-def _threshold_indices(evaluation: COCOeval) -> dict[str, int]:
-    thresholds = evaluation.params.iouThrs.round(2).tolist()
-    return {name: thresholds.index(iou) for name, iou in IOU_METRICS.items()}

@@ -1,4 +1,4 @@
-"""Results files -> the table of models."""
+"""The table of models, from results files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ _FIRST = ("segm", "bbox", "per_image_ap", "pixel")  # masks first; others as reg
 
 
 def find_evaluations(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
-    """All evaluations of single data sets in or below folders, or given as files.
+    """Find the evaluations of single data sets; those that sum up a run are left out.
 
     Args:
         paths: results files, or folders that are searched for them.
 
     Returns:
-        (file, its content) sorted by model, data set and file; a run's own results.json, which
-        sums up several data sets, is left out.
+        (file, its content) sorted by model, data set and file.
 
     Raises:
         FileNotFoundError, ValueError: no such path, or none of them has a results file.
@@ -43,16 +42,12 @@ def find_evaluations(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]
 
 
 def zoo_page(evaluations: Iterable[tuple[Path, dict[str, Any]]], command: str) -> str:
-    """The table of models as a Markdown page.
+    """Return the table of models in Markdown.
 
     Args:
         evaluations: of `find_evaluations`.
         command: what was run, to be printed with the numbers.
-
-    Returns:
-        Markdown; numbers in percent with their 95 % intervals by patients.
     """
-    contents = [results for _, results in evaluations]
     parts = [
         "# Model zoo",
         f"Made by `{command}` from results files; no number is typed by hand. Percent, with 95 % "
@@ -60,18 +55,15 @@ def zoo_page(evaluations: Iterable[tuple[Path, dict[str, Any]]], command: str) -
         "with *). [docs/evaluation.md](docs/evaluation.md) says what each number means. "
         f"{NOTICE}",
     ]
-    kinds = dict.fromkeys(
-        (x["kind"], tuple(x["classes"]) if x["kind"] == "images" else ()) for x in contents
-    )
-    for kind, classes in sorted(kinds, key=lambda found: found[0] != "lesions"):
-        rows = [
-            x
-            for x in contents
-            if x["kind"] == kind and (kind == "lesions" or tuple(x["classes"]) == classes)
-        ]
-        columns = _columns(kind, classes)
-        values = [_about(x) + [_value(x, *place) for place in columns.values()] for x in rows]
-        parts += [f"## {', '.join(classes) or 'Lesion models'}", _table([*columns], values)]
+    groups: dict[tuple, list] = {("lesions", ()): []}  # lesions first
+    for results in (x for _, x in evaluations):
+        classes = tuple(results["classes"]) if results["kind"] == "images" else ()
+        groups.setdefault((results["kind"], classes), []).append(results)
+    for (kind, classes), found in groups.items():
+        if found:
+            columns = _columns(kind, classes)
+            rows = [_about(x) + [_value(x, *place) for place in columns.values()] for x in found]
+            parts += [f"## {', '.join(classes) or 'Lesion models'}", _table([*columns], rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -112,7 +104,6 @@ def _value(results: dict[str, Any], task: Task, metric: str) -> str:
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = ["model", "data", "slices", *columns]
-    lines = [["", *head][1:] + ["weights"]]
-    lines += [["---", "---", *["--:"] * (len(columns) + 1), "---"]]
+    lines = [[*head, "weights"], ["---", "---", *["--:"] * (len(columns) + 1), "---"]]
     lines += [[*row[:3], *row[4:], row[3]] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
