@@ -155,7 +155,8 @@ def _compute(
     loader = build_detection_test_loader(
         records,
         mapper=SliceMapper(cfg, is_train=training),
-        batch_size=_NETWORK_BATCH,
+        # The stock model pads a batch's images to one size, which changes their rows.
+        batch_size=_NETWORK_BATCH if cfg.MODEL.FAST else 1,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
     hidden = None if comm.is_main_process() else True  # None: shown on a terminal

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from ..data.image_lists import COLUMNS, open_list
+from ..data.list_files import COLUMNS, read_csv
 from ..errors import RAISE, ErrorPolicy
 from .volume import Volume
 from .volume_files import read_volume
@@ -53,20 +53,19 @@ def read_volume_list(csv_path: str | os.PathLike, errors: ErrorPolicy = RAISE) -
     """
     path = Path(csv_path)
     entries = []
-    with open_list(path, "list of volumes") as reader:
-        for row in reader:
-            place = f"{path}, line {reader.line_num}"
-            file, label, patient, scan = values = [(row[name] or "").strip() for name in COLUMNS]
-            if not all(values):
-                missing = COLUMNS[values.index("")]
-                hint = f"; give each volume a {missing} of its own if it is unknown"
-                error = ValueError(
-                    f"{place}: no value for '{missing}' (too few fields?)"
-                    f"{hint if missing in ('patient', 'scan') else ''}"
-                )
-                errors.handle(error)
-                continue
-            entries.append(VolumeEntry(path.parent / file, label, patient, scan, place))
+    for line, row in read_csv(path, "list of volumes"):
+        place = f"{path}, line {line}"
+        file, label, patient, scan = values = [(row[name] or "").strip() for name in COLUMNS]
+        if not all(values):
+            missing = COLUMNS[values.index("")]
+            hint = f"; give each volume a {missing} of its own if it is unknown"
+            error = ValueError(
+                f"{place}: no value for '{missing}' (too few fields?)"
+                f"{hint if missing in ('patient', 'scan') else ''}"
+            )
+            errors.handle(error)
+            continue
+        entries.append(VolumeEntry(path.parent / file, label, patient, scan, place))
     if not entries:
         raise ValueError(
             f"{path}: found no usable volume, expected a line for each after the header"

@@ -18,7 +18,7 @@ from detectron2.modeling import build_model
 from detectron2.utils import comm
 from PIL import Image
 from slice_lists import write_slices
-from tiny_models import tiny_cfg, tiny_model
+from tiny_models import fast_model, tiny_cfg
 
 from ctmasknet.data.mapper import SliceMapper
 from ctmasknet.engine import Trainer, load_config
@@ -169,7 +169,7 @@ def test_only_the_image_head_alone_can_be_trained_on_rows():
 
 @pytest.fixture(scope="module")
 def model():
-    return tiny_model("ctmasknet", "MODEL.TRAINABLE", "heads")
+    return fast_model("ctmasknet", "MODEL.TRAINABLE", "heads")
 
 
 def flip_a_bit(content):
