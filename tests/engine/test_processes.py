@@ -144,7 +144,7 @@ def test_two_machines_give_the_answers_of_one(root):
         url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     script = [sys.executable, str(TESTS / "two_processes.py"), json.dumps(commands.lines)]
     machines = [subprocess.Popen([*script, rank, url], stdout=subprocess.DEVNULL) for rank in "01"]
-    assert [machine.wait(timeout=120) for machine in machines] == [0, 0]
+    assert [machine.wait(timeout=300) for machine in machines] == [0, 0]
     file = f"{config}/inference/nine_slices/predictions.csv"
     assert (root / "machines" / file).read_bytes() == (root / "1" / file).read_bytes()
 

@@ -70,7 +70,7 @@ def test_a_report(made, tmp_path):
     assert header.startswith("image_id,file_name,patient,scan,AP50,AP75,mAP,true_px_lesion")
 
 
-def test_a_report_can_be_made_again_from_its_files(made, tmp_path):
+def test_a_report_can_be_made_again_from_its_files(made, tmp_path, no_figures):
     first = report_lesions(made, tmp_path / "out", QUICK, {})
     detections = tmp_path / "out" / "coco_instances_results.json"
     before = detections.stat().st_mtime_ns
@@ -118,7 +118,7 @@ def test_degenerate_sets(lesion_set, tmp_path, lesions, detections, images, metr
     assert results["warnings"][0].startswith("no patient ids: ")
 
 
-def test_boxes_only(write_lesions, tmp_path):
+def test_boxes_only(write_lesions, tmp_path, no_figures):
     truth, detections = write_lesions([LESION], [FOUND], patients=["a"])
     found = json.loads(detections.read_text())
     del found[0]["segmentation"]
@@ -134,7 +134,7 @@ def test_boxes_only(write_lesions, tmp_path):
 
 
 @pytest.mark.parametrize(("score", "warned"), [(1.0, False), (97.5, True)])
-def test_scores_in_percent_are_warned_of(lesion_set, tmp_path, score, warned):
+def test_scores_in_percent_are_warned_of(lesion_set, tmp_path, score, warned, no_figures):
     made = lesion_set([LESION], [(1, 0, score, 0, 0, 20, 20)], patients=["a"])
     settings = LesionReportSettings(resamples=0, score_thresh=0.7)
     assert report_lesions(made, tmp_path, settings, {})["warnings"] == warned * [
@@ -143,7 +143,7 @@ def test_scores_in_percent_are_warned_of(lesion_set, tmp_path, score, warned):
     ]
 
 
-def test_a_model_without_masks_that_finds_nothing(write_lesions, tmp_path):
+def test_a_model_without_masks_that_finds_nothing(write_lesions, tmp_path, no_figures):
     truth, detections = write_lesions([LESION])
     made = read_lesions(truth, [detections], masks=False)
     assert list(report_lesions(made, tmp_path, QUICK, {})["metrics"]) == ["bbox", "froc"]
@@ -165,7 +165,7 @@ def test_figures_of_many_classes_name_and_colour_each(tmp_path, monkeypatch):
     assert len(looks) == len(shown)
 
 
-def test_patients_that_are_known_in_part_are_warned_of(lesion_set, tmp_path):
+def test_patients_that_are_known_in_part_are_warned_of(lesion_set, tmp_path, no_figures):
     made = lesion_set([LESION], images=3, patients=["a"])
     results = report_lesions(made, tmp_path, LesionReportSettings(resamples=0), {})
     assert results["warnings"][0].startswith("2 of the 3 images have no patient id: ")
@@ -173,7 +173,7 @@ def test_patients_that_are_known_in_part_are_warned_of(lesion_set, tmp_path):
     assert "95 %" not in describe(results)
 
 
-def test_text_shows_intervals_the_silent_detector_and_fits(made, tmp_path):
+def test_text_shows_intervals_the_silent_detector_and_fits(made, tmp_path, no_figures):
     text = describe(report_lesions(made, tmp_path, QUICK, {}))
     lines = text.splitlines()
     assert max(map(len, lines)) <= 110 and lines[-1] == NOTICE

@@ -21,6 +21,8 @@ from ctmasknet.evaluation.prediction_table import make_table, write_predictions
 from ctmasknet.evaluation.tasks import TASKS
 from ctmasknet.evaluation.text import describe
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def surplus(lesions, settings):
     """Detections beyond the lesions of an image."""
