@@ -10,7 +10,7 @@ from PIL import Image
 from tiny_models import CONFIGS, tiny_cfg, tiny_model
 
 from ctmasknet.__main__ import main
-from ctmasknet.quantification import build_case
+from ctmasknet.commands import predict_inputs
 
 SMALL = ("INPUT.MIN_SIZE_TEST", 64, "DATASETS.TRAIN", ("phantom_train",))
 SMALL += ("TEST.DETECTIONS_PER_IMAGE", 6)  # drawing and pasting take longer than the network
@@ -60,8 +60,8 @@ def predict(runs, tmp_path, capsys, monkeypatch):
 
     Reports show one key slice: their figures take longer than everything else.
     """
-    choose = build_case.choose
-    monkeypatch.setattr(build_case, "choose", lambda case: choose(case)[:1])
+    choose = predict_inputs.choose
+    monkeypatch.setattr(predict_inputs, "choose", lambda case: choose(case)[:1])
 
     def run(*inputs, options=(), model=runs.ctmasknet, lesion_model=runs.lesion):
         command = ["predict", *map(str, inputs), "--model", str(model)]

@@ -14,9 +14,9 @@ from ctmasknet.inference.predictions import (
     SlicePrediction,
 )
 from ctmasknet.quantification.case import Case, KeySlice
+from ctmasknet.quantification.key_slices import choose
 from ctmasknet.quantification.lung import LungMask
 from ctmasknet.quantification.quantify import join, quantify
-from ctmasknet.report.key_slices import choose
 
 CLASSES = ("Control", "COVID-19")
 SIDE = 64
@@ -90,7 +90,7 @@ def a_scan(slices, spacing=(2.0, 0.5, 0.5), lung=False, **changes):
 
 
 def loose(slices, **changes):
-    measured = join([quantify([s], is_scan=False) for s in slices])
+    measured = join([quantify([s]) for s in slices])
     case = Case("folder", "a/folder", tuple(slices), None, None, measured, ABOUT)
     return replace(case, **changes)
 

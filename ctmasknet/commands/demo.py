@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pycocotools.mask as mask_util
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
@@ -29,7 +27,8 @@ from ..evaluation.results import RESULTS, read_results
 from ..evaluation.text import confusion_table
 from ..inference import Predictor
 from ..inference.model_spec import DEMO_CLASSIFIER, DEMO_LESION
-from ..report.overlay import draw_instances, draw_lesions
+from ..report.dataset_slices import true_instances
+from ..report.overlay import draw_instances
 from ..report.panels import save_panels
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "quick"
@@ -145,13 +144,14 @@ class Demo:
             probs = ", ".join(
                 f"{k} {v:.0%}" for k, v in zip(found.class_names, found.probabilities, strict=True)
             )
-            drawn = draw_instances(image, answer.instances, answer.lesion_classes)
+            names, true = answer.lesion_classes, true_instances(record, answer.lesion_classes)
+            assert true is not None
             save_panels(
                 self.output / f"slice_{metric_suffix(name)}.png",
                 [
-                    ("input", draw_lesions(image, np.empty((0, 4)), [])),
-                    ("truth", _draw_truth(image, record["annotations"])),
-                    ("lesion model", drawn),
+                    ("input", draw_instances(image, [], names)),
+                    ("truth", draw_instances(image, true, names, labels=())),
+                    ("lesion model", draw_instances(image, answer.instances, names)),
                 ],
                 f"{name} phantom, CT-Mask-Net says {found.image_class} ({probs})",
             )
@@ -178,12 +178,3 @@ class Demo:
         if self.output.resolve() == Path("output/demo").resolve():
             self.say("Now try: ctmasknet predict SCAN_OR_IMAGES --model demo --output results")
         return summary
-
-
-def _draw_truth(image: np.ndarray, annotations: list[dict]) -> np.ndarray:
-    boxes = np.array([x["bbox"] for x in annotations], dtype=float).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    masks = np.array([mask_util.decode(x["segmentation"]) for x in annotations], dtype=bool)
-    return draw_lesions(
-        image, boxes, [x["category_id"] for x in annotations], masks.reshape(-1, *image.shape[:2])
-    )

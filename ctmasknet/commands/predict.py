@@ -13,10 +13,11 @@ from ..fast.malloc import keep_freed_memory
 from ..inference.inputs import Input, find_inputs
 from ..inference.predictor import Predictor
 from ..modeling.precision import PRECISIONS
-from ..quantification.build_case import Measuring
+from ..quantification.options import QuantificationOptions
 from ..report.case_files import RESULT
 from ..volumes.window import LUNG, Window
-from .predict_inputs import SUMMARY, predict_inputs
+from .predict_inputs import predict_inputs
+from .results import SUMMARY
 
 _DESCRIPTION = f"""Find lesions in chest CT, measure them, and classify slices and scans. {NOTICE}
 
@@ -42,97 +43,94 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run_predict)
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="scans, images, folders")
-    parser.add_argument(
-        "--output", required=True, type=Path, metavar="DIR", help="folder for the results"
-    )
-    models = parser.add_argument_group("model")
-    models.add_argument(
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="scans, images, folders")
+    add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add = parser.add_argument_group("model").add_argument
+    add(
         "--model",
         required=True,
         help="a training run's folder, a config file, the name of a shipped config, or demo",
     )
-    models.add_argument(
-        "--weights", help="checkpoint (.pth); not needed with a training run's folder or demo"
-    )
-    models.add_argument(
+    add("--weights", help="checkpoint (.pth); not needed with a training run's folder or demo")
+    add(
         "--lesion-model",
         help="lesion model to take lesions from, as a CT-Mask-Net finds boxes but no masks",
     )
-    models.add_argument("--lesion-weights", help="its checkpoint, if it is no run's folder")
-    models.add_argument(
-        "--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ..."
-    )
-    models.add_argument(
+    add("--lesion-weights", help="its checkpoint, if it is no run's folder")
+    add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ...")
+    add(
         "--precision",
         choices=PRECISIONS,
         help="of convolutions and matrices; auto is what the hardware is best at (default: each "
         "model's own, which is auto but for the author's)",
     )
-    models.add_argument("--batch-size", type=int, default=8, help="default: %(default)s")
-    models.add_argument(
+    add("--batch-size", type=int, default=8, help="default: %(default)s")
+    add(
         "--opts",
         nargs=argparse.REMAINDER,
         default=[],
         help="config overrides of --model: KEY VALUE ..., last",
     )
-    _add_measuring(parser.add_argument_group("what is measured"))
-    again = parser.add_argument_group("results that are there already")
-    again = again.add_mutually_exclusive_group()
-    again.add_argument(
+    _add_quantification(parser.add_argument_group("what is measured"))
+    group = parser.add_argument_group("results that are there already")
+    add = group.add_mutually_exclusive_group().add_argument
+    add(
         "--resume",
         action="store_true",
         help="skip what is done with the same model, settings and input",
     )
-    again.add_argument("--overwrite", action="store_true", help="replace them")
+    add("--overwrite", action="store_true", help="replace them")
 
 
-def _add_measuring(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+def _add_quantification(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
         "--min-score",
         type=float,
         help="leave out lesions that score lower (default: the config's TEST.PIXEL_SCORE_THRESH)",
     )
-    group.add_argument(
+    add(
         "--window",
         default="lung",
-        help=f"of HU, and what 8-bit images are taken to have: a name or width,level (default: "
+        help="of HU, and what 8-bit images are taken to have: a name or width,level (default: "
         f"%(default)s, {LUNG})",
     )
-    group.add_argument(
+    add(
         "--aggregation",
         help="from slices to scan: mean, max, top_<k>_mean, share_above_<t> (default: the config's "
         "TEST.AGGREGATION, or mean)",
     )
-    group.add_argument(
+    add(
         "--as-scan",
         action="store_true",
         help="take the images of a folder as one scan, from feet to head in the order of names",
     )
-    group.add_argument(
-        "--series", metavar="UID", help="SeriesInstanceUID to take of a zip that holds several"
-    )
-    lung = group.add_mutually_exclusive_group()
-    lung.add_argument(
+    add("--series", metavar="UID", help="SeriesInstanceUID to take of a zip that holds several")
+    add = group.add_mutually_exclusive_group().add_argument
+    add(
         "--lung-mask",
         type=Path,
         metavar="PATH",
         help="lung mask of the only input, or a folder with one for each scan or slice, of its "
         "name (default: the lung is found by its density)",
     )
-    lung.add_argument("--no-lung", action="store_true", help="do not look for the lung")
+    add("--no-lung", action="store_true", help="do not look for the lung")
 
 
 def run_predict(args: argparse.Namespace) -> int:
-    """Run `ctmasknet predict`; returns its exit code, 2 if anything could not be used.
+    """Run `ctmasknet predict` and return its exit code, 2 if anything could not be used.
 
     Raises:
         FileNotFoundError, ValueError: nothing can be done at all.
     """
     keep_freed_memory()
     inputs, problems, left_out = find_inputs(args.inputs, args.as_scan)
-    measuring = Measuring(Window.parse(args.window), not args.no_lung, args.lung_mask, args.series)
-    _check(args, inputs, measuring)
+    options = QuantificationOptions(
+        Window.parse(args.window), not args.no_lung, args.lung_mask, args.series
+    )
+    _check_output(args, inputs)
+    _check_lung_masks(args.lung_mask, inputs, options)
     if inputs:
         predictor = Predictor(
             args.model,
@@ -149,7 +147,7 @@ def run_predict(args: argparse.Namespace) -> int:
         print(f"computing in {predictor.precision} on {predictor.device}")
         try:
             run = predict_inputs(
-                predictor, inputs, args.output, measuring, args.command_line, args.resume
+                predictor, inputs, args.output, options, args.command_line, args.resume
             )
         except KeyboardInterrupt:
             print(f"\ninterrupted; what is done is in {args.output}: go on with --resume")
@@ -165,8 +163,8 @@ def run_predict(args: argparse.Namespace) -> int:
     return 2 if problems else 0
 
 
-def _check(args: argparse.Namespace, inputs: Sequence[Input], measuring: Measuring) -> None:
-    """Refuse what would fail or do harm later."""
+def _check_output(args: argparse.Namespace, inputs: Sequence[Input]) -> None:
+    """Refuse an output that cannot be written, lies in an input or holds something else."""
     if args.output.exists() and not args.output.is_dir():
         raise ValueError(f"{args.output}: is a file, expected a folder for the results")
     there = next(path for path in (args.output, *args.output.absolute().parents) if path.exists())
@@ -178,24 +176,28 @@ def _check(args: argparse.Namespace, inputs: Sequence[Input], measuring: Measuri
                 f"--output {args.output} lies in the input {folder}, which would find the results "
                 "the next time: name another folder"
             )
-    if args.lung_mask is not None:
-        if not args.lung_mask.exists():
-            raise FileNotFoundError(f"{args.lung_mask}: no such lung mask")
-        slices = sum(1 if item.is_scan else len(item.files) for item in inputs)
-        if slices > 1 and not args.lung_mask.is_dir():
-            raise ValueError(
-                f"--lung-mask {args.lung_mask}: one mask for {slices} scans or slices; give a "
-                "folder with a mask for each, of its name"
-            )
-        for item in inputs:
-            measuring.masks(item)
-    for item in inputs:
-        folder = args.output / item.name
-        if not folder.exists():
-            continue
-        if not (folder / RESULT).is_file():
+    for folder in (args.output / item.name for item in inputs):
+        if folder.exists() and not (folder / RESULT).is_file():
             raise ValueError(f"{folder}: is there and holds no {RESULT}; name another --output")
-        if not (args.resume or args.overwrite):
+        if folder.exists() and not (args.resume or args.overwrite):
             raise ValueError(
                 f"{folder}: holds results already; use --resume, --overwrite or another --output"
             )
+
+
+def _check_lung_masks(
+    given: Path | None, inputs: Sequence[Input], options: QuantificationOptions
+) -> None:
+    """Refuse lung masks that are not there, or one for several scans or slices."""
+    if given is None:
+        return
+    if not given.exists():
+        raise FileNotFoundError(f"{given}: no such lung mask")
+    slices = sum(1 if item.is_scan else len(item.files) for item in inputs)
+    if slices > 1 and not given.is_dir():
+        raise ValueError(
+            f"--lung-mask {given}: one mask for {slices} scans or slices; give a "
+            "folder with a mask for each, of its name"
+        )
+    for item in inputs:
+        options.masks(item)

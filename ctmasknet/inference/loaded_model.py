@@ -1,6 +1,6 @@
-"""A network with its weights that takes slices of any size.
+"""A model with its weights that takes slices of any size.
 
-Shapes: slices of H x W pixels, R instances, N ranked boxes.
+Shapes: slices of H x W pixels.
 """
 
 from __future__ import annotations
@@ -19,53 +19,45 @@ from ..fast import accelerate
 from ..modeling import is_classifier
 from ..modeling.finite import naming_images
 from ..modeling.precision import with_precision
+from .model_spec import ModelSpec
 
 
-class Network:
+class LoadedModel:
     """A lesion model or a CT-Mask-Net at inference.
 
-    Nothing in it changes after it is built, so that threads may share it.
+    Nothing in it changes after it is built, so threads may share it.
 
     Attributes:
-        lesion_classes: names of the lesion classes, in the order of `pred_classes`.
-        image_classes: names of the image classes in the order of the logits; empty for a lesion
-            model.
-        has_masks: whether instances have masks.
+        spec: what it was built from.
         model: the Detectron2 model.
         precision: of its convolutions and matrices, "bfloat16" for example.
+        lesion_classes: names in the order of `pred_classes`.
+        image_classes: names in the order of the logits; empty for a lesion model.
+        has_masks: whether instances have masks.
     """
 
-    def __init__(self, cfg: CfgNode, weights: str, device: str, precision: str | None = None):
-        """Build the model and load its weights.
+    def __init__(self, spec: ModelSpec, device: str, precision: str | None = None):
+        """Build the model and load its weights; errors as `load_weights`.
 
         Args:
-            cfg: the config the weights were trained with.
-            weights: a .pth checkpoint.
+            spec: the config the weights were trained with, and the weights.
             device: "cpu", "cuda", "cuda:1", ...
             precision: as MODEL.PRECISION; None takes the config's.
-
-        Raises:
-            FileNotFoundError, ValueError: see `load_weights`.
         """
-        cfg = cfg.clone()
+        self.spec = spec
+        cfg = spec.cfg.clone()
         cfg.defrost()
         cfg.MODEL.DEVICE = device
         cfg.MODEL.PRECISION = precision or cfg.MODEL.PRECISION
         cfg = with_precision(cfg)
         self.precision = cfg.MODEL.PRECISION
-        self.model = build_model(cfg).eval()
-        load_weights(self.model, weights)
-        if cfg.MODEL.FAST:
-            accelerate(self.model)
+        self.model = _build(cfg, spec.weights)
         self._resize = build_test_resize(cfg)
         self._bgr = cfg.INPUT.FORMAT == "BGR"
         self.has_masks = bool(cfg.MODEL.MASK_ON)
         mask_types = (cfg.INPUT.MASK_TYPE,) if cfg.INPUT.MASK_TYPE else ("merge", "both")
-        self.lesion_classes = _class_names(
-            cfg.MODEL.ROI_HEADS.NUM_CLASSES,
-            "lesion class",
-            *(LESION_CLASSES[mask_type] for mask_type in mask_types),
-        )
+        known = (LESION_CLASSES[mask_type] for mask_type in mask_types)
+        self.lesion_classes = _class_names(cfg.MODEL.ROI_HEADS.NUM_CLASSES, "lesion class", *known)
         self.image_classes: tuple[str, ...] = ()
         if is_classifier(cfg):
             self.image_classes = _class_names(
@@ -98,16 +90,22 @@ class Network:
         return [{**out, "input_size": out["instances"].image_size} for out in found]
 
     def _tensor(self, image: np.ndarray) -> torch.Tensor:
-        """(3, h, w), resized and in the model's order of channels."""
+        """Return (3, h, w), resized and in the model's order of channels."""
         if self._bgr:
             image = image[:, :, ::-1]
         resized = self._resize.get_transform(image).apply_image(image)
         return torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
 
 
+def _build(cfg: CfgNode, weights: str) -> torch.nn.Module:
+    model = build_model(cfg).eval()
+    load_weights(model, weights)
+    if cfg.MODEL.FAST:
+        accelerate(model)
+    return model
+
+
 def _class_names(count: int, fallback: str, *known: tuple[str, ...]) -> tuple[str, ...]:
-    """The known names that fit the number of classes, or numbered ones."""
-    for names in known:
-        if len(names) == count:
-            return tuple(names)
-    return tuple(f"{fallback} {i}" for i in range(count))
+    """Return the known names that fit the number of classes, or numbered ones."""
+    numbered = tuple(f"{fallback} {i}" for i in range(count))
+    return next((tuple(names) for names in known if len(names) == count), numbered)

@@ -28,15 +28,15 @@ _RUN_WEIGHTS = (BEST_WEIGHTS, "model_final.pth")
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelSpec:
     """A config with its weights.
 
     Attributes:
         name: MODEL.NAME.
-        cfg: frozen.
+        cfg: the config.
         config: the file it was read from; "" if it was given as a config.
         weights: the checkpoint.
-        trained_on: data sets, as the checkpoint says, or the config.yaml beside it; "" if neither
+        trained_on: data sets, as the checkpoint or the config.yaml beside it says; "" if neither
             does.
     """
 
@@ -46,22 +46,18 @@ class Model:
     weights: str
     trained_on: str
 
-    def _config_text(self) -> str:
-        """The config without what changes no answer: data sets, paths, device."""
+    def describe(self) -> dict[str, str | bool]:
+        """Return the model in plain types, for results and reports; hashes the weights."""
         cfg = self.cfg.clone()
-        cfg.defrost()
+        cfg.defrost()  # what changes no prediction is not hashed
         cfg.OUTPUT_DIR = cfg.MODEL.WEIGHTS = cfg.MODEL.DEVICE = ""
         cfg.DATASETS.TRAIN = cfg.DATASETS.VALIDATION = cfg.DATASETS.TEST = ()
-        return cfg.dump()
-
-    def describe(self) -> dict[str, str | bool]:
-        """The model in plain types, for results and reports; reads the weights for their hash."""
         return {
             "name": self.name,
             "config": self.config,
             "weights": self.weights,
             "sha256": sha256_of(self.weights),
-            "config_sha256": hashlib.sha256(self._config_text().encode()).hexdigest(),
+            "config_sha256": hashlib.sha256(cfg.dump().encode()).hexdigest(),
             "trained_on": self.trained_on or "not recorded",
             "phantom": "phantom" in self.trained_on.lower(),
         }
@@ -71,7 +67,7 @@ def find_model(
     config_or_name: CfgNode | str | Path,
     weights: str | Path | None = None,
     opts: Sequence[str] = (),
-) -> Model:
+) -> ModelSpec:
     """Find a model.
 
     Args:
@@ -88,8 +84,9 @@ def find_model(
         cfg, config = config_or_name, ""
     else:
         path = _config_file(config_or_name)
-        if weights is None:
-            weights = _run_weights(path)
+        if weights is None and path.name == _RUN_CONFIG:
+            found = [path.with_name(name) for name in _RUN_WEIGHTS]
+            weights = next((file for file in found if file.is_file()), None)
         cfg, config = load_config(str(path), opts, datasets=False), str(path)
     if weights is None:
         raise ValueError(
@@ -98,11 +95,11 @@ def find_model(
         )
     recorded = read_checkpoint(weights).settings.get(TRAINING_DATA, "")
     trained_on = recorded or _run_training_data(Path(weights).parent / _RUN_CONFIG)
-    return Model(cfg.MODEL.NAME or "model", cfg, config, str(weights), trained_on)
+    return ModelSpec(cfg.MODEL.NAME or "model", cfg, config, str(weights), trained_on)
 
 
 def demo_folders() -> tuple[Path, Path]:
-    """The folders of the CT-Mask-Net and the lesion model that `make demo` has trained.
+    """Return the folders of the CT-Mask-Net and the lesion model that `make demo` has trained.
 
     Raises:
         FileNotFoundError: it has not run to its end, here or in the repository.
@@ -141,13 +138,8 @@ def _config_file(name: str | Path) -> Path:
     )
 
 
-def _run_weights(config: Path) -> Path | None:
-    found = [config.with_name(name) for name in _RUN_WEIGHTS if config.name == _RUN_CONFIG]
-    return next((path for path in found if path.is_file()), None)
-
-
 def _run_training_data(config: Path) -> str:
-    """What a run's own config.yaml says; a shipped config does not tell what weights have seen."""
+    """Read a run's own config.yaml; a shipped config does not tell what weights have seen."""
     if not config.is_file():
         return ""
     cfg = get_cfg()

@@ -1,4 +1,4 @@
-"""Names of results: those of the inputs, each once."""
+"""Names of results: those of the inputs, each used once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LONGEST = 200  # bytes, of the 255 that a name may have
 
 
 def stem_of(path: Path) -> str:
-    """The name that the user knows a file by, without suffix (.nii.gz is one).
+    """Return the name that the user knows a file by, without suffix (.nii.gz is one).
 
     A link keeps its own name; "." and ".." get that of the folder.
     """
@@ -19,12 +19,12 @@ def stem_of(path: Path) -> str:
 
 
 def folder_name(path: Path) -> str:
-    """As `stem_of`, of a folder: what looks like a suffix belongs to it."""
+    """Return the same of a folder: what looks like a suffix belongs to it."""
     return Path(os.path.abspath(path)).name
 
 
 def numbered_apart(names: Iterable[str]) -> list[str]:
-    """Cut names that are too long for what is added to them; number those that came before."""
+    """Cut names that leave no room for a suffix, and number those that are taken."""
     taken: set[str] = set()
     apart = []
     for long in names:

@@ -1,4 +1,4 @@
-"""What a Predictor answers, in plain types.
+"""Predictions in plain types.
 
 Shapes: slices of H x W pixels, Z slices of a scan, n different ranked boxes, N rows of the ranked
 tensor with D numbers, C image classes. Pixels are those of the slice as it was given.
@@ -36,7 +36,7 @@ class Instance:
 
     @property
     def mask(self) -> np.ndarray | None:
-        """(H, W) bool, decoded anew each time; None without a mask head."""
+        """Decode the mask, anew each time: (H, W) bool; None without a mask head."""
         return None if self.rle is None else mask_util.decode(self.rle).astype(bool)
 
 
@@ -47,7 +47,7 @@ class Classification:
     Attributes:
         class_names: C names.
         probabilities: (C,) float64, adding up to 1.
-        logits: (C,) float64, of a slice; None of a scan, whose probabilities are its slices'.
+        logits: (C,) float64, of a slice; None of a scan.
     """
 
     class_names: tuple[str, ...]
@@ -56,21 +56,21 @@ class Classification:
 
     @property
     def image_class(self) -> str:
-        """The class with the highest probability."""
+        """Return the class with the highest probability."""
         return self.class_names[int(self.probabilities.argmax())]
 
 
 @dataclass(frozen=True, eq=False)
 class RankedBoxTable:
-    """The ranked boxes that a slice was classified from, best first, and what each did.
+    """The ranked boxes that a slice was classified from, best first, with their contributions.
 
     Attributes:
         rows: (N, D) float32, the ranked tensor as the image head read it.
         boxes: (n, 4) float32, x0 y0 x1 y1 in pixels, of the n different ones among its rows.
         scores: (n,) float32 in 0..1.
         lesion_classes: n names.
-        contributions: (n, C) float32; see `modeling.occlusion.box_contributions`: how much each
-            class logit falls when the box is taken out.
+        contributions: (n, C) float32, how far each class logit falls when the box is taken out; see
+            `modeling.occlusion.box_contributions`.
     """
 
     rows: np.ndarray
@@ -82,7 +82,7 @@ class RankedBoxTable:
 
 @dataclass(frozen=True, eq=False)
 class SlicePrediction:
-    """The answer for one slice.
+    """The prediction for one slice.
 
     Attributes:
         size: (H, W).
@@ -107,15 +107,15 @@ class SlicePrediction:
 
 @dataclass(frozen=True, eq=False)
 class ScanPrediction:
-    """The answer for a volume.
+    """The prediction for a scan.
 
     Attributes:
-        slices: Z answers, lowest slice first; `source` is the slice's file where each has one.
+        slices: Z predictions, lowest slice first; `source` is the slice's file where each has one.
         source: the file or folder.
         patient, scan: identifiers, as the volume has them.
         spacing: (z, y, x) in mm; None if unknown (8-bit images).
         classification: of the scan, from its slices'; None of a lesion model.
-        rule: how the slices became the scan's answer; see `evaluation.aggregation.parse_rule`.
+        rule: from the slices' classes to the scan's; see `evaluation.aggregation.parse_rule`.
         skipped: what the reader left out, a line each.
     """
 
@@ -130,6 +130,6 @@ class ScanPrediction:
 
     @property
     def probabilities(self) -> np.ndarray | None:
-        """(Z, C), those of the slices; None of a lesion model."""
+        """Return the slices' (Z, C); None of a lesion model."""
         found = [s.classification.probabilities for s in self.slices if s.classification]
         return np.array(found) if found else None

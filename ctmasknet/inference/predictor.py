@@ -1,7 +1,4 @@
-"""Slices and scans -> answers.
-
-Shapes: slices of H x W pixels, Z slices of a scan, C image classes.
-"""
+"""Slices and scans -> predictions."""
 
 from __future__ import annotations
 
@@ -20,10 +17,11 @@ from ..modeling.mask_head import MASK_CUT
 from ..volumes.volume import Volume
 from ..volumes.volume_files import read_volume
 from ..volumes.window import Window
-from .loaded_model import Network
+from .loaded_model import LoadedModel
 from .model_spec import DEMO, demo_folders, find_model
-from .postprocessing import answer_slice, score_map
+from .postprocessing import postprocess_slice
 from .predictions import Classification, ScanPrediction, SlicePrediction
+from .score_map import score_map
 from .sources import Source, is_slice, read_source
 
 Prediction = SlicePrediction | ScanPrediction
@@ -40,9 +38,9 @@ class Predictor:
         lesion_classes: names of the lesion classes.
         image_classes: names of the image classes; empty without a CT-Mask-Net.
         has_masks: whether lesions have masks.
+        device, min_score, batch_size: as given.
         precision: of the classifier's convolutions and matrices.
-        min_score: lesions with a lower score are left out.
-        rule: how the slices of a scan become its answer.
+        rule: from the slices' classes to the scan's.
     """
 
     def __init__(
@@ -80,31 +78,28 @@ class Predictor:
         if config_or_name == DEMO:
             config_or_name, demo_lesions = demo_folders()
             lesion_model = lesion_model or demo_lesions
-        self._model = find_model(config_or_name, weights, opts)
+        self.device = _device(device)
+        spec = find_model(config_or_name, weights, opts)
+        self._model = LoadedModel(spec, self.device, precision)
         self._lesion_model = self._model
-        device = _device(device)
-        self._network = Network(self._model.cfg, self._model.weights, device, precision)
-        self._lesions = self._network
         if lesion_model is not None:
-            self._lesion_model = find_model(lesion_model, lesion_weights)
-            self._lesions = Network(
-                self._lesion_model.cfg, self._lesion_model.weights, device, precision
-            )
+            lesion_spec = find_model(lesion_model, lesion_weights)
+            self._lesion_model = LoadedModel(lesion_spec, self.device, precision)
         elif lesion_weights is not None:
             raise ValueError(f"{lesion_weights}: found weights of a lesion model, but no model")
-        self.device = device
-        self.precision = self._network.precision
-        self.lesion_classes = self._lesions.lesion_classes
-        self.has_masks = self._lesions.has_masks
-        self.image_classes = self._network.image_classes
-        cfg = self._lesion_model.cfg
-        self.min_score = cfg.TEST.PIXEL_SCORE_THRESH if min_score is None else float(min_score)
+        self.precision = self._model.precision
+        self.image_classes = self._model.image_classes
+        self.lesion_classes = self._lesion_model.lesion_classes
+        self.has_masks = self._lesion_model.has_masks
+        if min_score is None:
+            min_score = self._lesion_model.spec.cfg.TEST.PIXEL_SCORE_THRESH
+        self.min_score = float(min_score)
+        self.rule: Rule = parse_rule(aggregation or spec.cfg.TEST.AGGREGATION or "mean")
+        self.batch_size = batch_size
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}, expected 0 to 1")
-        self.rule: Rule = parse_rule(aggregation or self._model.cfg.TEST.AGGREGATION or "mean")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
-        self.batch_size = batch_size
 
     def predict(
         self,
@@ -118,7 +113,7 @@ class Predictor:
             source: an image file: a slice. Any other path that `read_volume` takes: a scan (so a
                 folder of images is the slices of one scan, in the order of their names). An array:
                 a slice, (H, W) or (H, W, 3) uint8 RGB, windowed already, or (H, W) of any other
-                number, HU. A Volume: a scan. A list of these: a list of answers.
+                number, HU. A Volume: a scan. A list of these: a list of predictions.
             window: of HU, and what 8-bit images are taken to have; None is the papers'.
             progress: show a bar with the remaining time for each scan or list.
 
@@ -129,44 +124,48 @@ class Predictor:
             FileNotFoundError, ValueError: what is wrong with which file, and what to do.
             NotFiniteError: a slice gives NaN or infinity; names it.
         """
+        if isinstance(source, str | Path) and not is_slice(source):
+            source = read_volume(source, window=window)
         if isinstance(source, Volume):
             return self.predict_volume(source, window, progress)
-        if isinstance(source, np.ndarray):
+        if isinstance(source, str | Path | np.ndarray):
             return next(self.predict_slices([read_source(source, window)]))
-        if isinstance(source, str | Path):
-            if is_slice(source):
-                return next(self.predict_slices([read_source(source, window)]))
-            return self.predict_volume(read_volume(source, window=window), window, progress)
         if not isinstance(source, Sequence):
             raise TypeError(
                 f"found {type(source).__name__}, expected a path, an array, a Volume or a list of "
                 "these; `predict_slices` takes any iterable of images"
             )
-        return self._predict_list(source, window, progress)
+        predictions: list[Prediction] = []
+        with tqdm(total=len(source), unit="input", mininterval=1, disable=not progress) as bar:
+            # Slices that follow each other go through the network together.
+            for loose, members in groupby(source, key=is_slice):
+                found: Iterator[Any]
+                if loose:
+                    found = self.predict_slices(read_source(x, window) for x in members)
+                else:
+                    found = (self.predict(x, window) for x in members)
+                for prediction in found:
+                    predictions.append(prediction)
+                    bar.update()
+        return predictions
 
     def predict_slices(
         self,
         slices: Iterable[tuple[np.ndarray, str]],
         pixel_mm: tuple[float, float] | None = None,
     ) -> Iterator[SlicePrediction]:
-        """Predict slices as they come, in batches of equal size.
-
-        Few more than `batch_size` of them are in memory at a time, so any number may follow.
+        """Predict slices as they come, in order, with few more than `batch_size` in memory.
 
         Args:
-            slices: pairs of an image, (H, W, 3) uint8 RGB, and its file ("" if it has none), for
-                errors and answers.
+            slices: pairs of an image, (H, W, 3) uint8 RGB, and its file ("" if it has none).
             pixel_mm: (height, width) of a pixel of all of them; None if unknown.
-
-        Yields:
-            The answers, in order.
         """
         # Only images of one size share a batch: padding to the largest would change the others.
         for _, alike in groupby(slices, key=lambda pair: pair[0].shape):
             while batch := list(islice(alike, self.batch_size)):
-                answers = self._predict_batch(batch, pixel_mm)
+                predictions = self._predict_batch(batch, pixel_mm)
                 batch.clear()  # before the next ones come
-                yield from answers
+                yield from predictions
 
     def predict_volume(
         self, volume: Volume, window: str | Window | None = None, progress: bool = False
@@ -176,16 +175,7 @@ class Predictor:
         files = volume.slice_files or [""] * len(volume)
         images = zip(volume.slices(window), files, strict=True)
         found = self.predict_slices(images, spacing and spacing[1:])
-        bar = tqdm(
-            found,
-            desc=volume.source.name[:24],
-            total=len(volume),
-            unit="slice",
-            mininterval=1,
-            leave=False,
-            disable=not progress,
-        )
-        slices = tuple(bar)
+        slices = tuple(slice_bar(found, volume.source.name, len(volume), progress))
         classification = None
         if self.image_classes:
             probabilities = np.array([s.classification.probabilities for s in slices])  # type: ignore[union-attr]
@@ -213,84 +203,69 @@ class Predictor:
             NaN where there is none; masks are where it is 0.5 or more (MaskLogitHead). None if the
             model has no masks. Source: the score maps of the paper on lightweight models.
         """
-        if not self._lesions.has_masks:
+        if not self.has_masks:
             return None
-        return score_map(self._lesions([image])[0]["instances"], image.shape[:2], self.min_score)
+        found = self._lesion_model([image])[0]["instances"]
+        return score_map(found, image.shape[:2], self.min_score)
 
     def describe(self) -> dict[str, Any]:
-        """Models and settings in plain types, for results and reports."""
-        if self._lesions is self._network:
-            role = "lesions and classes" if self.image_classes else "lesions"
-            models = [{"role": role, **self._model.describe()}]
-        else:
-            models = [
-                {"role": "classes", **self._model.describe()},
-                {"role": "lesions", **self._lesion_model.describe()},
-            ]
-        heads = self._lesion_model.cfg.MODEL.ROI_HEADS
+        """Return models and settings in plain types, for results and reports."""
+        roles = {"classes": self._model, "lesions": self._lesion_model}
+        if self._lesion_model is self._model:
+            roles = {"lesions and classes" if self.image_classes else "lesions": self._model}
         settings: dict[str, Any] = {
             "min_score": self.min_score,
-            "lesion_nms_iou": heads.NMS_THRESH_TEST,
+            "lesion_nms_iou": self._lesion_model.spec.cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST,
             "device": self.device,
             "precision": self.precision,
         }
         if self.has_masks:
             settings["mask_cut"] = MASK_CUT
         if self.image_classes:
-            ranked = self._model.cfg.MODEL.RANKED_BOXES
+            ranked = self._model.spec.cfg.MODEL.RANKED_BOXES
             settings["ranked_boxes"] = ranked.NUM
             settings["ranked_nms_iou"] = ranked.NMS_THRESH
             settings["aggregation"] = self.rule.name
+        models = [{"role": role, **model.spec.describe()} for role, model in roles.items()]
         return {"models": models, "settings": settings}
 
     def _predict_batch(
         self, slices: list[tuple[np.ndarray, str]], pixel_mm: tuple[float, float] | None
     ) -> list[SlicePrediction]:
         images, sources = zip(*slices, strict=True)
-        outputs = self._network(images, sources)
-        if self._lesions is not self._network:
-            for output, found in zip(outputs, self._lesions(images, sources), strict=True):
+        outputs = self._model(images, sources)
+        if self._lesion_model is not self._model:
+            for output, found in zip(outputs, self._lesion_model(images, sources), strict=True):
                 output["instances"] = found["instances"]
+        models = self._model, self._lesion_model
         return [
-            answer_slice(
-                output,
-                image.shape[:2],
-                self._network,
-                self._lesions,
-                min_score=self.min_score,
-                pixel_mm=pixel_mm,
-                source=source,
-            )
+            postprocess_slice(output, image.shape[:2], *models, self.min_score, pixel_mm, source)
             for output, image, source in zip(outputs, images, sources, strict=True)
         ]
 
-    def _predict_list(
-        self, sources: Sequence[Source], window: str | Window | None, progress: bool
-    ) -> list[Prediction]:
-        """Slices that follow each other go through the network together."""
-        answers: list[Prediction] = []
-        bar = tqdm(total=len(sources), unit="input", mininterval=1, disable=not progress)
-        with bar:
-            for loose, group in groupby(sources, key=is_slice):
-                members = list(group)
-                if loose:
-                    for answer in self.predict_slices(read_source(x, window) for x in members):
-                        answers.append(answer)
-                        bar.update()
-                else:
-                    for source in members:
-                        answers.append(self.predict(source, window))  # type: ignore[arg-type]
-                        bar.update()
-        return answers
+
+def slice_bar(
+    slices: Iterable[SlicePrediction], name: str, total: int, shown: bool = True
+) -> Iterable[SlicePrediction]:
+    """Show a bar with the remaining time while the slices of an input are predicted."""
+    return tqdm(
+        slices,
+        desc=name[:24],
+        total=total,
+        unit="slice",
+        mininterval=1,
+        leave=False,
+        disable=not shown,
+    )
 
 
 def _device(name: str) -> str:
-    if name != "auto":
-        try:
-            torch.device(name)
-        except RuntimeError as error:
-            raise ValueError(f"device '{name}': {str(error).splitlines()[0]}") from None
-        if name.startswith("cuda") and not torch.cuda.is_available():
-            raise ValueError(f"device '{name}': PyTorch finds no GPU; use auto or cpu")
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device '{name}': {str(error).splitlines()[0]}") from None
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device '{name}': PyTorch finds no GPU; use auto or cpu")
+    return name

@@ -35,11 +35,11 @@ class Case:
     Attributes:
         name: of its folder in the output.
         source: what the user named, or what was found in it.
-        slices: the answers; those of `scan` if there is one.
-        scan: the scan's answer.
+        slices: their predictions; those of `scan` if there is one.
+        scan: the scan's prediction.
         volume: the scan's HU and geometry.
         quantities: counts, areas, volumes, shares of the lung.
-        about: where the answer comes from, in plain types; see `run.describe_run`.
+        about: models, settings, versions, time and command, in plain types.
         notes: what the reader should know: files left out, why there is no lung share, ...
         problems: those of the notes that tell of files that could not be used.
     """

@@ -1,7 +1,7 @@
 """Lesions of a DICOM series as a DICOM Segmentation, which PACS and viewers lay over the series.
 
-Z, Y, X are the axes of the volume; the frames are stored as the source's own images are, row by
-row, so that each lies exactly on one of them, in series with uneven steps too.
+Shapes: Z, Y, X are the axes of the volume. Frames have the rows and columns of the source's own
+images, so each lies exactly on one of them, also in series with uneven steps.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pydicom.sr.coding import Code
 from pydicom.valuerep import DA, TM
 
 from ..atomic_write import atomic_write
-from ..data.classes import NOTICE
-from ..report.overlay import COLOURS
+from ..figures import lesion_colour, rgb
 from ..volumes.volume import Volume, nearest_axes
-from .mask_files import check_labels
+from ..wording import NOTICE
+from .label_map import check_labels
 
 # Lesion class -> what DICOM (PS3.16, CID 6104 and 7159) or SNOMED CT calls it.
 LESION_CODES = {
@@ -35,8 +35,8 @@ LESION_CODES = {
     "lesion": codes.SCT.Lesion,
 }
 
-# Attributes that the standard wants but lets be empty (type 2), and what reads their values.
-_TYPE_2: Mapping[str, Callable[[Any], Any]] = {
+# Attributes that the standard lets be empty (type 2), and what parses their values.
+_TYPE_2: dict[str, Callable[[Any], Any]] = {
     "PatientID": str,
     "PatientName": str,
     "PatientBirthDate": DA,
@@ -58,16 +58,16 @@ def write_dicom_seg(
 ) -> None:
     """Write lesions as a binary DICOM Segmentation, one segment for each class, found or not.
 
-    Frames without lesions are left out, as viewers expect; of a scan without any lesion the
-    segments have one empty frame, since a segmentation needs one.
+    Frames without lesions are left out, as viewers expect. A scan without any lesion has one empty
+    frame for each segment, since a segmentation needs frames.
 
     Args:
         path: ends with .dcm; an existing file is replaced.
-        volume: read from DICOM files (`volume.identifiers` are theirs) that still are where they
-            were, or from a zip of them. Only their headers are read again.
+        volume: read from DICOM files, or a zip of them, that still are where they were: their
+            headers are read again.
         labels: (Z, Y, X) uint8; 0 is background, k the k-th class.
-        lesion_classes: K names; those that LESION_CODES does not know are coded as lesions.
-        about: see Case: its "models" and "versions" are written down as the algorithm.
+        lesion_classes: names; those that LESION_CODES does not know are coded as lesions.
+        about: see Case; "models" and "versions" become the algorithm.
 
     Raises:
         ValueError: the volume is not from DICOM, the labels do not fit it, or its files lack what
@@ -82,7 +82,6 @@ def write_dicom_seg(
     segments, version = _segments(lesion_classes, about), about["versions"]["ctmasknet"]
     found = bool(labels.any())
     used = labels if found else labels[:1]
-    # highdicom and pydicom raise what a damaged or bare header makes them raise.
     try:
         sources = _read_headers(volume)
         segmentation = Segmentation(
@@ -106,7 +105,7 @@ def write_dicom_seg(
         )
         with atomic_write(path) as partial:
             segmentation.save_as(partial)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of damaged or bare headers
         raise ValueError(
             f"{volume.source}: no DICOM segmentation can refer to this series ({error}): use the "
             "NIfTI mask, or the original series"
@@ -132,27 +131,25 @@ def _segments(lesion_classes: Sequence[str], about: Mapping[str, Any]) -> list[S
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             anatomic_regions=[codes.SCT.Lung],
-            display_color=CIELabColor.from_rgb(*COLOURS[index % len(COLOURS)]),
+            display_color=CIELabColor.from_rgb(*rgb(lesion_colour(index))),
         )
         for index, name in enumerate(lesion_classes)
     ]
 
 
 def _as_stored(labels: np.ndarray, header: Dataset) -> np.ndarray:
-    """Labels (Z, Y, X) of an upright volume as the rows and columns of its files: a view."""
-    cosines = np.array(header.ImageOrientationPatient, float)
-    row, column = cosines[:3], cosines[3:]
+    """Turn labels (Z, Y, X) of an upright volume to the rows and columns of its files: a view."""
+    row, column = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
     order = nearest_axes(np.column_stack([row, column, np.cross(row, column)]))
     along_row, along_column = order.index(0), order.index(1)  # 0 is the patient's x, 1 the y
     if along_row == 1:
         labels = labels.transpose(0, 2, 1)
-    down = -1 if column[along_column] < 0 else 1
-    right = -1 if row[along_row] < 0 else 1
+    down, right = (-1 if cosine < 0 else 1 for cosine in (column[along_column], row[along_row]))
     return labels[:, ::down, ::right]
 
 
 def _read_headers(volume: Volume) -> list[Dataset]:
-    """The header of each slice, completed and corrected as highdicom needs it."""
+    """Read the header of each slice, completed and corrected as highdicom needs it."""
     inside = f"{volume.source}!"
     if all(name.startswith(inside) for name in volume.slice_files):
         members = [name.removeprefix(inside) for name in volume.slice_files]
@@ -162,7 +159,7 @@ def _read_headers(volume: Volume) -> list[Dataset]:
     for header in headers:
         for name, read in _TYPE_2.items():
             setattr(header, name, _readable(read, header.get(name)))
-        # Rounded differently from slice to slice in some series; the reader has compared them.
+        # Rounding differs from slice to slice in some series; the reader has compared them.
         header.ImageOrientationPatient = headers[0].ImageOrientationPatient
         header.SliceThickness = header.get("SliceThickness") or volume.spacing[0]
         header.pop("SpacingBetweenSlices", None)  # often wrong; the positions tell
@@ -170,21 +167,18 @@ def _read_headers(volume: Volume) -> list[Dataset]:
 
 
 def _read_zipped(source: str | os.PathLike, members: Sequence[str]) -> list[Dataset]:
-    """Headers of files in a zip, by the names that they have once unpacked."""
+    """Read headers of files in a zip, by the names that they have once unpacked."""
     with zipfile.ZipFile(source) as archive:
         unpacked = {
             "/".join(part for part in info.filename.split("/") if part not in ("", ".", "..")): info
             for info in archive.infolist()
         }
-        headers: list[Dataset] = []
-        for name in members:
-            with archive.open(unpacked[name]) as stream:
-                headers.append(pydicom.dcmread(stream, stop_before_pixels=True))
-        return headers
+        streams = (archive.open(unpacked[name]) for name in members)
+        return [pydicom.dcmread(stream, stop_before_pixels=True) for stream in streams]
 
 
 def _readable(read: Callable[[Any], Any], value: Any) -> Any:
-    """The value, or "" where there is none that follows the standard, as anonymisers leave it."""
+    """Return the value, or "" for what anonymisers leave and the standard does not allow."""
     try:
         read(value)
     except ValueError:

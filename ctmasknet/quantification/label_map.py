@@ -1,49 +1,53 @@
-"""Instances -> one class number for each pixel.
+"""Instances -> one class number for each pixel, and these as files.
 
-Shapes: Z slices of H x W pixels, K lesion classes.
+Shapes: Z slices of H x W pixels, K lesion classes. Values: 0 is background, k the k-th class.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from ..atomic_write import atomic_write
 from ..inference.predictions import SlicePrediction
+from ..volumes.sitk_files import volume_suffix, write_volume
+from ..volumes.volume import Volume
 
 
 def label_map(prediction: SlicePrediction) -> np.ndarray:
-    """The class of each pixel; where instances overlap, that of the one with the highest score.
-
-    Args:
-        prediction: of a model with masks.
+    """Paint instances; where they overlap, the one with the highest score has the pixel.
 
     Returns:
-        (H, W) uint8: 0 background, k the k-th of the K lesion classes, from 1.
+        (H, W) uint8 in 0..K.
 
     Raises:
         ValueError: the model has no masks.
     """
     if not prediction.has_masks:
         raise ValueError(
-            f"{prediction.source or 'slice'}: found boxes without masks, expected the answer of a "
-            "model with a mask head"
+            f"{prediction.source or 'slice'}: found boxes without masks, expected the prediction "
+            "of a model with a mask head: use a lesion model"
         )
     labels = np.zeros(prediction.size, np.uint8)
-    # The best is painted last; of equal scores, the one that comes first.
+    # The best is painted last; of equal scores the first.
     for instance in sorted(reversed(prediction.instances), key=lambda found: found.score):
         labels[instance.mask] = prediction.lesion_classes.index(instance.lesion_class) + 1
     return labels
 
 
 def label_volume(slices: Sequence[SlicePrediction]) -> np.ndarray:
-    """The class of each voxel of a scan; see `label_map`.
+    """Paint the instances of a scan; see `label_map`.
 
     Args:
-        slices: Z answers for slices of one size, by one model.
+        slices: Z predictions of one size, by one model.
 
     Returns:
-        (Z, H, W) uint8.
+        (Z, H, W) uint8 in 0..K.
 
     Raises:
         ValueError: no slices, different sizes or classes, or the model has no masks.
@@ -55,6 +59,46 @@ def label_volume(slices: Sequence[SlicePrediction]) -> np.ndarray:
             "the slices of one scan"
         )
     volume = np.empty((len(slices), *slices[0].size), np.uint8)
-    for index, prediction in enumerate(slices):
-        volume[index] = label_map(prediction)
+    for labels, prediction in zip(volume, slices, strict=True):
+        labels[:] = label_map(prediction)
     return volume
+
+
+def write_slice_masks(
+    folder: Path, slices: Sequence[SlicePrediction], names: Sequence[str]
+) -> None:
+    """Write the label map of each slice as 8-bit grey PNG, <folder>/<name>.png.
+
+    `data.images.read_mask` reads it; `datasets/prepare_lesion_masks.py` takes it with e.g.
+    --values 1=GGO,2=C.
+    """
+    for prediction, name in zip(slices, names, strict=True):
+        picture = Image.fromarray(label_map(prediction))
+        with atomic_write(folder / f"{name}.png") as partial:
+            picture.save(partial)
+
+
+def write_nifti_mask(path: str | os.PathLike, volume: Volume, labels: np.ndarray) -> None:
+    """Write labels where their volume lies in the patient: viewers lay them over its source.
+
+    Args:
+        path: ends with .nii.gz or .nii; an existing file is replaced.
+        volume: that the labels belong to.
+        labels: (Z, H, W) uint8.
+
+    Raises:
+        ValueError: another suffix, or labels of another shape or type.
+    """
+    if not volume_suffix(Path(path)).startswith(".nii"):
+        raise ValueError(f"{path}: expected a name that ends with .nii.gz or .nii")
+    check_labels(labels, volume)
+    write_volume(replace(volume, hu=labels, windowed=None), path)
+
+
+def check_labels(labels: np.ndarray, volume: Volume) -> None:
+    """Raise a ValueError unless labels are uint8 and have the (Z, H, W) of their volume."""
+    if labels.shape != volume.hu.shape or labels.dtype != np.uint8:
+        raise ValueError(
+            f"{volume.source}: found labels of shape {labels.shape} in {labels.dtype}, expected "
+            f"{volume.hu.shape} in uint8"
+        )

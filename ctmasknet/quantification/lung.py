@@ -1,7 +1,6 @@
-"""The lung by a classical method.
+"""The lungs by density: the body slice by slice, the lungs in it as parts of the volume.
 
-Shapes: Z slices of H x W pixels. The body is found slice by slice, the lungs in it as parts of the
-volume. docs/quantification.md has the method's accuracy and limits.
+Shapes: Z slices of H x W pixels. docs/quantification.md has the method's accuracy and limits.
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ class LungMask:
     Attributes:
         mask: (Z, H, W) bool.
         method: how it was found, in words for the report; or which file it was given as.
-        grows: whether lesions that touch it belong to it (it was found by density, which misses
-            consolidation), or it is taken as it is (given).
+        grows: whether lesions that touch it belong to it: density misses consolidation. A given
+            mask is taken as it is.
     """
 
     mask: np.ndarray
@@ -56,7 +55,7 @@ class LungMask:
 
 
 def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> LungMask:
-    """Find both lungs by density: threshold and connected components.
+    """Find both lungs by threshold and connected components.
 
     Besides `hu` it takes about 5 bytes for each voxel.
 
@@ -66,8 +65,8 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
         spacing: (z, y, x) in mm; None if unknown.
 
     Returns:
-        The lungs with their vessels, without the trachea; main bronchi where they lie apart from
-        the lung in a slice are left out, too.
+        The lungs with their vessels, without the trachea and without main bronchi where they lie
+        apart from the lung in a slice.
 
     Raises:
         ValueError: what was found is no plausible lung.
@@ -76,8 +75,7 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
         raise ValueError(f"found HU of the shape {hu.shape}, expected (Z, H, W)")
     pixel = spacing[2] if spacing else UNKNOWN_WIDTH / max(hu.shape[1:])
     mask = np.zeros(hu.shape, bool)
-    sections = np.zeros(len(hu), np.int64)  # pixels of the body
-    cut = np.zeros(len(hu), np.int64)
+    sections, cut = np.zeros((2, len(hu)), np.int64)  # pixels of the body, and cut open
     for index, part in enumerate(hu):
         values = np.ascontiguousarray(part, np.float32)
         body = _body(values, pixel)
@@ -85,7 +83,7 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
         cut[index] = _cut_area(body)
         mask[index] = _aerated(values, body)
     _keep_large_parts(mask)
-    for part, section in zip(mask, sections.tolist(), strict=True):
+    for part, section in zip(mask, sections, strict=True):
         if part.any():
             part[:] = _closed(part, section, pixel)
     _refuse_implausible(hu, mask, sections, cut, spacing)
@@ -93,19 +91,19 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
 
 
 def _disc(radius: float, pixel: float) -> np.ndarray:
-    """A structuring element; radius and pixel in mm."""
+    """Draw a structuring element; radius and pixel in mm."""
     pixels = max(1, round(radius / pixel))
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 with all holes filled."""
+    """Fill all holes of (H, W) uint8."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.zeros_like(mask), contours, -1, 1, cv2.FILLED)
 
 
 def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
-    """The largest piece of tissue in a slice with all that it encloses, (H, W) uint8; may be 0."""
+    """Find the largest piece of tissue with all that it encloses, (H, W) uint8; perhaps nothing."""
     dense = (hu > LUNG_HU).astype(np.uint8)
     tissue = cv2.morphologyEx(dense, cv2.MORPH_OPEN, _disc(_THIN, pixel))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(tissue)
@@ -115,7 +113,7 @@ def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def _cut_area(body: np.ndarray) -> int:
-    """Pixels that are open to the image's border although the body lies around them."""
+    """Count the pixels inside the body's hull that are open to the image's border."""
     if not body.any():
         return 0
     hull = cv2.convexHull(cv2.findNonZero(body))
@@ -123,12 +121,12 @@ def _cut_area(body: np.ndarray) -> int:
     count, labels = cv2.connectedComponents(1 - body, connectivity=4)
     areas = np.bincount(labels[body == 0], minlength=count)
     cut = np.bincount(labels[inside], minlength=count) >= _INSIDE * areas
-    at_border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    return int(sum(areas[k] for k in np.unique(at_border) if cut[k]))
+    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return int(areas[border[cut[border]]].sum())
 
 
 def _aerated(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """What may be lung in a slice, (H, W) bool."""
+    """Find what may be lung in a slice, (H, W) bool."""
     air = (hu < LUNG_HU) & (body > 0)
     if not air.any():
         return air
@@ -144,7 +142,7 @@ def _keep_large_parts(mask: np.ndarray) -> None:
     """Clear all but the large parts of (Z, H, W) bool, in place."""
     labels, count = ndimage.label(mask)
     sizes = np.zeros(count + 1, np.int64)
-    for part in labels:  # by slices: NumPy would hold 8 bytes for each voxel
+    for part in labels:  # by slices: bincount would hold 8 bytes for each voxel
         sizes += np.bincount(part.ravel(), minlength=count + 1)
     sizes[0] = 0
     kept = (sizes > 0) & (sizes >= _PART * sizes.max())
@@ -153,7 +151,7 @@ def _keep_large_parts(mask: np.ndarray) -> None:
 
 
 def _closed(lung: np.ndarray, section: int, pixel: float) -> np.ndarray:
-    """The lung of a slice (H, W) bool with the vessels and the small lesions at its edge."""
+    """Add to the lung of a slice (H, W) bool its vessels and the small lesions at its edge."""
     disc = _disc(CLOSING, pixel)
     margin = len(disc) // 2
     padded = cv2.morphologyEx(np.pad(lung.astype(np.uint8), margin), cv2.MORPH_CLOSE, disc)

@@ -1,7 +1,4 @@
-"""Lung masks that are given as files.
-
-Shapes: Z slices of H x W pixels.
-"""
+"""Lung masks that are given as files."""
 
 from __future__ import annotations
 
@@ -23,9 +20,8 @@ def read_lung_mask(path: str | os.PathLike, volume: Volume) -> LungMask:
     """Read the lung mask of a volume.
 
     Args:
-        path: a file with one of VOLUME_SUFFIXES; nonzero = lung. It is turned upright as the
-            volume was.
-        volume: that it must fit: the corners within half a pixel; in size alone where the volume
+        path: a file with one of VOLUME_SUFFIXES, nonzero in the lung; is turned upright.
+        volume: that it must fit, by its corners within half a pixel; by size alone where the volume
             has no known geometry.
 
     Raises:
@@ -59,7 +55,7 @@ def read_lung_image(path: str | os.PathLike, size: tuple[int, int]) -> LungMask:
     """Read the lung mask of a single slice.
 
     Args:
-        path: an image as for `read_mask`; nonzero = lung.
+        path: an image as for `read_mask`, nonzero in the lung.
         size: (H, W) that it must have.
 
     Returns:
@@ -104,7 +100,7 @@ def _check_geometry(given: Volume, volume: Volume) -> None:
 
 
 def _corners(volume: Volume) -> np.ndarray:
-    """(8, 3), x y z in mm of the corner voxels."""
+    """Place the corner voxels: (8, 3), x y z in mm."""
     lengths = [(count - 1) * mm for count, mm in zip(volume.hu.shape, volume.spacing, strict=True)]
     corners = np.array(list(itertools.product((0, 1), repeat=3))) * lengths[::-1]
     return volume.origin + corners @ volume.direction.T

@@ -16,15 +16,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..data.classes import NOTICE
 from ..data.images import read_slice
 from ..inference.names import numbered_apart
 from ..inference.predictions import SlicePrediction
 from ..quantification.case import Case, KeySlice
 from ..quantification.dicom_seg import write_dicom_seg
-from ..quantification.label_map import label_volume
-from ..quantification.mask_files import write_nifti_mask, write_slice_masks
-from ..wording import counted
+from ..quantification.label_map import label_volume, write_nifti_mask, write_slice_masks
+from ..wording import NOTICE, counted
 from .overlay import draw_instances
 from .report import write_report
 from .tables import write_lesions, write_ranked_boxes, write_result
@@ -53,7 +51,7 @@ def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case
     if case.volume is None:
         names = _names_apart([Path(prediction.source).name for prediction in case.slices])
         if case.slices[0].has_masks:
-            write_slice_masks(folder / MASKS, case, names)
+            write_slice_masks(folder / MASKS, case.slices, names)
         _write_overlays(folder / OVERLAYS, case, names)
     elif case.slices[0].has_masks:
         case = _write_volume_masks(folder, case)

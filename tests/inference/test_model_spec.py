@@ -54,7 +54,7 @@ def test_a_config_of_another_program_beside_the_weights(runs, tmp_path):
     assert find_model("R18_T1", tmp_path / "bare.pth").trained_on == ""
 
 
-def test_configs_that_answer_otherwise_are_told_apart(runs):
+def test_configs_that_predict_otherwise_are_told_apart(runs):
     def config_hash(*opts):
         return find_model(runs.lesion, opts=opts).describe()["config_sha256"]
 

@@ -1,4 +1,4 @@
-"""Predictor: slices, scans and lists to typed answers."""
+"""Predictor: slices, scans and lists to typed predictions."""
 
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detectron2.modeling import build_model
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Boxes, Instances
 from PIL import Image
 
@@ -15,8 +15,9 @@ import ctmasknet
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.data.resize import build_test_resize
 from ctmasknet.inference.model_spec import find_model
-from ctmasknet.inference.postprocessing import score_map
 from ctmasknet.inference.predictions import ScanPrediction, SlicePrediction
+from ctmasknet.inference.score_map import score_map
+from ctmasknet.modeling import CTMaskNet
 from ctmasknet.volumes.volume import upright_volume
 
 
@@ -54,43 +55,64 @@ def same(a: SlicePrediction, b: SlicePrediction, atol=0.0):
 
 
 def test_a_slice_gets_lesions_ranked_boxes_and_a_class(both):
-    answer = both.predict(pixels())
-    assert isinstance(answer, SlicePrediction) and answer.size == (80, 100)
-    assert answer.lesion_classes == ("lesion",) and answer.has_masks and answer.source == ""
-    assert answer.instances
-    scores = [x.score for x in answer.instances]
+    prediction = both.predict(pixels())
+    assert isinstance(prediction, SlicePrediction) and prediction.size == (80, 100)
+    assert (
+        prediction.lesion_classes == ("lesion",)
+        and prediction.has_masks
+        and prediction.source == ""
+    )
+    assert prediction.instances
+    scores = [x.score for x in prediction.instances]
     assert scores == sorted(scores, reverse=True) and min(scores) >= 0.3
-    for found in answer.instances:
+    for found in prediction.instances:
         x0, y0, x1, y1 = found.box
         assert 0 <= x0 < x1 <= 100 and 0 <= y0 < y1 <= 80
         assert found.mask.shape == (80, 100) and found.mask.dtype == bool
         assert found.mask.sum() == found.area_px and found.area_mm2 is None
-    found = answer.classification
+    found = prediction.classification
     assert found.class_names == ("Control", "Common Pneumonia", "COVID-19")
     assert found.probabilities.sum() == pytest.approx(1)
     assert found.image_class == found.class_names[int(found.logits.argmax())]
-    ranked = answer.ranked_boxes
+    ranked = prediction.ranked_boxes
     assert ranked.rows.shape == (16, 5) and len(ranked.boxes) == len(ranked.scores) <= 16
     assert (np.diff(ranked.scores) <= 0).all() and ranked.contributions.shape[1] == 3
     assert ranked.boxes.max() <= 100 and ranked.boxes[:, 3].max() <= 80
 
 
+def test_a_registered_subclass_of_ctmasknet_gives_a_class(runs, both, monkeypatch):
+    class UsersNet(CTMaskNet):
+        pass
+
+    monkeypatch.setitem(META_ARCH_REGISTRY._obj_map, "UsersNet", UsersNet)
+    opts = ("MODEL.META_ARCHITECTURE", "UsersNet")
+    predictor = ctmasknet.Predictor(runs.ctmasknet, min_score=0.3, opts=opts)
+    prediction, expected = predictor.predict(pixels()), both.predict(pixels())
+    logits = expected.classification.logits
+    np.testing.assert_allclose(prediction.classification.logits, logits, atol=1e-4)
+    assert len(prediction.ranked_boxes.boxes) == len(expected.ranked_boxes.boxes)
+
+
 def test_a_lesion_model_gives_no_class(lesions):
-    answer = lesions.predict(pixels())
-    assert answer.classification is None and answer.ranked_boxes is None and answer.has_masks
+    prediction = lesions.predict(pixels())
+    assert (
+        prediction.classification is None
+        and prediction.ranked_boxes is None
+        and prediction.has_masks
+    )
 
 
 def test_a_ct_mask_net_alone_gives_boxes_without_masks(runs):
-    answer = ctmasknet.Predictor(runs.ctmasknet, min_score=0.3).predict(pixels())
-    assert not answer.has_masks and answer.instances
-    assert all(x.mask is None and x.area_px is None for x in answer.instances)
+    prediction = ctmasknet.Predictor(runs.ctmasknet, min_score=0.3).predict(pixels())
+    assert not prediction.has_masks and prediction.instances
+    assert all(x.mask is None and x.area_px is None for x in prediction.instances)
 
 
 def test_min_score_leaves_lesions_out(runs, lesions):
-    answer = lesions.predict(pixels())
-    threshold = (answer.instances[0].score + answer.instances[-1].score) / 2
+    prediction = lesions.predict(pixels())
+    threshold = (prediction.instances[0].score + prediction.instances[-1].score) / 2
     fewer = ctmasknet.Predictor(runs.lesion, min_score=threshold).predict(pixels())
-    assert len(fewer.instances) == sum(x.score >= threshold for x in answer.instances)
+    assert len(fewer.instances) == sum(x.score >= threshold for x in prediction.instances)
     nothing = ctmasknet.Predictor(runs.lesion, min_score=1.0)
     assert nothing.predict(pixels()).instances == ()
     assert np.isnan(nothing.score_map(np.repeat(pixels()[..., None], 3, -1))).all()
@@ -99,63 +121,66 @@ def test_min_score_leaves_lesions_out(runs, lesions):
 def test_arrays_files_and_hu_are_the_same_slice(both, tmp_path):
     grey = pixels()
     Image.fromarray(grey).save(tmp_path / "slice.png")
-    answer = both.predict(grey)
-    same(answer, both.predict(np.repeat(grey[..., None], 3, axis=-1)))
+    prediction = both.predict(grey)
+    same(prediction, both.predict(np.repeat(grey[..., None], 3, axis=-1)))
     from_file = both.predict(tmp_path / "slice.png")
-    same(answer, from_file)
+    same(prediction, from_file)
     assert from_file.source == str(tmp_path / "slice.png")
     hu = ctmasknet.volumes.window.LUNG.to_hu(grey)
-    same(answer, both.predict(hu))
-    same(answer, both.predict(hu.astype(np.float32)))
+    same(prediction, both.predict(hu))
+    same(prediction, both.predict(hu.astype(np.float32)))
 
 
 def test_a_volume_is_its_slices_with_geometry(both):
     scan = volume()
-    answer = both.predict(scan)
-    assert isinstance(answer, ScanPrediction) and len(answer.slices) == 5
-    assert answer.spacing == (5.0, 0.8, 0.8) and answer.source == "scan.nii"
-    for index, found in enumerate(answer.slices):
+    prediction = both.predict(scan)
+    assert isinstance(prediction, ScanPrediction) and len(prediction.slices) == 5
+    assert prediction.spacing == (5.0, 0.8, 0.8) and prediction.source == "scan.nii"
+    for index, found in enumerate(prediction.slices):
         same(found, both.predict(scan.slice(index)))
         assert found.pixel_mm == (0.8, 0.8)
         for x in found.instances:
             assert x.area_mm2 == pytest.approx(x.area_px * 0.64)
-    assert answer.probabilities.shape == (5, 3) and answer.rule == "mean"
+    assert prediction.probabilities.shape == (5, 3) and prediction.rule == "mean"
     np.testing.assert_allclose(
-        answer.classification.probabilities, answer.probabilities.mean(axis=0)
+        prediction.classification.probabilities, prediction.probabilities.mean(axis=0)
     )
 
 
 def test_the_rule_of_aggregation(runs):
-    answer = ctmasknet.Predictor(runs.ctmasknet, aggregation="max").predict(volume())
-    highest = answer.probabilities.max(axis=0)
-    np.testing.assert_allclose(answer.classification.probabilities, highest / highest.sum())
-    assert answer.rule == "max"
+    prediction = ctmasknet.Predictor(runs.ctmasknet, aggregation="max").predict(volume())
+    highest = prediction.probabilities.max(axis=0)
+    np.testing.assert_allclose(prediction.classification.probabilities, highest / highest.sum())
+    assert prediction.rule == "max"
 
 
 def test_images_without_geometry_have_no_millimetres(both):
-    answer = both.predict(volume(measured=False))
-    assert answer.spacing is None
-    assert all(x.area_mm2 is None for s in answer.slices for x in s.instances)
+    prediction = both.predict(volume(measured=False))
+    assert prediction.spacing is None
+    assert all(x.area_mm2 is None for s in prediction.slices for x in s.instances)
 
 
 def test_a_path_of_a_volume_is_read(both, tmp_path):
     for index in range(3):
         Image.fromarray(pixels(index)).save(tmp_path / f"{index}.png")
-    answer = both.predict(tmp_path)
-    assert isinstance(answer, ScanPrediction)
-    assert [Path(s.source).name for s in answer.slices] == ["0.png", "1.png", "2.png"]
+    prediction = both.predict(tmp_path)
+    assert isinstance(prediction, ScanPrediction)
+    assert [Path(s.source).name for s in prediction.slices] == ["0.png", "1.png", "2.png"]
 
 
 def test_a_list_of_anything_keeps_its_order(both, tmp_path):
     Image.fromarray(pixels(3, (64, 90))).save(tmp_path / "other.png")
     sources = [pixels(0), pixels(1), pixels(2, (64, 64)), volume(2), tmp_path / "other.png"]
-    answers = both.predict(sources)
-    assert [type(x) for x in answers] == [SlicePrediction] * 3 + [ScanPrediction, SlicePrediction]
-    assert [x.size for x in answers if isinstance(x, SlicePrediction)] == [
+    predictions = both.predict(sources)
+    assert [type(x) for x in predictions] == [SlicePrediction] * 3 + [
+        ScanPrediction,
+        SlicePrediction,
+    ]
+    assert [x.size for x in predictions if isinstance(x, SlicePrediction)] == [
         (80, 100), (80, 100), (64, 64), (64, 90),
     ]  # fmt: skip
-    for source, answer in zip(sources[:3], answers, strict=False):
-        same(answer, both.predict(source))
+    for source, prediction in zip(sources[:3], predictions, strict=False):
+        same(prediction, both.predict(source))
     assert both.predict([]) == []
 
 
@@ -175,8 +200,8 @@ def test_few_slices_are_in_memory(both):
             del image
             assert sum(ref() is not None for ref in alive) <= both.batch_size + 1
 
-    for done, answer in enumerate(both.predict_slices(stream())):
-        assert answer.source == f"{done}.png"
+    for done, prediction in enumerate(both.predict_slices(stream())):
+        assert prediction.source == f"{done}.png"
         assert len(taken) - done <= both.batch_size + 1
 
 
@@ -267,7 +292,7 @@ def test_a_ct_mask_net_has_no_score_map(runs):
     assert ctmasknet.Predictor(runs.ctmasknet).score_map(image) is None
 
 
-def test_describe_says_where_answers_come_from(both, lesions, runs):
+def test_describe_says_where_predictions_come_from(both, lesions, runs):
     models = both.describe()["models"]
     assert [x["role"] for x in models] == ["classes", "lesions"]
     assert [x["name"] for x in models] == ["tiny_ctmasknet", "tiny_lesion"]
@@ -298,7 +323,7 @@ def test_precision_is_the_configs_or_what_is_asked_for(runs):
     assert own.precision == own.describe()["settings"]["precision"] == "float32"
     fast = ctmasknet.Predictor(runs.ctmasknet, lesion_model=runs.lesion, precision="bfloat16")
     assert fast.precision == fast.describe()["settings"]["precision"] == "bfloat16"
-    kinds = {network.model.precision for network in (fast._network, fast._lesions)}
+    kinds = {loaded.model.precision for loaded in (fast._model, fast._lesion_model)}
     assert kinds == {torch.bfloat16}
     with pytest.raises(ValueError, match="MODEL.PRECISION is 'half'"):
         ctmasknet.Predictor(runs.lesion, precision="half")

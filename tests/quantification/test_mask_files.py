@@ -9,8 +9,7 @@ import SimpleITK as sitk
 
 from ctmasknet.data.images import read_mask
 from ctmasknet.inference.predictions import Instance, SlicePrediction
-from ctmasknet.quantification.case import Case
-from ctmasknet.quantification.mask_files import write_nifti_mask, write_slice_masks
+from ctmasknet.quantification.label_map import write_nifti_mask, write_slice_masks
 from ctmasknet.volumes.volume_files import read_volume
 
 MARKED = 500  # HU
@@ -24,17 +23,13 @@ def instance(name, rows, columns, size=(6, 8)):
     return Instance(name, 0.9, (0, 0, 1, 1), rle, int(mask.sum()))
 
 
-def case_of(*slices):
-    return Case("c", "folder", slices, None, None, None, {})
-
-
 def found(*instances, has_masks=True):
     return SlicePrediction((6, 8), ("GGO", "C"), instances, has_masks)
 
 
 def test_a_png_for_each_slice_reads_back(tmp_path):
     first = found(instance("GGO", np.s_[1:3], np.s_[2:5]), instance("C", np.s_[4:6], np.s_[0:2]))
-    write_slice_masks(tmp_path / "masks", case_of(first, found()), ["one", "two.a"])
+    write_slice_masks(tmp_path / "masks", [first, found()], ["one", "two.a"])
     files = sorted(path.name for path in (tmp_path / "masks").iterdir())
     assert files == ["one.png", "two.a.png"]
     expected = np.zeros((6, 8), np.uint8)
@@ -44,16 +39,9 @@ def test_a_png_for_each_slice_reads_back(tmp_path):
     assert not read_mask(tmp_path / "masks" / "two.a.png").any()
 
 
-@pytest.mark.parametrize("names", [["one"], ["one", "one"], ["one", "two", "three"]])
-def test_each_slice_needs_its_own_name(tmp_path, names):
-    with pytest.raises(ValueError, match="different names for 2 slices"):
-        write_slice_masks(tmp_path / "masks", case_of(found(), found()), names)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_model_without_masks_writes_none(tmp_path):
-    with pytest.raises(ValueError, match="folder: found slices without masks"):
-        write_slice_masks(tmp_path, case_of(found(), found(has_masks=False)), ["one", "two"])
+    with pytest.raises(ValueError, match="found boxes without masks"):
+        write_slice_masks(tmp_path, [found(has_masks=False)], ["one"])
     assert list(tmp_path.iterdir()) == []
 
 

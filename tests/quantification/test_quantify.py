@@ -105,8 +105,8 @@ def test_growing_is_26_connected_and_leaves_its_input():
 
 def test_single_slices_do_not_lie_on_each_other():
     slices = [found(*one.instances, pixel_mm=(1.0, 2.0)) for one in scan()]
-    lung = lung_of(4, columns=np.s_[5:7], grows=True)
-    quantities = quantify(slices, is_scan=False, lung=lung)
+    lung = lung_of(1, columns=np.s_[5:7], grows=True)
+    quantities = join([quantify([one], lung=lung) for one in slices])
     assert quantities.lesions is quantities.volumes_ml is quantities.lung_volume_ml is None
     assert quantities.pixel_mm2.tolist() == [2.0] * 4
     # Now nothing joins the first slice's lesion to the lung.
@@ -117,9 +117,9 @@ def test_single_slices_do_not_lie_on_each_other():
 def test_slices_of_any_size_are_joined_and_weighed_by_their_pixels():
     lesion = instance("C", np.s_[0:2], np.s_[0:2])
     parts = [
-        quantify([found(lesion, pixel_mm=(1.0, 1.0))], is_scan=False, lung=lung_of(1)),
-        quantify([found(pixel_mm=(2.0, 1.0))], is_scan=False, lung=lung_of(1)),
-        quantify([SlicePrediction((3, 3), BOTH, (), True)], is_scan=False),
+        quantify([found(lesion, pixel_mm=(1.0, 1.0))], lung=lung_of(1)),
+        quantify([found(pixel_mm=(2.0, 1.0))], lung=lung_of(1)),
+        quantify([SlicePrediction((3, 3), BOTH, (), True)]),
     ]
     measured = join(parts[:2])
     assert shares(measured) == pytest.approx([0, 4 / 120, 4 / 120])

@@ -5,8 +5,8 @@ import pytest
 
 from ctmasknet.inference.predictions import Classification, ScanPrediction, SlicePrediction
 from ctmasknet.quantification.case import Case
+from ctmasknet.quantification.key_slices import choose
 from ctmasknet.quantification.quantify import Quantities
-from ctmasknet.report.key_slices import choose
 
 CLASSES = ("Control", "COVID-19")
 
