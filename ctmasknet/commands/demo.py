@@ -28,11 +28,9 @@ from ..evaluation.image_text import confusion_table
 from ..evaluation.metric_names import metric_suffix
 from ..evaluation.results import RESULTS, read_results
 from ..inference import Predictor
-from ..inference.model_spec import DEMO_CLASSIFIER, DEMO_LESION
+from ..inference.model_spec import CONFIGS, DEMO_CLASSIFIER, DEMO_LESION
 from ..report.overlay import draw_instances, draw_lesions
 from ..report.panels import save_panels
-
-CONFIGS = Path(__file__).parents[1] / "configs" / "quick"
 
 
 class Demo:
@@ -65,7 +63,7 @@ class Demo:
 
     def train(self, stem: str, *opts: str) -> tuple[CfgNode, dict[str, Any]]:
         """Train configs/quick/<stem>.yaml; return its config and the metrics of its test set."""
-        config = CONFIGS / f"{stem}.yaml"
+        config = CONFIGS / "quick" / f"{stem}.yaml"
         opts = ("OUTPUT_DIR", str(self.output / stem), *opts, *self.opts)
         self.say(f"      as: tools/train_net.py --config-file configs/quick/{config.name}")
         cfg = load_config(str(config), opts)
