@@ -37,14 +37,8 @@ class Demo:
     """The stages of the demo, their times and their results."""
 
     def __init__(self, output: Path, opts: Sequence[str] = ()):
-        """Prepare a demo.
-
-        Args:
-            output: folder for everything; the log of both trainings becomes log.txt in it.
-            opts: config overrides (KEY VALUE ...) of both trainings.
-        """
-        self.output = output
-        self.opts = opts
+        """Take the folder for everything and config overrides (KEY VALUE ...) of the trainings."""
+        self.output, self.opts = output, opts
         self.seconds: dict[str, float] = {}
         self._console = sys.stdout
 
