@@ -1,4 +1,4 @@
-"""What the scripts in datasets/ and tools/ have in common."""
+"""What the scripts in datasets/ and tools/ share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import RAISE, ErrorPolicy, collecting
 
 
 def run_script(main: Callable[[], object]) -> None:
-    """Run a script; an error that is for its user becomes one line, and exit code 2."""
+    """Run a script; ValueError and OSError become one line for its user, and exit code 2."""
     try:
         main()
     except (ValueError, OSError) as error:
@@ -19,7 +19,7 @@ def run_script(main: Callable[[], object]) -> None:
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that shows the script's docstring as it is written."""
+    """Return a parser that shows the script's docstring as it is written."""
     return argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

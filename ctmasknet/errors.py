@@ -1,4 +1,4 @@
-"""What becomes of input that cannot be used: it stops the work, or is collected and left out."""
+"""What becomes of input that cannot be used: it stops the work, or is noted and left out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from __future__ import annotations
 class ErrorPolicy:
     """Raises errors, or collects their messages so that the caller goes on without the bad part.
 
+    Functions that can go on take a policy as `errors`, by default RAISE.
+
     Attributes:
-        collects: whether errors are collected (the tools' --skip-bad) instead of raised.
+        collects: whether errors are collected (the scripts' --skip-bad) instead of raised.
         messages: what was collected, a line each, in order.
     """
 
@@ -15,16 +17,16 @@ class ErrorPolicy:
         self.collects = collects
         self.messages: list[str] = []
 
-    def handle(self, error: Exception, went_on: str = "") -> None:
+    def handle(self, error: Exception | str, instead: str = "") -> None:
         """Raise an error, or collect its message.
 
         Args:
-            error: says what is wrong, where, and what to do.
-            went_on: what the caller does instead of stopping, for the message.
+            error: says what is wrong, where, and what to do; a text is raised as a ValueError.
+            instead: what the caller does where it goes on, for the message.
         """
         if not self.collects:
-            raise error
-        self.messages.append(f"{error}; {went_on}" if went_on else str(error))
+            raise ValueError(error) if isinstance(error, str) else error
+        self.messages.append(f"{error}; {instead}" if instead else str(error))
 
     def fresh(self) -> ErrorPolicy:
         """Return a policy of the same kind that has collected nothing."""
@@ -32,7 +34,7 @@ class ErrorPolicy:
 
     @property
     def first(self) -> str:
-        """The first message; "" without any."""
+        """The first message; "" if there is none."""
         return self.messages[0] if self.messages else ""
 
 

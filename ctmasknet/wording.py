@@ -1,8 +1,11 @@
-"""Numbers in words, the same in every page, table and message."""
+"""Words and numbers as people read them, the same in every page, table and message."""
 
 from __future__ import annotations
 
 import math
+
+NOTICE = "Research use only, not for diagnosis."
+UNKNOWN = "–"
 
 
 def counted(number: int, unit: str) -> str:
@@ -14,3 +17,18 @@ def counted(number: int, unit: str) -> str:
 def percent(value: float | None) -> str:
     """Return a fraction as a percentage with one decimal; "-" for None and NaN."""
     return "-" if value is None or math.isnan(value) else f"{value:.1%}"
+
+
+def area_text(px: float | None, mm2: float | None) -> str:
+    """Return an area in mm2, in pixels where their size is unknown; "–" where both are."""
+    if mm2 is not None and math.isfinite(mm2):
+        return f"{mm2:,.0f} mm²"
+    return UNKNOWN if px is None else f"{px:,.0f} px"
+
+
+def volume_text(ml: float) -> str:
+    """Return a volume in ml with as many decimals as its size deserves."""
+    if 0 < ml < 0.01:
+        return "<0.01 ml"
+    decimals = 0 if ml >= 100 or ml == 0 else 1 if ml >= 10 else 2
+    return f"{ml:,.{decimals}f} ml"

@@ -15,16 +15,14 @@ import argparse
 from pathlib import Path
 
 from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
-from ctmasknet.data.classes import IMAGE_CLASSES
-from ctmasknet.data.covidx import LIST_LINE, balanced_sample, listed_sample, read_covidx_list
-from ctmasknet.data.image_lists import usable_images, write_image_list
-from ctmasknet.data.split_files import describe_records
+from ctmasknet.data.covidx import LIST_LINE
+from ctmasknet.data.prepare import prepare_covidx
 from ctmasknet.volumes.window import say_windowed_once
 
 
 def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
-    parser.add_argument("list", type=Path, metavar="LIST.txt", help=f"lines of `{LIST_LINE}`")
+    parser.add_argument("list_file", type=Path, metavar="LIST.txt", help=f"lines of `{LIST_LINE}`")
     parser.add_argument("output", type=Path, metavar="OUT.csv")
     parser.add_argument("--images", type=Path, required=True, help="folder of the images")
     parser.add_argument("--metadata", type=Path, help="metadata.csv, for each patient's source")
@@ -38,19 +36,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if args.output.suffix.lower() != ".csv" or args.output.is_dir():
-        raise ValueError(f"{args.output}: expected the name of a .csv file to write")
-    if not args.images.is_dir():
-        raise FileNotFoundError(f"{args.images}: no such folder of images")
     say_windowed_once()
-    records = read_covidx_list(args.list, args.images, args.metadata, args.errors)
-    if args.sample:
-        records = listed_sample(records, args.sample)
-    elif args.per_class is not None:
-        records = balanced_sample(records, args.per_class, args.seed)
-    records = usable_images(records, args.errors)
-    write_image_list(records, IMAGE_CLASSES, args.output)
-    print(f"{args.output}: {describe_records(records, IMAGE_CLASSES)}")
+    print(prepare_covidx(**vars(args)))
     print_skipped(args.errors)
 
 

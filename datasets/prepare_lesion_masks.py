@@ -11,11 +11,8 @@ import argparse
 from pathlib import Path
 
 from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
-from ctmasknet.data.classes import LESION_CLASSES, MASK_PRESETS, MIN_LESION_AREA, MaskValues
-from ctmasknet.data.lesion_masks import coco_from_pairs
-from ctmasknet.data.lesion_parts import write_parts
-from ctmasknet.data.mask_pairs import pair_files, with_flattened_patients
-from ctmasknet.data.splits import split_coco
+from ctmasknet.data.classes import LESION_CLASSES, MASK_PRESETS, MIN_LESION_AREA
+from ctmasknet.data.prepare import prepare_lesion_masks
 from ctmasknet.volumes.window import say_windowed_once
 
 
@@ -65,34 +62,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if args.output.suffix.lower() != ".json" or args.output.is_dir():
-        raise ValueError(f"{args.output}: expected the name of a .json file to write")
-    if args.min_area < 0:
-        raise ValueError(f"--min-area {args.min_area}: expected 0 or more pixels")
-    given = args.values is not None
-    values = MaskValues.parse(args.values) if given else MASK_PRESETS[args.preset]
-    # Said aloud: the wrong preset reads GGO as lung without any error.
-    print("mask values:", ", ".join(f"{value} {name}" for value, name in values.names.items()))
     say_windowed_once()
-    pairs = pair_files(args.images, args.masks, args.errors)
-    if not given and args.preset == "cncb":
-        pairs = with_flattened_patients(pairs)
-    coco = coco_from_pairs(
-        pairs,
-        args.output.parent,
-        values,
-        args.mask_type,
-        args.min_area,
-        whole_images=True,
-        errors=args.errors,
-    )
-    parts = {"": coco}
-    if args.val_fraction is not None:
-        if not 0 < args.val_fraction < 1:
-            raise ValueError(f"--val-fraction {args.val_fraction}: expected between 0 and 1")
-        weights = {"train": 1 - args.val_fraction, "val": args.val_fraction}
-        parts = split_coco(coco, weights, args.seed)
-    print(write_parts(parts, args.output))
+    print(prepare_lesion_masks(**vars(args)))
     print_skipped(args.errors)
 
 

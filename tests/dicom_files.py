@@ -1,11 +1,16 @@
 """Small CT series and volumes for tests, written as DICOM and by SimpleITK."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+_DATA = os.environ.get("CTMASKNET_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
+COVID_CT_MD = Path(_DATA, "covid_ct_md")
 SIZE = 16
 INTERCEPT = -1024
 ORIGIN = (-50.0, -60.0, -100.0)  # x, y, z

@@ -10,7 +10,7 @@
 
 Each data set given is one split: registered names, .csv (image lists) and .json (COCO) files,
 split lists of COVIDx-CT, or folders of images and masks. Prints what it finds and writes
-DIR/audit.json (everything) and DIR/audit.html (to be read). A leak is a patient, a scan or an
+DIR/audit.json (everything) and DIR/audit.html (for reading). A leak is a patient, a scan or an
 image in two splits; all else is a problem to know of. Exit code: 0 no leak, 1 leaks, 2 the audit
 could not be done. Research use only, not for diagnosis.
 """
@@ -19,7 +19,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ctmasknet.audit.findings import LEAKS, count_by_kind
+from ctmasknet.audit.findings import LEAKS
 from ctmasknet.audit.near_duplicates import NEAR_BITS
 from ctmasknet.audit.records import splits_of_covidx, splits_of_datasets, splits_of_folders
 from ctmasknet.audit.report import write_report
@@ -106,7 +106,7 @@ def main(argv=None) -> int:
         return 2
     print(as_text(audit))
     print(f"Written to {args.output}: audit.json, audit.html")
-    return 1 if count_by_kind(audit.findings, LEAKS) else 0
+    return int(any(finding.kind in LEAKS for finding in audit.findings))
 
 
 if __name__ == "__main__":

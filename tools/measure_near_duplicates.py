@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Measure how alike slices look to the audit: saved again, changed, or of different patients.
+"""Measure how similar slices look to the audit: saved again, changed, or of different patients.
 
     tools/measure_near_duplicates.py FOLDER... [--patients]
 
 Each image in the folders is saved again in many ways and compared with itself. With --patients
 each subfolder (or the part of a flat name before its first "_") is a patient, and each image is
-compared with the next of the same patient and with all of the others: these should not be found.
+compared with the same patient's next one and with those of all others, which should not be found.
 """
 
 import io

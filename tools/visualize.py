@@ -19,7 +19,7 @@ from pathlib import Path
 from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.inference import Predictor
 from ctmasknet.report.dataset_slices import choose_slices
-from ctmasknet.report.visualize import save_paper_figures
+from ctmasknet.report.paper_figures import save_paper_figures
 from ctmasknet.wording import counted
 
 

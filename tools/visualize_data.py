@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.engine import load_config
-from ctmasknet.report.visualize import save_batches, save_truth
+from ctmasknet.report.data_figures import save_batches, save_truth
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,7 +1,8 @@
-"""What else than the lungs tells the label: the data source, the position of the slice."""
+"""What besides the lungs tells the label: the data source, the position of the slice."""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,48 +22,39 @@ POSITION_NOTE = (
 
 
 class Association(TypedDict):
-    """Cramér's V between something and the label.
+    """Cramér's V between the source or the position and the label.
 
-    Args (keys):
-        cramers_v: 0 (nothing) to 1 (it tells the label); None when it cannot be computed. Few
-            patients or slices make it larger by chance.
-        p_value: of independence, as if all of them were independent.
-        words: what that means, or why there is none.
-        rows, columns: names of the table's rows (sources or position bins) and columns (classes).
-        table: (rows, columns) counts of patients or slices.
-        left_out: how many patients or slices are not in the table and why; "" for none.
+    V is None when it cannot be computed; small numbers make it larger by chance. The p value takes
+    patients or slices as independent of one another.
     """
 
-    cramers_v: float | None
-    p_value: float | None
-    words: str
-    rows: list[str]
-    columns: list[str]
-    table: list[list[int]]
-    left_out: str
+    cramers_v: float | None  # 0 (nothing) to 1 (it tells the label)
+    p_value: float | None  # of independence
+    words: str  # what that means, or why there is none
+    rows: list[str]  # names of the sources or position bins
+    columns: list[str]  # class names
+    table: list[list[int]]  # counts of patients or slices
+    left_out: str  # how many are not in the table and why; "" for none
 
 
 class Position(Association):
-    """The same for the slice's position, and how well it guesses.
+    """The same for the slice's position, and how well it predicts the label.
 
-    Args (keys):
-        learned_on, tried_on: names of the first and the last split.
-        accuracy, base_rate: share (0 to 1) of the last split's slices whose label is guessed by
-            the most frequent class of their bin, or overall, in the first split; None with one
-            split.
+    The accuracy is the share (0 to 1) of the last split's slices whose label is the most frequent
+    one of their bin in the first split; the base rate that of the most frequent label overall.
     """
 
-    learned_on: str
-    tried_on: str
-    accuracy: float | None
+    learned_on: str  # name of the first split
+    tried_on: str  # name of the last split
+    accuracy: float | None  # None with one split
     base_rate: float | None
     of_covidx: bool
 
 
 def cramers_v(table: np.ndarray) -> tuple[float, float] | None:
-    """Cramér's V of a table of counts and the p value of the chi-squared test without correction.
+    """Compute Cramér's V of a table of counts, and p of the uncorrected chi-squared test.
 
-    None if only one of its rows or columns is not empty.
+    Returns None when fewer than two rows or columns have counts.
     """
     table = np.asarray(table)
     table = table[table.any(axis=1)][:, table.any(axis=0)]
@@ -73,14 +65,9 @@ def cramers_v(table: np.ndarray) -> tuple[float, float] | None:
 
 
 def source_association(splits: Sequence[Split], classes: Sequence[str]) -> Association:
-    """Source against label over the patients of all splits.
+    """Relate source and label over the patients of all splits, which have the same C classes.
 
-    Args:
-        splits: of the same image classes.
-        classes: their C names.
-
-    Returns:
-        With one row a source; a patient with slices of several labels counts once for each.
+    Each source has a row; a patient with slices of several labels counts once for each.
     """
     patients = {
         (item.patient, item.label, item.source)
@@ -93,34 +80,19 @@ def source_association(splits: Sequence[Split], classes: Sequence[str]) -> Assoc
     counts = Counter(known)
     unknown = len(patients) - len(known)
     table = [[counts[source, label] for label in range(len(classes))] for source in sources]
-    value = cramers_v(np.array(table)) if sources else None
+    left_out = f"patients without a source, left out: {unknown:,}" if unknown else ""
+    found = _association("the data source", table, sources, classes, left_out)
     if not sources:
-        words = "cannot say: no source is known"
+        found["words"] = "cannot say: no source is known"
     elif len(sources) == 1:
-        words = f"cannot say: one source ({sources[0]})"
-    elif value is None:
-        words = "cannot say: one class"
-    else:
-        words = _in_words(*value, "the data source")
-    return {
-        "cramers_v": value and value[0],
-        "p_value": value and value[1],
-        "words": words,
-        "rows": sources,
-        "columns": list(classes),
-        "table": table,
-        "left_out": f"patients without a source, left out: {unknown:,}" if unknown else "",
-    }
+        found["words"] = f"cannot say: one source ({sources[0]})"
+    return found
 
 
 def position_association(splits: Sequence[Split], classes: Sequence[str]) -> Position | None:
-    """Slice number against label; None when no name tells a slice number.
+    """Relate slice number and label; None when no file name tells a slice number.
 
-    Bins hold about a tenth of the first split's slices each.
-
-    Args:
-        splits: of the same image classes.
-        classes: their C names.
+    Each bin of slice numbers holds about a tenth of the first split's slices.
     """
     numbered = [_numbers(split.slices) for split in splits]
     numbers, labels = (np.concatenate(arrays) for arrays in zip(*numbered, strict=True))
@@ -143,20 +115,29 @@ def position_association(splits: Sequence[Split], classes: Sequence[str]) -> Pos
         guess = first.argmax(axis=1)
         accuracy = float(last[np.arange(len(guess)), guess].sum() / last.sum())
         base_rate = float(last[:, first.sum(axis=0).argmax()].sum() / last.sum())
-    value = cramers_v(table)
+    left_out = f"slices without a number, left out: {unknown:,}" if unknown else ""
     return {
-        "cramers_v": value and value[0],
-        "p_value": value and value[1],
-        "words": _in_words(*value, "slice position") if value else "cannot say: one class",
-        "rows": _bin_names(edges),
-        "columns": list(classes),
-        "table": table.tolist(),
-        "left_out": f"slices without a number, left out: {unknown:,}" if unknown else "",
+        **_association("slice position", table.tolist(), _bin_names(edges), classes, left_out),
         "learned_on": splits[0].name,
         "tried_on": splits[-1].name,
         "accuracy": accuracy,
         "base_rate": base_rate,
         "of_covidx": any(parse_slice_name(split.slices[0].name) for split in splits),
+    }
+
+
+def _association(
+    what: str, table: list[list[int]], rows: list[str], columns: Sequence[str], left_out: str
+) -> Association:
+    value = cramers_v(np.array(table)) if table else None
+    return {
+        "cramers_v": value and value[0],
+        "p_value": value and value[1],
+        "words": _in_words(*value, what) if value else "cannot say: one class",
+        "rows": rows,
+        "columns": list(columns),
+        "table": table,
+        "left_out": left_out,
     }
 
 
@@ -180,19 +161,15 @@ def _slice_number(name: str) -> int | None:
 
 
 def _bin_names(edges: np.ndarray) -> list[str]:
-    starts, ends = [0, *edges.tolist()], [*(edges - 1).tolist(), None]
-    names = [
-        f"{a} to {b}" if a < b else f"{a}"
-        for a, b in zip(starts, ends, strict=True)
-        if b is not None
-    ]
+    starts = [0, *edges.tolist()]
+    names = [f"{a} to {b - 1}" if a < b - 1 else f"{a}" for a, b in itertools.pairwise(starts)]
     return [*names, f"{starts[-1]} and above"]
 
 
 def _in_words(value: float, p_value: float, what: str) -> str:
     if p_value >= 0.05:
         return f"{what} goes with the label no more than by chance (p = {p_value:.2f})"
-    # Bounds as usual for Cramér's V, whose maximum of 1 means that one tells the other.
+    # The usual bounds for Cramér's V; at its maximum of 1, one tells the other.
     for bound, words in ((0.1, "hardly"), (0.3, "weakly"), (0.5, "moderately")):
         if value < bound:
             return f"{what} goes {words} with the label"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
+from itertools import cycle, islice
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
-from PIL import Image
 
 from ..data.images import read_slice
+from ..figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, picture_uri, svg_uri
 from .confounding import Position
 from .lesions import area_shares, instances_per_slice
 from .records import Split
@@ -52,7 +50,7 @@ def _count_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
     beyond = f" ({_MOST_BARS}: that many or more)" if top == _MOST_BARS else ""
     ax.set_xlabel(f"{name}: instances in a slice{beyond}")
     ax.set_ylabel("share of slices")
-    return _data_uri(figure)
+    return svg_uri(figure)
 
 
 def _area_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
@@ -71,7 +69,7 @@ def _area_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel(f"{name}: area of an instance, as a share of its image")
     ax.set_ylabel("share of instances")
-    return _data_uri(figure)
+    return svg_uri(figure)
 
 
 def position_figure(position: Position) -> str:
@@ -80,9 +78,8 @@ def position_figure(position: Position) -> str:
     table = np.array(position["table"])
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     bottom = np.zeros(len(table))
-    for name, values, colour in zip(
-        position["columns"], share.T, ("#0072b2", "#e69f00", "#d55e00", "#999999") * 9, strict=False
-    ):
+    colours = cycle((BLUE, ORANGE, VERMILION, GREY))
+    for name, values, colour in zip(position["columns"], share.T, colours, strict=False):
         ax.bar(range(len(table)), values, bottom=bottom, color=colour, label=name, width=0.9)
         bottom += values
     ax.set_xticks(range(len(table)), position["rows"], rotation=40, ha="right")
@@ -90,19 +87,15 @@ def position_figure(position: Position) -> str:
     ax.set_xlabel("slice number")
     ax.set_ylabel("share of slices")
     _legend(ax)
-    return _data_uri(figure)
+    return svg_uri(figure)
 
 
 def picture(path: str) -> str:
     """A small copy of an image, as a data URI; "" when it cannot be read."""
     try:
-        image = Image.fromarray(read_slice(path))
+        return picture_uri(read_slice(path), _PICTURE_SIDE, "jpeg", 80)
     except (OSError, ValueError):
         return ""
-    image.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _figure() -> tuple[Figure, Axes]:
@@ -118,7 +111,8 @@ def _histogram(
     """Bars of all splits side by side, each split's adding up to 1."""
     weights = [np.full(len(items), 1 / max(len(items), 1)) for items in values]
     labels = [f"{split.name} ({len(items):,})" for split, items in zip(splits, values, strict=True)]
-    ax.hist(list(values), bins.tolist(), weights=weights, label=labels, color=_colours(len(values)))
+    colours = list(islice(cycle((BLUE, ORANGE, GREEN, PURPLE)), len(values)))
+    ax.hist(list(values), bins.tolist(), weights=weights, label=labels, color=colours)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     _legend(ax)
 
@@ -128,16 +122,3 @@ def _legend(ax: Axes) -> None:
     handles, names = ax.get_legend_handles_labels()
     columns = 3 if sum(map(len, names)) < 50 else 1
     ax.figure.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False)
-
-
-def _colours(count: int) -> list[str]:
-    # Told apart by the colour-blind too (Okabe and Ito).
-    return [("#0072b2", "#e69f00", "#009e73", "#cc79a7")[index % 4] for index in range(count)]
-
-
-def _data_uri(figure: Figure) -> str:
-    stream = io.BytesIO()
-    # A fixed salt and no date: the same audit gives the same bytes.
-    with matplotlib.rc_context({"svg.hashsalt": "ctmasknet"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,8 +1,10 @@
-"""What an audit can find: leaks, which make splits useless, and problems, which are to be known."""
+"""What an audit can find: leaks, which make splits useless, and problems to know of."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from ..wording import counted
 
 LEAKS = {
     "shared_patient": "patient in two splits",
@@ -28,28 +30,21 @@ PROBLEMS = {
 
 
 class Finding(NamedTuple):
-    """One thing found.
+    """One leak or problem."""
 
-    Args:
-        kind: key of `LEAKS` or `PROBLEMS`.
-        splits: names of the splits concerned, in the order given.
-        message: what was found where, and what to do where that is not obvious from the kind.
-        images: paths of the images to look at, if any.
-    """
-
-    kind: str
-    splits: tuple[str, ...]
-    message: str
-    images: tuple[str, ...] = ()
+    kind: str  # key of LEAKS or PROBLEMS
+    splits: tuple[str, ...]  # names of the splits concerned, in the order given
+    message: str  # what was found where and, if the kind does not tell it, what to do
+    images: tuple[str, ...] = ()  # paths of the images to look at
 
 
-def count_by_kind(findings: list[Finding], kinds: dict[str, str]) -> dict[str, int]:
-    """Number of findings of each of `kinds` that occurs, in the order of `kinds`."""
-    counts = {kind: sum(finding.kind == kind for finding in findings) for kind in kinds}
-    return {kind: count for kind, count in counts.items() if count}
+def by_kind(findings: list[Finding], kinds: dict[str, str]) -> dict[str, list[Finding]]:
+    """Group findings by kind, in the order of `kinds`; kinds that do not occur are left out."""
+    groups = {kind: [finding for finding in findings if finding.kind == kind] for kind in kinds}
+    return {kind: group for kind, group in groups.items() if group}
 
 
 def verdict(findings: list[Finding]) -> str:
     """ "no leak found", "1 leak found", "2 leaks found", ..."""
-    total = sum(count_by_kind(findings, LEAKS).values())
-    return f"{format(total, ',') if total else 'no'} {'leaks' if total > 1 else 'leak'} found"
+    total = sum(finding.kind in LEAKS for finding in findings)
+    return f"{counted(total, 'leak') if total else 'no leak'} found"

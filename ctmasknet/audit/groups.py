@@ -5,29 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TypedDict
+from typing import Any
 
 from .findings import Finding
 from .records import Slice, Split
 
 
-class Counts(TypedDict):
-    """One row of the table of counts; `label` is a class name, or "all".
+def count_groups(split: Split) -> list[dict[str, Any]]:
+    """Count slices, scans and patients of each image class and of the whole split.
 
-    Scans or patients are None where no slice of the split names one.
-    """
-
-    split: str
-    label: str
-    slices: int
-    scans: int | None
-    patients: int | None
-
-
-def count_groups(split: Split) -> list[Counts]:
-    """Slices, scans and patients of each image class and of the whole split.
-
-    A lesion data set has one row only; scans and patients are those that the data set names.
+    Returns:
+        Rows {"split", "label" (a class name or "all"), "slices", "scans", "patients"}; scans or
+        patients are None where no slice of the split names one. A lesion data set has one row.
     """
     rows = []
     if not split.of_lesions:
@@ -37,12 +26,12 @@ def count_groups(split: Split) -> list[Counts]:
 
 
 def shared_groups(splits: Sequence[Split]) -> list[Finding]:
-    """Patients and scans that two splits have in common."""
+    """Find patients and scans that two splits share."""
     numbered = scans_are_numbered(splits)
-    groups = [(split, _by_patient(split), _by_scan(split, numbered)) for split in splits]
     findings = []
-    for (first, *ones), (second, *others) in combinations(groups, 2):
-        for what, one, other in zip(("patient", "scan"), ones, others, strict=True):
+    for first, second in combinations(splits, 2):
+        for what in ("patient", "scan"):
+            one, other = (_paths_by(split, what, numbered) for split in (first, second))
             for key in sorted(one.keys() & other.keys()):
                 text = f"{what} {key}: {len(one[key]):,} slices in {first.name}, "
                 text += f"{len(other[key]):,} in {second.name}; keep it in one"
@@ -53,7 +42,7 @@ def shared_groups(splits: Sequence[Split]) -> list[Finding]:
 
 
 def scans_are_numbered(splits: Sequence[Split]) -> bool:
-    """Whether scan names count within a patient ("1", "2"): some split has one twice.
+    """Tell whether scans are numbered within patients ("1", "2"): one name, several patients.
 
     Scans are then the same only if their patients are.
     """
@@ -66,19 +55,19 @@ def scans_are_numbered(splits: Sequence[Split]) -> bool:
 
 
 def shared_files(splits: Sequence[Split]) -> list[Finding]:
-    """Image files that two splits list, whether they can be read or not."""
+    """Find image files that two splits list, readable or not."""
     findings = []
     for first, second in combinations(splits, 2):
         paths = {item.path for item in first.slices}
-        for item in second.slices:
-            if item.path in paths:
-                text = f"{item.path}: listed in {first.name} and in {second.name}"
-                pair = item.path, item.path
-                findings.append(Finding("identical_image", (first.name, second.name), text, pair))
+        for path in (item.path for item in second.slices):
+            if path in paths:
+                text = f"{path}: listed in {first.name} and in {second.name}"
+                names = first.name, second.name
+                findings.append(Finding("identical_image", names, text, (path, path)))
     return findings
 
 
-def _counts(split: Split, label: str, slices: Sequence[Slice]) -> Counts:
+def _counts(split: Split, label: str, slices: Sequence[Slice]) -> dict[str, Any]:
     scans = {(item.patient, item.scan) for item in slices if item.scan is not None}
     patients = {item.patient for item in slices if item.patient is not None}
     return {
@@ -90,20 +79,12 @@ def _counts(split: Split, label: str, slices: Sequence[Slice]) -> Counts:
     }
 
 
-def _by_patient(split: Split) -> dict[str, list[str]]:
-    """Patient -> paths of its images."""
+def _paths_by(split: Split, what: str, numbered: bool) -> dict[str, list[str]]:
+    """Patient or scan (with its patient where scans are numbered) -> paths of its images."""
     groups = defaultdict(list)
     for item in split.slices:
-        if item.patient is not None:
-            groups[item.patient].append(item.path)
-    return groups
-
-
-def _by_scan(split: Split, numbered: bool) -> dict[str, list[str]]:
-    """Scan, with its patient where scans are numbered, -> paths of its images."""
-    groups = defaultdict(list)
-    for item in split.slices:
-        if item.scan is not None:
-            scan = f"{item.scan} of patient {item.patient}" if numbered else item.scan
-            groups[scan].append(item.path)
+        name = getattr(item, what)
+        if name is not None:
+            of_patient = what == "scan" and numbered
+            groups[f"{name} of patient {item.patient}" if of_patient else name].append(item.path)
     return groups

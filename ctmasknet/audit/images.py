@@ -1,11 +1,11 @@
-"""One pass over all image files: readable, size, constant, and what twins are recognised by."""
+"""One pass over all image files: readability, size, and hashes to recognise duplicates by."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -24,27 +24,18 @@ THUMBNAIL_SIDE = 32
 
 
 class ImageFacts(NamedTuple):
-    """What one image file is.
-
-    Args:
-        error: why it cannot be used; all else is then empty.
-        size: height, width.
-        constant: all pixels have one value; the rest is then empty.
-        digest: of the decoded pixels and their size, whatever the format of the file.
-        phash: (4,) uint64, the 256 bits of the perceptual hash.
-        thumbnail: (1024,) uint8, 32 x 32 grey pixels.
-    """
+    """What one reading of an image file tells; after an error or a constant image, no more."""
 
     error: Exception | None = None
-    size: tuple[int, int] | None = None
-    constant: bool = False
-    digest: bytes = b""
-    phash: np.ndarray = np.zeros(0, np.uint64)
-    thumbnail: np.ndarray = np.zeros(0, np.uint8)
+    size: tuple[int, int] | None = None  # height, width
+    constant: bool = False  # all pixels have one value
+    digest: bytes = b""  # of the decoded pixels and their size, whatever the file's format
+    phash: np.ndarray = np.zeros(0, np.uint64)  # (4,), the 256 bits of the perceptual hash
+    thumbnail: np.ndarray = np.zeros(0, np.uint8)  # (1024,), 32 x 32 grey pixels
 
 
 def image_facts(path: str) -> ImageFacts:
-    """Read one image file; what is wrong with it is told, not raised."""
+    """Read one image file; an error is returned, not raised."""
     try:
         pixels = read_slice(path)
     except (OSError, ValueError) as error:
@@ -53,7 +44,7 @@ def image_facts(path: str) -> ImageFacts:
     if (pixels == pixels[0, 0]).all():
         return ImageFacts(size=size, constant=True)
     digest = hashlib.blake2b(repr(size).encode() + pixels.tobytes(), digest_size=16).digest()
-    # phash itself would shrink to this size; done here, the thumbnail comes cheaper.
+    # phash shrinks an image to this size; from here, the thumbnail is cheap.
     side = 4 * HASH_SIDE
     small = Image.fromarray(pixels).convert("L").resize((side, side), Image.Resampling.LANCZOS)
     bits = imagehash.phash(small, HASH_SIDE).hash
@@ -62,17 +53,9 @@ def image_facts(path: str) -> ImageFacts:
 
 
 def scan_images(paths: Iterable[str]) -> dict[str, ImageFacts]:
-    """Read each image file once.
-
-    Args:
-        paths: image files, in any number of repetitions.
-
-    Returns:
-        path -> its facts.
-    """
+    """Read each image file once, however often it occurs: path -> its facts."""
     files = list(dict.fromkeys(paths))
-    # Threads, as Pillow decodes and resizes outside Python's lock; processes were no faster and,
-    # where they are not forked, each would import PyTorch.
+    # Pillow decodes and resizes outside Python's lock; processes were no faster.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(image_facts, files)
         progress = tqdm(found, "images", len(files), unit="image", disable=None)
@@ -80,46 +63,42 @@ def scan_images(paths: Iterable[str]) -> dict[str, ImageFacts]:
 
 
 def image_findings(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
-    """Damaged, constant and odd-sized images of a split, its twins, and misplaced body boxes."""
-    findings: list[Finding] = []
-    for item in split.slices:
-        findings += _slice_findings(item, facts[item.path])
-    return findings + _odd_sizes(split, facts) + _twins(split.slices, facts)
+    """Find damaged, constant, odd-sized and duplicate images of a split, and misplaced boxes."""
+    findings = [
+        Finding(kind, (split.name,), text, (item.path,))
+        for item in split.slices
+        for kind, text in _problems(item, facts[item.path])
+    ]
+    return findings + _odd_sizes(split, facts) + _duplicates(split, facts)
 
 
 def size_counts(split: Split, facts: Mapping[str, ImageFacts]) -> Counter[tuple[int, int]]:
-    """(height, width) -> number of the split's slices, as far as they are readable."""
+    """Count a split's readable slices by (height, width)."""
     return Counter(size for item in split.slices if (size := facts[item.path].size))
 
 
-def _slice_findings(item: Slice, facts: ImageFacts) -> list[Finding]:
-    def finding(kind: str, text: str) -> Finding:
-        return Finding(kind, (item.split,), text, (item.path,))
-
-    if facts.error is not None:
-        if isinstance(facts.error, FileNotFoundError):
-            return [finding("missing_image", f"{facts.error}; restore it or correct its list")]
-        return [finding("unreadable_image", str(facts.error))]
-    assert facts.size is not None
+def _problems(item: Slice, facts: ImageFacts) -> Iterator[tuple[str, str]]:
+    """Yield kind and message of each problem of one image."""
+    if isinstance(facts.error, FileNotFoundError):
+        yield "missing_image", f"{facts.error}; restore it or correct its list"
+    elif facts.error is not None:
+        yield "unreadable_image", str(facts.error)
+    if facts.size is None:
+        return
     height, width = facts.size
-    findings = []
+    found = f"{width} x {height} pixels"
     if facts.constant:
-        findings.append(
-            finding("constant_image", f"{item.path}: all pixels are the same; leave it out")
-        )
+        yield "constant_image", f"{item.path}: all pixels are the same; leave it out"
     if item.size and item.size != facts.size:
         expected = f"its list or mask says {item.size[1]} x {item.size[0]}"
-        text = f"{item.path}: {width} x {height} pixels, {expected}; replace one"
-        findings.append(finding("size_mismatch", text))
+        yield "size_mismatch", f"{item.path}: {found}, {expected}; replace one"
     if item.body_box and (item.body_box[2] > width or item.body_box[3] > height):
         box = " ".join(map(str, item.body_box))
-        text = f"{item.path}: box {box} in an image of {width} x {height} pixels"
-        findings.append(finding("box_outside", text))
-    return findings
+        yield "box_outside", f"{item.path}: box {box} in an image of {found}"
 
 
 def _odd_sizes(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
-    """One finding for each size but the usual one, or one in all where no size is usual."""
+    """One finding for each unusual size, or a single one where no size is usual."""
     sizes = size_counts(split, facts).most_common()
     if len(sizes) < 2:
         return []
@@ -128,28 +107,22 @@ def _odd_sizes(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
         text = f"{split.name}: {len(sizes):,} sizes, none usual; models resize them, no error"
         return [Finding("odd_size", (split.name,), text)]
     examples = {facts[item.path].size: item.path for item in reversed(split.slices)}
-    return [
-        Finding(
-            "odd_size",
-            (split.name,),
-            f"{examples[size]}: {size[1]} x {size[0]} instead of {width} x {height} pixels, as "
-            f"{count:,} of {split.name}",
-            (examples[size],),
-        )
-        for size, count in others
-    ]
+    findings = []
+    for size, count in others:
+        text = f"{examples[size]}: {size[1]} x {size[0]} instead of {width} x {height} pixels, as "
+        text += f"{count:,} of {split.name}"
+        findings.append(Finding("odd_size", (split.name,), text, (examples[size],)))
+    return findings
 
 
-def _twins(slices: Sequence[Slice], facts: Mapping[str, ImageFacts]) -> list[Finding]:
-    """Images whose pixels another image of the same split has."""
+def _duplicates(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
+    """Images with the same pixels as an earlier one of the same split."""
     first: dict[bytes, Slice] = {}
     findings = []
-    for item in slices:
+    for item in split.slices:
         digest = facts[item.path].digest
-        if not digest:
-            continue
         twin = first.setdefault(digest, item)
-        if twin is not item:
+        if digest and twin is not item:
             text = f"{item.path}: same pixels as {twin.path}; leave one out"
-            findings.append(Finding("duplicate_image", (item.split,), text, (twin.path, item.path)))
+            findings.append(Finding("duplicate_image", (split.name,), text, (twin.path, item.path)))
     return findings

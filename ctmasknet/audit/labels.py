@@ -7,30 +7,20 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 from ..data.classes import IMAGE_CLASSES
 from ..data.covidx import parse_slice_name, slice_key
-from ..data.name_lists import read_names
+from ..data.list_files import read_names
 from .findings import Finding
 from .records import Split
 
 
-class SampleCounts(TypedDict):
-    """Where the names of a sample are; "classes" and "patients" as the names tell them."""
-
-    names: int
-    classes: dict[str, int]
-    patients: int
-    in_splits: dict[str, int]
-    in_none: int
-
-
 def label_findings(split: Split) -> list[Finding]:
-    """Slices whose label is not the class that their file name tells.
+    """Find slices whose label is not the class that their file name tells.
 
-    Names of COVIDx-CT and of the author tell it by their form; any other name by a part that is
-    equal to one of the split's class names.
+    Names of COVIDx-CT and of the author tell it by their form, other names by a part that equals
+    one of the split's class names.
     """
     findings = []
     for item in split.slices:
@@ -43,23 +33,19 @@ def label_findings(split: Split) -> list[Finding]:
 
 
 def absent_classes(split: Split, splits: Sequence[Split]) -> list[Finding]:
-    """Image classes of which a split has no slice although another has: a rare class, or a typo."""
+    """Find classes that another split has and this one lacks: rare classes, or typos."""
     if split.of_lesions:
         return []
-    here = {split.classes[item.label] for item in split.slices if item.label is not None}
     findings = []
     for other in splits:
-        if other is split or other.of_lesions:
-            continue
-        there = {other.classes[item.label] for item in other.slices if item.label is not None}
-        for name in sorted(there - here):
+        for name in sorted(_classes_in(other) - _classes_in(split)):
             text = f"{split.name}: no slice of {name}, which {other.name} has; is it a typo?"
             findings.append(Finding("absent_class", (other.name, split.name), text))
     return findings
 
 
-def sample_counts(names: Path, splits: Sequence[Split]) -> tuple[SampleCounts, list[Finding]]:
-    """Where the names of a sample are, such as the 3,000 that the author trained on.
+def sample_counts(names: Path, splits: Sequence[Split]) -> tuple[dict[str, Any], list[Finding]]:
+    """Count where the names of a sample are, such as the 3,000 that the author trained on.
 
     Args:
         names: text file, a name a line, as in the split lists or as the author writes them
@@ -67,7 +53,8 @@ def sample_counts(names: Path, splits: Sequence[Split]) -> tuple[SampleCounts, l
         splits: of COVIDx-CT.
 
     Returns:
-        The counts, and a finding for each name that is in no split.
+        {"names", "classes", "patients", "in_splits", "in_none"}, classes and patients as the names
+        tell them; and a finding for each name that is in no split.
 
     Raises:
         FileNotFoundError, ValueError: no such file, or nothing in it.
@@ -78,7 +65,7 @@ def sample_counts(names: Path, splits: Sequence[Split]) -> tuple[SampleCounts, l
     classes: Counter[str] = Counter()
     patients = set()
     findings = []
-    for number, name in wanted.items():
+    for number, name in wanted:
         homes = [split for split, members in keys.items() if slice_key(name) in members]
         found.update(homes)
         if not homes:
@@ -88,7 +75,7 @@ def sample_counts(names: Path, splits: Sequence[Split]) -> tuple[SampleCounts, l
         label = parsed.label if parsed else None
         classes["unknown" if label is None else IMAGE_CLASSES[label]] += 1
         patients.add(parsed.patient if parsed else name)
-    counts: SampleCounts = {
+    counts = {
         "names": len(wanted),
         "classes": dict(classes),
         "patients": len(patients),
@@ -98,20 +85,24 @@ def sample_counts(names: Path, splits: Sequence[Split]) -> tuple[SampleCounts, l
     return counts, findings
 
 
+def _classes_in(split: Split) -> set[str]:
+    return {split.classes[item.label] for item in split.slices if item.label is not None}
+
+
 def _told_label(name: str, classes: Sequence[str]) -> int | None:
-    """The label that a file name tells; None when it tells none, or several."""
+    """The label that a file name tells; None when it tells none or several."""
     parsed = parse_slice_name(name)
     if parsed and parsed.label is not None:
         told_name = IMAGE_CLASSES[parsed.label]
         return list(classes).index(told_name) if told_name in classes else None
-    parts = f"-{_plain(os.path.splitext(name)[0])}-"  # folders may tell it, too
+    parts = f"-{_plain(os.path.splitext(name)[0])}-"  # with the folders
     words = [_plain(word) for word in classes]
     told = [word for word in words if f"-{word}-" in parts]
-    # "non-covid" holds "covid": the longer one is meant.
+    # "non-covid" contains "covid": the longer one is meant.
     whole = [word for word in told if not any(word != w and word in w for w in told)]
     return words.index(whole[0]) if len(whole) == 1 else None
 
 
 def _plain(text: str) -> str:
-    """In small letters, with single hyphens between the parts."""
+    """In lower case, with single hyphens between the parts."""
     return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")

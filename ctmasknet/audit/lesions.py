@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 
 from .records import Split
 
 
-class LesionCounts(TypedDict):
-    """One row of the lesion table: a class of a split, or all of them together ("all").
+def lesion_counts(split: Split) -> list[dict[str, Any]]:
+    """Count the lesions of each class and of all together; slices of unusable masks do not count.
 
-    Quartiles and extremes of the area as a share of the image, 0 to 1: min, 25, 50, 75 %, max;
-    None where there is no lesion.
+    Returns:
+        Rows {"split", "label" (a class name or "all"), "slices", "lesion_free", "lesions",
+        "most_in_a_slice", "area_share"}; the last is [min, 25 %, 50 %, 75 %, max] of the area as a
+        share of the image, 0 to 1, None where there is no lesion.
     """
-
-    split: str
-    label: str
-    slices: int
-    lesion_free: int
-    lesions: int
-    most_in_a_slice: int
-    area_share: list[float] | None
-
-
-def lesion_counts(split: Split) -> list[LesionCounts]:
-    """Rows for each lesion class and for all together; slices of unusable masks do not count."""
     rows = []
     for label in (*range(len(split.classes)), None):
         per_slice = instances_per_slice(split, label)
         shares = area_shares(split, label)
-        row: LesionCounts = {
+        row = {
             "split": split.name,
             "label": "all" if label is None else split.classes[label],
             "slices": len(per_slice),
@@ -45,7 +35,7 @@ def lesion_counts(split: Split) -> list[LesionCounts]:
 
 
 def instances_per_slice(split: Split, label: int | None = None) -> list[int]:
-    """Number of lesions of one class (None: of all) in each slice whose mask is known."""
+    """Count the lesions of one class (None: of all) in each slice whose mask is known."""
     return [
         sum(label in (None, lesion.label) for lesion in item.lesions)
         for item in split.slices

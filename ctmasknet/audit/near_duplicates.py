@@ -1,4 +1,4 @@
-"""The same or nearly the same image in two splits, under whatever names."""
+"""Identical and nearly identical images in two splits, whatever their names."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ _MAX_CANDIDATES = 256  # of one image whose thumbnails are compared, nearest has
 def shared_images(
     splits: Sequence[Split], facts: Mapping[str, ImageFacts], max_bits: int = NEAR_BITS
 ) -> list[Finding]:
-    """Images of one split that another split has as well.
+    """Find images of one split that another split has as well.
+
+    Constant images are left out, as they look alike in any data, and files that both splits list
+    (`groups.shared_files` finds those).
 
     Args:
         splits: with images.
-        facts: of every image in them. Constant images are left out, as they look alike in any
-            data, and files that both splits list (`groups.shared_files` tells those).
+        facts: of every image in them.
         max_bits: bits by which two hashes may differ for the images to be nearly identical.
 
     Returns:
@@ -43,14 +45,15 @@ def shared_images(
     findings = []
     for index, split in enumerate(splits):
         for earlier in splits[:index]:
-            first, second = usable[earlier.name], usable[split.name]
+            first = usable[earlier.name]
             listed = {item.path for item in first}
             known = {facts[item.path].digest: item for item in reversed(first)}
             rest = []
-            for item in second:
+            for item in usable[split.name]:
+                twin = known.get(facts[item.path].digest)
                 if item.path in listed:
                     continue
-                if (twin := known.get(facts[item.path].digest)) is None:
+                if twin is None:
                     rest.append(item)
                 else:
                     findings.append(_finding("identical_image", item, twin, "same pixels"))
@@ -72,7 +75,7 @@ def nearest_images(
     max_bits: int = NEAR_BITS,
     title: str = "near duplicates",
 ) -> dict[int, tuple[int, int, float]]:
-    """The image in `first` that is nearly each image of `second`.
+    """Find for each image of `second` the one in `first` that is nearly identical.
 
     Args:
         first, second: facts with hashes and thumbnails.
@@ -81,11 +84,11 @@ def nearest_images(
 
     Returns:
         index in `second` -> (index in `first`, bits, correlation) of the most correlated image
-        within `max_bits` and at least NEAR_CORRELATION; images without one are left out.
+        within `max_bits`, if that reaches NEAR_CORRELATION.
     """
     if not first or not second:
         return {}
-    # One row of XOR and popcount a time: 1.3 thousand million pairs take 4 s and no memory.
+    # XOR and popcount, one row at a time: 1.3 billion pairs take 4 s and hardly any memory.
     words = np.ascontiguousarray(np.stack([facts.phash for facts in first]).T)
     found = {}
     for row, facts in enumerate(tqdm(second, title, unit="image", disable=None)):
@@ -105,7 +108,7 @@ def nearest_images(
 
 
 def _correlate(images: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Pearson's r of (N, P) with (P,); 0 where an image is constant."""
+    """Pearson's r of each row of (N, P) with (P,); 0 where an image is constant."""
     centred = images - images.mean(axis=1, dtype=np.float64, keepdims=True)
     other = image - image.mean(dtype=np.float64)
     norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(other)
@@ -113,6 +116,5 @@ def _correlate(images: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 
 def _finding(kind: str, item: Slice, twin: Slice, how: str) -> Finding:
-    # A path alone says where; a bare name (lists without images) needs its split.
     text = f"{item.path} ({item.split}) and {twin.path} ({twin.split}): {how}"
     return Finding(kind, (twin.split, item.split), text, (item.path, twin.path))

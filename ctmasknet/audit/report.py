@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from ..atomic_write import atomic_write
 from ..data.classes import NOTICE
 from ..report.html_pages import render
 from . import figures
-from .findings import LEAKS, PROBLEMS, Finding, count_by_kind, verdict
+from .findings import LEAKS, PROBLEMS, by_kind, verdict
 from .images import HASH_SIDE
 from .near_duplicates import NEAR_CORRELATION
 from .run import Audit
@@ -45,12 +44,11 @@ def write_report(audit: Audit, output: Path, command: str) -> None:
 
 
 def as_json(audit: Audit, command: str) -> dict[str, Any]:
-    """The audit in plain types; docs/audit.md describes the keys."""
-    leaks, problems = (count_by_kind(audit.findings, kinds) for kinds in (LEAKS, PROBLEMS))
+    """Return the audit in plain types; docs/audit.md describes the keys."""
     return {
         "verdict": verdict(audit.findings),
-        "leak_count": sum(leaks.values()),
-        "problem_count": sum(problems.values()),
+        "leak_count": sum(finding.kind in LEAKS for finding in audit.findings),
+        "problem_count": sum(finding.kind in PROBLEMS for finding in audit.findings),
         "splits": [
             {
                 "name": split.name,
@@ -62,8 +60,8 @@ def as_json(audit: Audit, command: str) -> dict[str, Any]:
             for split in audit.splits
         ],
         "counts": audit.counts,
-        "leaks": _by_kind(audit.findings, LEAKS),
-        "problems": _by_kind(audit.findings, PROBLEMS),
+        "leaks": _groups(audit, LEAKS),
+        "problems": _groups(audit, PROBLEMS),
         "lesions": audit.lesions,
         "sizes": {
             name: [
@@ -92,12 +90,9 @@ def as_json(audit: Audit, command: str) -> dict[str, Any]:
 
 
 def as_html(audit: Audit, report: dict[str, Any]) -> str:
-    """The audit as one page without any reference to other files.
-
-    Args:
-        report: of `as_json`.
-    """
+    """Return the audit as one page without links to other files; `report` is of `as_json`."""
     lesion_splits = [split for split in audit.splits if split.of_lesions]
+    source, position = audit.source, audit.position
     return render(
         _TEMPLATE,
         report=report,
@@ -106,38 +101,29 @@ def as_html(audit: Audit, report: dict[str, Any]) -> str:
         lesion_rows=lesion_rows(audit),
         pairs=_pictured_pairs(audit),
         lesion_figures=figures.lesion_figures(lesion_splits) if lesion_splits else (),
-        position_figure=figures.position_figure(audit.position) if audit.position else "",
-        source_words=association_words(audit.source) if audit.source else "",
-        position_words=position_words(audit.position) if audit.position else "",
-        position_v=association_words(audit.position) if audit.position else "",
+        position_figure=figures.position_figure(position) if position else "",
+        source_words=association_words(source) if source else "",
+        position_words=position_words(position) if position else "",
+        position_v=association_words(position) if position else "",
         sample_words=sample_words(audit.sample) if audit.sample else "",
     )
 
 
-def _by_kind(findings: Iterable[Finding], kinds: dict[str, str]) -> list[dict[str, Any]]:
+def _groups(audit: Audit, kinds: dict[str, str]) -> list[dict[str, Any]]:
     groups = []
-    for kind, title in kinds.items():
-        items = [
-            {"splits": f.splits, "message": f.message, "images": f.images}
-            for f in findings
-            if f.kind == kind
-        ]
-        if items:
-            groups.append({"kind": kind, "title": title, "count": len(items), "items": items})
+    for kind, found in by_kind(audit.findings, kinds).items():
+        items = [{"splits": f.splits, "message": f.message, "images": f.images} for f in found]
+        groups.append({"kind": kind, "title": kinds[kind], "count": len(items), "items": items})
     return groups
 
 
 def _pictured_pairs(audit: Audit) -> list[tuple[str, list[tuple[str, str]]]]:
     """(how they are alike, (file, picture) of both) of some images that are in two splits."""
-    kinds = ("near_image", "identical_image")
-    found = sorted(
-        (f for f in audit.findings if f.kind in kinds), key=lambda f: kinds.index(f.kind)
-    )
-    pairs = []
-    for finding in found:
-        pictures = [(path, figures.picture(path)) for path in finding.images]
-        if all(uri for _, uri in pictures):
-            pairs.append((finding.message, pictures))
-        if len(pairs) == _PICTURED_PAIRS:
-            break
+    pairs: list[tuple[str, list[tuple[str, str]]]] = []
+    for kind in ("near_image", "identical_image"):
+        for finding in audit.findings:
+            if finding.kind == kind and len(pairs) < _PICTURED_PAIRS:
+                pictures = [(path, figures.picture(path)) for path in finding.images]
+                if all(uri for _, uri in pictures):
+                    pairs.append((finding.message, pictures))
     return pairs

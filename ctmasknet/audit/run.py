@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .confounding import Association, Position, position_association, source_association
 from .findings import Finding
-from .groups import Counts, count_groups, scans_are_numbered, shared_files, shared_groups
-from .images import ImageFacts, image_findings, scan_images, size_counts
-from .labels import SampleCounts, absent_classes, label_findings, sample_counts
-from .lesions import LesionCounts, lesion_counts
+from .groups import count_groups, scans_are_numbered, shared_files, shared_groups
+from .images import image_findings, scan_images, size_counts
+from .labels import absent_classes, label_findings, sample_counts
+from .lesions import lesion_counts
 from .near_duplicates import NEAR_BITS, shared_images
 from .records import Split
 
 
 @dataclass
 class Audit:
-    """What an audit found.
-
-    Args:
-        splits: what was audited.
-        max_bits: threshold of the near duplicates.
-        findings: leaks and problems.
-        counts, lesions: rows of the tables.
-        sizes: split -> (height, width) -> number of slices; only splits with images.
-        source, position: association with the label, where there is one to look at.
-        sample: where the names of the sample are, if one was given.
-        not_checked: what was not checked and why, a sentence each.
-    """
+    """What an audit found; an association is None where there was nothing to compute it from."""
 
     splits: list[Split]
-    max_bits: int = NEAR_BITS
+    max_bits: int = NEAR_BITS  # threshold of near duplicates
     findings: list[Finding] = field(default_factory=list)
-    counts: list[Counts] = field(default_factory=list)
-    lesions: list[LesionCounts] = field(default_factory=list)
-    sizes: dict[str, Counter[tuple[int, int]]] = field(default_factory=dict)
+    counts: list[dict[str, Any]] = field(default_factory=list)  # rows of `count_groups`
+    lesions: list[dict[str, Any]] = field(default_factory=list)  # rows of `lesion_counts`
+    sizes: dict[str, Counter[tuple[int, int]]] = field(default_factory=dict)  # with images only
     source: Association | None = None
     position: Position | None = None
-    sample: SampleCounts | None = None
-    not_checked: list[str] = field(default_factory=list)
+    sample: dict[str, Any] | None = None  # of `sample_counts`
+    not_checked: list[str] = field(default_factory=list)  # what and why, a sentence each
 
 
 def run_audit(
@@ -79,9 +69,7 @@ def run_audit(
 
 def _check_images(audit: Audit) -> None:
     splits = [split for split in audit.splits if split.has_images]
-    facts: Mapping[str, ImageFacts] = scan_images(
-        item.path for split in splits for item in split.slices
-    )
+    facts = scan_images(item.path for split in splits for item in split.slices)
     for split in splits:
         audit.findings += image_findings(split, facts)
         audit.sizes[split.name] = size_counts(split, facts)

@@ -8,15 +8,14 @@ from tabulate import tabulate
 
 from ..data.classes import NOTICE
 from .confounding import POSITION_NOTE, Association, Position
-from .findings import LEAKS, PROBLEMS, Finding, verdict
-from .labels import SampleCounts
+from .findings import LEAKS, PROBLEMS, Finding, by_kind, verdict
 from .run import Audit
 
 EXAMPLES = 5  # of each kind in text and page; audit.json has them all
 
 
 def as_text(audit: Audit) -> str:
-    """The audit for the terminal: tables, and a few examples of each kind of finding."""
+    """Return the audit for the terminal: tables, and a few examples of each kind of finding."""
     gaps = "; not all was checked, see below" if audit.not_checked else ""
     parts = [f"{verdict(audit.findings)}{gaps}"]
     parts.append(tabulate(count_rows(audit), headers="keys", intfmt=","))
@@ -29,7 +28,8 @@ def as_text(audit: Audit) -> str:
     for title, association in (("source", audit.source), ("position", audit.position)):
         if association and association["rows"]:
             headers = [f"{title} x label", *association["columns"]]
-            rows = _table_rows(association)
+            named = zip(association["rows"], association["table"], strict=True)
+            rows = [[name, *counts] for name, counts in named]
             parts.append(f"{association_words(association)}\n{tabulate(rows, headers, intfmt=',')}")
     if audit.position:
         parts.append(position_words(audit.position))
@@ -39,7 +39,7 @@ def as_text(audit: Audit) -> str:
 
 
 def association_words(association: Association) -> str:
-    """Cramér's V and what it means, in a sentence."""
+    """Say in a sentence what Cramér's V is and means."""
     value = association["cramers_v"]
     words = association["words"]
     words = f"Cramér's V: {words}" if value is None else f"Cramér's V {value:.2f}: {words}"
@@ -47,7 +47,7 @@ def association_words(association: Association) -> str:
 
 
 def position_words(position: Position) -> str:
-    """How well the position alone guesses the label, and why that is so."""
+    """Say how well the position alone predicts the label, and why."""
     note = POSITION_NOTE if position["of_covidx"] else ""
     if position["accuracy"] is None or position["base_rate"] is None:
         return note
@@ -58,8 +58,8 @@ def position_words(position: Position) -> str:
     ).strip()
 
 
-def sample_words(sample: SampleCounts) -> str:
-    """Where the names of the sample are."""
+def sample_words(sample: dict[str, Any]) -> str:
+    """Say in which splits the names of the sample are."""
     classes = ", ".join(f"{count:,} {name}" for name, count in sample["classes"].items())
     homes = ", ".join(f"{count:,} in {name}" for name, count in sample["in_splits"].items())
     return (
@@ -69,7 +69,7 @@ def sample_words(sample: SampleCounts) -> str:
 
 
 def count_rows(audit: Audit) -> list[dict[str, Any]]:
-    """The table of counts; "-" where a split names no scan or patient."""
+    """Return the table of counts; "-" where a split names no scan or patient."""
     names = {"label": "class"}
     return [
         {names.get(key, key): "-" if value is None else value for key, value in row.items()}
@@ -78,7 +78,7 @@ def count_rows(audit: Audit) -> list[dict[str, Any]]:
 
 
 def lesion_rows(audit: Audit) -> list[dict[str, Any]]:
-    """The table of lesions, areas as quartiles of their share of the image."""
+    """Return the table of lesions, with quartiles of their share of the image."""
     rows = []
     for row in audit.lesions:
         shares = row["area_share"]
@@ -99,18 +99,9 @@ def lesion_rows(audit: Audit) -> list[dict[str, Any]]:
 
 def _findings_text(title: str, findings: list[Finding], kinds: dict[str, str]) -> str:
     lines = []
-    for kind, name in kinds.items():
-        messages = [finding.message for finding in findings if finding.kind == kind]
-        if messages:
-            lines.append(f"  {name}: {len(messages):,}")
-            lines += [f"    {message}" for message in messages[:EXAMPLES]]
-        if len(messages) > EXAMPLES:
-            lines.append(f"    and {len(messages) - EXAMPLES:,} more in audit.json")
+    for kind, found in by_kind(findings, kinds).items():
+        lines.append(f"  {kinds[kind]}: {len(found):,}")
+        lines += [f"    {finding.message}" for finding in found[:EXAMPLES]]
+        if len(found) > EXAMPLES:
+            lines.append(f"    and {len(found) - EXAMPLES:,} more in audit.json")
     return "\n".join([f"{title}:", *lines]) if lines else f"{title}: none"
-
-
-def _table_rows(association: Association) -> list[list]:
-    return [
-        [name, *counts]
-        for name, counts in zip(association["rows"], association["table"], strict=True)
-    ]

@@ -12,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pycocotools.mask as mask_util
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from ..data.builtin import datasets_root
-from ..data.classes import IMAGE_CLASSES, NOTICE
+from ..data.classes import IMAGE_CLASSES
 from ..data.images import read_slice
 from ..data.phantom import write_phantom
 from ..engine import ProgressTrainer, load_config, set_up
@@ -29,8 +27,10 @@ from ..evaluation.metric_names import metric_suffix
 from ..evaluation.results import RESULTS, read_results
 from ..inference import Predictor
 from ..inference.model_spec import CONFIGS, DEMO_CLASSIFIER, DEMO_LESION
-from ..report.overlay import draw_instances, draw_lesions
+from ..report.dataset_slices import true_instances
+from ..report.overlay import draw_instances
 from ..report.panels import save_panels
+from ..wording import NOTICE
 
 
 class Demo:
@@ -131,19 +131,23 @@ class Demo:
             sample = next(x for x in samples if x["label"] == label)
             image = read_slice(sample["file_name"])
             record = truth[os.path.abspath(sample["file_name"])]
-            (answer,) = predictor.predict_slices([(image, sample["file_name"])])
-            found = answer.classification
+            (prediction,) = predictor.predict_slices([(image, sample["file_name"])])
+            found = prediction.classification
             assert found is not None
             probs = ", ".join(
                 f"{k} {v:.0%}" for k, v in zip(found.class_names, found.probabilities, strict=True)
             )
-            drawn = draw_instances(image, answer.instances, answer.lesion_classes)
+            names, true = (
+                prediction.lesion_classes,
+                true_instances(record, prediction.lesion_classes),
+            )
+            assert true is not None
             save_panels(
                 self.output / f"slice_{metric_suffix(name)}.png",
                 [
-                    ("input", draw_lesions(image, np.empty((0, 4)), [])),
-                    ("truth", _draw_truth(image, record["annotations"])),
-                    ("lesion model", drawn),
+                    ("input", draw_instances(image, [], names)),
+                    ("truth", draw_instances(image, true, names, labels=())),
+                    ("lesion model", draw_instances(image, prediction.instances, names)),
                 ],
                 f"{name} phantom, CT-Mask-Net says {found.image_class} ({probs})",
             )
@@ -170,12 +174,3 @@ class Demo:
         if self.output.resolve() == Path("output/demo").resolve():
             self.say("Now try: ctmasknet predict SCAN_OR_IMAGES --model demo --output results")
         return summary
-
-
-def _draw_truth(image: np.ndarray, annotations: list[dict]) -> np.ndarray:
-    boxes = np.array([x["bbox"] for x in annotations], dtype=float).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    masks = np.array([mask_util.decode(x["segmentation"]) for x in annotations], dtype=bool)
-    return draw_lesions(
-        image, boxes, [x["category_id"] for x in annotations], masks.reshape(-1, *image.shape[:2])
-    )

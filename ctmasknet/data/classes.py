@@ -1,11 +1,11 @@
-"""The facts about classes, mask values and the CT window that everything else imports."""
+"""Classes, mask values and the CT window: the one place that states them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-NOTICE = "Research use only, not for diagnosis."
+from ..wording import NOTICE as NOTICE  # beside the other facts, for those who look here
 
 IMAGE_CLASSES = ("Control", "Common Pneumonia", "COVID-19")  # index = label
 
@@ -13,6 +13,7 @@ SPLITS = ("train", "val", "test")
 
 # Mask type -> lesion classes; COCO category id = index + 1. The papers train all three types.
 LESION_CLASSES = {"both": ("GGO", "C"), "merge": ("lesion",), "ggo": ("GGO",)}
+PHANTOM_MASK_TYPES = ("merge", "both")
 
 # Components of at most this many pixels are background: better precision (Ter-Sarkisov 2020, the
 # paper on lightweight models).
@@ -23,14 +24,13 @@ WINDOW_WIDTH = 1500
 WINDOW_LEVEL = -600
 
 BACKGROUND = "background"
-LESION_NAMES = ("GGO", "C", "lesion")  # "lesion" = GGO and C not told apart
+_VALUE_NAMES = ("GGO", "C", "lesion", BACKGROUND)  # "lesion": either of GGO and C
 
 
 def lesion_classes(mask_type: str) -> tuple[str, ...]:
-    """The lesion classes of a mask type; ValueError when it is unknown."""
+    """Return the lesion classes of a mask type; ValueError when it is unknown."""
     if mask_type not in LESION_CLASSES:
-        valid = ", ".join(LESION_CLASSES)
-        raise ValueError(f"mask type '{mask_type}': expected one of {valid}")
+        raise ValueError(f"mask type '{mask_type}': expected one of {', '.join(LESION_CLASSES)}")
     return LESION_CLASSES[mask_type]
 
 
@@ -48,8 +48,8 @@ class MaskValues:
         for value, name in self.names.items():
             if not 1 <= value <= 255:
                 raise ValueError(f"mask value {value}: expected 1 to 255 (0 is background)")
-            if name not in (*LESION_NAMES, BACKGROUND):
-                valid = ", ".join((*LESION_NAMES, BACKGROUND))
+            if name not in _VALUE_NAMES:
+                valid = ", ".join(_VALUE_NAMES)
                 raise ValueError(f"mask value {value} is called '{name}', expected one of {valid}")
 
     @classmethod
@@ -67,7 +67,7 @@ class MaskValues:
         return cls(names)
 
     def categories(self, mask_type: str) -> dict[int, int]:
-        """Pixel value -> category id (0 background, k = k-th class) under a mask type.
+        """Map pixel values to category ids (0 background, k = k-th class) for a mask type.
 
         Raises:
             ValueError: unknown mask type, or a value named "lesion" where GGO and C are told apart.

@@ -6,24 +6,24 @@ with file names of its own form, from which patient, scan and slice number are r
 
 from __future__ import annotations
 
-import csv
 import os
 import random
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import RAISE, ErrorPolicy
 from .classes import IMAGE_CLASSES
-from .name_lists import read_names, read_text
+from .list_files import parse_lines, pick_named, read_csv, read_lines
 
 VERSIONS = {"v1": "1", "v2a": "2A", "v2b": "2B", "v3a": "3A", "v3b": "3B"}
 LIST_LINE = "filename class xmin ymin xmax ymax"
 _CNCB_CLASSES = ("Normal", "CP", "NCP")  # index = label
 _CNCB = re.compile(r"(?P<patient>(?P<group>Normal|CP|NCP)_\d+)_\d+_(?P<slice>\d+)")
-# The author's own copies carry the label in place of the group.
+# In the names of the author's copies, the label stands in place of the group.
 _AUTHOR = re.compile(r"(?P<label>[012])_(?P<rest>\d+_\d+_\d+)")
 _OTHERS = re.compile(
     r"""(?P<scan>(?P<patient>
@@ -36,7 +36,7 @@ _OTHERS = re.compile(
 
 
 class SliceName(NamedTuple):
-    """What a slice's file name tells; label is None where the name does not say it."""
+    """What a slice's file name tells; label is None where it does not tell the class."""
 
     patient: str
     scan: str
@@ -75,8 +75,7 @@ def read_covidx_list(
 
     Args:
         path: text file without a header, `filename class xmin ymin xmax ymax` a line.
-        images: folder of the images; None leaves bare names in "file_name". Whether the images
-            exist is not looked at.
+        images: folder of the images, which need not exist; None leaves bare names in "file_name".
         metadata: the data set's metadata.csv (`patient id`, `source`, ...). Its patient ids win
             over those in file names where one patient has several scans under numbered names.
         errors: of unusable lines.
@@ -91,49 +90,17 @@ def read_covidx_list(
         ValueError: which line is wrong and how; a list without a usable line.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such split list (lines of `{LIST_LINE}`)")
-    sources = read_metadata(metadata) if metadata is not None else {}
-    records: list[dict] = []
-    lines: dict[str, int] = {}  # name -> line
-    for number, text in enumerate(read_text(path).splitlines(), start=1):
-        if not text.strip():
-            continue
-        try:
-            record = _parse_line(text)
-            name = record["image_id"]
-            if name in lines:
-                raise ValueError(f"{name} is already in line {lines[name]}: remove one of them")
-        except ValueError as error:
-            errors.handle(ValueError(f"{path}, line {number}: {error}"))
-            continue
-        lines[name] = number
-        record["file_name"] = name if images is None else os.path.join(images, name)
-        record["patient"], record["source"] = _look_up(record["patient"], sources)
-        records.append(record)
+    lines = read_lines(path, f"split list (lines of `{LIST_LINE}`)")
+    sources: dict[str, str] = {}
+    if metadata is not None:
+        columns = ("patient id", "source")
+        rows = read_csv(Path(metadata), "metadata file of COVIDx-CT", columns)
+        sources = {row["patient id"]: row["source"] or "" for _, row in rows}
+    parse = partial(_parse_line, images=images, sources=sources)
+    records = parse_lines(path, lines, parse, errors)
     if not records:
         raise ValueError(f"{path}: found no usable line, expected `{LIST_LINE}`")
     return records
-
-
-def read_metadata(path: str | os.PathLike) -> dict[str, str]:
-    """Read patient id -> source from a metadata.csv.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it has no such columns.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such metadata file")
-    with open(path, newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        missing = {"patient id", "source"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(
-                f"{path}, line 1: no column {', '.join(sorted(missing))}; expected the "
-                "metadata.csv that comes with COVIDx-CT"
-            )
-        return {row["patient id"]: row["source"] or "" for row in reader}
 
 
 def balanced_sample(records: Sequence[dict], per_class: int, seed: int) -> list[dict]:
@@ -153,14 +120,14 @@ def balanced_sample(records: Sequence[dict], per_class: int, seed: int) -> list[
     members = defaultdict(list)
     for index, record in enumerate(records):
         members[record["label"]].append(index)
-    chosen: set[int] = set()
-    for label in sorted(members):
-        if not 1 <= per_class <= len(members[label]):
+    chosen: list[int] = []
+    for label, indices in sorted(members.items()):
+        if not 1 <= per_class <= len(indices):
             raise ValueError(
-                f"class {label} has {len(members[label])} slices, cannot draw {per_class} of it"
+                f"class {label} has {len(indices)} slices, cannot draw {per_class} of it"
             )
-        chosen.update(random.Random(f"{seed} {label}").sample(members[label], per_class))
-    return [record for index, record in enumerate(records) if index in chosen]
+        chosen += random.Random(f"{seed} {label}").sample(indices, per_class)
+    return [records[index] for index in sorted(chosen)]
 
 
 def listed_sample(records: Sequence[dict], names: str | os.PathLike) -> list[dict]:
@@ -179,26 +146,16 @@ def listed_sample(records: Sequence[dict], names: str | os.PathLike) -> list[dic
         ValueError: a name that is in no record, or there twice, with its line; an empty list.
     """
     by_slice = {slice_key(record["image_id"]): record for record in records}
-    chosen: dict[str, dict] = {}
-    for number, name in read_names(names).items():
-        record = by_slice.get(slice_key(name))
-        if record is None:
-            raise ValueError(
-                f"{names}, line {number}: {name} is not in the split list; was it drawn "
-                "from another version or split?"
-            )
-        if record["image_id"] in chosen:
-            raise ValueError(f"{names}, line {number}: {name} is named twice: remove it")
-        chosen[record["image_id"]] = record
-    return list(chosen.values())
+    unknown = "is not in the split list; was it drawn from another version or split?"
+    return pick_named(names, by_slice, slice_key, unknown)
 
 
 def slice_key(name: str) -> SliceName | str:
-    """What is the same for all names of one slice, COVIDx-CT's and the author's."""
+    """Return a key that is the same for COVIDx-CT's name of a slice and the author's."""
     return parse_slice_name(name) or name
 
 
-def _parse_line(text: str) -> dict:
+def _parse_line(text: str, images: str | os.PathLike | None, sources: dict[str, str]) -> dict:
     fields = text.split()
     if len(fields) != 6:
         raise ValueError(f"found {len(fields)} fields, expected 6 (`{LIST_LINE}`)")
@@ -217,24 +174,25 @@ def _parse_line(text: str) -> dict:
             f"{name} has no known form of COVIDx-CT names, so its patient is unknown: list such "
             "images in a CSV file,label,patient,scan"
         )
+    patient, source = _look_up(parsed.patient, sources)
     return {
-        "file_name": name,
+        "file_name": name if images is None else os.path.join(images, name),
         "image_id": name,
         "label": int(label),
-        "patient": parsed.patient,
+        "patient": patient,
         "scan": parsed.scan,
-        "source": "",
+        "source": source,
         "body_box": [x0, y0, x1, y1],
     }
 
 
 def _look_up(patient: str, sources: dict[str, str]) -> tuple[str, str]:
-    """The patient as the metadata calls him, and his source."""
+    """The patient's name in the metadata, and his source."""
     if patient in sources:
         return patient, sources[patient]
     # radiopaedia_10_85902_1 and _3 are scans of radiopaedia_10_85902.
     whole = patient.rpartition("_")[0]
     if patient.startswith("radiopaedia_") and whole in sources:
         return whole, sources[whole]
-    # 137covid_patient1 stands as patient1: the first part is the hospital's group.
+    # The metadata call 137covid_patient1 patient1: the first part is the hospital's group.
     return patient, sources.get(patient.rpartition("_")[2], "")

@@ -1,7 +1,7 @@
-"""Reading slices and value masks from image files, refusing what would be misread in silence.
+"""Reading slices and value masks from image files, refusing what would be silently misread.
 
 Pillow and Detectron2's `read_image` turn 16-bit and colour-mapped files into 8 bits without a
-word; every file is therefore checked by its header first.
+word, so the header of every file is checked first. Files may have any format that Pillow reads.
 """
 
 from __future__ import annotations
@@ -37,11 +37,8 @@ _T = TypeVar("_T")
 def check_slice(path: str | os.PathLike) -> tuple[int, int]:
     """Check by its header alone that a file is one 8-bit grey or RGB image.
 
-    Args:
-        path: an image file of any format that Pillow reads.
-
     Returns:
-        (height, width) in pixels, as `read_slice` will return it.
+        (height, width) in pixels, of what `read_slice` will return.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -50,7 +47,7 @@ def check_slice(path: str | os.PathLike) -> tuple[int, int]:
     with _open(path) as image:
         _check_mode(path, image, "8-bit grey or RGB")
         width, height = image.size
-        # "exif" in info spares PNGs the decoding that getexif() would do.
+        # Without "exif" in info, getexif() would decode a PNG in vain.
         exif = _decoded(path, image.getexif) if "exif" in image.info else {}
     turned = exif.get(ExifTags.Base.Orientation, 1) >= 5  # 5 to 8: by 90 degrees
     return (width, height) if turned else (height, width)
@@ -58,9 +55,6 @@ def check_slice(path: str | os.PathLike) -> tuple[int, int]:
 
 def read_slice(path: str | os.PathLike) -> np.ndarray:
     """Read an 8-bit grey or RGB image.
-
-    Args:
-        path: an image file of any format that Pillow reads.
 
     Returns:
         (H, W, 3) uint8, RGB, upright by its EXIF orientation as in Detectron2.
@@ -77,11 +71,8 @@ def read_slice(path: str | os.PathLike) -> np.ndarray:
 def read_mask(path: str | os.PathLike) -> np.ndarray:
     """Read a value mask: 8-bit grey, or RGB with three equal channels.
 
-    Args:
-        path: a file in a lossless format; its pixel values are class numbers.
-
     Returns:
-        (H, W) uint8 values.
+        (H, W) uint8, class numbers.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -93,24 +84,24 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
             raise ValueError(f"{path}: found a JPEG, which blurs values; expected {expected} (PNG)")
         _check_mode(path, image, expected, advice="save the class numbers as 8-bit grey PNG")
         values = _decoded(path, lambda: np.array(image))
-    if values.ndim == 3:
-        if (values != values[..., :1]).any():
-            raise ValueError(
-                f"{path}: found a coloured mask, expected {expected}: "
-                "replace each colour by its class number"
-            )
-        values = np.ascontiguousarray(values[..., 0])
-    return values
+    if values.ndim == 2:
+        return values
+    if (values != values[..., :1]).any():
+        raise ValueError(
+            f"{path}: found a coloured mask, expected {expected}: "
+            "replace each colour by its class number"
+        )
+    return np.ascontiguousarray(values[..., 0])
 
 
 def require_files(
     paths: Iterable[str], listed_in: str | os.PathLike, root: str | os.PathLike = ""
 ) -> None:
-    """Raise one FileNotFoundError that names the first missing file of a list and their number.
+    """Raise one FileNotFoundError that names the first missing file and tells their number.
 
     Args:
         paths: of the files.
-        listed_in: the list.
+        listed_in: the list that names them.
         root: folder that names in the list are relative to, if not the list's own.
     """
     missing = [path for path in paths if not os.path.isfile(path)]
@@ -122,12 +113,9 @@ def require_files(
 
 
 def _open(path: str | os.PathLike) -> Image.Image:
-    try:
-        return _decoded(path, lambda: Image.open(path))
-    except ValueError:
-        if not os.path.isdir(path):
-            require_readable(path)  # if that is the cause, it says so
-        raise
+    if not os.path.isdir(path):
+        require_readable(path)
+    return _decoded(path, lambda: Image.open(path))
 
 
 def require_readable(path: str | os.PathLike) -> None:
@@ -147,12 +135,7 @@ def require_readable(path: str | os.PathLike) -> None:
 
 
 def cannot_open(path: str | os.PathLike, error: Exception) -> ValueError:
-    """What to raise for a file or folder that the system does not open or read.
-
-    Args:
-        path: of it.
-        error: what the system said.
-    """
+    """Return the error for a path that the system cannot open, from the system's error."""
     reason = (getattr(error, "strerror", None) or str(error)).lower()
     advice = "copy it again or remove it"
     if isinstance(error, PermissionError):
@@ -163,9 +146,7 @@ def cannot_open(path: str | os.PathLike, error: Exception) -> ValueError:
 def _decoded(path: str | os.PathLike, decode: Callable[[], _T]) -> _T:
     try:
         return decode()
-    # Pillow's readers raise whatever a damaged file makes them raise (OSError, SyntaxError,
-    # struct.error, ...): all of it means the same to the user.
-    except Exception as error:
+    except Exception as error:  # a damaged file may raise OSError, SyntaxError, struct.error, ...
         reason = str(error).split(str(path))[0].strip(" '\"") or type(error).__name__
         raise ValueError(
             f"{path}: cannot be read as an image ({what_else_it_is(path) or reason}): damaged or "
@@ -174,11 +155,7 @@ def _decoded(path: str | os.PathLike, decode: Callable[[], _T]) -> _T:
 
 
 def what_else_it_is(path: str | os.PathLike) -> str:
-    """What a file is that is not what its name says, as far as its size and first bytes tell.
-
-    Returns:
-        "empty, 0 bytes" or "an HTML page of 28 bytes, ..."; "" if that does not tell.
-    """
+    """Say what a file is if it is empty or an HTML page; else ""."""
     try:
         with open(path, "rb") as stream:
             start = stream.read(200).lstrip().lower()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +30,7 @@ def lesion_instances(
     min_area: int = MIN_LESION_AREA,
     by_rank: bool = False,
 ) -> list[dict]:
-    """Lesion instances of one value mask.
+    """Find the lesion instances of one value mask.
 
     Args:
         mask: (H, W) uint8, values as described by `values`.
@@ -67,11 +66,11 @@ def lesion_instances(
 
 
 def values_by_rank(mask: np.ndarray, values: MaskValues) -> np.ndarray:
-    """The mask as code reads it that goes by the rank of the values present in the slice.
+    """Read a mask as the author's code does: by the rank of the values present in the slice.
 
-    The author's code does: the lowest value present is background, the next one stands for the
-    lowest value of `values`, and so on. With CNCB's values a slice of {0, 1, 3} calls
-    consolidation GGO, and one of {0, 3} has no lesion. For comparison with results obtained so.
+    The lowest value present is background, the next one stands for the lowest value of `values`,
+    and so on. With CNCB's values, consolidation in a slice of {0, 1, 3} is called GGO, and a slice
+    of {0, 3} has no lesion. Only for comparison with results obtained that way.
 
     Args:
         mask: (H, W) uint8.
@@ -86,7 +85,7 @@ def values_by_rank(mask: np.ndarray, values: MaskValues) -> np.ndarray:
 
 
 def component_instances(lesion: np.ndarray, category: int, min_area: int) -> list[dict]:
-    """The 8-connected components of one lesion class in one slice.
+    """Find the 8-connected components of one lesion class in one slice.
 
     Args:
         lesion: (H, W) bool or uint8, non-zero where the lesion is.
@@ -118,7 +117,7 @@ def component_instances(lesion: np.ndarray, category: int, min_area: int) -> lis
 
 
 def lesion_categories(mask_type: str) -> list[dict]:
-    """The COCO categories of a mask type; ids start at 1."""
+    """Return the COCO categories of a mask type; ids start at 1."""
     return [{"id": k, "name": name} for k, name in enumerate(lesion_classes(mask_type), start=1)]
 
 
@@ -132,13 +131,13 @@ def coco_from_pairs(
     whole_images: bool = False,
     errors: ErrorPolicy = RAISE,
 ) -> dict:
-    """COCO dictionary of (image, mask, further image keys) triples; lesion-free slices stay.
+    """Make a COCO dictionary of (image, mask, further image keys); lesion-free slices stay.
 
     Args:
         pairs: image file, mask file, and keys to add to the image's record (patient, scan, ...).
         root: folder of the JSON to be written; "file_name" is relative to it.
         values, mask_type, min_area, by_rank: as for `lesion_instances`.
-        whole_images: read images to their end: headers do not tell a truncated file.
+        whole_images: read images to their end, as the header of a truncated file looks intact.
         errors: of unusable pairs.
 
     Returns:
@@ -153,14 +152,17 @@ def coco_from_pairs(
         try:
             height, width = read_slice(image).shape[:2] if whole_images else check_slice(image)
             pixels = _read_mask_of(image, mask, (height, width))
-            instances = _instances_of(mask, pixels, values, mask_type, min_area, by_rank)
+            try:
+                instances = lesion_instances(pixels, values, mask_type, min_area, by_rank)
+            except ValueError as error:
+                raise ValueError(f"{mask}: {error}") from None
         except (FileNotFoundError, ValueError) as error:
             errors.handle(error)
             continue
         record = {"id": len(images) + 1, "file_name": relative_path(image, root)}
         images.append({**record, "height": height, "width": width, **extra})
         for instance in instances:
-            # From 1: COCOeval takes an annotation with id 0 for "not matched".
+            # COCOeval takes an annotation with id 0 for "not matched".
             ids = {"id": len(annotations) + 1, "image_id": len(images)}
             annotations.append({**ids, **instance})
     if not images:
@@ -175,13 +177,12 @@ def coco_from_pairs(
 
 
 def describe_coco(coco: dict) -> str:
-    """A small table: images, lesion-free images, instances and area quartiles of each class."""
+    """Count images, lesion-free images and instances, with area quartiles, in a small table."""
     bearing = {item["image_id"] for item in coco["annotations"]}
     lines = [f"{len(coco['images'])} images, {len(coco['images']) - len(bearing)} lesion-free"]
     for category in coco["categories"]:
-        areas = [
-            item["area"] for item in coco["annotations"] if item["category_id"] == category["id"]
-        ]
+        mine = [item for item in coco["annotations"] if item["category_id"] == category["id"]]
+        areas = [item["area"] for item in mine]
         quartiles = [f"{q:.0f}" for q in np.percentile(areas or [0], (25, 50, 75))]
         sizes = f", area quartiles {', '.join(quartiles)} px" if areas else ""
         lines.append(f"{category['name']:>8}: {len(areas):6d} instances{sizes}")
@@ -202,10 +203,3 @@ def _read_mask_of(image: Path, mask: Path, size: tuple[int, int]) -> np.ndarray:
             f"{size[1]} x {size[0]} as its image {image}"
         )
     return pixels
-
-
-def _instances_of(mask: Path, *args: Any) -> list[dict]:
-    try:
-        return lesion_instances(*args)
-    except ValueError as error:
-        raise ValueError(f"{mask}: {error}") from None

@@ -1,4 +1,4 @@
-"""The stock `DatasetMapper`, made safe against silently misread files, with the papers' squash."""
+"""The stock `DatasetMapper` with the papers' squash, which refuses files that it would misread."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class SliceMapper(DatasetMapper):
         return ret
 
     def __call__(self, dataset_dict: dict) -> dict:
-        """As `DatasetMapper`; a file that is not an intact 8-bit slice raises with its path."""
-        check_slice(dataset_dict["file_name"])  # read_image would squeeze 16 bits into 8 silently
+        """As `DatasetMapper`, but refuse a file that is not an intact 8-bit slice, naming it."""
+        check_slice(dataset_dict["file_name"])  # read_image would turn 16 bits into 8
         try:
             return super().__call__(dataset_dict)
         except (OSError, SyntaxError):
-            read_slice(dataset_dict["file_name"])  # a damaged file: this error names it
+            read_slice(dataset_dict["file_name"])  # its error names a damaged file
             raise

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import RAISE, ErrorPolicy
 from .images import IMAGE_SUFFIXES
-from .name_lists import read_names
+from .list_files import pick_named
 
 Pair = tuple[Path, Path, Mapping[str, str]]  # image, mask, further keys of the image's record
 _FLATTENED = re.compile(r"(\d+)_\d+")
@@ -34,13 +34,13 @@ def pair_files(images: Path, masks: Path, errors: ErrorPolicy = RAISE) -> list[P
         (found_masks, found_images, f"image in {images}"),
     ):
         alone = [path for stem, path in have.items() if stem not in want]
-        if alone and not errors.collects:
-            raise FileNotFoundError(
-                f"{alone[0]}: no {what}; {len(alone)} of {len(have)} files lack theirs (matched "
-                "by relative path without extension)"
-            )
+        extent = (
+            f"; {len(alone)} of {len(have)} files lack theirs (matched by relative path without "
+            "extension)"
+        )
         for path in alone:
-            errors.handle(FileNotFoundError(f"{path}: no {what}"))
+            text = f"{path}: no {what}{'' if errors.collects else extent}"
+            errors.handle(FileNotFoundError(text))
     pairs: list[Pair] = [
         (path, found_masks[stem], {"patient": stem.parts[0]} if len(stem.parts) > 1 else {})
         for stem, path in found_images.items()
@@ -78,40 +78,23 @@ def listed_pairs(pairs: Sequence[Pair], names: str | os.PathLike) -> list[Pair]:
         FileNotFoundError: no such list.
         ValueError: a name without a pair, or named twice, with its line; an empty list.
     """
-    by_name: dict[str, Pair] = {}
-    for pair in pairs:
-        by_name[pair[0].stem] = pair
-        by_name[f"{pair[0].parent.name}_{pair[0].stem}"] = pair
-    chosen: dict[Path, Pair] = {}
-    for number, name in read_names(names).items():
-        found = by_name.get(Path(name).stem)
-        if found is None or found[0] in chosen:
-            problem = "has no image and mask" if found is None else "is named twice"
-            raise ValueError(
-                f"{names}, line {number}: {name} {problem}; expected names "
-                "{patient}_{slice}.jpg of slices in the tree, each once"
-            )
-        chosen[found[0]] = found
-    return list(chosen.values())
+    by_name = {pair[0].stem: pair for pair in pairs}
+    by_name |= {f"{pair[0].parent.name}_{pair[0].stem}": pair for pair in pairs}
+    unknown = "has no image and mask; expected names {patient}_{slice}.jpg of slices in the tree"
+    return pick_named(names, by_name, lambda name: Path(name).stem, unknown)
 
 
 def _files_by_stem(folder: Path, errors: ErrorPolicy) -> dict[Path, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     files: dict[Path, Path] = {}
-    for path in _image_files(folder):
-        stem = path.relative_to(folder).with_suffix("")
-        if stem in files:
-            twin = f"{path}: {files[stem].name} has the same name: remove one of them"
-            errors.handle(ValueError(twin))
-        else:
-            files[stem] = path
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+            continue
+        first = files.setdefault(path.relative_to(folder).with_suffix(""), path)
+        if first is not path:
+            text = f"{path}: {first.name} has the same name: remove one of them"
+            errors.handle(ValueError(text))
     if not files:
         raise FileNotFoundError(f"{folder}: found no image files ({', '.join(IMAGE_SUFFIXES)})")
     return files
-
-
-def _image_files(folder: Path) -> Iterable[Path]:
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-            yield path

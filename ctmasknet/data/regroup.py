@@ -1,7 +1,7 @@
-"""Lesion data sets read as another mask type and without tiny lesions.
+"""Lesion data sets converted to another mask type, without tiny lesions.
 
-The result is a file and a data set of its own, not a change while loading: training reads the
-catalog, but the evaluators read the file, and all must see the same lesions.
+The result is a file and a data set of its own, because training reads the catalog and evaluators
+read the file, and all must see the same lesions.
 """
 
 from __future__ import annotations
@@ -17,28 +17,27 @@ from detectron2.data import MetadataCatalog
 
 from .classes import LESION_CLASSES, lesion_classes
 from .lesion_masks import component_instances, lesion_categories, write_coco
-from .registration import register_derived_dataset, unusable_lesions
+from .registration import reading_coco, register_derived_dataset
 
 
 def regroup(coco: dict, mask_type: str, min_area: int) -> dict:
-    """Lesions as another mask type has them, without the tiny ones.
+    """Convert lesions to another mask type and drop the tiny ones.
 
-    "merge" makes of GGO and C the 8-connected components of their union; "ggo" drops C. Otherwise
-    instances stay as they are. Crowd annotations (iscrowd) are neither merged nor dropped for
-    their area.
+    "merge" turns GGO and C into the 8-connected components of their union; "ggo" drops C.
+    Otherwise instances stay as they are. Crowd annotations (iscrowd) are kept, unmerged.
 
     Args:
         coco: COCO dictionary with RLE or polygon masks; it is not changed.
-        mask_type: "both", "merge", "ggo", or "" for the classes that are there.
+        mask_type: "both", "merge", "ggo", or "" to keep the classes.
         min_area: instances of at most so many pixels of their mask are background.
 
     Returns:
         A new dictionary with the same images; annotation ids start at 1, areas are in pixels,
-        "info" holds mask_type ("" for classes of one's own) and min_area.
+        "info" holds mask_type ("" for classes other than the papers') and min_area.
 
     Raises:
-        ValueError: unknown mask type, one that cannot be made from the classes that are there, or
-            an unusable mask.
+        ValueError: a mask type that is unknown or cannot be made from the file's classes, or an
+            unusable mask.
     """
     names = {item["id"]: item["name"] for item in coco["categories"]}
     merging = mask_type == "merge" and len(names) > 1
@@ -50,8 +49,9 @@ def regroup(coco: dict, mask_type: str, min_area: int) -> dict:
             by_image[item["image_id"]].append({**item, "category_id": category})
     annotations: list[dict] = []
     for image in coco["images"]:
-        crowds = [item for item in by_image[image["id"]] if item.get("iscrowd")]
-        lesions = [item for item in by_image[image["id"]] if not item.get("iscrowd")]
+        mine = by_image[image["id"]]
+        crowds = [item for item in mine if item.get("iscrowd")]
+        lesions = [item for item in mine if not item.get("iscrowd")]
         kept = (_merged if merging else _larger)(lesions, image, min_area)
         for item in kept + crowds:
             ids = {"id": len(annotations) + 1, "image_id": image["id"]}
@@ -66,9 +66,9 @@ def regroup(coco: dict, mask_type: str, min_area: int) -> dict:
 
 
 def regrouped_dataset(name: str, mask_type: str, min_area: int, folder: Path) -> str:
-    """Find or make the data set that has a mask type and no tiny lesions.
+    """Find or make the data set with this mask type and without tiny lesions.
 
-    A new one is <folder>/<new name>.json, written at each call, so that it follows its source.
+    A new one is <folder>/<new name>.json. Each call writes it, so that it follows its source.
 
     Args:
         name: a registered lesion data set.
@@ -76,8 +76,8 @@ def regrouped_dataset(name: str, mask_type: str, min_area: int, folder: Path) ->
         folder: where a new file goes.
 
     Returns:
-        The same name when its lesions are already so, or when its file does not exist (loading it
-        says what to do); else the new name, which is registered: "lesions_merge_min100", or
+        The same name when nothing would change, or when its file does not exist (loading it says
+        what to do); else the new name, which is registered: "lesions_merge_min100", or
         "lesions_min100" where the classes stay.
 
     Raises:
@@ -88,15 +88,14 @@ def regrouped_dataset(name: str, mask_type: str, min_area: int, folder: Path) ->
     source = Path(metadata.get("json_file", ""))
     if not source.is_file():
         return name
-    try:
+    with reading_coco(source):
         coco = json.loads(source.read_text(encoding="utf-8"))
-        regrouped = regroup(coco, mask_type, min_area)
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise unusable_lesions(source, error) from error
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+        try:
+            regrouped = regroup(coco, mask_type, min_area)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
     same_classes = _classes(regrouped) == _classes(coco)
-    # The per-image AP goes by the "area" that the file states, regrouping by the mask.
+    # The per-image AP takes the "area" in the file, regrouping that of the mask.
     if (
         same_classes
         and len(regrouped["annotations"]) == len(coco["annotations"])
@@ -115,7 +114,7 @@ def regrouped_dataset(name: str, mask_type: str, min_area: int, folder: Path) ->
 
 
 def _classes(coco: dict) -> list[str]:
-    """Class names in the order that Detectron2 gives them."""
+    """Class names in Detectron2's order."""
     return [item["name"] for item in sorted(coco["categories"], key=lambda item: item["id"])]
 
 
@@ -159,7 +158,7 @@ def _rle(item: dict, image: dict) -> dict:
     """The mask of an annotation as compressed RLE."""
     size, mask = [image["height"], image["width"]], item["segmentation"]
     if isinstance(mask, list):
-        # As Detectron2 loads them: what is no polygon is left out.
+        # Detectron2 drops the same invalid polygons.
         polygons = [points for points in mask if len(points) >= 6 and len(points) % 2 == 0]
         if not polygons:
             raise ValueError(f"annotation {item.get('id')} has no valid polygon: remove it")

@@ -22,7 +22,7 @@ class FloatResizeTransform(T.ResizeTransform):
 
 
 class FloatResizeShortestEdge(T.ResizeShortestEdge):
-    """Detectron2's resizing by the short side, with FloatResizeTransform and sizes rounded down."""
+    """Detectron2's resizing by the short side, on float pixels, with sizes rounded down."""
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
@@ -30,7 +30,7 @@ class FloatResizeShortestEdge(T.ResizeShortestEdge):
         side = (
             np.random.randint(sides[0], sides[1] + 1) if self.is_range else np.random.choice(sides)
         )
-        if side == 0:  # Detectron2's way to leave the size alone
+        if side == 0:  # in Detectron2: the size stays
             return T.NoOpTransform()
         scale = min(side / min(height, width), self.max_size / max(height, width))
         return FloatResizeTransform(
@@ -39,14 +39,7 @@ class FloatResizeShortestEdge(T.ResizeShortestEdge):
 
 
 def with_float_resize(augmentations: list[T.Augmentation]) -> list[T.Augmentation]:
-    """Replace the resizing by the short side by FloatResizeShortestEdge.
-
-    Args:
-        augmentations: Detectron2's, not changed.
-
-    Returns:
-        The new list.
-    """
+    """Return Detectron2's augmentations with FloatResizeShortestEdge for ResizeShortestEdge."""
     return [
         FloatResizeShortestEdge(
             aug.short_edge_length, aug.max_size, "range" if aug.is_range else "choice"
@@ -58,13 +51,6 @@ def with_float_resize(augmentations: list[T.Augmentation]) -> list[T.Augmentatio
 
 
 def build_test_resize(cfg: CfgNode) -> T.Augmentation:
-    """Build the resizing of inference.
-
-    Args:
-        cfg: reads INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST and FLOAT_RESIZE.
-
-    Returns:
-        An augmentation without randomness.
-    """
+    """Build the resizing of inference; reads INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST, FLOAT_RESIZE."""
     resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
     return with_float_resize([resize])[0] if cfg.INPUT.FLOAT_RESIZE else resize

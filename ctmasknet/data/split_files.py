@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..atomic_write import atomic_write
 from ..errors import RAISE, ErrorPolicy
 from .classes import IMAGE_CLASSES, SPLITS
 from .covidx import read_covidx_list
-from .image_lists import (
-    COLUMNS,
-    check_twice,
-    field_of,
-    open_list,
-    relative_path,
-    usable_images,
-    write_image_list,
-)
-from .lesion_parts import write_parts
-from .registration import unusable_lesions
+from .image_lists import describe_records, relative_path, usable_images, write_image_list
+from .list_files import parse_lines, read_csv, required_values, write_csv
+from .prepare import write_parts
+from .registration import reading_coco
 from .splits import split_coco, split_records
 
 
@@ -52,101 +42,63 @@ def split_file(
         FileNotFoundError, ValueError: a file that cannot be used or split.
     """
     suffix = path.suffix.lower()
-    if suffix == ".json":
-        coco_parts = split_coco(_read_coco(path, output), weights, seed)
-        lines = [write_parts(coco_parts, output / path.name)]
-    elif suffix == ".csv":
-        records, columns = _read_rows(path, errors)
-        lines = _write_rows(_usable_parts(records, weights, seed, errors), columns, output, path)
-    elif suffix == ".txt":
-        if images is None or not images.is_dir():
-            raise FileNotFoundError(f"{images or path}: need the folder of the images (--images)")
-        records = read_covidx_list(path, images, metadata, errors)
-        lines = []
-        for part, mine in _usable_parts(records, weights, seed, errors).items():
-            file = _part_file(output, path, part, ".csv")
-            write_image_list(mine, IMAGE_CLASSES, file)
-            lines.append(f"{file}: {describe_records(mine, IMAGE_CLASSES)}")
-    else:
+    if suffix not in (".csv", ".json", ".txt"):
         raise ValueError(f"{path}: expected an image list (.csv), lesions (.json) or a .txt list")
-    return "\n".join(lines + _older_parts(path, weights, output))
-
-
-def describe_records(records: Sequence[dict], classes: Sequence[str]) -> str:
-    """Numbers of slices and patients, and of slices of each class; labels index `classes`."""
-    counts = Counter(record["label"] for record in records)
-    patients = len({record["patient"] for record in records})
-    shares = ", ".join(f"{name} {counts[label]}" for label, name in enumerate(classes))
-    return f"{len(records)} slices of {patients} patients ({shares})"
-
-
-def _usable_parts(
-    records: Sequence[dict], weights: Mapping[str, float], seed: int, errors: ErrorPolicy
-) -> dict[str, list[dict]]:
-    return split_records(usable_images(records, errors), weights, seed)
-
-
-def _read_rows(path: Path, errors: ErrorPolicy) -> tuple[list[dict], list[str]]:
-    """The lines of an image list with all their columns; labels are not interpreted."""
-    records: list[dict] = []
-    lines: dict[str, int] = {}
-    with open_list(path) as reader:
-        for row in reader:
-            try:
-                file, label, patient, _ = (field_of(row, column) for column in COLUMNS)
-                check_twice(file, lines, reader.line_num)
-            except ValueError as error:
-                message = f"{path}, line {reader.line_num}: {error}"
-                errors.handle(ValueError(message))
-                continue
-            name = str(path.parent / file)
-            records.append({"file_name": name, "label": label, "patient": patient, "row": row})
-        return records, list(reader.fieldnames or ())
-
-
-def _write_rows(
-    parts: Mapping[str, list[dict]], columns: Sequence[str], output: Path, path: Path
-) -> list[str]:
-    labels = sorted({record["label"] for mine in parts.values() for record in mine})
+    ending = ".json" if suffix == ".json" else ".csv"
+    files = {part: output / f"{path.stem}_{part}{ending}" for part in (*weights, *SPLITS)}
     lines = []
-    for part, mine in parts.items():
-        file = _part_file(output, path, part, ".csv")
-        with (
-            atomic_write(file) as partial,
-            partial.open("w", newline="", encoding="utf-8") as stream,
-        ):
-            writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-            for record in mine:
-                name = relative_path(Path(record["file_name"]), output)
-                writer.writerow({**record["row"], "file": name})
-        numbered = [{**record, "label": labels.index(record["label"])} for record in mine]
-        lines.append(f"{file}: {describe_records(numbered, labels)}")
-    return lines
-
-
-def _part_file(output: Path, path: Path, part: str, suffix: str) -> Path:
-    return output / f"{path.stem}_{part}{suffix}"
-
-
-def _older_parts(path: Path, weights: Mapping[str, float], output: Path) -> list[str]:
-    """Warnings of files that an earlier split into other parts left there."""
-    suffix = ".json" if path.suffix.lower() == ".json" else ".csv"
-    return [
+    if suffix == ".json":
+        parts = split_coco(_read_coco(path, output), weights, seed)
+        lines.append(write_parts(parts, output / path.name))
+    else:
+        if suffix == ".csv":
+            records = usable_images(_read_rows(path, errors), errors)
+            names = {label: label for label in sorted({record["label"] for record in records})}
+        elif images is None or not images.is_dir():
+            raise FileNotFoundError(f"{images or path}: need the folder of the images (--images)")
+        else:
+            records = usable_images(read_covidx_list(path, images, metadata, errors), errors)
+            names = dict(enumerate(IMAGE_CLASSES))
+        for part, mine in split_records(records, weights, seed).items():
+            if suffix == ".csv":
+                _write_rows(mine, files[part])
+            else:
+                write_image_list(mine, IMAGE_CLASSES, files[part])
+            lines.append(f"{files[part]}: {describe_records(mine, names)}")
+    lines += [
         f"{file}: of an earlier split, may share patients with the parts above: remove it"
-        for part in SPLITS
-        if part not in weights and (file := _part_file(output, path, part, suffix)).exists()
+        for part, file in files.items()
+        if part not in weights and file.exists()
     ]
+    return "\n".join(lines)
 
 
 def _read_coco(path: Path, output: Path) -> dict:
     """A COCO file whose "file_name" are relative to the folder `output`."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    try:
+    with reading_coco(path):
         coco = json.loads(path.read_text(encoding="utf-8"))
         for image in coco["images"]:
             image["file_name"] = relative_path(path.parent / image["file_name"], output)
-        return coco
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise unusable_lesions(path, error) from error
+    return coco
+
+
+def _read_rows(path: Path, errors: ErrorPolicy) -> list[dict]:
+    """The lines of an image list with all their columns; labels are not interpreted."""
+
+    def parse(row: dict) -> dict:
+        file, label, patient, _ = required_values(row)
+        name = str(path.parent / file)
+        return {"file_name": name, "image_id": file, "label": label, "patient": patient, "row": row}
+
+    return parse_lines(path, read_csv(path, "image list"), parse, errors)
+
+
+def _write_rows(records: Sequence[dict], file: Path) -> None:
+    columns = [column for column in records[0]["row"] if column is not None]
+    rows = (
+        {**record["row"], "file": relative_path(Path(record["file_name"]), file.parent)}
+        for record in records
+    )
+    write_csv(file, columns, rows)

@@ -1,17 +1,17 @@
-"""Splitting data sets so that no patient is in two parts, stratified by label."""
+"""Splits of data sets by patient, stratified by label."""
 
 from __future__ import annotations
 
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 
 def split_patients(
     labels: Mapping[str, str], weights: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Share patients out over parts, each label in the same proportions.
+    """Distribute patients over parts, each label in the same proportions.
 
     Args:
         labels: patient -> label.
@@ -43,12 +43,11 @@ def split_patients(
         by_label[labels[patient]].append(patient)
     part_of: dict[str, str] = {}
     sizes: Counter[str] = Counter()
-    for label in sorted(by_label):
-        patients = by_label[label]
+    for label, patients in sorted(by_label.items()):
         random.Random(f"{seed} {label}").shuffle(patients)
         counts: Counter[str] = Counter()
         for n, patient in enumerate(patients, start=1):
-            # To the part that lacks most of this label and of all patients.
+            # To the part that lacks most of its shares of this label and of all patients.
             lacks = {
                 part: round(fraction * (n + len(part_of) + 1) - counts[part] - sizes[part], 9)
                 for part, fraction in share.items()
@@ -72,7 +71,13 @@ def split_records(
 
     A patient with slices of several labels counts by the most frequent one.
     """
-    labels = _most_frequent((record["patient"], str(record["label"])) for record in records)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        counts[record["patient"]][str(record["label"])] += 1
+    labels = {
+        patient: min(found, key=lambda label: (-found[label], label))
+        for patient, found in counts.items()
+    }
     part_of = split_patients(labels, weights, seed)
     return {
         part: [record for record in records if part_of[record["patient"]] == part]
@@ -87,14 +92,13 @@ def split_coco(coco: dict, weights: Mapping[str, float], seed: int) -> dict[str,
     patient of its own. An annotation of an image that is not there raises ValueError.
     """
     patient_of = {image["id"]: image.get("patient", image["file_name"]) for image in coco["images"]}
+    classes: dict[str, set[int]] = {patient: set() for patient in patient_of.values()}
     for item in coco["annotations"]:
         if item["image_id"] not in patient_of:
             raise ValueError(
                 f"annotation {item.get('id')} is of image {item['image_id']}, which is not among "
                 "the images: remove it or add the image"
             )
-    classes: dict[str, set[int]] = {patient: set() for patient in patient_of.values()}
-    for item in coco["annotations"]:
         classes[patient_of[item["image_id"]]].add(item["category_id"])
     labels = {patient: str(sorted(found)) for patient, found in classes.items()}
     part_of = split_patients(labels, weights, seed)
@@ -105,13 +109,3 @@ def split_coco(coco: dict, weights: Mapping[str, float], seed: int) -> dict[str,
         annotations = [item for item in coco["annotations"] if item["image_id"] in ids]
         parts[part] = {**coco, "images": images, "annotations": annotations}
     return parts
-
-
-def _most_frequent(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for patient, label in pairs:
-        counts[patient][label] += 1
-    return {
-        patient: min(found, key=lambda label: (-found[label], label))
-        for patient, found in counts.items()
-    }

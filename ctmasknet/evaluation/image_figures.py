@@ -13,8 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..atomic_write import atomic_write
-from ..data.classes import NOTICE
+from ..figures import BLUE, ORANGE, save_figure
 from ..wording import counted, percent
 from .calibration import ReliabilityBins, expected_calibration_error
 from .image_metrics import classification_metrics
@@ -50,7 +49,7 @@ def save_confusion_matrix(path: Path, matrix: np.ndarray, class_names: Sequence[
     ax.set_xlabel("predicted")
     ax.set_ylabel("true")
     ax.set_title(f"{counted(matrix.sum(), 'slice')}, accuracy {percent(metrics['accuracy'])}")
-    _save(figure, path)
+    save_figure(figure, path, tight=True)
 
 
 def save_reliability(
@@ -67,12 +66,10 @@ def save_reliability(
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="perfect")
     edges = np.linspace(0, 1, len(before.counts) + 1)
-    for bins, name, colour, line in (
-        (before, "as given", "#0072b2", "o-"),
-        (after, "after temperature", "#e69f00", "s-"),
-    ):
-        if bins is None:
-            continue
+    kinds = [(before, "as given", BLUE, "o-")]
+    if after is not None:
+        kinds.append((after, "after temperature", ORANGE, "s-"))
+    for bins, name, colour, line in kinds:
         full = bins.counts > 0
         label = f"{name}, ECE {expected_calibration_error(bins):.3f}"
         top.plot(bins.confidence[full], bins.accuracy[full], line, color=colour, label=label)
@@ -85,11 +82,4 @@ def save_reliability(
     for axis in (top.xaxis, top.yaxis, bottom.yaxis):
         axis.set_major_formatter(PercentFormatter(1))
     figure.suptitle(counted(before.counts.sum(), "slice"), fontsize=11)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.supxlabel(NOTICE, fontsize=8)
-    # Tight, as the layout loses the labels beside axes with square cells.
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=120, bbox_inches="tight")
+    save_figure(figure, path, tight=True)

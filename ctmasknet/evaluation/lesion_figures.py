@@ -11,19 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..atomic_write import atomic_write
-from ..data.classes import NOTICE
+from ..figures import BLUE, DARK_GREY, LINE_COLOURS, LINE_STYLES, VERMILION, plain, save_figure
 from .froc import RATES
 from .metric_names import any_lesion, metric_suffix
 from .pixel_metrics import PixelStatistic
 
-# Okabe and Ito, with grey for their yellow, which is too pale for lines.
-_COLOURS = (
-    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000", "#999999"),
-)
-_STYLES = (("-", "--"), ("-.", ":"))  # the second two when the colours are used up
 _LEGEND_INSIDE, _LEGEND_LINES = 5, 20  # lines among the curves, and in a column beside them
-_GREY = "#555555"
 _ANY = "any lesion"
 _RATES_SHOWN = (1 / 16, 16)
 
@@ -56,7 +49,7 @@ def save_froc(
     ax.set_xlabel("false positives per slice, all slices counted")
     ax.set_title(f"FROC of {_judged(task)}, a lesion is found at IoU of {iou:g} or more")
     _finish(figure, ax, _nothing(shown.values()), len(shown) > 1)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_precision_recall(path: Path, curves: Mapping[str, Any], task: str) -> None:
@@ -72,12 +65,12 @@ def save_precision_recall(path: Path, curves: Mapping[str, Any], task: str) -> N
         colour, styles = _look(i)
         for (metric, points), style in zip(by_iou.items(), styles, strict=True):
             x, y = np.array(points).T
-            label = f"{_as_it_is(name)}, {metric} {100 * y.mean():.1f} %"
+            label = f"{plain(name)}, {metric} {100 * y.mean():.1f} %"
             ax.plot(x, y, ls=style, lw=2, color=colour, label=label)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="recall", ylabel="precision")
     ax.set_title(f"{_judged(task)}, as COCO matches them")
     _finish(figure, ax, _nothing(by_iou["AP50"] for by_iou in curves.values()), True)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_bland_altman(
@@ -110,14 +103,14 @@ def save_bland_altman(
             _ANY if name == any_lesion(class_names) else _titles(class_names)[name], pad=24
         )
         _finish(figure, ax, "" if kept.any() else "no lesion, true or predicted", False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _bland_altman(ax: Axes, mean: np.ndarray, error: np.ndarray, lines: dict[str, float]) -> None:
-    ax.scatter(mean, error, s=14, color=_COLOURS[0], alpha=0.5, linewidths=0)
+    ax.scatter(mean, error, s=14, color=BLUE, alpha=0.5, linewidths=0)
     for label, value in lines.items():
         if np.isfinite(value):
-            colour, style = (_COLOURS[4], "-") if label == "bias" else (_GREY, "--")
+            colour, style = (VERMILION, "-") if label == "bias" else (DARK_GREY, "--")
             ax.axhline(value, color=colour, ls=style, label=f"{label}: {value:+.2f} %")
     ax.legend(
         loc="lower center",
@@ -130,19 +123,15 @@ def _bland_altman(ax: Axes, mean: np.ndarray, error: np.ndarray, lines: dict[str
     )
 
 
-def _look(index: int) -> tuple[str, tuple[str, str]]:
-    """Colour of a class, and its two line styles."""
-    return _COLOURS[index % len(_COLOURS)], _STYLES[index // len(_COLOURS) % len(_STYLES)]
+def _look(index: int) -> tuple[str, Sequence[str]]:
+    """Colour of a class, and its two line styles: others when the colours are used up."""
+    again, place = divmod(index, len(LINE_COLOURS))
+    return LINE_COLOURS[place], LINE_STYLES[2:] if again % 2 else LINE_STYLES[:2]
 
 
 def _titles(class_names: Sequence[str]) -> dict[str, str]:
     """Class's name in metrics -> its name."""
-    return {metric_suffix(name): _as_it_is(name) for name in class_names}
-
-
-def _as_it_is(name: str) -> str:
-    """Matplotlib reads $...$ as formulas."""
-    return name.replace("$", r"\$")
+    return {metric_suffix(name): plain(name) for name in class_names}
 
 
 def _judged(task: str) -> str:
@@ -173,9 +162,3 @@ def _finish(figure: Figure, ax: Axes, nothing: str, legend: bool) -> None:
         figure.legend(loc="outside right upper", fontsize=9, frameon=False, ncols=columns)
     elif legend:
         ax.legend(loc="best", fontsize=9)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.supxlabel(NOTICE, fontsize=8)
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=120)

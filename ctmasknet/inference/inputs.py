@@ -11,12 +11,12 @@ from pathlib import Path
 
 from ..data.images import IMAGE_SUFFIXES
 from ..errors import ErrorPolicy, collecting
-from ..volumes.dicom_headers import SliceHeader, dicom_among, read_headers
-from ..volumes.dicom_series import read_dicom
-from ..volumes.image_stack import read_image_stack
-from ..volumes.sitk_files import VOLUME_SUFFIXES, volume_suffix
+from ..volumes.dicom_grouping import group_series
+from ..volumes.dicom_headers import SliceHeader, read_headers
+from ..volumes.folder_files import is_image, natural_order, sort_files
+from ..volumes.formats import VOLUME_FORMATS
 from ..volumes.volume import Volume
-from ..volumes.volume_files import files_of, read_volume
+from ..volumes.volume_files import read_volume
 from ..volumes.window import Window
 from ..wording import counted
 from .names import folder_name, numbered_apart, stem_of
@@ -33,25 +33,20 @@ class Input:
             found in a folder, damaged ones beside them too. Empty for what `read_volume` takes as
             it is.
         is_scan: False for a set of slices.
-        has_slices: False of DICOM files of which none tells a series: probably no scan.
     """
 
     name: str
     path: Path
     files: tuple[Path, ...] = ()
     is_scan: bool = True
-    has_slices: bool = True
 
     def read(self, window: Window, series: str | None, errors: ErrorPolicy) -> Volume:
         """Read a scan; see `read_volume`."""
-        if not self.files:
-            return read_volume(self.path, series=series, window=window, errors=errors)
-        if self.files[0].suffix.lower() in IMAGE_SUFFIXES:
-            return read_image_stack(self.files, self.path, window, errors)
-        return read_dicom(self.files, self.path, errors=errors)
+        series = None if self.files else series  # files are of one series already
+        return read_volume(self.path, files=self.files, series=series, window=window, errors=errors)
 
     def state(self) -> list[tuple[str, int, int]]:
-        """Names, sizes and times of its files, by which a changed input is known."""
+        """Return names, sizes and times of its files, by which a changed input is known."""
         files: Iterable[Path] = self.files or [self.path]
         if self.path.suffix.lower() in (".mhd", ".nhdr"):  # the voxels are in files beside it
             files = sorted(self.path.parent.glob(f"{glob.escape(self.path.stem)}.*"))
@@ -59,7 +54,7 @@ class Input:
 
 
 def file_states(files: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Name, size and time of each file that is there."""
+    """Return name, size and time of each file that is there."""
     states = [(path, path.stat()) for path in files if path.is_file()]
     return [(str(path.absolute()), stat.st_size, stat.st_mtime_ns) for path, stat in states]
 
@@ -79,89 +74,91 @@ def find_inputs(
 
     Returns:
         The inputs, each with a name of its own; what cannot be used, a line each; and what is left
-        out as it is meant to be (scouts, reports, previews), a line each.
+        out on purpose (scouts, reports, previews), a line each.
     """
     found: list[Input] = []
-    problems: list[str] = []
+    errors = collecting()
     left_out: list[str] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inputs = _in_folder(path, as_scan, problems, left_out)
+            inputs = _in_folder(path, as_scan, errors, left_out)
             if not inputs:
-                problems.append(
+                errors.handle(
                     f"{path}: found nothing to predict, expected DICOM files, images "
-                    f"({', '.join(IMAGE_SUFFIXES)}), zips or one of {', '.join(VOLUME_SUFFIXES)}"
+                    f"({', '.join(IMAGE_SUFFIXES)}), zips or one of {', '.join(VOLUME_FORMATS)}"
                 )
             found += inputs
         elif not path.exists():
-            problems.append(f"{path}: no such file or folder")
+            errors.handle(f"{path}: no such file or folder")
+        elif is_image(path):
+            found.append(Input(stem_of(path), path, (path,), is_scan=False))
         else:
-            name, image = stem_of(path), path.suffix.lower() in IMAGE_SUFFIXES
-            found.append(Input(name, path, (path,) if image else (), is_scan=not image))
-    return _named_apart(found), problems, left_out
+            found.append(Input(stem_of(path), path))
+    return _named_apart(found), errors.messages, left_out
 
 
 def _in_folder(
-    folder: Path, as_scan: bool, problems: list[str], left_out: list[str]
+    folder: Path, as_scan: bool, errors: ErrorPolicy, left_out: list[str]
 ) -> list[Input]:
-    errors = collecting()
     try:
-        files = files_of(folder, errors)
+        files = sort_files(folder, errors)
     except ValueError as error:
-        problems.append(str(error))
+        errors.handle(error)
         return []
-    problems += errors.messages
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    whole = [path for path in files if volume_suffix(path) or path.suffix.lower() == ".zip"]
-    others = {*images, *whole}
-    dicom = dicom_among(path for path in files if path not in others)
-    series = _series(dicom, left_out)
-    found = [Input(stem_of(path), path) for path in whole] + series
-    readable = {path.parent for item in series if item.has_slices for path in item.files}
-    for parent in dict.fromkeys(path.parent for path in images):
-        members = tuple(path for path in images if path.parent == parent)
-        if parent in readable:
-            left_out.append(f"{parent}: {counted(len(members), 'image')} beside DICOM files")
-            continue
-        found.append(Input(folder_name(parent), parent, members, is_scan=as_scan))
+    series, damaged = _find_series(files.dicom, left_out)
+    whole = sorted(files.volumes + files.zips, key=natural_order)
+    found = [Input(stem_of(path), path) for path in whole] + series + damaged
+    with_series = {path.parent for item in series for path in item.files}
+    for parent, images in _by_folder(files.images).items():
+        if parent in with_series:
+            left_out.append(f"{parent}: {counted(len(images), 'image')} beside DICOM files")
+        else:
+            found.append(Input(folder_name(parent), parent, tuple(images), is_scan=as_scan))
     return found
 
 
-def _series(dicom: list[Path], left_out: list[str]) -> list[Input]:
-    """The CT series among DICOM files; a damaged file goes to the series of its folder."""
+def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], list[Input]]:
+    """The CT series among DICOM files, and the files of each folder that belong to none.
+
+    A damaged file goes to the series of its folder; reading it will tell.
+    """
     headers = read_headers(dicom, collecting())
-    groups: dict[str, list[SliceHeader]] = {}
-    for header in headers:
-        groups.setdefault(header.series, []).append(header)
+    groups = group_series(headers)
+    unknown = set(dicom) - {header.path for header in headers}
+    unknown |= {header.path for header in groups.pop("", [])}
     found = []
-    damaged = set(dicom) - {header.path for header in headers}
-    damaged |= {header.path for header in groups.pop("", [])}
     for group in groups.values():
         axial = [header for header in group if not _beside_the_point(header)]
         if len(axial) < len(group):
-            kind = group[0].identifiers.get("Modality", "no modality")
-            description = group[0].identifiers.get("SeriesDescription", "no description")
+            first = group[0]
+            kind = first.identifiers.get("Modality", "no modality")
+            description = first.identifiers.get("SeriesDescription", "no description")
             left_out.append(
-                f"{group[0].path.parent}: {len(group) - len(axial)} files of the series "
+                f"{first.path.parent}: {len(group) - len(axial)} files of the series "
                 f"'{description}' ({kind}) are no axial CT slices"
             )
         if not axial:
             continue
         folders = {header.path.parent for header in axial}
+        damaged = sorted(path for path in unknown if path.parent in folders)
+        unknown.difference_update(damaged)
         path = Path(os.path.commonpath(folders))
-        mine = {path for path in damaged if path.parent in folders}
-        damaged -= mine
-        members = tuple(header.path for header in axial) + tuple(sorted(mine))
+        members = (*(header.path for header in axial), *damaged)
         found.append(Input(folder_name(path), path, members))
-    for folder in sorted({path.parent for path in damaged}):  # reading them will tell
-        members = tuple(sorted(path for path in damaged if path.parent == folder))
-        found.append(Input(folder_name(folder), folder, members, has_slices=False))
-    return found
+    alone = sorted(_by_folder(sorted(unknown)).items())
+    return found, [Input(folder_name(folder), folder, tuple(files)) for folder, files in alone]
 
 
 def _beside_the_point(header: SliceHeader) -> bool:
     """Scouts, dose reports, segmentations: what a study has beside its CT slices."""
     return header.localiser or header.identifiers.get("Modality", "CT") != "CT"
+
+
+def _by_folder(files: Iterable[Path]) -> dict[Path, list[Path]]:
+    folders: dict[Path, list[Path]] = {}
+    for path in files:
+        folders.setdefault(path.parent, []).append(path)
+    return folders
 
 
 def _named_apart(inputs: list[Input]) -> list[Input]:

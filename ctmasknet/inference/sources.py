@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.images import IMAGE_SUFFIXES, read_slice
+from ..data.images import read_slice
+from ..volumes.folder_files import is_image
 from ..volumes.volume import Volume, hu_problem
 from ..volumes.window import LUNG, Window
 
@@ -17,9 +18,9 @@ Source = str | Path | np.ndarray | Volume
 
 
 def is_slice(source: Source) -> bool:
-    """Whether something is a slice: an array or an image file; else it is a scan."""
+    """Return whether something is a slice: an array or an image file; else it is a scan."""
     if isinstance(source, str | Path):
-        return Path(source).suffix.lower() in IMAGE_SUFFIXES and not Path(source).is_dir()
+        return is_image(Path(source)) and not Path(source).is_dir()
     return isinstance(source, np.ndarray)
 
 
@@ -36,25 +37,19 @@ def read_source(source: Source, window: str | Window | None) -> tuple[np.ndarray
     Raises:
         FileNotFoundError, ValueError: a file or an array that is no slice.
     """
-    if isinstance(source, np.ndarray):
-        return _rgb(source, window), ""
-    return read_slice(str(source)), str(source)
-
-
-def _rgb(array: np.ndarray, window: str | Window | None) -> np.ndarray:
-    """A slice as the networks take it, (H, W, 3) uint8."""
-    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
-        return array
-    if array.ndim != 2 or not array.size or array.dtype.kind not in "iuf":
+    if not isinstance(source, np.ndarray):
+        return read_slice(str(source)), str(source)
+    if source.dtype == np.uint8 and source.ndim == 3 and source.shape[2] == 3 and source.size:
+        return source, ""
+    if source.ndim != 2 or not source.size or source.dtype.kind not in "iuf":
         raise ValueError(
-            f"found an array of shape {array.shape} and type {array.dtype}, expected a slice: "
+            f"found an array of shape {source.shape} and type {source.dtype}, expected a slice: "
             "(H, W) or (H, W, 3) uint8, or (H, W) of HU; give a scan as a Volume"
         )
-    if array.dtype == np.uint8:
-        grey = array
-    else:
-        problem = hu_problem(array) if np.isfinite(array).all() else "found NaN or infinity"
+    grey = source
+    if grey.dtype != np.uint8:
+        problem = hu_problem(source) if np.isfinite(source).all() else "found NaN or infinity"
         if problem:
-            raise ValueError(f"an array of type {array.dtype}: {problem}")
-        grey = (LUNG if window is None else Window.parse(window)).to_uint8(array)
-    return np.repeat(grey[..., np.newaxis], 3, axis=-1)
+            raise ValueError(f"an array of type {source.dtype}: {problem}")
+        grey = Window.parse(LUNG if window is None else window).to_uint8(source)
+    return np.repeat(grey[..., np.newaxis], 3, axis=-1), ""

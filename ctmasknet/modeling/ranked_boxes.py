@@ -86,48 +86,30 @@ def encode_rows(
     return torch.cat(parts, dim=1)
 
 
-def fill_positions(count: int, num: int) -> torch.Tensor:
-    """Spread `count` ranks evenly over `num` places, in order.
+def fill_positions(count: int, num: int, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Return which of `count` ranks takes each of `num` places, in order.
 
-    Copies stand next to their original and every rank is used, so [3, 1, 2] fills five places as
-    [3, 3, 1, 1, 2]. The papers draw the repeated ranks at random; this is deterministic.
+    Copies stand next to their original and every rank is used. Spread evenly, [3, 1, 2] fills five
+    places as [3, 3, 1, 1, 2].
 
     Args:
         count: n, with 1 <= n <= N.
         num: N.
+        generator: on the CPU; draws the repeated ranks at random, as in the papers. None spreads
+            them evenly.
 
     Returns:
         (N,) int64, non-decreasing, onto [0, n).
     """
-    return torch.arange(num) * count // num
+    if generator is None:
+        return torch.arange(num) * count // num
+    repeated = torch.randint(count, (num - count,), generator=generator)
+    return torch.cat([torch.arange(count), repeated]).sort().values
 
 
 def first_places(count: int, num: int) -> torch.Tensor:
-    """The place of each rank's first row in an even fill.
-
-    Args:
-        count: n, with 0 <= n <= N.
-        num: N.
-
-    Returns:
-        (n,) int64, ascending.
-    """
+    """Return the place of each rank's first row in an even fill, (n,) int64; 0 <= n <= N."""
     return torch.searchsorted(fill_positions(count, num), torch.arange(count))
-
-
-def random_fill_positions(count: int, num: int, generator: torch.Generator) -> torch.Tensor:
-    """As `fill_positions`, with the repeated ranks drawn at random as in the papers.
-
-    Args:
-        count: n, with 1 <= n <= N.
-        num: N.
-        generator: on the CPU.
-
-    Returns:
-        (N,) int64, non-decreasing, onto [0, n).
-    """
-    repeated = torch.randint(count, (num - count,), generator=generator)
-    return torch.cat([torch.arange(count), repeated]).sort().values
 
 
 def rank_rows(
@@ -144,32 +126,21 @@ def rank_rows(
         boxes: B tensors (n, 4).
         classes: B tensors (n,).
         num: N.
-        generator: draw the repeated ranks at random; None spreads them evenly.
+        generator: see `fill_positions`.
 
     Returns:
         The ranked boxes. An image with no box at all gets rows, boxes and classes of zeros.
     """
     filled = [_fill(image, num, generator) for image in zip(rows, boxes, classes, strict=True)]
-    return RankedBoxes(
-        rows=torch.stack([image[0] for image in filled]),
-        boxes=torch.stack([image[1] for image in filled]),
-        classes=torch.stack([image[2] for image in filled]),
-        counts=torch.tensor([len(x) for x in rows], device=rows[0].device),
-    )
+    of_rows, of_boxes, of_classes = (torch.stack(part) for part in zip(*filled, strict=True))
+    counts = torch.tensor([len(x) for x in rows], device=rows[0].device)
+    return RankedBoxes(of_rows, of_boxes, of_classes, counts)
 
 
 def fill_rows(
     rows: list[torch.Tensor], num: int, generator: torch.Generator | None = None
 ) -> torch.Tensor:
-    """The ranked tensor of rows that were kept without their repeats.
-
-    Args:
-        rows: B tensors (n, D), best first, n <= N.
-        num, generator: see `rank_rows`.
-
-    Returns:
-        (B, N, D).
-    """
+    """Return the ranked tensor (B, N, D) of B tensors (n, D) without repeats; see `rank_rows`."""
     return torch.stack([_fill((image,), num, generator)[0] for image in rows])
 
 
@@ -181,8 +152,5 @@ def _fill(
         # Joined to nothing, zeros still belong to the graph: data-parallel training wants a
         # gradient of every parameter, if only of zeros.
         return [torch.cat([x, x.new_zeros((num, *x.shape[1:]))]) for x in image]
-    if generator is None:
-        positions = fill_positions(count, num)
-    else:
-        positions = random_fill_positions(count, num, generator)
+    positions = fill_positions(count, num, generator)
     return [values[positions.to(values.device)] for values in image]

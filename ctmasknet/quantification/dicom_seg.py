@@ -23,9 +23,9 @@ from pydicom.sr.coding import Code
 from pydicom.valuerep import DA, TM
 
 from ..atomic_write import atomic_write
-from ..data.classes import NOTICE
-from ..report.overlay import COLOURS
+from ..figures import lesion_colour, rgb
 from ..volumes.volume import Volume, nearest_axes
+from ..wording import NOTICE
 from .label_map import check_labels
 
 # Lesion class -> what DICOM (PS3.16, CID 6104 and 7159) or SNOMED CT calls it.
@@ -129,7 +129,7 @@ def _segments(lesion_classes: Sequence[str], about: Mapping[str, Any]) -> list[S
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             anatomic_regions=[codes.SCT.Lung],
-            display_color=CIELabColor.from_rgb(*COLOURS[index % len(COLOURS)]),
+            display_color=CIELabColor.from_rgb(*rgb(lesion_colour(index))),
         )
         for index, name in enumerate(lesion_classes)
     ]

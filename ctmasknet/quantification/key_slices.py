@@ -5,8 +5,6 @@ Shapes: Z slices, A names of lesions in the case's quantities.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from .case import Case
@@ -42,15 +40,11 @@ def choose(case: Case, most: int = MOST) -> list[int]:
     chosen: list[int] = []
     while rankings and len(chosen) < most:
         ranking = rankings.pop(0)
-        index = _next_apart(ranking, chosen, apart)
+        index = next((i for i in ranking if all(abs(i - j) >= apart for j in chosen)), None)
         if index is not None:
             chosen.append(index)
             rankings.append(ranking)
     return sorted(chosen) or [count // 2]
-
-
-def _next_apart(ranking: Iterator[int], chosen: list[int], apart: int) -> int | None:
-    return next((i for i in ranking if all(abs(i - j) >= apart for j in chosen)), None)
 
 
 def _lesion(case: Case) -> np.ndarray:

@@ -16,14 +16,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..data.classes import NOTICE
 from ..data.images import read_slice
 from ..inference.names import numbered_apart
 from ..inference.predictions import SlicePrediction
 from ..quantification.case import Case, KeySlice
 from ..quantification.dicom_seg import write_dicom_seg
 from ..quantification.label_map import label_volume, write_nifti_mask, write_slice_masks
-from ..wording import counted
+from ..wording import NOTICE, counted
 from .overlay import draw_instances
 from .report import write_report
 from .tables import write_lesions, write_ranked_boxes, write_result

@@ -5,17 +5,22 @@ from __future__ import annotations
 import difflib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pycocotools.mask as mask_util
 from detectron2.data import MetadataCatalog
+from detectron2.data.detection_utils import annotations_to_instances
+from detectron2.structures import BitMasks
 
 from ..data.image_lists import find_classes
 from ..data.registration import read_dataset, register_paths
 from ..inference.predictions import Instance
-from .data_figures import Record, true_instances
+
+Record = Mapping[str, Any]  # a Detectron2 dataset dict
 
 
 @dataclass(frozen=True)
@@ -52,29 +57,62 @@ def choose_slices(
             `lesions` has none of the slices.
     """
     name, records = _open_dataset(dataset)
-    if wanted:
-        chosen = [find_record(records, one) for one in wanted]
-    else:
-        chosen = spread_over(records, count)
+    chosen = [find_record(records, one) for one in wanted] or spread_over(records, count)
     truth_name, truth_records = _open_dataset(lesions) if lesions else (name, records)
-    lesion_classes = MetadataCatalog.get(truth_name).get("thing_classes", ())
     truth = {os.path.realpath(record["file_name"]): record for record in truth_records}
-    labels = MetadataCatalog.get(name).get("image_classes", ())
+    (lesion_classes, _), (_, labels) = class_names(truth_name), class_names(name)
     stems = output_stems(records)
     slices = []
     for index in chosen:
-        file = records[index]["file_name"]
-        known = truth.get(os.path.realpath(file), {})
-        label = labels[records[index]["label"]] if "label" in records[index] else None
-        slices.append(
-            DatasetSlice(file, stems[index], label, true_instances(known, lesion_classes))
-        )
+        file, label = records[index]["file_name"], records[index].get("label")
+        found = true_instances(truth.get(os.path.realpath(file), {}), lesion_classes)
+        known = None if label is None else labels[label]
+        slices.append(DatasetSlice(file, stems[index], known, found))
     if lesions and all(one.lesions is None for one in slices):
         raise ValueError(
             f"{lesions}: has lesions of none of the slices chosen, the first is {slices[0].file}; "
             "expected a lesion data set of the same image files"
         )
     return slices
+
+
+def class_names(dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Lesion classes and image classes of a loaded data set, () where it has none."""
+    known = MetadataCatalog.get(dataset)
+    return tuple(known.get("thing_classes", ())), tuple(known.get("image_classes", ()))
+
+
+def true_instances(record: Record, class_names: Sequence[str]) -> tuple[Instance, ...] | None:
+    """The true lesions of a slice in plain types, crowd annotations left out.
+
+    Args:
+        record: a dataset dict, with "height" and "width" where it has annotations; or what a
+            training batch has of it.
+        class_names: the lesion classes, in the order of their ids.
+
+    Returns:
+        Instances of score 1; None where nothing is known of lesions.
+    """
+    if "instances" in record:
+        target = record["instances"]
+    elif "annotations" in record:
+        lesions = [item for item in record["annotations"] if not item.get("iscrowd")]
+        target = annotations_to_instances(lesions, (record["height"], record["width"]), "bitmask")
+    else:
+        return None
+    rles: list[dict | None] = [None] * len(target)
+    if target.has("gt_masks"):
+        masks = target.gt_masks
+        if not isinstance(masks, BitMasks):
+            masks = BitMasks.from_polygon_masks(masks, *target.image_size)
+        rles = mask_util.encode(
+            np.asfortranarray(masks.tensor.numpy().transpose(1, 2, 0), np.uint8)
+        )
+    boxes = target.gt_boxes.tensor.tolist()
+    return tuple(
+        Instance(class_names[label], 1.0, tuple(box), rle)
+        for label, box, rle in zip(target.gt_classes.tolist(), boxes, rles, strict=True)
+    )
 
 
 def spread_over(records: Sequence[Record], count: int) -> list[int]:
@@ -90,14 +128,11 @@ def spread_over(records: Sequence[Record], count: int) -> list[int]:
 
 
 def find_record(records: Sequence[Record], wanted: str) -> int:
-    """Find a slice of a data set.
+    """Find a slice of a data set and return its index.
 
     Args:
         records: dataset dicts.
         wanted: its number from 0 on, its file, or the last parts of its file's path.
-
-    Returns:
-        Its index.
 
     Raises:
         ValueError: there is none, with the nearest names, or more than one.
@@ -145,12 +180,15 @@ def output_stems(records: Sequence[Record]) -> list[str]:
     return stems
 
 
+def slice_name(source: str) -> str:
+    """What to call a slice in a title: its file is often just a number, its folder the patient."""
+    return "/".join(Path(source).parts[-2:])
+
+
 def _open_dataset(name: str) -> tuple[str, list[dict]]:
     """The registered name and the records of a name or a path."""
-    if name.lower().endswith(".csv"):
-        (known,) = register_paths([name], find_classes([name]))
-    else:
-        (known,) = register_paths([name])
+    classes = find_classes([name]) if name.lower().endswith(".csv") else ()
+    (known,) = register_paths([name], classes)
     return known, read_dataset(known)
 
 

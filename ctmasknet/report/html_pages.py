@@ -7,12 +7,14 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..wording import counted, percent
+
 
 def render(template: Path, **values: Any) -> str:
     """Fill a template in; values are escaped unless it says that they are safe.
 
     Args:
-        template: a file; it may include others of its folder.
+        template: a file; it may include others of its folder, and use `counted` and `percent`.
         values: by their names in the template.
 
     Raises:
@@ -25,4 +27,5 @@ def render(template: Path, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.globals.update(counted=counted, percent=percent)
     return environment.get_template(template.name).render(values)

@@ -1,12 +1,46 @@
-"""Figures for people: a slice beside its truth and its prediction."""
+"""Panels of figures: a slice with its lesions, a score map, pictures side by side.
+
+Shapes: a slice of H x W pixels.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from .paper_figures import save_figure
+from ..figures import BLACK, lesion_colour, plain, save_figure
+from ..inference.predictions import Instance
+from ..modeling.mask_head import MASK_CUT
+from .overlay import draw_instances, enlargement, instance_labels
+
+# Blue below the cut, pale at it, red above it: perceptual, and told apart by the colour-blind. The
+# range is fixed, so that slices can be compared; nearly all of the demo's mask logits on phantoms
+# lie in it.
+_MAP, _HALF_RANGE = colormaps["RdBu_r"], 6.0
+_NORM = Normalize(MASK_CUT - _HALF_RANGE, MASK_CUT + _HALF_RANGE)
+_OUTSIDE = (48, 48, 48)  # of every box
+
+
+def score_map_picture(score_map: np.ndarray) -> np.ndarray:
+    """Colour a map of raw mask logits.
+
+    Args:
+        score_map: (H, W) float, NaN outside all boxes; see `Predictor.score_map`.
+
+    Returns:
+        (H, W, 3) uint8 RGB: a fixed scale from logit -5.5 (dark blue) to 6.5 (dark red), pale at
+        the masks' cut of 0.5, values beyond it as its ends; dark grey where there is no box.
+    """
+    picture = _MAP(_NORM(np.nan_to_num(score_map, nan=MASK_CUT)), bytes=True)[..., :3].copy()
+    picture[np.isnan(score_map)] = _OUTSIDE
+    return picture
 
 
 def save_panels(path: Path, panels: Sequence[tuple[str, np.ndarray]], title: str) -> None:
@@ -17,12 +51,68 @@ def save_panels(path: Path, panels: Sequence[tuple[str, np.ndarray]], title: str
         panels: (caption, (H, W, 3) uint8 RGB) pairs.
         title: line above all of them.
     """
-    # Panels of about 580 pixels: overlays are 512 or more, and shrinking them would lose lines.
-    figure = Figure(figsize=(5 * len(panels), 5.5), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure, axes = row_of_panels(len(panels), 5.5)
     for ax, (caption, image) in zip(axes, panels, strict=True):
-        ax.imshow(image)
+        _show(ax, image)
         ax.set_title(caption, fontsize=10)
-        ax.set_axis_off()
     figure.suptitle(title, fontsize=11)
     save_figure(figure, path)
+
+
+def row_of_panels(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of panels side by side, with its height in inches.
+
+    They are 5 inches wide, 580 pixels or so: shrinking the pictures would lose their lines.
+    """
+    figure = Figure(figsize=(5 * count, height), layout="constrained")
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def show_lesions(
+    ax: Axes,
+    image: np.ndarray,
+    instances: Sequence[Instance],
+    class_names: Sequence[str],
+    with_scores: bool = True,
+) -> None:
+    """Show a slice with its lesions in a panel.
+
+    Args:
+        ax: the panel.
+        image: (H, W, 3) uint8 RGB.
+        instances: with or without masks.
+        class_names: of all lesion classes; their order gives the colours.
+        with_scores: write the scores beside the boxes.
+    """
+    _show(ax, draw_instances(image, instances, class_names, labels=()))
+    factor = enlargement(image.shape[:2])
+    labels = instance_labels(instances, class_names, with_scores)
+    # Letters of the figure, not of the picture: a large slice is shrunk, and they with it.
+    for found, label in reversed(list(zip(instances, labels, strict=True))):
+        is_right = found.box[0] > 0.8 * image.shape[1]
+        ax.text(
+            found.box[2 if is_right else 0] * factor,
+            max(found.box[1] * factor, 0.03 * image.shape[0] * factor),
+            plain(label),
+            color=lesion_colour(class_names.index(found.lesion_class)),
+            fontsize=7,
+            va="bottom",
+            ha="right" if is_right else "left",
+            bbox={"facecolor": BLACK, "edgecolor": "none", "pad": 1} if label else None,
+            in_layout=False,
+        )
+
+
+def show_scores(ax: Axes, score_map: np.ndarray) -> None:
+    """Show a score map, as `score_map_picture` colours it, with its scale."""
+    _show(ax, score_map_picture(score_map))
+    colours = ScalarMappable(_NORM, _MAP)
+    bar = ax.figure.colorbar(colours, ax=ax, extend="both", shrink=0.8, pad=0.02)
+    bar.set_label("highest raw mask logit")
+    ticks = [MASK_CUT + step for step in (-6, -3, 0, 3, 6)]
+    bar.set_ticks(ticks, labels=[f"{tick:g}" + " (cut)" * (tick == MASK_CUT) for tick in ticks])
+
+
+def _show(ax: Axes, picture: np.ndarray) -> None:
+    ax.imshow(picture)
+    ax.set_axis_off()

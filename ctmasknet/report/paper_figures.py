@@ -1,6 +1,6 @@
-"""The papers' figure of what the model saw in a slice, and how figures are saved.
+"""The papers' figures of slices of a data set: what the model saw, and what it classified by.
 
-Source: Ter-Sarkisov 2020, the paper on lightweight models, Figure 2.
+Source: Ter-Sarkisov 2020, the paper on lightweight models, Figures 2 and 3.
 Shapes: a slice of H x W pixels, C image classes.
 """
 
@@ -11,41 +11,39 @@ from pathlib import Path
 from textwrap import fill
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
-from ..atomic_write import atomic_write
-from ..data.classes import NOTICE
+from ..data.images import read_slice
+from ..figures import BLACK, BLUE, GREY, VERMILION, plain, save_figure
 from ..inference.predictions import Classification, Instance, SlicePrediction
-from ..modeling.mask_head import MASK_CUT
-from ..wording import counted
-from .overlay import COLOURS, draw_instances, enlargement, instance_labels
-
-# Blue below the cut, pale at it, red above it: perceptual, and told apart by the colour-blind. The
-# range is fixed, so that slices can be compared; nearly all of the demo's mask logits on phantoms
-# lie in it.
-_MAP, _HALF_RANGE = colormaps["RdBu_r"], 6.0
-_NORM = Normalize(MASK_CUT - _HALF_RANGE, MASK_CUT + _HALF_RANGE)
-_OUTSIDE = (48, 48, 48)  # of every box
-_PREDICTED, _OTHER, _TRUE = "#0072b2", "#999999", "#d55e00"
+from ..inference.predictor import Predictor
+from ..wording import NOTICE, counted
+from .dataset_slices import DatasetSlice, slice_name
+from .panels import row_of_panels, show_lesions, show_scores
+from .ranked_box_figure import figure_3
 
 
-def score_map_picture(score_map: np.ndarray) -> np.ndarray:
-    """Colour a map of raw mask logits.
+def save_paper_figures(predictor: Predictor, slices: Sequence[DatasetSlice], folder: Path) -> None:
+    """Save <slice>_figure2.png and, with a CT-Mask-Net, <slice>_figure3.png.
 
     Args:
-        score_map: (H, W) float, NaN outside all boxes; see `Predictor.score_map`.
-
-    Returns:
-        (H, W, 3) uint8 RGB: a fixed scale from logit -5.5 (dark blue) to 6.5 (dark red), pale at
-        the masks' cut of 0.5, values beyond it as its ends; dark grey where there is no box.
+        predictor: its answers are drawn.
+        slices: with their truth, as far as it is known.
+        folder: for the figures, made if needed.
     """
-    picture = _MAP(_NORM(np.nan_to_num(score_map, nan=MASK_CUT)), bytes=True)[..., :3].copy()
-    picture[np.isnan(score_map)] = _OUTSIDE
-    return picture
+    foot = NOTICE
+    if any(model.get("phantom") for model in predictor.describe()["models"]):
+        foot += " Trained on phantoms: knows only phantoms."
+    for one in tqdm(slices, "figures", unit="slice", disable=None):
+        image = read_slice(one.file)
+        (prediction,) = predictor.predict_slices([(image, one.file)])
+        figure = figure_2(image, prediction, predictor.score_map(image), one.lesions, one.label)
+        save_figure(figure, folder / f"{one.stem}_figure2.png", foot)
+        if prediction.ranked_boxes is not None:
+            figure = figure_3(prediction.ranked_boxes, slice_name(one.file))
+            save_figure(figure, folder / f"{one.stem}_figure3.png", foot)
 
 
 def figure_2(
@@ -74,91 +72,29 @@ def figure_2(
     if len(set(sizes.values())) > 1:
         found = ", ".join(f"{name} {h} x {w}" for name, (h, w) in sizes.items())
         raise ValueError(f"found sizes that differ, expected those of one slice: {found}")
-    names = tuple(
-        dict.fromkeys([*prediction.lesion_classes, *(x.lesion_class for x in truth or ())])
-    )
-    panels: list[tuple[str, Callable[[Axes], None]]] = [
-        (
-            f"predicted: {counted(len(prediction.instances), 'lesion')}",
-            lambda ax: show_lesions(ax, image, prediction.instances, names),
+    instances, answer = prediction.instances, prediction.classification
+    true_classes = [x.lesion_class for x in truth or ()]
+    names = tuple(dict.fromkeys([*prediction.lesion_classes, *true_classes]))
+    panels: dict[str, Callable[[Axes], None]] = {
+        f"predicted: {counted(len(instances), 'lesion')}": (
+            lambda ax: show_lesions(ax, image, instances, names)
         )
-    ]
+    }
     if score_map is not None:
-        panels.append(("score map", lambda ax: _show_scores(ax, score_map)))
+        panels["score map"] = lambda ax: show_scores(ax, score_map)
     if truth is not None:
         title = f"truth: {counted(len(truth), 'lesion')}"
-        panels.append((title, lambda ax: show_lesions(ax, image, truth, names, False)))
-    classification = prediction.classification
-    if classification is not None and classification.logits is not None:
-        panels.append(
-            ("class logits (probabilities)", lambda ax: _show_logits(ax, classification, label))
-        )
+        panels[title] = lambda ax: show_lesions(ax, image, truth, names, False)
+    if answer is not None and answer.logits is not None:
+        panels["class logits (probabilities)"] = lambda ax: _show_logits(ax, answer, label)
     height = min(max(4.4 * image.shape[0] / image.shape[1], 2.5), 8) + 1
-    figure = Figure(figsize=(5 * len(panels), height), layout="constrained")
-    for ax, (title, draw) in zip(_row(figure, len(panels)), panels, strict=True):
+    figure, axes = row_of_panels(len(panels), height)
+    for ax, (title, draw) in zip(axes, panels.items(), strict=True):
         draw(ax)
         ax.set_title(title, fontsize=11)
     title = _slice_title(prediction, label)
-    figure.suptitle(fill(title, 60 * len(panels)).replace("$", r"\$"), fontsize=12)
+    figure.suptitle(plain(fill(title, 60 * len(panels))), fontsize=12)
     return figure
-
-
-def show_lesions(
-    ax: Axes,
-    image: np.ndarray,
-    instances: Sequence[Instance],
-    class_names: Sequence[str],
-    with_scores: bool = True,
-) -> None:
-    """Show a slice with its lesions in a panel.
-
-    Args:
-        ax: the panel.
-        image: (H, W, 3) uint8 RGB.
-        instances: with or without masks.
-        class_names: of all lesion classes; their order gives the colours.
-        with_scores: write the scores beside the boxes.
-    """
-    _show(ax, draw_instances(image, instances, class_names, labels=()))
-    factor = enlargement(image.shape[:2])
-    labels = instance_labels(instances, class_names, with_scores)
-    # Letters of the figure, not of the picture: a large slice is shrunk, and they with it.
-    for found, label in reversed(list(zip(instances, labels, strict=True))):
-        colour = COLOURS[class_names.index(found.lesion_class) % len(COLOURS)]
-        is_right = found.box[0] > 0.8 * image.shape[1]
-        ax.text(
-            found.box[2 if is_right else 0] * factor,
-            max(found.box[1] * factor, 0.03 * image.shape[0] * factor),
-            label.replace("$", r"\$"),
-            color=np.array(colour) / 255,
-            fontsize=7,
-            va="bottom",
-            ha="right" if is_right else "left",
-            bbox={"facecolor": "black", "edgecolor": "none", "pad": 1} if label else None,
-            in_layout=False,
-        )
-
-
-def save_figure(figure: Figure, path: Path, warning: str = "") -> None:
-    """Save a figure with the notice at its foot.
-
-    Args:
-        figure: without one yet.
-        path: PNG file; its folder is made.
-        warning: stands after the notice.
-    """
-    figure.supxlabel(f"{NOTICE} {warning}".rstrip(), fontsize=8)
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=120)
-
-
-def slice_name(source: str) -> str:
-    """What to call a slice in a title: its file is often just a number, its folder the patient."""
-    return "/".join(Path(source).parts[-2:])
-
-
-def _row(figure: Figure, count: int) -> list[Axes]:
-    return list(figure.subplots(1, count, squeeze=False)[0])
 
 
 def _slice_title(prediction: SlicePrediction, label: str | None) -> str:
@@ -171,40 +107,23 @@ def _slice_title(prediction: SlicePrediction, label: str | None) -> str:
     return ", ".join(parts)
 
 
-def _show(ax: Axes, picture: np.ndarray) -> None:
-    ax.imshow(picture)
-    ax.set_axis_off()
-
-
-def _show_scores(ax: Axes, score_map: np.ndarray) -> None:
-    _show(ax, score_map_picture(score_map))
-    bar = ax.figure.colorbar(
-        ScalarMappable(_NORM, _MAP), ax=ax, extend="both", shrink=0.8, pad=0.02
-    )
-    bar.set_label("highest raw mask logit")
-    ticks = [MASK_CUT + step for step in (-6, -3, 0, 3, 6)]
-    bar.set_ticks(ticks, labels=[f"{tick:g}" + " (cut)" * (tick == MASK_CUT) for tick in ticks])
-
-
 def _show_logits(ax: Axes, classification: Classification, label: str | None) -> None:
     names, logits = classification.class_names, classification.logits
     assert logits is not None
-    colours = [_PREDICTED if n == classification.image_class else _OTHER for n in names]
+    colours = [BLUE if name == classification.image_class else GREY for name in names]
     places = range(len(names))
     ax.barh(places, logits, color=colours, height=0.6)
-    ax.axvline(0, color="black", linewidth=0.8)
+    ax.axvline(0, color=BLACK, linewidth=0.8)
     # Values stand at the names: beside long bars there would be no room for them.
     lines = [
-        fill(name, 16).replace("$", r"\$")
-        + " (true)" * (name == label)
-        + f"\n{logit:.2f} ({p:.0%})"
-        for name, logit, p in zip(names, logits, classification.probabilities, strict=True)
+        f"{plain(fill(name, 16))}{' (true)' * (name == label)}\n{logit:.2f} ({share:.0%})"
+        for name, logit, share in zip(names, logits, classification.probabilities, strict=True)
     ]
     ax.set_yticks(places, lines)
     ax.tick_params(axis="y", length=0)  # a tick before a number would look like its sign
     for tick, name in zip(ax.get_yticklabels(), names, strict=True):
         if name == label:
-            tick.set(color=_TRUE, fontweight="bold")
+            tick.set(color=VERMILION, fontweight="bold")
     ax.set_ylim(len(names) - 0.4, -0.6)  # first class on top
     ax.set_xlabel("logit")
     ax.spines[["top", "right", "left"]].set_visible(False)

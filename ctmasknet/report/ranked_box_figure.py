@@ -13,13 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from ..figures import BLACK, BLUE, lesion_colour, plain
 from ..inference.predictions import RankedBoxTable
 from ..wording import counted
-from .overlay import COLOURS
 
 TOP = 16  # boxes that the paper shows beside all of them
-
-_BARS = "#0072b2"
 
 
 def figure_3(ranked: RankedBoxTable, name: str = "") -> Figure:
@@ -30,49 +28,51 @@ def figure_3(ranked: RankedBoxTable, name: str = "") -> Figure:
         name: of the slice, for the title.
     """
     count = len(ranked.boxes)
-    groups = [("all", count)]
-    if count > TOP:
-        groups.insert(0, ("top", TOP))
+    groups = [("top", TOP)] * (count > TOP) + [("all", count)]
     figure = Figure(figsize=(10, 3.4 * len(groups) + 0.5), layout="constrained")
     axes = figure.subplots(len(groups), 2, squeeze=False, sharex="col")
     for (left, right), (what, shown) in zip(axes, groups, strict=True):
-        title = f"{what} {counted(shown, 'box')}"
-        _score_histogram(left, ranked.scores[:shown], title)
-        _score_over_area(right, ranked, shown, title)
+        _score_histogram(left, ranked.scores[:shown])
+        _score_over_area(right, ranked, shown)
+        for ax, title in ((left, "scores"), (right, "scores over areas")):
+            ax.set_title(f"{title}, {what} {counted(shown, 'box')}", fontsize=11)
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.grid(alpha=0.25)
+            ax.tick_params(labelbottom=True)
+            if not shown:
+                ax.text(0.5, 0.5, "no box", transform=ax.transAxes, ha="center")
     title = (
         f"{counted(count, 'ranked box')} fill the {len(ranked.rows)} rows that the slice was "
         "classified from"
     )
-    if name:
-        title = f"{fill(name, 100)}\n{title}"
-    figure.suptitle(title.replace("$", r"\$"), fontsize=12)
+    title = f"{fill(name, 100)}\n{title}" if name else title
+    figure.suptitle(plain(title), fontsize=12)
     return figure
 
 
-def _score_histogram(ax: Axes, scores: np.ndarray, title: str) -> None:
-    ax.hist(scores, np.linspace(0, 1, 21).tolist(), color=_BARS, edgecolor="white")
-    ax.set(xlim=(0, 1), xlabel="score", ylabel="boxes", title=f"scores, {title}")
+def _score_histogram(ax: Axes, scores: np.ndarray) -> None:
+    ax.hist(scores, np.linspace(0, 1, 21).tolist(), color=BLUE, edgecolor="white")
+    ax.set(xlim=(0, 1), xlabel="score", ylabel="boxes")
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _finish(ax, len(scores))
 
 
-def _score_over_area(ax: Axes, ranked: RankedBoxTable, shown: int, title: str) -> None:
+def _score_over_area(ax: Axes, ranked: RankedBoxTable, shown: int) -> None:
     x0, y0, x1, y1 = ranked.boxes.T
     # Boxes clipped at the slice's border may have no area, which a logarithm cannot show.
     areas = np.maximum((x1 - x0) * (y1 - y0), 1)[:shown]
     classes = np.array(ranked.lesion_classes[:shown], dtype=str)
     names = list(dict.fromkeys(ranked.lesion_classes))
-    for name, colour in zip(names, COLOURS * len(names), strict=False):
+    for index, name in enumerate(names):
         own = classes == name
         ax.scatter(
             areas[own],
             ranked.scores[:shown][own],
             s=28,
-            color=np.array(colour) / 255,
-            edgecolors="black",
+            color=lesion_colour(index),
+            edgecolors=BLACK,
             linewidths=0.5,
             alpha=0.8,
-            label=name.replace("$", r"\$"),
+            label=plain(name),
         )
     if len(names) > 1:
         ax.legend(fontsize=9)
@@ -80,14 +80,3 @@ def _score_over_area(ax: Axes, ranked: RankedBoxTable, shown: int, title: str) -
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_title(f"scores over areas, {title}")
-    _finish(ax, shown)
-
-
-def _finish(ax: Axes, count: int) -> None:
-    ax.title.set_fontsize(11)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(alpha=0.25)
-    ax.tick_params(labelbottom=True)
-    if not count:
-        ax.text(0.5, 0.5, "no box", transform=ax.transAxes, ha="center")

@@ -4,57 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..atomic_write import atomic_write
-from ..data.classes import NOTICE
-from ..inference.predictions import Classification, SlicePrediction
+from ..figures import lesion_colour, rgb
 from ..modeling.mask_head import MASK_CUT
 from ..quantification.case import Case, KeySlice
 from ..quantification.quantify import severity
-from ..wording import counted, percent
-from .contribution_overlay import AGAINST, FOR
+from ..wording import NOTICE, area_text, counted, percent, volume_text
+from . import report_figures as figures
+from . import report_tables as tables
 from .html_pages import render
-from .overlay import COLOURS
-from .report_figures import (
-    Picture,
-    contribution_picture,
-    lesion_picture,
-    mask_logit_picture,
-    score_figure,
-)
-from .report_tables import (
-    MOST_LESIONS,
-    area_text,
-    lesion_sums,
-    lesions,
-    loose_slices,
-    lung_shares,
-    position,
-    slice_names,
-    total_area,
-    volume_text,
-)
+from .overlay import AGAINST, FOR
 from .scan_chart import scan_chart
+from .tables import lung_shares, position_mm, total_area
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _FIRST_NOTES = 3  # shown in the summary
-
-
-@dataclass(frozen=True)
-class _ShownSlice:
-    """A key slice with its words and pictures; those that the model does not give are None."""
-
-    title: str
-    facts: str
-    prediction: SlicePrediction
-    lesions: Picture
-    reasons: Picture | None
-    score_map: Picture | None
-    scores: Picture | None
 
 
 def write_report(path: str | os.PathLike, case: Case, key_slices: Sequence[KeySlice]) -> None:
@@ -63,7 +32,7 @@ def write_report(path: str | os.PathLike, case: Case, key_slices: Sequence[KeySl
     Args:
         path: HTML file.
         case: a scan or loose slices, one slice or more.
-        key_slices: those that are shown, in order; see `key_slices.choose`.
+        key_slices: those that are shown, in order; see `quantification.key_slices`.
 
     Raises:
         ValueError: a case without slices, or key slices that are not the case's.
@@ -77,19 +46,16 @@ def write_report(path: str | os.PathLike, case: Case, key_slices: Sequence[KeySl
 def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
     """The page; arguments and errors as for `write_report`."""
     _check(case, key_slices)
-    answer = case.scan.classification if case.scan else None
     first = case.slices[0]
     return render(
         _TEMPLATE,
-        percent=percent,
-        rgb=lambda colour: "rgb({}, {}, {})".format(*colour),
         case=case,
         about=case.about,
         notice=NOTICE,
-        answer=answer,
+        answer=case.scan.classification if case.scan else None,
         classifies=first.classification is not None,
         has_masks=first.has_masks,
-        lesion_colours=list(zip(first.lesion_classes, COLOURS * 9, strict=False)),
+        lesion_colours=[(x, rgb(lesion_colour(i))) for i, x in enumerate(first.lesion_classes)],
         for_colour=FOR,
         against_colour=AGAINST,
         mask_cut=MASK_CUT,
@@ -97,15 +63,15 @@ def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
         subtitle=_subtitle(case),
         headlines=_headlines(case),
         share_words=_share_words(case),
-        sums=lesion_sums(case) if case.scan else None,
-        loose=None if case.scan else loose_slices(case),
+        sums=tables.lesion_sums(case) if case.scan else None,
+        loose=None if case.scan else tables.loose_slices(case),
         # What is missing from the summary is said there.
         first_notes=sorted(case.notes, key=lambda note: "lung" not in note.lower())[:_FIRST_NOTES],
         chart=scan_chart(case, [key.index for key in key_slices]),
         shown=[_show(case, key) for key in key_slices],
-        lesions=lesions(case),
+        lesions=tables.lesions(case),
         lesion_count=sum(len(s.instances) for s in case.slices),
-        most_lesions=MOST_LESIONS,
+        most_lesions=tables.MOST_LESIONS,
     )
 
 
@@ -117,20 +83,20 @@ def _check(case: Case, key_slices: Sequence[KeySlice]) -> None:
             raise ValueError(
                 f"{case.source}: key slice {key.index}, expected 0 to {len(case.slices) - 1}"
             )
-        size = tuple(case.slices[key.index].size)
-        if key.image.shape != (*size, 3):
+        expected = (*case.slices[key.index].size, 3)
+        if key.image.shape != expected:
             raise ValueError(
                 f"{case.source}: the image of key slice {key.index} has the shape "
-                f"{key.image.shape}, expected {(*size, 3)}, that of its prediction"
+                f"{key.image.shape}, expected {expected}, that of its prediction"
             )
 
 
 def _subtitle(case: Case) -> str:
-    parts = [counted(len(case.slices), "slice")]
+    number = counted(len(case.slices), "slice")
     if case.scan is None:
-        return f"{parts[0]}, each taken by itself"
+        return f"{number}, each taken by itself"
     sizes = sorted({tuple(s.size) for s in case.slices})
-    parts += [f"{width} x {height} pixels" for height, width in sizes]
+    parts = [number, *(f"{width} x {height} pixels" for height, width in sizes)]
     if case.scan.spacing:
         z, y, x = case.scan.spacing
         parts.append(f"pixels of {x:.3g} x {y:.3g} mm, {z:.3g} mm from slice to slice")
@@ -153,14 +119,13 @@ def _headlines(case: Case) -> list[tuple[str, str, str]]:
     else:
         what = "Lesions" if case.slices[0].has_masks else "Lesion boxes"
         found = [(what, f"{instances:,}", on_slices)]
-    together = "summed over the slices" + (", all classes" if len(quantities.names) > 1 else "")
     if case.scan is None:
         return found  # sums over slices that may not belong together say nothing
+    together = "summed over the slices" + (", all classes" if len(quantities.names) > 1 else "")
     if quantities.volumes_ml is not None:
         found.append(("Lesion volume", volume_text(quantities.volumes_ml[-1]), together))
     elif quantities.areas_px is not None:
-        total = area_text(*total_area(case, -1))
-        found.append(("Lesion area", total, together))
+        found.append(("Lesion area", area_text(*total_area(quantities, -1)), together))
     of_lung = lung_shares(case)
     if of_lung is not None:
         share = float(of_lung[-1])
@@ -184,38 +149,41 @@ def _share_words(case: Case) -> str:
     return f"No share of the lung: no lung mask was given or found{why}."
 
 
-def _show(case: Case, key: KeySlice) -> _ShownSlice:
+def _show(case: Case, key: KeySlice) -> dict[str, Any]:
+    """A key slice with its words and pictures; those that the model does not give are None."""
     prediction = case.slices[key.index]
-    reasons = scores = None
+    name = tables.slice_names(case)[key.index]
     ranked, answer = prediction.ranked_boxes, prediction.classification
+    reasons = scores = None
     if ranked is not None and answer is not None and len(ranked.boxes):
-        index = int(answer.probabilities.argmax())
-        reasons = contribution_picture(ranked, key.image, index, answer.image_class)
-        scores = score_figure(ranked)
-    place = position(case, key.index)
-    name = slice_names(case)[key.index]
-    return _ShownSlice(
-        title=name[:1].upper() + name[1:] if case.scan else name,
-        facts=_facts(case, key.index, answer, place),
-        prediction=prediction,
-        lesions=lesion_picture(prediction, key.image),
-        reasons=reasons,
-        score_map=None if key.score_map is None else mask_logit_picture(key.score_map),
-        scores=scores,
-    )
+        reasons = figures.contribution_picture(ranked, key.image, answer)
+        scores = figures.score_figure(ranked)
+    score_map = key.score_map
+    return {
+        "title": name[:1].upper() + name[1:] if case.scan else name,
+        "facts": _facts(case, key.index),
+        "prediction": prediction,
+        "lesions": figures.lesion_picture(prediction, key.image),
+        "reasons": reasons,
+        "score_map": None if score_map is None else figures.mask_logit_picture(score_map),
+        "scores": scores,
+    }
 
 
-def _facts(case: Case, index: int, answer: Classification | None, place: float | None) -> str:
+def _facts(case: Case, index: int) -> str:
     """The numbers of a slice in one line."""
-    quantities = case.quantities
+    prediction, quantities = case.slices[index], case.quantities
+    answer, place = prediction.classification, position_mm(case, index)
     facts = [f"{place:,.0f} mm above the lowest slice"] if place else []
     if answer is not None:
         order = np.argsort(-answer.probabilities, kind="stable")
         facts += [f"{answer.class_names[i]} {percent(answer.probabilities[i])}" for i in order]
     if quantities.areas_px is not None:
-        for name, px in zip(quantities.names, quantities.areas_px[index], strict=True):
-            if px:
-                facts.append(f"{name} {area_text(px, px * quantities.pixel_mm2[index])}")
-    if not case.slices[index].instances:
-        facts.append("no lesion found" if case.slices[index].has_masks else "no box found")
+        facts += [
+            f"{name} {area_text(px, px * quantities.pixel_mm2[index])}"
+            for name, px in zip(quantities.names, quantities.areas_px[index], strict=True)
+            if px
+        ]
+    if not prediction.instances:
+        facts.append("no lesion found" if prediction.has_masks else "no box found")
     return "; ".join(facts)

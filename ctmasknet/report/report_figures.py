@@ -1,26 +1,21 @@
-"""Pictures of a report, each as a data URI with a text that says what is seen.
+"""Pictures of a report, each with a text that says what is seen.
 
-Shapes: Z slices of H x W pixels, n different ranked boxes, C image classes.
+Shapes: a slice of H x W pixels, n different ranked boxes.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
 
-from ..inference.predictions import Instance, RankedBoxTable, SlicePrediction
+from ..figures import picture_uri, svg_uri
+from ..inference.predictions import Classification, Instance, RankedBoxTable, SlicePrediction
 from ..modeling.mask_head import MASK_CUT
-from ..wording import counted, percent
-from .contribution_overlay import contribution_overlay
-from .overlay import draw_instances
-from .paper_figures import score_map_picture
+from ..wording import area_text, counted, percent
+from .overlay import draw_contributions, draw_instances
+from .panels import score_map_picture
 from .ranked_box_figure import figure_3
 
 _LARGEST_SIDE = 1024  # pixels: keeps reports of large slices small
@@ -42,46 +37,39 @@ class Picture:
 
 
 def lesion_picture(prediction: SlicePrediction, image: np.ndarray) -> Picture:
-    """The slice with its lesions drawn.
-
-    Args:
-        prediction: of the slice.
-        image: (H, W, 3) uint8 RGB.
-    """
-    drawn = draw_instances(image, prediction.instances, prediction.lesion_classes)
+    """The slice, (H, W, 3) uint8 RGB, with its lesions drawn."""
     found = prediction.instances
     what = "lesion" if prediction.has_masks else "box"
-    if not found:
-        return Picture(_photo(drawn), f"CT slice; no {what} was found on it.")
-    listed = "; ".join(_instance_text(instance) for instance in found[:_LISTED])
+    listed = "; ".join(map(_instance_text, found[:_LISTED]))
     more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     alt = f"CT slice with {counted(len(found), what)} drawn: {listed}{more}."
-    return Picture(_photo(drawn), alt)
+    drawn = draw_instances(image, found, prediction.lesion_classes)
+    return _photo(drawn, alt if found else f"CT slice; no {what} was found on it.")
 
 
 def contribution_picture(
-    ranked: RankedBoxTable, image: np.ndarray, class_index: int, class_name: str
+    ranked: RankedBoxTable, image: np.ndarray, answer: Classification
 ) -> Picture:
-    """The slice with the ranked boxes by what each adds to a class logit.
+    """The slice with the ranked boxes by what each adds to the logit of the slice's class.
 
     Args:
         ranked: boxes in pixels of the image, one or more.
         image: (H, W, 3) uint8 RGB.
-        class_index: in 0..C-1.
-        class_name: of it.
+        answer: of the slice.
     """
-    values = ranked.contributions[:, class_index]
+    index = int(answer.probabilities.argmax())
+    values = ranked.contributions[:, index]
     strongest = int(np.abs(values).argmax())
     alt = (
-        f"CT slice with ranked boxes: of {len(values)}, {int((values > 0).sum())} speak for "
-        f"{class_name} and {int((values < 0).sum())} against it; the strongest adds "
+        f"CT slice with ranked boxes: of {len(values)}, {(values > 0).sum()} speak for "
+        f"{answer.image_class} and {(values < 0).sum()} against it; the strongest adds "
         f"{values[strongest]:+.2g} to the class logit, {_place(ranked.boxes[strongest])}."
     )
-    return Picture(_photo(contribution_overlay(image, ranked, class_index)), alt)
+    return _photo(draw_contributions(image, ranked, index), alt)
 
 
 def mask_logit_picture(score_map: np.ndarray) -> Picture | None:
-    """The combined mask-logit score map; None where no box was found.
+    """The score map of mask logits; None where no box was found.
 
     Args:
         score_map: (H, W) float32, NaN outside of boxes.
@@ -92,20 +80,18 @@ def mask_logit_picture(score_map: np.ndarray) -> Picture | None:
     alt = (
         f"Map of the mask logits: {known.min():.1f} to {known.max():.1f} in the boxes, which cover "
         f"{percent(known.size / score_map.size)} of the slice; "
-        f"{counted(int((known >= MASK_CUT).sum()), 'pixel')} from {MASK_CUT:g} up, which is lesion."
+        f"{counted((known >= MASK_CUT).sum(), 'pixel')} from {MASK_CUT:g} up, which is lesion."
     )
-    return Picture(_photo(score_map_picture(score_map)), alt)
+    return _photo(score_map_picture(score_map), alt)
 
 
 def score_figure(ranked: RankedBoxTable) -> Picture:
-    """The papers' Figure 3: scores of the ranked boxes, and scores over areas."""
+    """The papers' Figure 3 of one ranked box or more: scores, and scores over areas."""
     scores = ranked.scores
     alt = (
         f"Scores of {len(scores)} ranked boxes: highest {scores.max():.2f}, median "
-        f"{np.median(scores):.2f}, {int((scores >= 0.5).sum())} of 0.5 or more; "
-        "and scores over the areas of the boxes."
-        if len(scores)
-        else "No ranked box."
+        f"{np.median(scores):.2f}, {(scores >= 0.5).sum()} of 0.5 or more; and scores over the "
+        "areas of the boxes."
     )
     figure = figure_3(ranked)
     figure.set_size_inches(*_SCORES_SIZE)
@@ -113,25 +99,12 @@ def score_figure(ranked: RankedBoxTable) -> Picture:
     for ax in figure.axes:
         ax.title.set_fontsize(10)
         ax.tick_params(axis="x", rotation=45)
-    return Picture(drawing(figure), alt)
+    return Picture(svg_uri(figure), alt)
 
 
-def drawing(figure: Figure) -> str:
-    """A figure as an SVG data URI, the same bytes each time."""
-    stream = io.BytesIO()
-    # A fixed salt and no date, which Matplotlib would otherwise choose.
-    with matplotlib.rc_context({"svg.hashsalt": "ctmasknet"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def _instance_text(instance: Instance) -> str:
-    area = ""
-    if instance.area_mm2 is not None:
-        area = f", {instance.area_mm2:,.0f} mm²"
-    elif instance.area_px is not None:
-        area = f", {instance.area_px:,} px"
-    return f"{instance.lesion_class}, score {instance.score:.2f}{area}, {_place(instance.box)}"
+def _instance_text(found: Instance) -> str:
+    area = "" if found.area_px is None else f", {area_text(found.area_px, found.area_mm2)}"
+    return f"{found.lesion_class}, score {found.score:.2f}{area}, {_place(found.box)}"
 
 
 def _place(box: Sequence[float] | np.ndarray) -> str:
@@ -139,9 +112,5 @@ def _place(box: Sequence[float] | np.ndarray) -> str:
     return f"at x {x0} to {x1}, y {y0} to {y1}"
 
 
-def _photo(picture: np.ndarray) -> str:
-    image = Image.fromarray(picture)
-    image.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
-    stream = io.BytesIO()
-    image.save(stream, "WEBP", quality=85)
-    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
+def _photo(picture: np.ndarray, alt: str) -> Picture:
+    return Picture(picture_uri(picture, _LARGEST_SIDE, "webp", 85), alt)

@@ -1,25 +1,23 @@
-"""Probabilities and lesion areas along a scan.
-
-Shapes: Z slices, C image classes.
-"""
+"""Probabilities and lesion areas along a scan."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from ..figures import BLACK, BLUE, GREEN, LINE_STYLES, VERMILION, lesion_colour, svg_uri
 from ..quantification.case import Case
 from ..wording import counted, percent
-from .overlay import COLOURS
-from .report_figures import Picture, drawing
+from .report_figures import Picture
 
 _WIDTH, _PANEL_HEIGHT = 5.2, 2.5  # inches: at the width of a phone the text is still readable
-# Okabe and Ito; with the line styles told apart without colour too.
-_LINES = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", "-."), ("#000000", ":"))
+_CLASS_COLOURS = (BLUE, VERMILION, GREEN, BLACK)
 _LETTER, _HANDLE = 0.085, 0.6  # inches of a legend
 _NAME_LETTERS = 50
 _FEW_SLICES = 40  # so many can each have a point
@@ -37,26 +35,16 @@ def scan_chart(case: Case, marked: Sequence[int]) -> Picture | None:
     """
     if case.scan is None or len(case.slices) < 2:
         return None
-    panels = []
-    if case.scan.probabilities is not None:
-        panels.append(_probabilities)
-    if case.quantities.areas_px is not None:
-        panels.append(_areas)
+    panels = [_probabilities] * (case.scan.probabilities is not None)
+    panels += [_areas] * (case.quantities.areas_px is not None)
     if not panels:
         return None
     figure = Figure(figsize=(_WIDTH, _PANEL_HEIGHT * len(panels) + 0.5), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
     texts = [draw(ax, case) for draw, ax in zip(panels, axes, strict=True)]
     for ax in axes:
-        ax.plot(
-            marked,
-            [1] * len(marked),
-            "v",
-            ms=5,
-            color="#444",
-            clip_on=False,
-            transform=ax.get_xaxis_transform(),
-        )
+        at_top, place = [1] * len(marked), ax.get_xaxis_transform()
+        ax.plot(marked, at_top, "v", ms=5, color="#444", clip_on=False, transform=place)
         ax.margins(x=0.01)
         ax.set_ylim(bottom=0)
         ax.spines[["top", "right"]].set_visible(False)
@@ -67,8 +55,7 @@ def scan_chart(case: Case, marked: Sequence[int]) -> Picture | None:
     axes[-1].set_xlabel("slice, 0 is the lowest" + (" (mm from it below)" if spacing else ""))
     if spacing:
         axes[-1].xaxis.set_major_formatter(lambda x, _: f"{x:.0f}\n{x * spacing[0]:.0f} mm")
-    alt = f"Along {len(case.slices)} slices. {' '.join(texts)}"
-    return Picture(drawing(figure), alt)
+    return Picture(svg_uri(figure), f"Along {len(case.slices)} slices. {' '.join(texts)}")
 
 
 def _probabilities(ax: Axes, case: Case) -> str:
@@ -79,9 +66,8 @@ def _probabilities(ax: Axes, case: Case) -> str:
     names, own = case.scan.classification.class_names, case.scan.classification.image_class
     texts = []
     for index, (name, line) in enumerate(zip(names, values.T, strict=True)):
-        colour, style = _LINES[index % len(_LINES)]
-        width = 2.4 if name == own else 1.4
-        ax.plot(line, style, color=colour, lw=width, marker=_marker(case), ms=4, label=_short(name))
+        colour = _CLASS_COLOURS[index % len(_CLASS_COLOURS)]
+        _plot(ax, line, index, name, color=colour, lw=2.4 if name == own else 1.4)
         texts.append(
             f"{name} {percent(line.mean())} on average, at most {percent(line.max())} on slice "
             f"{line.argmax()}"
@@ -99,16 +85,12 @@ def _areas(ax: Axes, case: Case) -> str:
     known = np.isfinite(quantities.pixel_mm2).all()
     unit = "mm²" if known else "px"
     areas = quantities.areas_px * (quantities.pixel_mm2[:, np.newaxis] if known else 1)
-    places = np.arange(len(areas))
     texts = []
     for index, name in enumerate(case.slices[0].lesion_classes):
-        line, style = areas[:, index], _LINES[index % len(_LINES)][1]
-        fill = np.array(COLOURS[index % len(COLOURS)]) / 255  # as in the pictures
-        ax.fill_between(places, line, color=fill, alpha=0.4, lw=0)
-        # The overlays' colours are too pale for a line on white.
-        ax.plot(
-            line, style, color=0.6 * fill, lw=1.8, marker=_marker(case), ms=4, label=_short(name)
-        )
+        line, colour = areas[:, index], lesion_colour(index)  # as in the pictures
+        ax.fill_between(np.arange(len(line)), line, color=colour, alpha=0.4, lw=0)
+        # The pictures' colours are too pale for a line on white.
+        _plot(ax, line, index, name, color=0.6 * np.array(to_rgb(colour)), lw=1.8)
         texts.append(
             f"{name} on {counted(int(np.count_nonzero(line)), 'slice')}"
             + (f", at most {line.max():,.0f} {unit} on slice {line.argmax()}" if line.any() else "")
@@ -121,8 +103,12 @@ def _areas(ax: Axes, case: Case) -> str:
     return f"Lesion areas: {'; '.join(texts)}."
 
 
-def _marker(case: Case) -> str:
-    return "o" if len(case.slices) <= _FEW_SLICES else ""
+def _plot(ax: Axes, line: np.ndarray, index: int, name: str, **look: Any) -> None:
+    """Plot a class in the line style of its index."""
+    marker = "o" if len(line) <= _FEW_SLICES else ""
+    short = name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
+    style = LINE_STYLES[index % len(LINE_STYLES)]
+    ax.plot(line, style, marker=marker, ms=4, label=short, **look)
 
 
 def _legend(ax: Axes) -> None:
@@ -141,7 +127,3 @@ def _legend(ax: Axes) -> None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..atomic_write import atomic_write
-from ..data.classes import NOTICE
 from ..inference.predictions import Classification, Instance
 from ..quantification.case import Case
-from ..quantification.quantify import severity, shares, slice_shares
+from ..quantification.quantify import Quantities, severity, shares, slice_shares
+from ..wording import NOTICE
 
 _BOX = ("x0", "y0", "x1", "y1")
 LESION_COLUMNS = ("slice", "file", "position_mm", "class", "score", *_BOX, "area_px", "area_mm2")
@@ -38,8 +38,6 @@ def result_json(case: Case) -> dict[str, Any]:
     scan = case.scan
     spacing = scan.spacing if scan else None
     classification = scan.classification if scan else None
-    known = case.quantities.lung_lesion_px is not None
-    of_lung = slice_shares(case.quantities) if known else None
     return {
         "notice": NOTICE,
         "name": case.name,
@@ -47,12 +45,11 @@ def result_json(case: Case) -> dict[str, Any]:
         "kind": "scan" if scan else "slices",
         "patient": scan.patient if scan else None,
         "scan": scan.scan if scan else None,
-        "spacing_mm": dict(zip("zyx", map(_number, spacing), strict=True)) if spacing else None,
-        "class": classification.image_class if classification else None,
-        "probabilities": _probabilities(classification),
+        "spacing_mm": _named("zyx", spacing),
+        **_answer(classification),
         "aggregation": scan.rule if scan and classification else None,
         "quantities": _sums(case),
-        "slices": [_slice(case, index, of_lung) for index in range(len(case.slices))],
+        "slices": _slices(case),
         "notes": list(case.notes),
         "problems": list(case.problems),
         "about": dict(case.about),
@@ -72,20 +69,12 @@ def write_lesions(path: str | os.PathLike, case: Case) -> None:
     `slice` counts from 0 at the lowest; `position_mm` is from the lowest slice; boxes are in
     pixels. Without instances the header stands alone.
     """
-    rows = (
-        [
-            index,
-            prediction.source,
-            _position(case, index),
-            instance.lesion_class,
-            _number(instance.score),
-            *map(_number, instance.box),
-            instance.area_px,
-            _number(instance.area_mm2),
-        ]
-        for index, prediction in enumerate(case.slices)
-        for instance in prediction.instances
-    )
+    rows = []
+    for index, prediction in enumerate(case.slices):
+        for instance in prediction.instances:
+            name, score, box, *areas = _lesion(instance).values()
+            place = _number(position_mm(case, index))
+            rows.append([index, prediction.source, place, name, score, *box, *areas])
     _write_csv(path, LESION_COLUMNS, rows)
 
 
@@ -102,45 +91,65 @@ def write_ranked_boxes(path: str | os.PathLike, case: Case) -> None:
             f"{case.source}: found no ranked boxes: the model classifies no images; use a "
             "CT-Mask-Net"
         )
-    rows = (
-        [
-            index,
-            prediction.source,
-            row + 1,
-            table.lesion_classes[row],
-            *map(_number, (table.scores[row], *table.boxes[row], *table.contributions[row])),
-        ]
-        for index, prediction in enumerate(case.slices)
-        if (table := prediction.ranked_boxes) is not None
-        for row in range(len(table.boxes))
-    )
+    rows = []
+    for index, prediction in enumerate(case.slices):
+        if (table := prediction.ranked_boxes) is None:
+            continue
+        numbers = np.column_stack([table.scores, table.boxes, table.contributions])
+        for rank, (name, values) in enumerate(zip(table.lesion_classes, numbers, strict=True), 1):
+            rows.append([index, prediction.source, rank, name, *map(_number, values)])
     names = [f"contribution_{name}" for name in classification.class_names]
     _write_csv(path, [*RANKED_BOX_COLUMNS, *names], rows)
 
 
-def _slice(case: Case, index: int, of_lung: np.ndarray | None) -> dict[str, Any]:
-    """`of_lung`: (Z, A), of `slice_shares`."""
-    prediction, quantities = case.slices[index], case.quantities
-    classification = prediction.classification
-    areas = None
-    if quantities.areas_px is not None:
-        areas = {
-            name: {"px": int(px), "mm2": _number(px * quantities.pixel_mm2[index])}
-            for name, px in zip(quantities.names, quantities.areas_px[index], strict=True)
-        }
-    return {
-        "index": index,
-        "file": prediction.source or None,
-        "position_mm": _position(case, index),
-        "size": list(prediction.size),
-        "class": classification.image_class if classification else None,
-        "probabilities": _probabilities(classification),
-        "logits": _logits(classification),
-        "lesions": [_lesion(instance) for instance in prediction.instances],
-        "areas": areas,
-        "lung_px": None if quantities.lung_px is None else int(quantities.lung_px[index]),
-        "share_of_lung": None if of_lung is None else _named(quantities.names, of_lung[index]),
-    }
+def position_mm(case: Case, index: int) -> float | None:
+    """Of a slice, in mm above the lowest; None if unknown."""
+    return index * case.scan.spacing[0] if case.scan and case.scan.spacing else None
+
+
+def total_area(quantities: Quantities, column: int) -> tuple[int | None, float | None]:
+    """Pixels and mm2 of a name's lesions on all slices, None if unknown."""
+    if quantities.areas_px is None:
+        return None, None
+    areas = quantities.areas_px[:, column]
+    return int(areas.sum()), float((areas * quantities.pixel_mm2).sum())
+
+
+def lung_shares(case: Case) -> np.ndarray | None:
+    """(A,) share of the lung that is lesion; None without a lung, and of loose slices."""
+    if case.scan is None or case.quantities.lung_lesion_px is None:
+        return None
+    found = shares(case.quantities)
+    return None if np.isnan(found).any() else found
+
+
+def _slices(case: Case) -> list[dict[str, Any]]:
+    quantities = case.quantities
+    known = quantities.lung_lesion_px is not None
+    of_lung = slice_shares(quantities) if known else [None] * len(case.slices)
+    slices = []
+    for index, prediction in enumerate(case.slices):
+        answer, areas = prediction.classification, None
+        if quantities.areas_px is not None:
+            areas = {
+                name: {"px": int(px), "mm2": _number(px * quantities.pixel_mm2[index])}
+                for name, px in zip(quantities.names, quantities.areas_px[index], strict=True)
+            }
+        slices.append(
+            {
+                "index": index,
+                "file": prediction.source or None,
+                "position_mm": _number(position_mm(case, index)),
+                "size": list(prediction.size),
+                **_answer(answer),
+                "logits": _named(answer.class_names, answer.logits) if answer else None,
+                "lesions": [_lesion(instance) for instance in prediction.instances],
+                "areas": areas,
+                "lung_px": None if quantities.lung_px is None else int(quantities.lung_px[index]),
+                "share_of_lung": _named(quantities.names, of_lung[index]),
+            }
+        )
+    return slices
 
 
 def _lesion(instance: Instance) -> dict[str, Any]:
@@ -154,56 +163,41 @@ def _lesion(instance: Instance) -> dict[str, Any]:
 
 
 def _sums(case: Case) -> dict[str, Any]:
-    """Over all slices, for each name and of the lung.
-
-    Slices that nothing says belong together have no share of a lung as a whole.
-    """
+    """Over all slices, for each name and of the lung."""
     quantities = case.quantities
-    known = quantities.lung_lesion_px is not None and case.scan is not None
-    of_lung = shares(quantities) if known else np.full(len(quantities.names), np.nan)
+    of_lung = lung_shares(case)
     lesions = {}
     for column, name in enumerate(quantities.names):
-        areas = None if quantities.areas_px is None else quantities.areas_px[:, column]
+        px, mm2 = total_area(quantities, column)
+        count, volumes = quantities.lesions, quantities.volumes_ml
         lesions[name] = {
             "instances": int(quantities.instances[:, column].sum()),
-            "area_px": None if areas is None else int(areas.sum()),
-            "area_mm2": None if areas is None else _number((areas * quantities.pixel_mm2).sum()),
-            "lesions_3d": _item(quantities.lesions, column),
-            "volume_ml": _item(quantities.volumes_ml, column),
-            "share_of_lung": _number(of_lung[column]),
+            "area_px": px,
+            "area_mm2": _number(mm2),
+            "lesions_3d": None if count is None else int(count[column]),
+            "volume_ml": None if volumes is None else _number(volumes[column]),
+            "share_of_lung": None if of_lung is None else _number(of_lung[column]),
         }
     return {
         "lesions": lesions,
         "lung_method": quantities.lung_method or None,
         "lung_volume_ml": _number(quantities.lung_volume_ml),
-        "severity": None if np.isnan(of_lung[-1]) else severity(float(of_lung[-1])),
+        "severity": None if of_lung is None else severity(float(of_lung[-1])),
     }
 
 
-def _item(values: np.ndarray | None, index: int) -> float | int | None:
+def _answer(found: Classification | None) -> dict[str, Any]:
+    if found is None:
+        return {"class": None, "probabilities": None}
+    return {
+        "class": found.image_class,
+        "probabilities": _named(found.class_names, found.probabilities),
+    }
+
+
+def _named(names: Sequence[str], values: Iterable[float] | None) -> dict[str, float | None] | None:
     if values is None:
         return None
-    return int(values[index]) if values.dtype.kind == "i" else _number(values[index])
-
-
-def _position(case: Case, index: int) -> float | None:
-    """In mm above the lowest slice; None if unknown."""
-    return _number(index * case.scan.spacing[0]) if case.scan and case.scan.spacing else None
-
-
-def _probabilities(classification: Classification | None) -> dict[str, float | None] | None:
-    if classification is None:
-        return None
-    return _named(classification.class_names, classification.probabilities)
-
-
-def _logits(classification: Classification | None) -> dict[str, float | None] | None:
-    if classification is None or classification.logits is None:
-        return None
-    return _named(classification.class_names, classification.logits)
-
-
-def _named(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
     return {name: _number(value) for name, value in zip(names, values, strict=True)}
 
 

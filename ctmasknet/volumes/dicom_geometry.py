@@ -15,7 +15,7 @@ _UNEVEN_MM, _UNEVEN = 0.1, 0.05  # other steps may differ by so much, or by this
 
 
 def slice_step(headers: list[SliceHeader], source: Path, errors: ErrorPolicy) -> float:
-    """The step from slice to slice along the normal.
+    """Measure the step from slice to slice along the normal.
 
     Args:
         headers: of one series, in order.
@@ -24,49 +24,42 @@ def slice_step(headers: list[SliceHeader], source: Path, errors: ErrorPolicy) ->
 
     Returns:
         mm; the median step if the steps differ, and the thickness of a single slice.
-
-    Raises:
-        ValueError: slices are missing, or the steps are uneven.
     """
     heights = np.array([header.height for header in headers])
     if len(heights) == 1:
         return headers[0].thickness or 1.0
     steps = np.diff(heights)
     median = float(np.quantile(steps, 0.5, method="lower"))  # one that exists, no average
-    gaps = np.flatnonzero(steps > _GAP * median)
     uneven = np.abs(steps - median) > max(_UNEVEN_MM, _UNEVEN * median)
+    gaps = np.flatnonzero(steps > _GAP * median)
     if len(gaps):
-        lost = sum(round(steps[gap] / median) - 1 for gap in gaps)
-        where = ", ".join(
-            f"{heights[gap]:.1f} and {heights[gap + 1]:.1f} mm ({headers[gap].path.name}, "
-            f"{headers[gap + 1].path.name})"
-            for gap in gaps[:3]
-        )
-        errors.handle(
-            ValueError(
-                f"{source}: about {lost} slice{' is' if lost == 1 else 's are'} missing, between "
-                f"{where}"
-                f"{', ...' if len(gaps) > 3 else ''}; expected steps of {median:.4g} mm: copy the "
-                "series again, completely"
-            )
-        )
+        errors.handle(f"{source}: {_describe_gaps(headers, steps, gaps, median)}")
     elif uneven.any():
         errors.handle(
-            ValueError(
-                f"{source}: found uneven steps of {steps.min():.4g} to {steps.max():.4g} mm "
-                f"between slices, expected them even ({median:.4g} mm): choose one reconstruction, "
-                "or resample it"
-            )
+            f"{source}: found uneven steps of {steps.min():.4g} to {steps.max():.4g} mm "
+            f"between slices, expected them even ({median:.4g} mm): choose one reconstruction, "
+            "or resample it"
         )
     return median if uneven.any() else float(steps.mean())
 
 
-def tilt_problem(headers: list[SliceHeader]) -> str:
-    """What tells that slices do not lie behind each other along their normal; "" if they do.
+def _describe_gaps(
+    headers: list[SliceHeader], steps: np.ndarray, gaps: np.ndarray, step: float
+) -> str:
+    lost = sum(round(steps[gap] / step) - 1 for gap in gaps)
+    places = [
+        f"{below.height:.1f} and {above.height:.1f} mm ({below.path.name}, {above.path.name})"
+        for below, above in (headers[gap : gap + 2] for gap in gaps[:3])
+    ]
+    return (
+        f"about {lost} slice{' is' if lost == 1 else 's are'} missing, between "
+        f"{', '.join(places)}{', ...' if len(gaps) > 3 else ''}; expected steps of {step:.4g} mm: "
+        "copy the series again, completely"
+    )
 
-    Args:
-        headers: of one series, in order.
-    """
+
+def tilt_problem(headers: list[SliceHeader]) -> str:
+    """Return why the slices of a series are not straight above each other; "" if they are."""
     tilts = [header.tilt for header in headers if abs(header.tilt) > _MAX_TILT]
     advice = "correct the tilt (e.g. with dcm2niix), or use a series without it"
     if tilts:

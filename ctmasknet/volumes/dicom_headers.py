@@ -8,6 +8,7 @@ plugin under the GPL.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,46 +21,19 @@ from ..data.images import cannot_open, what_else_it_is
 from ..errors import ErrorPolicy
 
 IDENTIFIERS = (
-    "PatientID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesDescription",
-    "Modality",
+    *("PatientID", "StudyInstanceUID", "SeriesInstanceUID"),
+    *("SeriesDescription", "Modality"),
 )
 _TAGS = [
     *IDENTIFIERS,
-    "SOPClassUID",
-    "ImageType",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "SliceThickness",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "GantryDetectorTilt",
+    *("SOPClassUID", "ImageType", "NumberOfFrames", "SamplesPerPixel", "Rows", "Columns"),
+    *("PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient"),
+    *("RescaleSlope", "RescaleIntercept", "GantryDetectorTilt"),
 ]
 _SUFFIXES = (".dcm", ".dicom", ".ima")
-# What lies beside DICOM files without suffix and is none.
-_OTHER_NAMES = (
-    "AUTHORS",
-    "CHANGELOG",
-    "CHANGES",
-    "CHECKSUMS",
-    "COPYING",
-    "DICOMDIR",
-    "LICENCE",
-    "LICENSE",
-    "LOCKFILE",
-    "MANIFEST",
-    "MD5SUMS",
-    "NOTICE",
-    "README",
-    "SHA256SUMS",
-    "VERSION",
+_OTHER_NAMES = re.compile(  # of files without suffix that lie beside DICOM files and are none
+    "AUTHORS|CHANGELOG|CHANGES|CHECKSUMS|COPYING|DICOMDIR|LICENCE|LICENSE|LOCKFILE|MANIFEST|"
+    "MD5SUMS|NOTICE|README|SHA256SUMS|VERSION"
 )
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, an index without pixels
 
@@ -72,8 +46,8 @@ class SliceHeader:
         path: of the file.
         identifiers: those of IDENTIFIERS that it has.
         localiser: whether its ImageType says that it is one (a scout, a topogram).
-        problem: what makes it unusable and what to do; "" if nothing does. What follows is only
-            set if nothing does.
+        problem: what makes it unusable and what to do; "" if nothing does. All that follows is set
+            only then.
         shape: (rows, columns).
         spacing: (y, x), between rows and between columns.
         position: (3,) centre of the first pixel.
@@ -105,7 +79,7 @@ class SliceHeader:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM by its magic bytes or claims to be by its suffix."""
+    """Return whether a file is DICOM by its magic bytes or claims to be by its suffix."""
     if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not os.path.isfile(path):
         return False
     if path.suffix.lower() in _SUFFIXES:
@@ -118,7 +92,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def dicom_among(files: Iterable[Path]) -> list[Path]:
-    """The DICOM files of a folder, damaged ones too, in the order given.
+    """Find the DICOM files of a folder, damaged ones too, in the order given.
 
     Many series have files without suffix, of which an emptied or overwritten one shows no magic
     bytes: among DICOM files every file with a suffix of theirs is one, and none vanishes unsaid.
@@ -128,44 +102,35 @@ def dicom_among(files: Iterable[Path]) -> list[Path]:
     """
     files = list(files)
     known = {path for path in files if is_dicom(path)}
-    kinds = {_kind_of_suffix(path) for path in known}
-    return [
-        path
-        for path in files
-        if path in known
-        or (
-            _kind_of_suffix(path) in kinds
-            and not path.name.startswith(".")
-            and path.stem.upper() not in _OTHER_NAMES
-        )
-    ]
+    suffixes = {_suffix(path) for path in known}
+
+    def claims(path: Path) -> bool:
+        other = path.name.startswith(".") or _OTHER_NAMES.fullmatch(path.stem.upper())
+        return _suffix(path) in suffixes and not other
+
+    return [path for path in files if path in known or claims(path)]
 
 
-def _kind_of_suffix(path: Path) -> str:
+def _suffix(path: Path) -> str:
     """The suffix in lower case; "" for one that only counts ("IM.0012", a UID)."""
     suffix = path.suffix.lower()
     return "" if suffix[1:].isdecimal() else suffix
 
 
 def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader]:
-    """Read the headers of DICOM files, in any order; indexes (DICOMDIR) are left out.
+    """Read the headers of DICOM files; indexes (DICOMDIR) are left out.
 
     Args:
         files: see `dicom_among`.
         errors: of files that cannot be read.
-
-    Raises:
-        ValueError: a file that cannot be read (unless errors are collected).
     """
     headers = []
     for path in files:
         try:
             dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-            if dataset.get("SOPClassUID") == _DIRECTORY or (
-                dataset.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY
-            ):
-                continue
-            headers.append(_header(path, dataset))
+            stored_as = dataset.file_meta.get("MediaStorageSOPClassUID")
+            if _DIRECTORY not in (dataset.get("SOPClassUID"), stored_as):
+                headers.append(_header(path, dataset))
         # pydicom raises what a damaged file makes it raise: all of it means the same to the user.
         except Exception as error:
             errors.handle(_cannot_read(path, error))
@@ -193,8 +158,8 @@ def _header(path: Path, dataset: Dataset) -> SliceHeader:
     problem = _problem(dataset, localiser)
     if problem:
         return SliceHeader(path, identifiers, localiser, problem)
-    row, column = np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
-    # Cosines are written with few digits: made orthonormal again, which keeps exact ones exact.
+    row, column = _orientation(dataset)
+    # Cosines are written with few digits. Making them orthonormal keeps exact ones exact.
     row = row / np.linalg.norm(row)
     column = column - (column @ row) * row
     column = column / np.linalg.norm(column)
@@ -249,13 +214,18 @@ def _problem(dataset: Dataset, localiser: bool) -> str:
 def _lacks(dataset: Dataset, tag: str, count: int) -> bool:
     """Whether a tag has anything else than `count` finite numbers (positive ones for a scale)."""
     value = dataset.get(tag)
-    numbers = np.atleast_1d(np.array([] if value is None or value == "" else value, float))
+    numbers = np.atleast_1d(np.array([] if value in (None, "") else value, float))
     if tag in ("PixelSpacing", "RescaleSlope") and (numbers <= 0).any():
         return True
     return numbers.shape != (count,) or not bool(np.isfinite(numbers).all())
 
 
+def _orientation(dataset: Dataset) -> np.ndarray:
+    """(2, 3) directions along a row and down a column."""
+    return np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
+
+
 def _is_frame(dataset: Dataset) -> bool:
-    row, column = np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
+    row, column = _orientation(dataset)
     lengths = (np.linalg.norm(row), np.linalg.norm(column))
     return bool(np.allclose(lengths, 1, atol=0.01) and abs(row @ column) < 0.01)

@@ -11,26 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from ..data.images import read_slice
-from ..errors import RAISE, ErrorPolicy
+from .formats import ReadOptions
 from .volume import Volume, upright_volume
-from .window import LUNG, Window, say_windowed_once
+from .window import say_windowed_once
 
 _log = logging.getLogger(__name__)
 
 
-def read_image_stack(
-    files: Sequence[Path],
-    source: Path,
-    window: Window | None = None,
-    errors: ErrorPolicy = RAISE,
-) -> Volume:
+def read_image_stack(files: Sequence[Path], source: Path, options: ReadOptions) -> Volume:
     """Read grey slices that have a window already, as they stand: upright, from feet to head.
 
     Args:
         files: the images in order, all of one folder.
         source: the folder or file to name in messages.
-        window: that the images are taken to have; None is the papers' ("lung").
-        errors: of images that cannot be used, or have another size than most.
+        options: errors are of images that cannot be used, or have another size than most.
 
     Returns:
         int16 HU, `measured` False.
@@ -44,7 +38,7 @@ def read_image_stack(
             f"{source}: found images in {len(folders)} folders ({folders[0]}, {folders[1]}, ...), "
             "expected one stack: name one of the folders"
         )
-    window = window or LUNG
+    window, errors = options.window, options.errors
     say_windowed_once(window)
     _say_order_once()
     slices: dict[Path, np.ndarray] = {}
@@ -55,15 +49,15 @@ def read_image_stack(
             errors.handle(error)
     if not slices:
         raise ValueError(f"{source}: found no usable image; the first: {errors.first}")
-    (common, count), *_ = Counter(grey.shape for grey in slices.values()).most_common(1)
+    common, count = Counter(grey.shape for grey in slices.values()).most_common(1)[0]
+    kept = [path for path, grey in slices.items() if grey.shape == common]
     for path, grey in slices.items():
         if grey.shape != common:
-            problem = ValueError(
-                f"{path}: found {grey.shape[0]} x {grey.shape[1]} pixels, expected {common[0]} x "
-                f"{common[1]} as in {count} of {len(slices)} images: remove the images that differ"
+            errors.handle(
+                f"{path}: found {grey.shape[0]} x {grey.shape[1]} pixels, expected {common[0]} "
+                f"x {common[1]} as in {count} of {len(slices)} images: remove the images that "
+                "differ"
             )
-            errors.handle(problem)
-    kept = [path for path, grey in slices.items() if grey.shape == common]
     hu = np.empty((len(kept), *common), np.int16)
     for place, path in enumerate(kept):
         hu[place] = window.to_hu(slices.pop(path))

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,8 +37,7 @@ class Volume:
             identity.
         patient, scan: identifiers, from DICOM if it has any, else from the file's name.
         source: the file or folder it was read from.
-        identifiers: DICOM's PatientID, StudyInstanceUID, SeriesInstanceUID, SeriesDescription,
-            Modality, as far as known.
+        identifiers: those of `dicom_headers.IDENTIFIERS` that are known.
         slice_files: the file of each slice ("scan.zip!12.dcm" in a zip); empty if there is one
             file for all.
         windowed: for 8-bit input, the window that it is taken to have.
@@ -45,7 +45,7 @@ class Volume:
             spacing is 1 mm, and the files' order is taken to go from feet to head.
         even: False if slices are missing or the steps between them differ: then the places of
             slices by `spacing`, and volumes, are approximate.
-        skipped: what was left out, a line each.
+        skipped: what was left out, or accepted although it is wrong, a line each.
     """
 
     hu: np.ndarray
@@ -70,15 +70,14 @@ class Volume:
 
         Args:
             index: 0 is the lowest slice (nearest the feet).
-            window: a name, "width,level", or a Window; None is the window of 8-bit input, and
-                otherwise the papers' ("lung").
+            window: see `window_for`.
 
         Returns:
             (Y, X, 3) uint8, RGB with equal channels.
 
         Raises:
             IndexError: there is no such slice.
-            ValueError: an unknown window, or one that 8-bit input does not have.
+            ValueError: see `window_for`.
         """
         grey = self.window_for(window).to_uint8(self.hu[index])
         return np.repeat(grey[..., np.newaxis], 3, axis=-1)
@@ -89,7 +88,15 @@ class Volume:
         return (self.slice(index, chosen) for index in range(len(self)))
 
     def window_for(self, window: str | Window | None) -> Window:
-        """The Window that `slice` uses for its argument; ValueError as there."""
+        """Return the Window to apply.
+
+        Args:
+            window: a name, "width,level", or a Window; None is the window of 8-bit input, and
+                otherwise the papers' ("lung").
+
+        Raises:
+            ValueError: an unknown window, or one that 8-bit input does not have.
+        """
         chosen = (self.windowed or LUNG) if window is None else Window.parse(window)
         if self.windowed is not None and chosen != self.windowed:
             raise ValueError(
@@ -106,14 +113,11 @@ def upright_volume(
     direction: np.ndarray,
     source: Path,
     *,
-    slice_files: Sequence[str] = (),
     patient: str = "",
     scan: str = "",
-    identifiers: Mapping[str, str] | None = None,
-    windowed: Window | None = None,
-    measured: bool = True,
-    even: bool = True,
+    slice_files: Sequence[str] = (),
     errors: ErrorPolicy = RAISE,
+    **known: Any,
 ) -> Volume:
     """Make a Volume of an array in any orientation, by permuting and flipping its axes.
 
@@ -122,33 +126,36 @@ def upright_volume(
         spacing: (k, j, i) in mm.
         origin: (x, y, z) in mm of voxel [0, 0, 0].
         direction: (3, 3); the columns are the directions of the axes i, j, k in the patient.
-        slice_files: one for each k, or none.
+        source: the file or folder it was read from.
         patient, scan: the name of `source` when empty.
-        source, identifiers, windowed, measured, even: as for Volume.
-        errors: all that was collected is noted in the volume.
+        slice_files: one for each k, or none.
+        errors: of axes that lie oblique in the patient.
+        known: identifiers, windowed, measured and even, as for Volume.
 
     Raises:
-        ValueError: axial slices would not have square pixels, or the axes lie oblique in the
-            patient (unless errors are collected).
+        ValueError: axial slices would not have square pixels, or the axes lie oblique.
     """
     direction = np.asarray(direction, float)
     order = nearest_axes(direction)
-    flips = np.array([direction[row, column] < 0 for row, column in enumerate(order)])
-    corner = np.asarray(origin, float).copy()
-    for row, column in enumerate(order):
-        if flips[row]:
-            length = (hu.shape[2 - column] - 1) * spacing[2 - column]
-            corner += direction[:, column] * length
+    flips = direction[range(3), order] < 0
+    corner = np.array(origin, float)
+    for column in np.array(order)[flips]:
+        corner += direction[:, column] * ((hu.shape[2 - column] - 1) * spacing[2 - column])
     axes = direction[:, order] * np.where(flips, -1.0, 1.0)
-    _check_oblique(axes, source, errors)
-    z, y, x = (float(spacing[2 - column]) for column in reversed(order))
+    angle = np.degrees(np.arccos(np.clip(np.diag(axes).min(), -1, 1)))
+    if angle > MAX_OBLIQUE:
+        errors.handle(
+            f"{source}: found slices turned by {angle:.0f} degrees, expected axial ones (at most "
+            f"{MAX_OBLIQUE:.0f}): resample it to axial slices, or choose an axial series"
+        )
+    upwards = [2 - column for column in reversed(order)]  # the array's axes in the order z, y, x
+    z, y, x = (float(spacing[axis]) for axis in upwards)
     if abs(y - x) > SQUARE_TOLERANCE * max(x, y):
         raise ValueError(
             f"{source}: found axial pixels of {y:.4g} x {x:.4g} mm, expected square ones: this is "
             "no axial series; resample it to axial slices, or choose an axial series"
         )
-    turned = hu.transpose([2 - column for column in reversed(order)])
-    turned = turned[tuple(np.s_[::-1] if flip else np.s_[:] for flip in reversed(flips))]
+    turned = np.flip(hu.transpose(upwards), tuple(np.flatnonzero(flips[::-1])))
     files = tuple(slice_files) if order[2] == 2 else ()
     name = source.resolve().name
     if source.is_file():
@@ -161,17 +168,13 @@ def upright_volume(
         patient=patient or name,
         scan=scan or name,
         source=source,
-        identifiers=dict(identifiers or {}),
         slice_files=files[::-1] if flips[2] else files,
-        windowed=windowed,
-        measured=measured,
-        even=even,
-        skipped=tuple(errors.messages),
+        **known,
     )
 
 
 def hu_problem(hu: np.ndarray) -> str:
-    """What tells that values cannot be HU of a chest; "" if nothing does.
+    """Return what tells that values cannot be HU of a chest; "" if nothing does.
 
     Args:
         hu: any shape and type, without NaN.
@@ -186,20 +189,6 @@ def hu_problem(hu: np.ndarray) -> str:
 
 
 def nearest_axes(direction: np.ndarray) -> list[int]:
-    """For each of the patient's x, y, z the column of `direction` (3, 3) that lies nearest."""
-    rows = range(3)
-    best = max(
-        itertools.permutations(rows),
-        key=lambda columns: sum(abs(direction[row, columns[row]]) for row in rows),
-    )
-    return list(best)
-
-
-def _check_oblique(axes: np.ndarray, source: Path, errors: ErrorPolicy) -> None:
-    angle = float(np.degrees(np.arccos(np.clip(np.diag(axes).min(), -1, 1))))
-    if angle > MAX_OBLIQUE:
-        error = ValueError(
-            f"{source}: found slices turned by {angle:.0f} degrees, expected axial ones (at most "
-            f"{MAX_OBLIQUE:.0f}): resample it to axial slices, or choose an axial series"
-        )
-        errors.handle(error)
+    """Return for each of the patient's x, y, z the nearest column of `direction` (3, 3)."""
+    orders = map(list, itertools.permutations(range(3)))
+    return max(orders, key=lambda order: np.abs(direction[range(3), order]).sum())

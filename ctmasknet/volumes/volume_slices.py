@@ -7,12 +7,13 @@ import os
 import shutil
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import cv2
 from tqdm import tqdm
 
-from ..data.image_lists import COLUMNS, open_list
+from ..data.list_files import COLUMNS, read_csv
 from ..errors import RAISE, ErrorPolicy
 from .volume import Volume
 from .volume_files import read_volume
@@ -53,20 +54,16 @@ def read_volume_list(csv_path: str | os.PathLike, errors: ErrorPolicy = RAISE) -
     """
     path = Path(csv_path)
     entries = []
-    with open_list(path, "list of volumes") as reader:
-        for row in reader:
-            place = f"{path}, line {reader.line_num}"
-            file, label, patient, scan = values = [(row[name] or "").strip() for name in COLUMNS]
-            if not all(values):
-                missing = COLUMNS[values.index("")]
-                hint = f"; give each volume a {missing} of its own if it is unknown"
-                error = ValueError(
-                    f"{place}: no value for '{missing}' (too few fields?)"
-                    f"{hint if missing in ('patient', 'scan') else ''}"
-                )
-                errors.handle(error)
-                continue
-            entries.append(VolumeEntry(path.parent / file, label, patient, scan, place))
+    for line, row in read_csv(path, "list of volumes"):
+        place = f"{path}, line {line}"
+        file, label, patient, scan = values = [(row[name] or "").strip() for name in COLUMNS]
+        if not all(values):
+            missing = COLUMNS[values.index("")]
+            hint = f"; give each volume a {missing} of its own if it is unknown"
+            hint = hint if missing in ("patient", "scan") else ""
+            errors.handle(f"{place}: no value for '{missing}' (too few fields?){hint}")
+            continue
+        entries.append(VolumeEntry(path.parent / file, label, patient, scan, place))
     if not entries:
         raise ValueError(
             f"{path}: found no usable volume, expected a line for each after the header"
@@ -119,8 +116,9 @@ def write_slices(
                 place = f"{entry.place}: " if entry.place else ""
                 errors.handle(type(error)(f"{place}{error}"))
                 continue
-            rows[scan] = _write_volume(volume, entry, scan, root, window)
-            table.append(_describe(volume, scan, window))
+            chosen = volume.window_for(window)
+            rows[scan] = _write_volume(volume, entry, scan, root, chosen)
+            table.append(_describe(volume, scan, chosen))
         if not rows:
             raise ValueError(
                 f"{output}: nothing to write, all {len(entries)} volumes are unusable; the first: "
@@ -128,8 +126,7 @@ def write_slices(
             )
         with (root / _LIST).open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(row for lines in rows.values() for row in lines)
+            writer.writerows([COLUMNS, *chain.from_iterable(rows.values())])
         _put_in_place(root, target)
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -156,7 +153,7 @@ def _write_volume(
     lines: list[tuple[str, ...]] = []
     for z, hu in enumerate(volume.hu):
         file = f"{_FOLDER}/{scan}/{z:04d}.png"
-        if not cv2.imwrite(str(root / file), volume.window_for(window).to_uint8(hu)):
+        if not cv2.imwrite(str(root / file), window.to_uint8(hu)):
             raise OSError(f"{root / file}: cannot be written; is the disk full?")
         lines.append((file, entry.label, entry.patient or volume.patient, scan))
     return lines
@@ -164,26 +161,23 @@ def _write_volume(
 
 def _describe(volume: Volume, scan: str, window: Window) -> str:
     size = " x ".join(map(str, volume.hu.shape[1:]))
-    spacing = ", ".join(f"{step:.4g}" for step in volume.spacing)
-    if not volume.measured:
-        spacing = "unknown"
-    return f"{len(volume):>6}  {size:<12}{spacing:<24}{volume.window_for(window)!s:<12}{scan}"
+    spacing = ", ".join(f"{mm:.4g}" for mm in volume.spacing) if volume.measured else "unknown"
+    return f"{len(volume):>6}  {size:<12}{spacing:<24}{window!s:<12}{scan}"
 
 
 def _free_name(entry: VolumeEntry, volume: Volume, taken: Container[str]) -> str:
     """The scan's name if it can be that of a folder and is not taken."""
     scan = entry.scan or volume.scan
-    place = "" if entry.place else f"{entry.path}: "
-    long = len(os.fsencode(scan)) > _LONGEST
-    if scan in (".", "..") or set(scan) & set("/\\:\0") or long:
+    called = f"scan '{scan}'" if entry.place else f"{entry.path}: scan '{scan}'"
+    if scan in (".", "..") or set(scan) & set("/\\:\0") or len(os.fsencode(scan)) > _LONGEST:
         raise ValueError(
-            f"{place}scan '{scan}': expected a name for a folder, without / \\ and :, of at most "
-            f"{_LONGEST} bytes"
+            f"{called}: expected a name for a folder, without / \\ and :, of at most {_LONGEST} "
+            "bytes"
         )
     if scan in taken:
         raise ValueError(
-            f"{place}scan '{scan}': a volume of this name came before; give each its own in a list "
-            f"(CSV {','.join(COLUMNS)})"
+            f"{called}: a volume of this name came before; give each its own in a list (CSV "
+            f"{','.join(COLUMNS)})"
         )
     return scan
 

@@ -55,12 +55,13 @@ class Window:
         """
         if isinstance(text, Window):
             return text
-        if text.strip().lower() in WINDOWS:
-            return WINDOWS[text.strip().lower()]
+        name = text.strip().lower()
+        if name in WINDOWS:
+            return WINDOWS[name]
         try:
             width, level = (float(part) for part in text.split(","))
         except ValueError:
-            near = difflib.get_close_matches(text.strip().lower(), WINDOWS, n=1)
+            near = difflib.get_close_matches(name, WINDOWS, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             names = ", ".join(f"{name} ({window})" for name, window in WINDOWS.items())
             raise ValueError(
@@ -72,8 +73,8 @@ class Window:
         """Apply the window.
 
         Args:
-            hu: (..., Y, X) of any real type, in HU. It is computed in float64, slice by slice, so
-                that whole HU give the same grey values in every type, with little memory.
+            hu: (..., Y, X) of any real type, in HU. Whole HU give the same grey values in every
+                type, as all are computed in float64.
 
         Returns:
             (..., Y, X) uint8: `low` and below -> 0, `high` and above -> 255, rounded.
@@ -81,7 +82,7 @@ class Window:
         Raises:
             ValueError: there are values that are not numbers.
         """
-        if hu.ndim > 2:
+        if hu.ndim > 2:  # slice by slice takes less memory
             grey = np.empty(hu.shape, np.uint8)
             for index, part in enumerate(hu):
                 grey[index] = self.to_uint8(part)
@@ -94,16 +95,10 @@ class Window:
         return np.rint(scaled.clip(0, 255)).astype(np.uint8)
 
     def to_hu(self, grey: np.ndarray) -> np.ndarray:
-        """The HU that this window shows as these grey values.
-
-        Args:
-            grey: uint8 of any shape.
-
-        Returns:
-            The same shape, int16; `to_uint8` makes exactly `grey` of it.
+        """Return the HU (int16) of which `to_uint8` makes exactly these grey values (uint8).
 
         Raises:
-            ValueError: the window is too narrow for that (below 256 HU), or beyond int16.
+            ValueError: the window is narrower than 256 HU, or beyond int16.
         """
         # Whole HU are rounded by up to 0.5: less than half a grey value only if one is >= 1 HU.
         if self.width < 256 or self.low < -32768 or self.high > 32767:
@@ -126,9 +121,9 @@ WINDOWS = {
 }
 
 
-@cache  # said once for each window, not for each of a thousand slices
+@cache
 def say_windowed_once(window: Window = LUNG) -> None:
-    """Log, once in a process, that 8-bit images are taken as already windowed."""
+    """Log, once in a process for each window, that 8-bit images are taken as already windowed."""
     _log.warning(
         "8-bit images are taken as already windowed (width %g, level %g HU)",
         window.width,

@@ -108,7 +108,7 @@ def test_unusable_lines_are_listed(write):
     assert [record["image_id"] for record in records] == ["b.png", "c.png"]  # c.png does not exist
     assert [line.partition(": ")[2] for line in errors.messages] == [
         "no value for 'scan' (too few fields?); give each slice its own if unknown",
-        "b.png is already in line 3",
+        "b.png is already in line 3: remove one of them",
         "unknown label '9', expected 0 to 2 or one of Control, Common Pneumonia, COVID-19",
     ]
     assert ", line 2:" in errors.messages[0]

@@ -137,14 +137,13 @@ BUILTIN = {
 
 def test_builtin_is_lazy_and_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    before = set(DatasetCatalog.list())
     register_builtin()
     register_builtin()
     kinds = ["phantom", "phantom_lesion_merge", "phantom_lesion_both", "medseg_lesion"]
     kinds += ["cncb_lesion", "cncb_lesion_by_rank"]
     kinds += [f"covidx_ct_{version}" for version in ("v1", "v2a", "v2b", "v3a", "v3b")]
     names = {f"{kind}_{split}" for kind in kinds for split in ("train", "val", "test")}
-    assert set(DatasetCatalog.list()) - before == names | {"covidx_ct_v1_author_train"}
+    assert names | {"covidx_ct_v1_author_train"} <= set(DatasetCatalog.list())
     for name, (file, script) in BUILTIN.items():
         with pytest.raises(FileNotFoundError) as caught:
             DatasetCatalog.get(name)

@@ -151,7 +151,7 @@ def test_a_model_without_masks_that_finds_nothing(write_lesions, tmp_path):
 
 def test_figures_of_many_classes_name_and_colour_each(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(lesion_figures, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(lesion_figures, "save_figure", lambda figure, path: drawn.append(figure))
     names = ["crazy-paving", "$100$", *(f"class {i}" for i in range(9))]
     curves = {f"froc_{metric_suffix(name)}": [[0, 0], [1, 0.5]] for name in names}
     curves = {"froc": [[0, 0], [1, 0.5]], **curves}

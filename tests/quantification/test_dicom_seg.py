@@ -11,8 +11,8 @@ from PIL import Image
 
 from ctmasknet.data.classes import NOTICE
 from ctmasknet.errors import collecting
+from ctmasknet.figures import lesion_colour, rgb
 from ctmasknet.quantification.dicom_seg import write_dicom_seg
-from ctmasknet.report.overlay import COLOURS
 from ctmasknet.volumes.volume_files import read_volume
 
 STEP, PIXEL = 2.5, 0.7
@@ -179,7 +179,7 @@ def test_what_it_says_of_itself(tmp_path):
     assert first.segmented_property_category.value == "49755003"
     assert first.anatomic_regions[0].value == "39607008"
     colour = hd.color.CIELabColor.from_dicom_value(first.RecommendedDisplayCIELabValue)
-    assert np.allclose(colour.to_rgb(), COLOURS[0], atol=1)
+    assert np.allclose(colour.to_rgb(), rgb(lesion_colour(0)), atol=1)
     algorithm = first.algorithm_identification
     assert (algorithm.name, algorithm.version) == ("ctmasknet", "0.1.0")
     assert algorithm.family.value == "123110"  # artificial intelligence

@@ -1,4 +1,4 @@
-"""The papers' figures: colours of the score map, panels that are there, bars, points and files."""
+"""The papers' figures: colours of the score map, panels that are there, bars and points."""
 
 from inspect import signature
 
@@ -6,9 +6,8 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 from detectron2.structures import ROIMasks
-from PIL import Image
 
-from ctmasknet.data.classes import NOTICE
+from ctmasknet.figures import lesion_colour, rgb
 from ctmasknet.inference.predictions import (
     Classification,
     Instance,
@@ -16,17 +15,13 @@ from ctmasknet.inference.predictions import (
     SlicePrediction,
 )
 from ctmasknet.modeling.mask_head import TorchvisionROIMasks
-from ctmasknet.report.overlay import COLOURS, draw_instances
-from ctmasknet.report.paper_figures import (
-    MASK_CUT,
-    figure_2,
-    save_figure,
-    score_map_picture,
-    slice_name,
-)
+from ctmasknet.report.dataset_slices import slice_name
+from ctmasknet.report.panels import MASK_CUT, score_map_picture
+from ctmasknet.report.paper_figures import figure_2
 from ctmasknet.report.ranked_box_figure import figure_3
 
 IMAGE = np.full((256, 300, 3), 100, np.uint8)
+COLOURS = [rgb(lesion_colour(index)) for index in range(2)]
 NAMES = ("Control", "Common Pneumonia", "COVID-19")
 
 
@@ -202,32 +197,7 @@ def test_boxes_of_two_classes_have_a_legend_and_no_area_is_one_pixel():
     assert np.asarray(areas.collections[0].get_offsets())[0, 0] == 1
 
 
-def test_saved_whole_with_the_notice(tmp_path):
-    figure = figure_3(table(3))
-    path = tmp_path / "new" / "a_figure3.png"
-    save_figure(figure, path)
-    assert figure.get_supxlabel() == NOTICE
-    assert Image.open(path).size[0] == 1200
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-
-
-def test_a_warning_stands_beside_the_notice(tmp_path):
-    figure = figure_3(table(3))
-    save_figure(figure, tmp_path / "a.png", "Knows only phantoms.")
-    assert figure.get_supxlabel() == f"{NOTICE} Knows only phantoms."
-
-
 def test_figure_3_names_the_slice():
     title = figure_3(table(3), slice_name("/data/P1$/3.png")).get_suptitle()
     assert title.splitlines()[0] == r"P1\$/3.png"
     assert title.splitlines()[1].startswith("3 ranked boxes fill the 64 rows")
-
-
-def test_plain_instances_are_drawn_like_detections():
-    picture = draw_instances(IMAGE, [lesion()], ["lesion"], labels=())
-    assert picture.shape == (512, 600, 3)
-    assert tuple(picture[40, 20]) == COLOURS[0]
-    assert tuple(picture[60, 60]) == tuple(int(0.75 * 100 + 0.25 * c) for c in COLOURS[0])
-    without_mask = draw_instances(IMAGE, [Instance("C", 1, (10, 20, 50, 40))], ["GGO", "C"])
-    assert tuple(without_mask[60, 60]) == (100, 100, 100)
-    assert tuple(without_mask[79, 99]) == COLOURS[1]

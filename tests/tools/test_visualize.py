@@ -3,7 +3,6 @@
 import contextlib
 import json
 import runpy
-import shutil
 import sys
 from pathlib import Path
 
@@ -16,22 +15,17 @@ from PIL import Image
 from tiny_models import CONFIG_FOLDER, CONFIGS, tiny_model
 
 from ctmasknet.data.classes import NOTICE
-from ctmasknet.data.phantom import write_phantom
 from ctmasknet.inference.predictions import RankedBoxTable, SlicePrediction
-from ctmasknet.report.data_figures import (
-    save_contact_sheets,
-    training_panels,
-    true_instances,
-    truth_panels,
-)
+from ctmasknet.report.data_figures import Panel, panel_of, save_contact_sheets
 from ctmasknet.report.dataset_slices import (
     DatasetSlice,
     choose_slices,
     find_record,
     output_stems,
     spread_over,
+    true_instances,
 )
-from ctmasknet.report.visualize import save_paper_figures
+from ctmasknet.report.paper_figures import save_paper_figures
 
 PHANTOM_WARNING = "Trained on phantoms: knows only phantoms."
 ROOT = Path(__file__).parents[2]
@@ -42,19 +36,45 @@ SMALL = {
     "MODEL.RANKED_BOXES.NUM": "16",
     "MODEL.IMAGE_HEAD.FC_DIM": "8",
     "TEST.PIXEL_SCORE_THRESH": "0.1",
+    "TEST.DETECTIONS_PER_IMAGE": "6",  # drawing takes longer than the network
 }
 TREE = [{"file_name": f"/d/{patient}/{n}.png"} for patient in ("P1", "P2") for n in (3, 4)]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
+    """Two slices of three patients each, the second with two lesions; and untrained models."""
+    # Stems of their own: other tests register paths, too.
     root = tmp_path_factory.mktemp("data") / "visualized"
-    write_phantom(root, patients=9, slices=2, size=96, split=(1, 1, 1))
+    rows, images, annotations = ["file,label,patient,scan"], [], []
+    for number in range(6):
+        label = number // 2
+        file = f"image/P{label}/{number}.png"
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((96, 96), 40 * number, np.uint8)).save(root / file)
+        rows.append(f"{file},{label},P{label},P{label}_S1")
+        images.append({"id": number + 1, "file_name": file, "height": 96, "width": 96})
+        for category in (1, 2) if number % 2 else ():
+            mask = np.zeros((96, 96), np.uint8, order="F")
+            mask[10:30, 30 * category :][:, :20] = 1
+            rle = mask_util.encode(mask)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number + 1,
+                    "category_id": category,
+                    "bbox": [30 * category, 10, 20, 20],
+                    "area": 400,
+                    "iscrowd": 0,
+                    "segmentation": {**rle, "counts": rle["counts"].decode()},
+                }
+            )
+    categories = [{"id": 1, "name": "GGO"}, {"id": 2, "name": "C"}]
+    lesions = {"images": images, "annotations": annotations, "categories": categories}
+    (root / "visualized_labels.csv").write_text("\n".join(rows) + "\n")
+    (root / "visualized_lesions.json").write_text(json.dumps(lesions))
     for kind in CONFIGS:
         torch.save({"model": tiny_model(kind).state_dict()}, root / f"{kind}.pth")
-    # Stems of their own: other tests register paths, too.
-    shutil.copy(root / "test.csv", root / "visualized_labels.csv")
-    shutil.copy(root / "lesion_both_test.json", root / "visualized_lesions.json")
     return root
 
 
@@ -133,7 +153,7 @@ def test_figures_of_models_of_phantoms_say_so(monkeypatch, tmp_path, models, fee
 
     saved = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: saved.append(figure))
-    monkeypatch.setattr("ctmasknet.report.paper_figures.atomic_write", contextlib.nullcontext)
+    monkeypatch.setattr("ctmasknet.figures.atomic_write", contextlib.nullcontext)
     Image.new("L", (10, 8)).save(tmp_path / "a.png")
     save_paper_figures(
         Answering(), [DatasetSlice(str(tmp_path / "a.png"), "a", None, None)], tmp_path
@@ -276,11 +296,8 @@ def test_captions(tmp_path):
     file = str(tmp_path / "slice.png")
     Image.new("L", (10, 8), 50).save(file)
     folder = tmp_path.name
-    labelled, lesions = truth_panels(
-        [{"file_name": file, "label": 1}, record(rle(), file_name=file)],
-        ["GGO", "C"],
-        ["No", "Yes"],
-    )
+    records = {"file_name": file, "label": 1}, record(rle(), file_name=file)
+    labelled, lesions = (panel_of(one, ["GGO", "C"], ["No", "Yes"]) for one in records)
     assert labelled.caption == f"{folder}/slice.png, 10 x 8, Yes" and labelled.lesions == ()
     assert lesions.caption == f"{folder}/slice.png, 10 x 8, 1 lesion"
     assert (lesions.image == 50).all() and lesions.image.shape == (8, 10, 3)
@@ -289,18 +306,21 @@ def test_captions(tmp_path):
 @pytest.mark.parametrize(("image_format", "red"), [("RGB", 200), ("BGR", 3)])
 def test_training_slices_keep_their_pixels_and_channels(image_format, red):
     image = torch.tensor([200.4, 7, 2.6]).reshape(3, 1, 1).expand(3, 8, 10)
-    batch = [{"file_name": "P1/a.png", "image": image, "label": 0}]
-    (picture,) = training_panels([batch], image_format, [], ["Control"])
+    slice_ = {"file_name": "P1/a.png", "image": image, "label": 0}
+    picture = panel_of(slice_, [], ["Control"], image_format)
     assert picture.image.dtype == np.uint8 and picture.image.shape == (8, 10, 3)
     assert picture.image[0, 0, 0] == red and picture.image[0, 0, 1] == 7
     assert picture.caption == "P1/a.png, 10 x 8, Control"
 
 
-def test_pages_of_16(tmp_path):
-    Image.new("L", (10, 8)).save(tmp_path / "a.png")
-    records = [{"file_name": str(tmp_path / "a.png"), "label": 0}] * 17
-    pictures = truth_panels(records, [], ["Control"])
-    pages = save_contact_sheets(pictures, tmp_path / "out", "truth_a", "title")
+def test_pages_of_16(monkeypatch, tmp_path):
+    sizes = []
+    monkeypatch.setattr(
+        "ctmasknet.report.data_figures.save_figure",
+        lambda figure, path: sizes.append(figure.get_size_inches().tolist()),
+    )
+    panels = [Panel("a", np.zeros((8, 10, 3), np.uint8), ())] * 17
+    pages = save_contact_sheets(panels, [], tmp_path, "truth_a", "title")
     assert [page.name for page in pages] == ["truth_a_01.png", "truth_a_02.png"]
-    assert Image.open(pages[0]).size[0] == 4 * 552 and Image.open(pages[1]).size[0] == 552
-    assert save_contact_sheets([], tmp_path / "none", "x", "title") == []
+    assert [width for width, _ in sizes] == [4 * 4.6, 4.6]
+    assert save_contact_sheets([], [], tmp_path, "x", "title") == []

@@ -8,19 +8,13 @@ import pydicom
 import pydicom.data
 import pytest
 import SimpleITK as sitk
-from dicom_files import edit_tags, write_series, write_slice
+from dicom_files import COVID_CT_MD, edit_tags, write_series, write_slice
 
 from ctmasknet.errors import collecting
 from ctmasknet.volumes.dicom_headers import is_dicom
 from ctmasknet.volumes.volume_files import read_volume
 
 PYDICOM_FILES = Path(os.path.dirname(pydicom.data.__file__), "test_files")
-COVID_CT_MD = (
-    Path(
-        os.environ.get("CTMASKNET_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data"
-    )
-    / "covid_ct_md"
-)
 
 
 def test_a_series(folder, hu):

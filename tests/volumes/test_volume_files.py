@@ -1,28 +1,22 @@
 """One volume, however it is stored; round trips."""
 
-import os
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_files import ORIGIN, image_of, lung_hu, save_volume, write_series, write_slice
+from dicom_files import (
+    COVID_CT_MD,
+    ORIGIN,
+    image_of,
+    save_volume,
+    write_series,
+    write_slice,
+)
 from PIL import Image
 
+from ctmasknet.volumes.sitk_files import WRITABLE_SUFFIXES
 from ctmasknet.volumes.volume_files import read_volume, write_volume
-
-COVID_CT_MD = (
-    Path(
-        os.environ.get("CTMASKNET_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data"
-    )
-    / "covid_ct_md"
-)
-SUFFIXES = [".nii", ".nii.gz", ".mha", ".nrrd"]
-
-
-@pytest.fixture
-def hu():
-    return lung_hu()
 
 
 def same_geometry(volume, other, atol):
@@ -30,7 +24,7 @@ def same_geometry(volume, other, atol):
         assert np.allclose(getattr(volume, name), getattr(other, name), atol=atol), name
 
 
-@pytest.mark.parametrize("suffix", [*SUFFIXES, ".mhd", ".nhdr"])
+@pytest.mark.parametrize("suffix", [*WRITABLE_SUFFIXES, ".mhd", ".nhdr"])
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64])
 def test_formats_and_types(tmp_path, hu, suffix, dtype):
     volume = read_volume(save_volume(tmp_path / f"case.1{suffix}", hu.astype(dtype)))
@@ -42,13 +36,15 @@ def test_formats_and_types(tmp_path, hu, suffix, dtype):
 
 
 def test_the_pixels_outlive_everything_else(tmp_path, hu):
-    pixels = [read_volume(save_volume(tmp_path / f"a{suffix}", hu)).hu[3:] for suffix in SUFFIXES]
+    pixels = [
+        read_volume(save_volume(tmp_path / f"a{suffix}", hu)).hu[3:] for suffix in WRITABLE_SUFFIXES
+    ]
     for _ in range(20):  # would overwrite freed memory
         sitk.GetImageFromArray(np.zeros_like(hu))
     assert all(np.array_equal(part, hu[3:]) for part in pixels)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
 @pytest.mark.parametrize("orientation", ["LPS", "RAS", "LAI", "PIR", "SAL", "ASR", "IRP"])
 def test_every_orientation_comes_out_upright(tmp_path, hu, suffix, orientation):
     path = tmp_path / f"a{suffix}"
@@ -60,7 +56,7 @@ def test_every_orientation_comes_out_upright(tmp_path, hu, suffix, orientation):
     assert np.allclose(volume.direction, np.eye(3), atol=1e-6)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
 @pytest.mark.parametrize("axes", [((1, 0, 0), (0, 1, 0)), ((-1, 0, 0), (0, -1, 0))])
 def test_a_series_round_trips(tmp_path, hu, suffix, axes):
     write_series(tmp_path / "scan", hu, axes)
@@ -77,7 +73,8 @@ def test_a_series_round_trips(tmp_path, hu, suffix, axes):
 @pytest.mark.skipif(not COVID_CT_MD.is_dir(), reason=f"no {COVID_CT_MD}")
 @pytest.mark.parametrize("suffix", [".nii.gz", ".mha"])
 def test_a_real_series_round_trips(tmp_path, suffix):
-    volume = read_volume(COVID_CT_MD / "P001")
+    whole = read_volume(COVID_CT_MD / "P001")
+    volume = replace(whole, hu=whole.hu[:8], slice_files=whole.slice_files[:8])
     write_volume(volume, tmp_path / f"P001{suffix}")
     copy = read_volume(tmp_path / f"P001{suffix}")
     assert np.array_equal(copy.hu, volume.hu)

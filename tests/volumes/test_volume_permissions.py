@@ -1,13 +1,14 @@
 """Files and folders that the system does not open are told as such, and can be skipped."""
 
-import ctypes
+import builtins
+import errno
+import io
 import os
-import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_files import image_of, lung_hu, save_volume, write_series
+from dicom_files import image_of, save_volume, write_series
 from PIL import Image
 
 from ctmasknet.data.images import check_slice, read_slice
@@ -17,47 +18,29 @@ from ctmasknet.volumes.volume_files import read_volume
 DENIED = r"cannot be opened \(permission denied\): allow reading it"
 
 
-@pytest.fixture(autouse=True)
-def permissions_count():
-    """Permissions bind root too: without the capabilities to read whatever there is."""
-    if sys.platform == "win32":
-        pytest.skip("other permissions")
-    if os.geteuid() != 0:
-        yield
-        return
-    if sys.platform != "linux":
-        pytest.skip("root reads everything")
-    libc = ctypes.CDLL(None)
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread
-    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: low bits, then high ones
-    assert libc.capget(header, sets) == 0
-    before = sets[0]
-    sets[0] &= ~((1 << 1) | (1 << 2))  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-    assert libc.capset(header, sets) == 0
-    yield
-    sets[0] = before
-    assert libc.capset(header, sets) == 0
-
-
 @pytest.fixture
-def closed():
-    """Take all permissions from a path; they return after the test."""
-    paths = []
+def deny(monkeypatch):
+    """Let the system refuse to open a file, or to list or look into a folder, also to root."""
 
-    def close(path, mode=0):
-        paths.append(path)
-        path.chmod(mode)
-        return path
+    def deny_path(denied, modules=(builtins, io), name="open"):
+        for module in modules:
+            monkeypatch.setattr(module, name, refusing(getattr(module, name), str(denied)))
 
-    yield close
-    for path in reversed(paths):
-        path.chmod(0o700)
+    def refusing(call, denied):
+        def refuse(path, *args, **kwargs):
+            if isinstance(path, str | os.PathLike) and os.fspath(path) == denied:
+                raise PermissionError(errno.EACCES, "Permission denied", denied)
+            return call(path, *args, **kwargs)
+
+        return refuse
+
+    return deny_path
 
 
 @pytest.mark.parametrize("suffix", [".dcm", ""])
-def test_one_file_of_a_series(tmp_path, closed, suffix):
-    hu = lung_hu()
-    path = closed(write_series(tmp_path, hu, names=[f"{z}{suffix}" for z in range(8)])[7])
+def test_one_file_of_a_series(tmp_path, hu, deny, suffix):
+    path = write_series(tmp_path, hu, names=[f"{z}{suffix}" for z in range(8)])[7]
+    deny(path)
     with pytest.raises(ValueError, match=f"/7{suffix}: {DENIED}"):
         read_volume(tmp_path)
     assert np.array_equal(read_volume(tmp_path, errors=(errors := collecting())).hu, hu[:7])
@@ -66,56 +49,51 @@ def test_one_file_of_a_series(tmp_path, closed, suffix):
         read_volume(path)
 
 
-def test_all_files_of_a_series(tmp_path, closed):
-    for path in write_series(tmp_path, lung_hu(), names=[f"{z}" for z in range(8)]):
-        closed(path)
+def test_all_files_of_a_series(tmp_path, hu, deny):
+    for path in write_series(tmp_path, hu, names=[f"{z}" for z in range(8)]):
+        deny(path)
     with pytest.raises(ValueError, match=f"/0: {DENIED}"):
         read_volume(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mha", ".nrrd", ".zip"])
-def test_volume_files(tmp_path, closed, suffix):
+def test_volume_files(tmp_path, hu, deny, suffix):
     path = tmp_path / f"v{suffix}"
     if suffix == ".zip":
         path.write_bytes(b"PK")
     else:
-        save_volume(path, lung_hu())
+        save_volume(path, hu)
+    deny(path)
     with pytest.raises(ValueError, match=rf"/v\{suffix}: {DENIED}"):
-        read_volume(closed(path), errors=collecting())
+        read_volume(path, errors=collecting())
 
 
-def test_the_pixels_of_a_header(tmp_path, closed):
-    sitk.WriteImage(image_of(lung_hu()), str(tmp_path / "v.mhd"))
-    closed(tmp_path / "v.raw")
+def test_the_pixels_of_a_header(tmp_path, hu, deny):
+    sitk.WriteImage(image_of(hu), str(tmp_path / "v.mhd"))
+    deny(tmp_path / "v.raw")
     with pytest.raises(ValueError, match=rf"/v\.raw: {DENIED}"):
         read_volume(tmp_path / "v.mhd")
 
 
-@pytest.mark.parametrize("mode", [0o000, 0o400])  # not listed; listed, but not to be opened
-def test_folders(tmp_path, closed, mode):
-    hu = lung_hu()
-    write_series(tmp_path / "scan", hu)
-    inner = tmp_path / "scan" / "inner"
+@pytest.mark.parametrize(("name", "call"), [("", "scandir"), ("/.", "stat")])
+def test_folders_that_are_not_listed_or_not_opened(folder, hu, deny, name, call):
+    inner = folder / "inner"
     inner.mkdir()
-    (tmp_path / "scan" / "007.dcm").rename(inner / "007.dcm")
-    closed(inner, mode)
+    (folder / "007.dcm").rename(inner / "007.dcm")
+    deny(f"{inner}{name}", [os], call)
     with pytest.raises(ValueError, match=f"/inner: {DENIED}"):
-        read_volume(tmp_path / "scan")
-    assert np.array_equal(
-        read_volume(tmp_path / "scan", errors=(errors := collecting())).hu, hu[:7]
-    )
+        read_volume(folder)
+    assert np.array_equal(read_volume(folder, errors=(errors := collecting())).hu, hu[:7])
     assert len(errors.messages) == 1
-    closed(tmp_path / "scan", mode)
+    deny(f"{folder}{name}", [os], call)
     with pytest.raises(ValueError, match=f"/scan: {DENIED}"):
-        read_volume(tmp_path / "scan", errors=collecting())
-    with pytest.raises(ValueError, match=rf"/000\.dcm: {DENIED}"):
-        read_volume(tmp_path / "scan" / "000.dcm")
+        read_volume(folder, errors=collecting())
 
 
-def test_images(tmp_path, closed):
+def test_images(tmp_path, deny):
     for name in ("a.png", "b.png"):
         Image.new("L", (4, 4)).save(tmp_path / name)
-    closed(tmp_path / "b.png")
+    deny(tmp_path / "b.png")
     for read in (check_slice, read_slice, read_volume):
         with pytest.raises(ValueError, match=rf"/b\.png: {DENIED}"):
             read(tmp_path / "b.png")

@@ -10,10 +10,9 @@ from dicom_files import save_volume
 from PIL import Image
 
 from ctmasknet.errors import collecting
+from ctmasknet.volumes.sitk_files import WRITABLE_SUFFIXES
 from ctmasknet.volumes.volume_files import read_volume, write_volume
 from ctmasknet.volumes.window import LUNG, say_windowed_once
-
-SUFFIXES = [".nii", ".nii.gz", ".mha", ".nrrd"]
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def test_bad_images_of_a_stack(stack):
         read_volume(folder)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
 def test_8_bit_volume_is_windowed_and_stays_so(tmp_path, stack, suffix):
     grey = stack[1]
     volume = read_volume(save_volume(tmp_path / f"a{suffix}", grey))

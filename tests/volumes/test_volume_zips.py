@@ -6,15 +6,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from dicom_files import lung_hu, save_volume, write_series
+from dicom_files import save_volume, write_series
 
 from ctmasknet.errors import collecting
 from ctmasknet.volumes.volume_files import read_volume
-
-
-@pytest.fixture
-def hu():
-    return lung_hu()
 
 
 def zip_folder(folder, path):

@@ -1,6 +1,6 @@
 """The chest around the lungs, in HU, and the shape of the lungs themselves."""
 
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,12 +10,11 @@ from .patient import Body, Surroundings
 
 AIR, FAT, SOFT, BLOOD, MARROW, BONE = -1000.0, -100.0, 45.0, 60.0, 250.0, 800.0
 SPINE_RADIUS = 0.11
-# Distances are smooth: a finer image takes them from this grid, which halves the time at 512.
+# Distances are smooth, so finer images interpolate them from this grid: half the time at 512.
 SHAPE_GRID = 256
 
 
-@dataclass(frozen=True)
-class Shapes:
+class Shapes(NamedTuple):
     """Signed distances (size, size) on one slice, in half image widths, negative inside."""
 
     x: np.ndarray  # the body's own coordinates, organically warped
@@ -37,9 +36,9 @@ def _dome(x, y, centre, radii, top: float, z: float) -> np.ndarray:
 
 
 def draw_shapes(body: Body, z: float, size: int) -> Shapes:
-    """The organs' outlines on the slice at z (0 apex .. 1 diaphragm)."""
+    """Compute the organs' outlines on the slice at z (0 apex .. 1 diaphragm)."""
     if size > SHAPE_GRID:
-        coarse = astuple(draw_shapes(body, z, SHAPE_GRID))
+        coarse = draw_shapes(body, z, SHAPE_GRID)
         return Shapes(*(cv2.resize(field, (size, size)) for field in coarse))
     x, y = grid(size)
     bend = 0.018
@@ -102,8 +101,7 @@ def _draw_bones(hu: np.ndarray, shapes: Shapes, body: Body, z: float, px: float)
     )
     process = ellipse(shapes.x, shapes.y, (0, body.height - body.fat - 0.03), (0.016, 0.05))
     for bone in (rib, sternum, arch, process, shapes.spine + 0.01):
-        inside = coverage(bone, px)
-        hu = blend(hu, BONE, inside)
+        hu = blend(hu, BONE, coverage(bone, px))
         hu = blend(hu, MARROW, coverage(bone + 0.009, px))
     return hu
 
@@ -127,7 +125,7 @@ def _draw_surroundings(around: Surroundings, shapes: Shapes, body: Body, z: floa
 
 
 def draw_chest(body: Body, around: Surroundings, shapes: Shapes, z: float) -> np.ndarray:
-    """Everything but the lungs: (size, size) float32 in HU, soft tissue where the lungs go."""
+    """Draw all but the lungs: (size, size) float32 in HU, soft tissue in the place of the lungs."""
     size = shapes.body.shape[0]
     px = 2 / size
     hu = _draw_surroundings(around, shapes, body, z, px)

@@ -1,6 +1,5 @@
 """Write a phantom data set: slices, masks, image lists and lesion JSONs, whole or not at all."""
 
-import csv
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,16 +13,15 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..classes import IMAGE_CLASSES, MASK_PRESETS, SPLITS
-from ..image_lists import COLUMNS
+from ..classes import IMAGE_CLASSES, MASK_PRESETS, PHANTOM_MASK_TYPES, SPLITS
 from ..lesion_masks import coco_from_pairs, write_coco
+from ..list_files import COLUMNS, write_csv
 from .slices import draw_patient, draw_slice, slice_numbers, window
 
-MASK_TYPES = ("merge", "both")
-MAX_SLICES = 100
+Row = dict[str, str]  # of an image list
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Task:
     """One patient to draw."""
 
@@ -34,122 +32,6 @@ class Task:
     @property
     def name(self) -> str:
         return f"P{self.index:04d}"
-
-
-def plan_patients(patients: int, split: Sequence[float], seed: int) -> list[Task]:
-    """Share the patients out over classes (evenly) and splits (by weight within each class).
-
-    Args:
-        patients: number of patients.
-        split: weights of train, val and test; (60, 15, 25) and (5, 1, 2) both work.
-
-    Raises:
-        ValueError: too few patients to give each class one patient in each split.
-    """
-    if len(split) != len(SPLITS) or not all(0 < weight < np.inf for weight in split):
-        raise ValueError(f"split {list(split)}: expected three positive weights, train val test")
-    rng = np.random.default_rng([seed, 1_000_000])  # apart from every patient's own generator
-    tasks = []
-    for label in range(len(IMAGE_CLASSES)):
-        members = rng.permutation(np.arange(label, patients, len(IMAGE_CLASSES)))
-        ends = [round(len(members) * weight / sum(split)) for weight in accumulate(split)]
-        for name, start, end in zip(SPLITS, [0, *ends], ends, strict=False):
-            if start == end:
-                raise ValueError(
-                    f"{patients} patients split {list(split)} leave none of the class "
-                    f"{IMAGE_CLASSES[label]} for {name}: draw more patients"
-                )
-            tasks += [Task(int(index), label, name) for index in members[start:end]]
-    return sorted(tasks, key=lambda task: task.index)
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), pixels):
-        raise OSError(f"{path}: could not be written")
-
-
-def _draw_task(task: Task, root: Path, slices: int, size: int, seed: int) -> list[dict[str, str]]:
-    """Draw and write one patient; returns the rows of the image list."""
-    patient = draw_patient(seed, task.index, task.label)
-    rows = []
-    for number in slice_numbers(patient, slices):
-        hu, mask = draw_slice(patient, number, size)
-        file = f"image/{task.name}/{number:03d}.png"
-        _write_png(root / file, window(hu))
-        _write_png(root / file.replace("image", "mask", 1), mask)
-        values = (file, str(task.label), task.name, f"{task.name}_S1")
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
-    return rows
-
-
-def _draw_all(tasks: list[Task], threads: int, draw: partial) -> Iterator[list[dict[str, str]]]:
-    if threads == 1:
-        yield from map(draw, tasks)
-        return
-    # Threads: NumPy and OpenCV release the lock, and processes would import everything again.
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # OpenCV's own would compete for the same cores
-    try:
-        with ThreadPool(threads) as pool:
-            yield from pool.imap(draw, tasks)
-    finally:
-        cv2.setNumThreads(before)
-
-
-def _write_lists(root: Path, split: str, rows: list[dict[str, str]]) -> dict:
-    """Write a split's image list and lesion JSONs; returns the JSON of merged lesions."""
-    with open(root / f"{split}.csv", "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    pairs = [
-        (
-            root / row["file"],
-            root / row["file"].replace("image", "mask", 1),
-            {"patient": row["patient"], "scan": row["scan"]},
-        )
-        for row in rows
-    ]
-    cocos = {kind: coco_from_pairs(pairs, root, MASK_PRESETS["cncb"], kind) for kind in MASK_TYPES}
-    for kind, coco in cocos.items():
-        write_coco(coco, root / f"lesion_{kind}_{split}.json")
-    return cocos["merge"]
-
-
-def _describe(split: str, rows: list[dict[str, str]], coco: dict) -> str:
-    file_of = {image["id"]: image["file_name"] for image in coco["images"]}
-    lines = []
-    for label, name in enumerate(IMAGE_CLASSES):
-        mine = [row for row in rows if row["label"] == str(label)]
-        files = {row["file"] for row in mine}
-        lesions = sum(file_of[item["image_id"]] in files for item in coco["annotations"])
-        patients = len({row["patient"] for row in mine})
-        lines.append(f"{split:<6}{name:<18}{patients:>9}{len(mine):>8}{lesions:>9}")
-    return "\n".join(lines)
-
-
-def check_output(output: Path, overwrite: bool) -> None:
-    """Refuse an output folder that holds something, unless it is a phantom to be overwritten.
-
-    Raises:
-        ValueError: naming the folder and what was found in it.
-    """
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise ValueError(f"{output}: is a file, expected a folder to write the data set to")
-    names = {"image", "mask", *(f"{split}.csv" for split in SPLITS)}
-    names |= {f"lesion_{kind}_{split}.json" for kind in MASK_TYPES for split in SPLITS}
-    found = sorted(path.name for path in output.iterdir())
-    if found and not overwrite:
-        raise ValueError(
-            f"{output}: found {len(found)} entries, expected an empty or new folder; "
-            "choose another one or pass --overwrite"
-        )
-    foreign = [name for name in found if name not in names]
-    if foreign:
-        raise ValueError(f"{output}: found {foreign[0]}, which is no part of a phantom data set")
 
 
 def write_phantom(
@@ -183,7 +65,7 @@ def write_phantom(
         ValueError: an argument out of range, or an output folder that holds something else.
     """
     for name, value, low, high in (
-        ("slices", slices, 1, MAX_SLICES),
+        ("slices", slices, 1, 100),
         ("size", size, 64, 2048),
         ("threads", threads, 1, 256),
         ("patients", patients, 1, 9999),
@@ -191,22 +73,128 @@ def write_phantom(
     ):
         if not low <= value <= high:
             raise ValueError(f"{name} {value}: expected {low} to {high}")
-    check_output(output, overwrite)
+    _check_output(output, overwrite)
     tasks = plan_patients(patients, split, seed)
     output.parent.mkdir(parents=True, exist_ok=True)
     root = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         draw = partial(_draw_task, root=root, slices=slices, size=size, seed=seed)
-        drawn = _draw_all(tasks, threads, draw)
-        all_rows = list(tqdm(drawn, total=len(tasks), desc="drawing", unit="patient"))
+        drawn = tqdm(_draw_all(tasks, threads, draw), "drawing", len(tasks), unit="patient")
+        rows: dict[str, list[Row]] = {name: [] for name in SPLITS}
+        for task, mine in zip(tasks, drawn, strict=True):
+            rows[task.split] += mine
         table = [f"{'split':<6}{'class':<18}{'patients':>9}{'slices':>8}{'lesions':>9}"]
         for name in SPLITS:
-            of_split = zip(tasks, all_rows, strict=True)
-            rows = [row for task, mine in of_split if task.split == name for row in mine]
-            table.append(_describe(name, rows, _write_lists(root, name, rows)))
+            table += _describe(name, rows[name], _write_lists(root, name, rows[name]))
         if output.exists():
             shutil.rmtree(output)
         root.rename(output)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return "\n".join(table)
+
+
+def plan_patients(patients: int, split: Sequence[float], seed: int) -> list[Task]:
+    """Share the patients out over classes (evenly) and splits (by weight within each class).
+
+    Args:
+        patients: number of patients.
+        split: weights of train, val and test; (60, 15, 25) and (5, 1, 2) both work.
+        seed: of the data set.
+
+    Raises:
+        ValueError: too few patients to give each class one patient in each split.
+    """
+    if len(split) != len(SPLITS) or not all(0 < weight < np.inf for weight in split):
+        raise ValueError(f"split {list(split)}: expected three positive weights, train val test")
+    rng = np.random.default_rng([seed, 1_000_000])  # no patient's own generator
+    tasks = []
+    for label, image_class in enumerate(IMAGE_CLASSES):
+        members = rng.permutation(np.arange(label, patients, len(IMAGE_CLASSES)))
+        ends = [round(len(members) * weight / sum(split)) for weight in accumulate(split)]
+        for name, start, end in zip(SPLITS, [0, *ends], ends, strict=False):
+            if start == end:
+                raise ValueError(
+                    f"{patients} patients split {list(split)} leave none of the class "
+                    f"{image_class} for {name}: draw more patients"
+                )
+            tasks += [Task(int(index), label, name) for index in members[start:end]]
+    return sorted(tasks)
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    """Refuse an output folder that holds something, unless it is a phantom to be overwritten."""
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise ValueError(f"{output}: is a file, expected a folder to write the data set to")
+    names = {"image", "mask", *(f"{split}.csv" for split in SPLITS)}
+    names |= {f"lesion_{kind}_{split}.json" for kind in PHANTOM_MASK_TYPES for split in SPLITS}
+    found = sorted(path.name for path in output.iterdir())
+    if found and not overwrite:
+        raise ValueError(
+            f"{output}: found {len(found)} entries, expected an empty or new folder; "
+            "choose another one or pass --overwrite"
+        )
+    for name in found:
+        if name not in names:
+            raise ValueError(f"{output}: found {name}, which is no part of a phantom data set")
+
+
+def _draw_all(tasks: list[Task], threads: int, draw: partial) -> Iterator[list[Row]]:
+    if threads == 1:
+        yield from map(draw, tasks)
+        return
+    # NumPy and OpenCV release the lock, and processes would import everything again.
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # its own threads would compete for the same cores
+    try:
+        with ThreadPool(threads) as pool:
+            yield from pool.imap(draw, tasks)
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _draw_task(task: Task, root: Path, slices: int, size: int, seed: int) -> list[Row]:
+    """Draw and write one patient."""
+    patient = draw_patient(seed, task.index, task.label)
+    rows = []
+    for number in slice_numbers(patient, slices):
+        hu, mask = draw_slice(patient, number, size)
+        file = f"image/{task.name}/{number:03d}.png"
+        for path, pixels in ((root / file, window(hu)), (_mask_of(root / file), mask)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not cv2.imwrite(str(path), pixels):
+                raise OSError(f"{path}: could not be written")
+        values = (file, str(task.label), task.name, f"{task.name}_S1")
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return rows
+
+
+def _mask_of(image: Path) -> Path:
+    return image.parents[2] / "mask" / image.parent.name / image.name
+
+
+def _write_lists(root: Path, split: str, rows: list[Row]) -> dict:
+    """Write a split's image list and lesion JSONs; returns the JSON of merged lesions."""
+    write_csv(root / f"{split}.csv", COLUMNS, rows)
+    pairs = [
+        (image := root / row["file"], _mask_of(image), {k: row[k] for k in ("patient", "scan")})
+        for row in rows
+    ]
+    cocos = {
+        kind: coco_from_pairs(pairs, root, MASK_PRESETS["cncb"], kind)
+        for kind in PHANTOM_MASK_TYPES
+    }
+    for kind, coco in cocos.items():
+        write_coco(coco, root / f"lesion_{kind}_{split}.json")
+    return cocos["merge"]
+
+
+def _describe(split: str, rows: list[Row], coco: dict) -> Iterator[str]:
+    file_of = {image["id"]: image["file_name"] for image in coco["images"]}
+    for label, name in enumerate(IMAGE_CLASSES):
+        mine = {row["file"]: row["patient"] for row in rows if row["label"] == str(label)}
+        lesions = sum(file_of[item["image_id"]] in mine for item in coco["annotations"])
+        patients = len(set(mine.values()))
+        yield f"{split:<6}{name:<18}{patients:>9}{len(mine):>8}{lesions:>9}"

@@ -1,16 +1,14 @@
 """Smooth fields that the phantom is drawn from: distances, coverage and noise on any grid.
 
-Lengths are in units of half the image's width; x points to the image's right (the patient's
-left), y down (posterior), both in [-1, 1]. Distances are negative inside a shape. Nothing here
-depends on the image size but the sampling, so a phantom scales to any size.
+Lengths are in half image widths; x points to the image's right (the patient's left), y down
+(posterior), both in [-1, 1]. Distances are negative inside a shape. The image size decides the
+sampling alone, so a phantom can be drawn at any size.
 """
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-# Planes of noise turn into one another along z; this many radians over the whole chest.
+# Two planes of noise rotate into one another along z, by so many radians over the whole chest.
 NOISE_TURNS = 9.0
 
 
@@ -41,7 +39,7 @@ def ellipse(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radii: tu
 
 
 def union(first: np.ndarray, *others: np.ndarray, soft: float = 0.03) -> np.ndarray:
-    """Signed distance of a union whose creases are rounded over a length of `soft`."""
+    """Signed distance to a union whose creases are rounded over a length of `soft`."""
     for other in others:
         h = np.maximum(soft - np.abs(first - other), 0) / soft
         first = np.minimum(first, other) - h * h * (soft / 4)
@@ -49,8 +47,8 @@ def union(first: np.ndarray, *others: np.ndarray, soft: float = 0.03) -> np.ndar
 
 
 def coverage(distance: np.ndarray, width: float) -> np.ndarray:
-    """Share of each pixel inside a shape, its edge spread over `width` (about one pixel)."""
-    share = distance / -width  # in place from here on: this is most of the drawing's time
+    """Share of each pixel inside a shape; the edge is spread over `width` (about one pixel)."""
+    share = distance / -width  # in place: most of the drawing's time is spent here
     share += 0.5
     np.maximum(share, 0, out=share)
     return np.minimum(share, 1, out=share)
@@ -58,8 +56,7 @@ def coverage(distance: np.ndarray, width: float) -> np.ndarray:
 
 def ramp(value: np.ndarray, low: float, high: float) -> np.ndarray:
     """Smooth step from 0 at `low` to 1 at `high`."""
-    t = (value - low) / (high - low)
-    t = np.minimum(np.maximum(t, 0), 1)
+    t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
@@ -70,16 +67,15 @@ def blend(image: np.ndarray, value: np.ndarray | float, share: np.ndarray) -> np
     return change
 
 
-@dataclass(frozen=True)
 class Noise:
-    """Band-limited noise in (x, y, z), about zero mean and unit variance."""
+    """Band-limited noise in (x, y, z), about zero mean and unit variance.
 
-    planes: np.ndarray  # (2, cells, cells) float32
+    Args:
+        cells: number of independent values across the image.
+    """
 
-    @classmethod
-    def draw(cls, rng: np.random.Generator, cells: int) -> "Noise":
-        """Noise with `cells` independent values across the image."""
-        return cls(rng.standard_normal((2, cells, cells), dtype=np.float32))
+    def __init__(self, rng: np.random.Generator, cells: int):
+        self.planes = rng.standard_normal((2, cells, cells), dtype=np.float32)
 
     def at(self, z: float, size: int) -> np.ndarray:
         """The noise on the slice at z (0..1), (size, size) float32."""

@@ -1,10 +1,10 @@
-"""Lesions after the papers' findings, as three-dimensional bodies cut by the slices.
+"""Lesions modelled on the papers' findings, as three-dimensional bodies that slices cut.
 
 COVID-19: several ground-glass patches, bilateral and peripheral, some with consolidation inside.
 Common pneumonia: one or two large consolidations with ground-glass rims, often one-sided.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from .anatomy import draw_shapes
 from .fields import Noise, grid, ramp
 from .patient import CHEST_HEIGHT, Body
 
-# The mask's rule: the HU that a lesion adds to a pixel of the lung. Ground glass, 1.3 times
-# GGO_RANGE at most, stays below consolidation, which fills even the densest lung by more.
+# HU that a lesion adds to a pixel of the lung, from which the mask takes its class. Ground glass
+# adds at most 1.3 times GGO_RANGE; consolidation adds more even to the densest lung.
 GGO_RAISE = 60.0
 CONSOLIDATION_RAISE = 370.0
 GGO_RANGE = (140, 270)  # HU
@@ -22,8 +22,7 @@ SITE_GRID = 128
 MAX_TRIES = 200
 
 
-@dataclass(frozen=True)
-class Lesion:
+class Lesion(NamedTuple):
     """One patch: an ellipsoid with a ragged edge, flat along the pleura where it touches it."""
 
     centre: tuple[float, float, float]  # x, y, z * CHEST_HEIGHT
@@ -33,8 +32,7 @@ class Lesion:
     core: float  # relative radius of the consolidation inside, 0 for none
 
 
-@dataclass(frozen=True)
-class Patch:
+class Patch(NamedTuple):
     """Ranges of a kind of lesion; lengths in half image widths."""
 
     along: tuple[float, float]  # radius along the pleura
@@ -48,8 +46,7 @@ COVID_PATCH = Patch((0.07, 0.17), (0.05, 0.09), (0.02, 0.07), 0.35, (0.35, 0.6))
 PNEUMONIA_PATCH = Patch((0.18, 0.29), (0.14, 0.21), (0.05, 0.16), 1.0, (0.5, 0.8))
 
 
-@dataclass(frozen=True)
-class Lesions:
+class Lesions(NamedTuple):
     """All lesions of a patient, with the noise that shapes and textures them."""
 
     bodies: tuple[Lesion, ...]
@@ -78,7 +75,7 @@ def _sites(rng: np.random.Generator, body: Body, z: float, side: int, depth: tup
 
 
 def _place(rng: np.random.Generator, body: Body, z: float, patch: Patch, sides: list[int]):
-    """Draw one patch per side, each clear of those placed before it."""
+    """Draw one patch per side, each clear of those placed before."""
     bodies: list[Lesion] = []
     for side in sides:
         along, across = float(rng.uniform(*patch.along)), float(rng.uniform(*patch.across))
@@ -95,22 +92,22 @@ def _place(rng: np.random.Generator, body: Body, z: float, patch: Patch, sides: 
 
 
 def draw_lesions(rng: np.random.Generator, label: int, body: Body, z: float) -> Lesions:
-    """The lesions of a patient of an image class, around the middle slice z (0..1)."""
+    """Draw the lesions of a patient of an image class, around the middle slice z (0..1)."""
     first = int(rng.choice([-1, 1]))
     bodies: tuple[Lesion, ...] = ()
     if IMAGE_CLASSES[label] == "COVID-19":
-        # Both sides by turns, so that both are affected.
+        # Alternating, so that both sides are affected.
         sides = [first * (-1) ** i for i in range(int(rng.integers(4, 9)))]
         bodies = _place(rng, body, z, COVID_PATCH, sides)
     elif IMAGE_CLASSES[label] == "Common Pneumonia":
         second = first if rng.random() < 0.7 else -first
         bodies = _place(rng, body, z, PNEUMONIA_PATCH, [first, second][: int(rng.integers(1, 3))])
-    edge, texture = Noise.draw(rng, 20), Noise.draw(rng, 64)
+    edge, texture = Noise(rng, 20), Noise(rng, 64)
     return Lesions(bodies, edge, texture, float(rng.uniform(-50, 40)))
 
 
 def lesion_raise(lesions: Lesions, lung_hu: np.ndarray, z: float) -> np.ndarray:
-    """HU that the lesions add to the lung on the slice at z, (size, size) float32.
+    """Compute the HU that lesions add to the lung on the slice at z, (size, size) float32.
 
     Args:
         lung_hu: the lung without lesions, (size, size) float32 in HU.
@@ -137,7 +134,7 @@ def lesion_raise(lesions: Lesions, lung_hu: np.ndarray, z: float) -> np.ndarray:
 
 
 def lesion_mask(added: np.ndarray, lung: np.ndarray) -> np.ndarray:
-    """CNCB mask of a slice: 0 background, 1 lung, 2 GGO, 3 consolidation; (size, size) uint8.
+    """Label a slice as in CNCB: 0 background, 1 lung, 2 GGO, 3 consolidation; uint8.
 
     Args:
         added: HU added by lesions, (size, size).

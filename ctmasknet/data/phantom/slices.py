@@ -1,66 +1,34 @@
 """Draw a phantom's slices: patient -> HU -> scanner -> 8 bit, with the exact lesion mask."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 from ..classes import WINDOW_LEVEL, WINDOW_WIDTH
 from .anatomy import AIR, BLOOD, SOFT, Shapes, draw_chest, draw_shapes
 from .fields import blend, coverage, ramp
-from .lesions import Lesions, draw_lesions, lesion_mask, lesion_raise
-from .patient import (
-    LAST_SLICE,
-    Body,
-    Lung,
-    Scanner,
-    Surroundings,
-    draw_body,
-    draw_lung,
-    draw_scanner,
-    draw_surroundings,
-)
-from .vessels import Tree, airways_beside, draw_tree, grow_tree
+from .lesions import draw_lesions, lesion_mask, lesion_raise
+from .patient import LAST_SLICE, Body, Lung, Scanner, Surroundings
+from .vessels import airways_beside, draw_tree, grow_tree
 
 
-@dataclass(frozen=True)
 class Patient:
     """Everything the slices of one phantom share."""
 
-    seed: tuple[int, int]
-    label: int
-    middle: float  # z of the middle slice, 0..1
-    span: float  # from the first to the last slice
-    body: Body
-    lung: Lung
-    around: Surroundings
-    scanner: Scanner
-    vessels: Tree
-    airways: Tree
-    lesions: Lesions
+    def __init__(self, seed: int, index: int, label: int):
+        rng = np.random.default_rng([seed, index])
+        self.seed = (seed, index)
+        self.body = Body(rng)
+        self.middle = rng.uniform(0.32, 0.74)  # z of the middle slice, 0..1
+        self.span = rng.uniform(0.1, 0.2)  # from the first to the last slice
+        self.lung, self.around, self.scanner = Lung(rng), Surroundings(rng), Scanner(rng)
+        self.vessels = grow_tree(rng, self.body)
+        self.airways = airways_beside(self.vessels, self.body)
+        self.lesions = draw_lesions(rng, label, self.body, self.middle)
 
 
 def draw_patient(seed: int, index: int, label: int) -> Patient:
     """Draw the patient number `index` of the data set `seed`, of an image class (0, 1, 2)."""
-    rng = np.random.default_rng([seed, index])
-    body = draw_body(rng)
-    middle = rng.uniform(0.32, 0.74)
-    span = rng.uniform(0.1, 0.2)
-    lung, around, scanner = draw_lung(rng), draw_surroundings(rng), draw_scanner(rng)
-    tree = grow_tree(rng, body)
-    return Patient(
-        seed=(seed, index),
-        label=label,
-        middle=middle,
-        span=span,
-        body=body,
-        lung=lung,
-        around=around,
-        scanner=scanner,
-        vessels=tree,
-        airways=airways_beside(tree, body),
-        lesions=draw_lesions(rng, label, body, middle),
-    )
+    return Patient(seed, index, label)
 
 
 def slice_numbers(patient: Patient, count: int) -> list[int]:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from ctmasknet.inference.predictions import RankedBoxTable
-from ctmasknet.report.contribution_overlay import AGAINST, FOR, contribution_overlay
+from ctmasknet.report import overlay
+from ctmasknet.report.overlay import AGAINST, FOR, draw_contributions
 
 IMAGE = np.full((512, 512, 3), 100, np.uint8)
 BOXES = [[50, 50, 150, 150], [300, 50, 400, 150], [50, 300, 150, 400], [300, 300, 400, 400]]
@@ -39,7 +40,7 @@ def run_length(row, colour):
 
 def test_colour_is_the_sign_and_width_the_size_for_the_class_asked_for():
     table = ranked([[9, 4.0], [9, -4.0], [9, 0.1], [9, 0.0]])
-    drawn = contribution_overlay(IMAGE, table, class_index=1)
+    drawn = draw_contributions(IMAGE, table, class_index=1)
     assert drawn.shape == IMAGE.shape
     # The left edges at half height, x = 50 and 300.
     assert run_length(drawn[100, 45:56], FOR) == 5
@@ -50,14 +51,15 @@ def test_colour_is_the_sign_and_width_the_size_for_the_class_asked_for():
 
 def test_only_the_strongest_are_drawn_and_numbered(monkeypatch):
     texts = written(monkeypatch)
-    drawn = contribution_overlay(IMAGE, ranked([[0.5], [-2.0], [1.234], [0.1]]), 0, count=2)
+    monkeypatch.setattr(overlay, "MOST_BOXES", 2)
+    drawn = draw_contributions(IMAGE, ranked([[0.5], [-2.0], [1.234], [0.1]]), 0)
     assert texts == ["-2", "+1.2"]
     assert (drawn[40:160, 40:160] == 100).all() and (drawn[280:420, 280:420] == 100).all()
 
 
 def test_small_slices_are_enlarged():
     image = np.full((128, 160, 3), 100, np.uint8)
-    drawn = contribution_overlay(image, ranked([[1.0]], [[10, 20, 50, 60]]), 0)
+    drawn = draw_contributions(image, ranked([[1.0]], [[10, 20, 50, 60]]), 0)
     assert drawn.shape == (512, 640, 3)
     edge = (drawn[160] == FOR).all(axis=-1).nonzero()[0]
     assert abs(edge.min() - 40) <= 2 and abs(edge.max() - 199) <= 2
@@ -75,7 +77,7 @@ def test_numbers_of_boxes_in_one_place_do_not_cover_each_other(monkeypatch):
 
     monkeypatch.setattr(cv2, "rectangle", note)
     values = np.arange(20, 0, -1, dtype=np.float32)[:, None]
-    contribution_overlay(IMAGE, ranked(values, [BOXES[0]] * 20), 0)
+    draw_contributions(IMAGE, ranked(values, [BOXES[0]] * 20), 0)
     assert texts[0] == "+20" and 4 <= len(texts) < 16
     for i, (x0, y0, x1, y1) in enumerate(areas):
         assert x0 >= 0 and y0 >= 0 and x1 < 512 and y1 < 512
@@ -86,24 +88,17 @@ def test_numbers_of_boxes_in_one_place_do_not_cover_each_other(monkeypatch):
 @pytest.mark.parametrize("box", [[0, 0, 512, 512], [500, 500, 512, 512], [0, 0, 0, 0]])
 def test_boxes_at_the_border_keep_their_numbers_inside(monkeypatch, box):
     texts = written(monkeypatch)
-    drawn = contribution_overlay(IMAGE, ranked([[1.0]], [box]), 0)
+    drawn = draw_contributions(IMAGE, ranked([[1.0]], [box]), 0)
     assert texts == ["+1"]
     assert (drawn == 0).all(axis=-1).sum() > 100  # the number's black ground
 
 
 @pytest.mark.parametrize("contributions", [np.zeros((0, 3)), np.zeros((4, 3))])
 def test_nothing_to_show_leaves_the_slice(contributions):
-    assert (contribution_overlay(IMAGE, ranked(contributions), 2) == 100).all()
-
-
-def test_what_cannot_be_asked_for():
-    with pytest.raises(IndexError, match="class index 3: expected 0 to 2"):
-        contribution_overlay(IMAGE, ranked(np.ones((4, 3))), 3)
-    with pytest.raises(ValueError, match="count is -1"):
-        contribution_overlay(IMAGE, ranked(np.ones((4, 3))), 0, -1)
+    assert (draw_contributions(IMAGE, ranked(contributions), 2) == 100).all()
 
 
 def test_the_slice_is_not_changed():
     image = IMAGE.copy()
-    contribution_overlay(image, ranked([[1.0]]), 0)
+    draw_contributions(image, ranked([[1.0]]), 0)
     assert (image == IMAGE).all()

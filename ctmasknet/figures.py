@@ -1,0 +1,93 @@
+"""One palette for every figure, and one way to save a figure or to put it into a page.
+
+Matplotlib is imported where a figure is drawn: the palette alone costs nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from .atomic_write import atomic_write
+from .wording import NOTICE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which the colour-blind tell apart as well.
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#e69f00", "#009e73", "#cc79a7"
+VERMILION, SKY, BLACK = "#d55e00", "#56b4e9", "#000000"
+GREY, DARK_GREY = "#999999", "#555555"
+# Of lines; with grey for their yellow, which is too pale on white.
+LINE_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY, BLACK, GREY)
+LINE_STYLES = ("-", "--", "-.", ":")
+_LESION_COLOURS = (ORANGE, SKY, PURPLE)  # bright on lung
+
+
+def lesion_colour(index: int) -> str:
+    """The colour of a lesion class, by its index, as "#rrggbb"."""
+    return _LESION_COLOURS[index % len(_LESION_COLOURS)]
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Turn "#rrggbb" into red, green and blue, 0 to 255 each."""
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue
+
+
+def plain(text: str) -> str:
+    """Escape the dollars of a text, which Matplotlib would read as formulas."""
+    return text.replace("$", r"\$")
+
+
+def save_figure(
+    figure: Figure, path: str | os.PathLike, foot: str = NOTICE, tight: bool = False
+) -> None:
+    """Save a figure as PNG, whole or not at all.
+
+    Args:
+        figure: without a label of its x axes.
+        path: the file; its folder is made if it is missing.
+        foot: line below the axes; "" for none.
+        tight: cut the figure to what is drawn, as the layout loses labels beside square cells.
+    """
+    if foot:
+        figure.supxlabel(foot, fontsize=8)
+    with atomic_write(path) as partial:
+        figure.savefig(partial, dpi=120, bbox_inches="tight" if tight else None)
+
+
+def svg_uri(figure: Figure) -> str:
+    """A figure as an SVG data URI, the same bytes each time."""
+    import matplotlib
+
+    stream = io.BytesIO()
+    # A fixed salt and no date, which Matplotlib would otherwise choose.
+    with matplotlib.rc_context({"svg.hashsalt": "ctmasknet"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return _data_uri("svg+xml", stream)
+
+
+def picture_uri(picture: np.ndarray, side: int, kind: str, quality: int) -> str:
+    """A picture as a data URI.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB; shrunk until no side is longer than `side` pixels.
+        side: in pixels.
+        kind: "jpeg" or "webp".
+        quality: 0 to 100.
+    """
+    image = Image.fromarray(picture)
+    image.thumbnail((side, side))
+    stream = io.BytesIO()
+    image.save(stream, kind, quality=quality)
+    return _data_uri(kind, stream)
+
+
+def _data_uri(kind: str, stream: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
