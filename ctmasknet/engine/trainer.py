@@ -23,8 +23,8 @@ from ..evaluation import ImageClassificationEvaluator, LesionEvaluator
 from ..evaluation.lesion_report import LesionReportSettings
 from ..evaluation.results import RESULTS, Metrics, write_results
 from ..fast import accelerate
+from ..fast.precision import with_precision
 from ..modeling import is_classifier
-from ..modeling.precision import with_precision
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
 from .optimizer import build_optimizer
 from .parallel_trainer import unwrapped
