@@ -19,23 +19,14 @@ from .prediction_table import PredictionTable
 
 @dataclass(frozen=True)
 class Level:
-    """Slices, scans or patients, each with one label and one row of probabilities.
+    """Slices, scans or patients, each with one label and one row of probabilities."""
 
-    Attributes:
-        name: "image", "scan" or "patient".
-        class_names: C names.
-        labels: (S,) int64 in 0..C-1; S may be 0 for scans and patients.
-        probabilities: (S, C) float64, rows add up to 1.
-        patients: S names.
-        left_out: groups that have no label because their slices have several.
-    """
-
-    name: str
+    name: str  # "image", "scan" or "patient"
     class_names: tuple[str, ...]
-    labels: np.ndarray
-    probabilities: np.ndarray
+    labels: np.ndarray  # (S,) int64 in 0..C-1; S may be 0 for scans and patients
+    probabilities: np.ndarray  # (S, C) float64, rows add up to 1
     patients: tuple[str, ...]
-    left_out: int = 0
+    left_out: int = 0  # groups without a label, because their slices have several
 
     def confusion(self) -> np.ndarray:
         """Return (C, C) int64 counts, M[true, predicted]; the highest probability predicts."""
@@ -47,24 +38,17 @@ class Level:
 
 @dataclass(frozen=True)
 class Rule:
-    """How the slices of a scan are summed up, class by class: the mean of the highest values.
+    """From the slices of a scan to the scan: class by class the mean of the highest values."""
 
-    Attributes:
-        name: see `parse_rule`.
-        highest: number of values that are averaged; None takes all.
-        above: None takes probabilities as values, else values are 1 above it and 0 otherwise.
-    """
-
-    name: str
-    highest: int | None = None
-    above: float | None = None
+    name: str  # see `parse_rule`
+    highest: int | None = None  # number of values that are averaged; None: all
+    above: float | None = None  # values are 1 above it, else 0; None: they are the probabilities
 
     def __call__(self, probabilities: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """Sum up probabilities (S, C) of groups (S,), 0 to G-1, each occurring.
+        """Return (G, C), rows add up to 1, from (S, C) of groups (S,) in 0..G-1, each occurring.
 
-        Returns:
-            (G, C), rows add up to 1. A group in which no class is ahead (none above a threshold, or
-            two equally often) gets its mean probabilities, lest the first class win by its place.
+        A group in which no class is ahead (none above a threshold, or two equally often) gets its
+        mean probabilities, lest the first class win by its place.
         """
         values = probabilities if self.above is None else probabilities > self.above
         sizes = np.bincount(groups)
@@ -82,14 +66,10 @@ class Rule:
 
 
 def parse_rule(text: str) -> Rule:
-    """Return the rule of a name.
+    """Return the rule "mean", "max", "top_<k>_mean" or "share_above_<t>"; else raise a ValueError.
 
-    Args:
-        text: "mean", "max", "top_<k>_mean" (mean of the k highest, k >= 1) or "share_above_<t>"
-            (share of the slices whose probability is above t, 0 <= t < 1).
-
-    Raises:
-        ValueError: something else.
+    top_<k>_mean averages the k >= 1 highest probabilities; share_above_<t> is the share of slices
+    whose probability is above t, 0 <= t < 1.
     """
     if text == "mean":
         return Rule(text)
@@ -141,14 +121,9 @@ def levels(table: PredictionTable, rule: Rule) -> tuple[Level, Level, Level]:
 def choose_rule(
     validation: PredictionTable, rules: Sequence[Rule] = RULES
 ) -> tuple[Rule, dict[str, float]]:
-    """Choose the rule with the highest balanced accuracy of validation's scans.
+    """Return the rule with the highest balanced accuracy over validation's scans, and all scores.
 
-    Args:
-        validation: predictions for validation data, never for the data that are reported.
-        rules: candidates; of equal ones the first wins.
-
-    Returns:
-        The rule, and name of each rule -> balanced accuracy.
+    Of equal rules the first wins. The data that are reported must not choose.
     """
     scores = {}
     for rule in rules:

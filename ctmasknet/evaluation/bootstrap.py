@@ -25,28 +25,20 @@ _WEIGHTS_AT_A_TIME = 2_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its percentile intervals; NaN where it is undefined.
+    """A value with its percentile intervals; NaN where it is undefined."""
 
-    Attributes:
-        value: over all samples.
-        low, high: of resampled patients.
-        naive_low, naive_high: of resampled samples, as if they were independent.
-        design_effect: variance over resampled patients over that of resampled samples: so many
-            samples of this set are worth one independent sample.
-        defined: resamples of patients in which the value is defined; the others are left out.
-    """
-
-    value: float
-    low: float
+    value: float  # over all samples
+    low: float  # of resampled patients
     high: float
-    naive_low: float
+    naive_low: float  # of resampled samples, as if they were independent
     naive_high: float
+    # Variance over resampled patients / over resampled samples: so many samples are worth one.
     design_effect: float
-    defined: int
+    defined: int  # resamples of patients in which the value is defined; others are left out
 
 
 def group_indices(names: Sequence[str]) -> np.ndarray:
-    """Return (S,) int64, from 0: the same for samples of the same name (a patient's)."""
+    """Return (S,) int64 from 0, equal where the names are."""
     return np.unique(np.asarray(names, dtype=str), return_inverse=True)[1].reshape(-1)
 
 
@@ -63,21 +55,11 @@ def intervals(
     seed: int = SEED,
     progress: str = "",
 ) -> dict[str, Interval]:
-    """Compute the intervals of all values of a statistic, by patients and by samples.
+    """Compute the intervals of a statistic's values, by patients and by samples.
 
-    Args:
-        statistic: weights (B, S) float64 -> name -> (B,); NaN where a value is undefined.
-        groups: (S,) patient index of each sample, 0 to P-1, each occurring.
-        resamples: number of resamples R, at least 1.
-        seed: same seed, same intervals.
-        progress: what the progress bar says; "" shows none.
-
-    Returns:
-        Name -> interval. Resamples in which a value is undefined (a class is missing) are left
-        out of its percentiles. One patient alone has no interval: NaN.
-
-    Raises:
-        ValueError: no sample, or no resample.
+    `groups` (S,) is the patient of each sample, 0 to P-1, each occurring. Resamples in which a
+    value is undefined (a class is missing) are left out of its percentiles. A single patient has no
+    interval: NaN. `progress` heads a progress bar; "" shows none.
     """
     groups = np.asarray(groups)
     if groups.size == 0 or resamples < 1:
@@ -97,7 +79,7 @@ def intervals(
 
 
 def interval_warnings(groups: np.ndarray) -> list[str]:
-    """Return the warning of a report whose intervals come from few patients, if they do."""
+    """Return the warning that intervals come from few patients, if they do."""
     count = int(np.max(groups, initial=-1)) + 1
     if count >= FEW_PATIENTS:
         return []
@@ -123,10 +105,7 @@ def difference(first: Statistic, second: Statistic) -> Statistic:
 def resample_weights(groups: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Yield (B, S) float64 weights, R rows in all: how often each sample's group was drawn.
 
-    Args:
-        groups: (S,) index of each sample's group, 0 to P-1; P groups are drawn with replacement.
-        resamples: number of resamples R.
-        seed: of the draws.
+    `groups` (S,) holds indices 0 to P-1; P groups are drawn with replacement.
     """
     random = np.random.default_rng(seed)
     count = int(groups.max()) + 1

@@ -1,5 +1,6 @@
 """Calibration of probabilities, and thresholds for them.
 
+Source: Guo et al., "On Calibration of Modern Neural Networks", 2017.
 Shapes: S samples, C image classes.
 """
 
@@ -20,28 +21,22 @@ _LOG_TEMPERATURES = (-5.0, 5.0)
 
 @dataclass(frozen=True)
 class ReliabilityBins:
-    """Samples in equal bins of the highest probability.
+    """Samples in equal bins of the highest probability: (bins,) arrays, NaN in an empty bin."""
 
-    Attributes:
-        counts: (bins,) int64 samples.
-        confidence: (bins,) mean highest probability; NaN in an empty bin.
-        accuracy: (bins,) share whose class is right; NaN in an empty bin.
-    """
-
-    counts: np.ndarray
-    confidence: np.ndarray
-    accuracy: np.ndarray
+    counts: np.ndarray  # int64
+    confidence: np.ndarray  # mean highest probability
+    accuracy: np.ndarray  # share whose class is right
 
 
 def bin_index(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Return the bin of each highest probability; a bin holds its lower end, the last also 1."""
+    """Return each sample's bin; a bin holds its lower end, the last one 1, too."""
     return np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1])
 
 
 def reliability_bins(
     labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS
 ) -> ReliabilityBins:
-    """Sort samples with labels (S,) and probabilities (S, C) into the bins of a diagram."""
+    """Sort samples with labels (S,) and probabilities (S, C) into bins."""
     confidence = probabilities.max(axis=1)
     index = bin_index(confidence, bins)
     counts = np.bincount(index, minlength=bins)
@@ -52,10 +47,7 @@ def reliability_bins(
 
 
 def expected_calibration_error(bins: ReliabilityBins) -> float:
-    """Return the mean distance of confidence and accuracy, in [0, 1]; NaN without samples.
-
-    Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, section 2.
-    """
+    """Return the mean gap of confidence and accuracy (section 2), 0 to 1; NaN without samples."""
     if not bins.counts.any():
         return float("nan")
     gaps = np.abs(bins.confidence - bins.accuracy)
@@ -79,11 +71,9 @@ def calibration_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[s
 
 
 def fit_temperature(table: PredictionTable) -> float:
-    """Find the divisor of a validation set's logits with the highest likelihood.
+    """Return the divisor of validation logits with the highest likelihood (section 4.2).
 
-    Returns:
-        A number in [e^-5, e^5]; above 1 the model was too sure. Source: Guo et al. 2017, section
-        4.2.
+    It lies in [e^-5, e^5]; above 1 the model was too sure.
     """
     rows = np.arange(len(table.labels))
 
@@ -95,20 +85,15 @@ def fit_temperature(table: PredictionTable) -> float:
 
 
 def at_limit(temperature: float) -> bool:
-    """Return whether a fitted temperature is at an end of its range: there is no best one."""
+    """Return whether a fitted temperature is at an end of its range, so that none is best."""
     return bool(np.isclose(abs(np.log(temperature)), _LOG_TEMPERATURES[1], atol=0.01))
 
 
 def operating_point(scores: np.ndarray, positive: np.ndarray, sensitivity: float) -> float:
-    """Return the largest threshold that finds the wanted share of the positives; NaN without any.
+    """Return the largest threshold at which the positives are found with the wanted sensitivity.
 
-    Args:
-        scores: (S,) of validation samples; at or above the threshold they are called positive.
-        positive: (S,) bool truth.
-        sensitivity: wanted share, above 0 and at most 1.
-
-    Raises:
-        ValueError: a sensitivity outside (0, 1].
+    `scores` (S,) at or above it are positive; `positive` (S,) bool is the truth; the sensitivity is
+    in (0, 1]. NaN without positives.
     """
     if not 0 < sensitivity <= 1:
         raise ValueError(f"sensitivity {sensitivity}: expected a share above 0 and at most 1")
@@ -120,12 +105,7 @@ def operating_point(scores: np.ndarray, positive: np.ndarray, sensitivity: float
 
 
 def at_threshold(scores: np.ndarray, positive: np.ndarray, threshold: float) -> dict[str, float]:
-    """Return sensitivity, specificity and precision at a threshold of `operating_point`.
-
-    Args:
-        scores, positive: as in `operating_point`.
-        threshold: NaN gives NaN throughout.
-    """
+    """Return sensitivity, specificity and precision at a threshold; all NaN where that is NaN."""
     if np.isnan(threshold) or not len(scores):
         return dict.fromkeys(("sensitivity", "specificity", "precision"), float("nan"))
     (true_negatives, alarms), (missed, hits) = confusion_matrix(

@@ -1,6 +1,4 @@
-"""COCO's AP of lesions, also of weighted images.
-
-All values are in percent, as Detectron2 gives them.
+"""COCO's AP of lesions, also of weighted images. All values are in percent, as Detectron2's.
 
 Shapes: I images, K classes, T IoU thresholds, N detections of one class, B sets of weights.
 """
@@ -41,13 +39,9 @@ def run_coco(
     iou_thresholds: Sequence[float] | None = None,
     area_ranges: Sequence[tuple[float, float]] = tuple(AREA_RANGES.values()),
 ) -> COCOeval:
-    """Match and accumulate with pycocotools; no detection is left out for the number of them.
+    """Match and accumulate "bbox" or "segm" with pycocotools, with all detections of an image.
 
-    Args:
-        lesions: truth and detections.
-        task: "bbox" or "segm".
-        iou_thresholds: T values; None takes COCO's ten.
-        area_ranges: (least, greatest) areas in pixels, all areas first.
+    iou_thresholds None stands for COCO's ten; area_ranges are in pixels, that of all areas first.
     """
 
     def area(detection: dict) -> float:  # as Detectron2: of the mask where masks are judged
@@ -79,14 +73,9 @@ def run_coco(
 
 
 def coco_metrics(evaluation: COCOeval, class_names: Sequence[str]) -> dict[str, float]:
-    """Return AP, AP50, AP75, AP by area and, of several classes, AP and AP50 of each class.
+    """Return AP, AP50, AP75, AP by area and, of several classes, AP and AP50 of each.
 
-    Args:
-        evaluation: of `run_coco` with COCO's thresholds and all ranges of areas.
-        class_names: K names.
-
-    Returns:
-        Metric -> percent; NaN where there is no lesion.
+    Takes `run_coco` with COCO's thresholds and all area ranges; NaN where there is no lesion.
     """
     precision = evaluation.eval["precision"][..., 0]  # (T, recall, K, area)
     values = {"AP": precision[..., 0], **{name: precision[t, ..., 0] for name, t in _AT.items()}}
@@ -117,21 +106,13 @@ def precision_recall(
 
 @dataclass(frozen=True)
 class Matches:
-    """COCO's matches of one class in all images.
+    """COCO's matches of one class in all images."""
 
-    Attributes:
-        scores: (N,) falling; equal scores keep the order of the images' ids.
-        images: (N,) index of the image in the lesion set.
-        hits: (T, N) bool: the detection found a lesion.
-        counted: (T, N) bool: False for a detection of a crowd, which is neither right nor wrong.
-        lesions: (I,) number of lesions in each image.
-    """
-
-    scores: np.ndarray
-    images: np.ndarray
-    hits: np.ndarray
-    counted: np.ndarray
-    lesions: np.ndarray
+    scores: np.ndarray  # (N,) falling; equal scores keep the order of the images' ids
+    images: np.ndarray  # (N,) index of the image in the lesion set
+    hits: np.ndarray  # (T, N) bool: the detection found a lesion
+    counted: np.ndarray  # (T, N) bool: False where it found a crowd, neither right nor wrong
+    lesions: np.ndarray  # (I,) number of lesions in each image
 
 
 def class_matches(evaluation: COCOeval, lesions: LesionSet) -> list[Matches]:
@@ -164,18 +145,10 @@ class CocoStatistic:
 
     An image of weight w counts as w copies of it. This is exact where the scores within an image
     differ; detections of equal score follow each other in another order than COCO's.
-
-    Attributes:
-        evaluation: COCO's, of all images.
     """
 
     def __init__(self, lesions: LesionSet, task: str):
-        """Match detections.
-
-        Args:
-            lesions: truth and detections.
-            task: "bbox" or "segm".
-        """
+        """Match detections by "bbox" or "segm"."""
         self.evaluation = evaluation = run_coco(lesions, task)
         self._class_names = lesions.class_names
         names = map(metric_suffix, lesions.class_names)
@@ -195,10 +168,10 @@ class CocoStatistic:
         self._present = [k for k, (number, _) in enumerate(self._classes) if number.any()] or [0]
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Return metric -> (B,) percent, from weights (B, I); NaN where there is no lesion.
+        """Return metric -> (B,) from weights (B, I); NaN where there is no lesion.
 
-        Means over classes are NaN, too, where a class that has lesions has none of weight: they
-        would be means over other classes than the value.
+        A mean over classes is NaN, too, where a class that has lesions has none of weight: it would
+        be a mean over other classes than the value.
         """
         ap = np.array([[self._ap(*one, w) for one in self._classes] for w in weights])  # (B, K, T)
         mean = ap[:, self._present].mean(axis=1)
@@ -209,7 +182,7 @@ class CocoStatistic:
         return values
 
     def metrics(self) -> dict[str, float]:
-        """Return `coco_metrics` of all images: those by area have no weighted form."""
+        """Return `coco_metrics` of all images; those by area have no weighted form."""
         return coco_metrics(self.evaluation, self._class_names)
 
     def _ap(self, lesions: np.ndarray, matches: list, weights: np.ndarray) -> list[float]:

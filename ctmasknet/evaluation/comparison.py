@@ -1,7 +1,7 @@
 """Two models on the same data: is one better, or can these data not tell?
 
-The same patients are drawn for both models (a paired bootstrap), so that cases that are hard for
-both do not hide a difference.
+The bootstrap is paired: it draws the same patients for both models, so that cases that are hard
+for both do not hide a difference.
 """
 
 from __future__ import annotations
@@ -38,32 +38,19 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on one data set.
+    """Two models on one data set."""
 
-    Attributes:
-        tasks: task -> metric -> difference.
-        unit: what was drawn: "patient", or "slice" where patients are unknown.
-        notes: warnings of the two, and their rules for scans.
-    """
-
-    tasks: dict[str, dict[str, Difference]]
-    unit: str
-    notes: list[str]
+    tasks: dict[str, dict[str, Difference]]  # task -> metric -> difference
+    unit: str  # what was drawn: "patient", or "slice" where patients are unknown
+    notes: list[str]  # warnings of the two, and their rules for scans
 
 
 def common_evaluations(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
-    """Pair the evaluations of two runs.
+    """Pair the evaluations of two runs: name of the data set -> its folder in each.
 
-    Args:
-        first, second: a folder with the results.json of a data set (or that file), or a run's
-            output folder with several of them in inference/.
-
-    Returns:
-        Name of the data set -> its folder in each. Two single folders are a pair whatever their
-        data sets are called.
-
-    Raises:
-        FileNotFoundError, ValueError: no results there, or no data set in common.
+    A path is that of a data set's results.json, of its folder, or of a run's output folder with
+    several of them in inference/. Two single folders are a pair whatever their data sets are
+    called. Raises a FileNotFoundError or ValueError without results, or without a common data set.
     """
     one, other = _evaluations(first), _evaluations(second)
     if len(one) == len(other) == 1:
@@ -78,15 +65,10 @@ def common_evaluations(first: Path, second: Path) -> dict[str, tuple[Path, Path]
 
 
 def compare(first: Path, second: Path, resamples: int, seed: int) -> Comparison:
-    """Compute the differences of two models on one data set from their predictions.
+    """Compute the differences of two models from the results and predictions in two folders.
 
-    Args:
-        first, second: folders with results.json and the predictions it was computed from.
-        resamples, seed: of the bootstrap.
-
-    Raises:
-        FileNotFoundError, ValueError: something is missing, or the two are of different data or
-            have other thresholds.
+    Raises a FileNotFoundError or ValueError if something is missing, or the two are of different
+    data or have other thresholds.
     """
     contents = [read_results(folder / RESULTS) for folder in (first, second)]
     _check_alike(first, second, contents)
@@ -109,7 +91,7 @@ def compare(first: Path, second: Path, resamples: int, seed: int) -> Comparison:
 
 
 def describe_comparison(comparison: Comparison) -> str:
-    """Lay out the differences, one table for each task."""
+    """Lay out the differences, one table a task."""
     parts = []
     for task, metrics in comparison.tasks.items():
         rows = [

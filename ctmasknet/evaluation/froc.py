@@ -1,9 +1,7 @@
 """FROC: sensitivity for lesions at numbers of false positives per slice.
 
 Detections are matched by COCO's rule: at falling score each takes the free lesion of its class with
-the highest IoU. All slices count, also those without lesions.
-
-Shapes: I images, N detections, B sets of weights.
+the highest IoU. All slices count, also those without lesions. Shapes: I images, B sets of weights.
 """
 
 from __future__ import annotations
@@ -20,16 +18,15 @@ CURVE_POINTS = 200
 
 
 class FrocStatistic:
-    """Sensitivities at false positives per slice as a function of the images' weights.
+    """Sensitivities at false positives per slice, in [0, 1], of weighted images.
 
     sensitivity_<rate>_fp is the highest sensitivity whose false positives per slice do not exceed
-    the rate. Detections with the same score are taken together. sensitivity_mean is the mean over
-    the rates. Of several classes each has its own values beside those that pool the lesions of all
-    classes. In [0, 1].
+    the rate; detections of equal score are taken together. sensitivity_mean is the mean over the
+    rates. Values without a class pool all lesions; several classes have values of their own, too.
     """
 
     def __init__(self, lesions: LesionSet, iou: float = FROC_IOU):
-        """Match detections, masks where there are any and else boxes, at an IoU of at least iou."""
+        """Match detections at an IoU of at least `iou`: masks where there are any, else boxes."""
         task = "segm" if lesions.masks else "bbox"
         classes = class_matches(run_coco(lesions, task, [iou], [AREA_RANGES["AP"]]), lesions)
         self._curves = {"": _Curve(classes)}
@@ -38,7 +35,7 @@ class FrocStatistic:
                 self._curves[f"_{metric_suffix(name)}"] = _Curve([matches])
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Return metric -> (B,), from weights (B, I); NaN where there is no lesion."""
+        """Return metric -> (B,) from weights (B, I); NaN where there is no lesion."""
         values = {}
         for suffix, curve in self._curves.items():
             sensitivity = np.array([curve.at_rates(w) for w in weights])
@@ -50,8 +47,8 @@ class FrocStatistic:
     def curves(self) -> dict[str, list[list[float]]]:
         """Return "froc" and, of several classes, "froc_<class>" -> points of a curve.
 
-        Points are [false positives per slice, sensitivity] where sensitivity rises, and the ends;
-        there are none without lesions.
+        They are [false positives per slice, sensitivity] where sensitivity rises, and at the ends;
+        none without lesions.
         """
         return {f"froc{suffix}": curve.thinned() for suffix, curve in self._curves.items()}
 

@@ -14,11 +14,7 @@ BINS = 32
 
 
 def histogram_features(image: np.ndarray) -> np.ndarray:
-    """Return the share of the pixels of a (H, W) uint8 image in each of 32 bins of grey value.
-
-    Raises:
-        ValueError: not a grey 8-bit image.
-    """
+    """Return the share of a (H, W) uint8 image's pixels in each of 32 bins of grey value."""
     if image.dtype != np.uint8 or image.ndim != 2 or image.size == 0:
         raise ValueError(f"found {image.dtype} of shape {image.shape}, expected (H, W) uint8")
     counts = np.bincount(image.ravel() // (256 // BINS), minlength=BINS)
@@ -34,11 +30,8 @@ def _table(rows: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray]:
 def histogram_accuracy(train_rows: Sequence[Mapping], test_rows: Sequence[Mapping]) -> float:
     """Return the accuracy of a logistic regression on standardised histograms.
 
-    Args:
-        train_rows, test_rows: image-level dataset dicts; "file_name" and "label" are read.
-
-    Raises:
-        ValueError: an empty list, or a single class to train on.
+    Rows are dataset dicts with "file_name" and "label". Raises a ValueError without rows, or with a
+    single class to train on.
     """
     if not train_rows or not test_rows:
         raise ValueError("the histogram baseline needs training and test slices, found none")

@@ -1,7 +1,4 @@
-"""Figures of image classes: the confusion matrix and the reliability diagram.
-
-Shapes: C image classes.
-"""
+"""Figures of image classes, as PNG: the confusion matrix and the reliability diagram."""
 
 from __future__ import annotations
 
@@ -21,13 +18,7 @@ from .metric_names import metric_suffix
 
 
 def save_confusion_matrix(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-    """Save a confusion matrix with counts, row shares, sensitivities and precisions.
-
-    Args:
-        path: PNG file.
-        matrix: (C, C) counts, M[true, predicted].
-        class_names: C names.
-    """
+    """Save (C, C) counts M[true, predicted] with row shares, sensitivities and precisions."""
     matrix = np.asarray(matrix)
     metrics = classification_metrics(matrix, class_names)
     with np.errstate(invalid="ignore"):
@@ -55,12 +46,9 @@ def save_confusion_matrix(path: Path, matrix: np.ndarray, class_names: Sequence[
 def save_reliability(
     path: Path, before: ReliabilityBins, after: ReliabilityBins | None = None
 ) -> None:
-    """Save a reliability diagram with the histogram of confidence under it.
+    """Save a reliability diagram over a histogram of confidence.
 
-    Args:
-        path: PNG file.
-        before: bins of the probabilities as the model gives them.
-        after: the same number of bins after temperature scaling.
+    `before` holds the probabilities as the model gives them, `after` those of a temperature.
     """
     figure = Figure(figsize=(6, 6.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

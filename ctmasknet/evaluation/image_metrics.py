@@ -17,18 +17,17 @@ from .metric_names import metric_suffix
 
 
 def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """Compute what follows from a confusion matrix.
+    """Compute the metrics that follow from a confusion matrix.
 
     Args:
         matrix: (C, C) counts, M[true, predicted], or (..., C, C) for many at once.
         class_names: C names.
 
     Returns:
-        Fractions in [0, 1], floats or arrays (...): accuracy, balanced_accuracy (the mean
-        sensitivity), f1_macro, f1_weighted (by the classes' shares), and for each class
-        sensitivity_<class>, specificity_<class>, precision_<class>, f1_<class>. NaN where nothing
-        is of that class or predicted so; F1 is NaN only where neither is. Means leave NaN out, as
-        scikit-learn does.
+        Fractions in [0, 1], floats or arrays (...): accuracy, balanced_accuracy (mean sensitivity),
+        f1_macro, f1_weighted (by the classes' shares), and sensitivity_<class>,
+        specificity_<class>, precision_<class>, f1_<class>. NaN where no sample is of that class or
+        predicted so; F1 is NaN only where neither is. Means leave NaN out, as scikit-learn does.
     """
     matrix = np.asarray(matrix, dtype=float)
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
@@ -57,7 +56,7 @@ def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> di
 def image_metrics(
     labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> dict[str, float]:
-    """Compute all metrics of samples of which each counts once; see `ImageStatistic`."""
+    """Compute the metrics of `ImageStatistic` of samples that count once each."""
     return point_values(ImageStatistic(labels, probabilities, class_names), len(labels))
 
 
@@ -69,18 +68,12 @@ class ImageStatistic:
 
     Those of `classification_metrics`; auroc_<class>, one class against the rest, and auroc_macro,
     the mean of those that are defined; brier (`brier_score`); ece (15 bins of the highest
-    probability). NaN where a value is undefined. A mean over classes is NaN where a class that has
-    a value with all samples has none: otherwise each resample would average other classes.
+    probability). NaN where undefined. A mean over classes is NaN where a class that has a value
+    with all samples has none: otherwise each resample would average other classes.
     """
 
     def __init__(self, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]):
-        """Prepare what does not depend on weights.
-
-        Args:
-            labels: (S,) 0..C-1; S may be 0.
-            probabilities: (S, C), rows add up to 1; the highest one predicts.
-            class_names: C names.
-        """
+        """Take labels (S,) in 0..C-1 and probabilities (S, C), the highest predicts; S may be 0."""
         self._class_names = class_names
         count = len(class_names)
         predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -102,7 +95,7 @@ class ImageStatistic:
         }
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Metrics of weighted samples: (B, S) float64 -> name -> (B,)."""
+        """Return metric -> (B,) from weights (B, S) float64."""
         metrics = self._metrics(weights)
         for macro, names in self._classes_of.items():
             if names:
@@ -138,7 +131,7 @@ class _Ranks:
         self._not_above = np.searchsorted(low_to_high, scores[self._positives], side="right")
 
     def auroc(self, weights: np.ndarray) -> np.ndarray:
-        """(B, S) -> (B,); NaN where a side has no weight."""
+        """Return (B,) from weights (B, S); NaN where a side has no weight."""
         negatives = np.zeros((len(weights), len(self._negatives) + 1))
         np.cumsum(weights[:, self._negatives], axis=1, out=negatives[:, 1:])
         positives = weights[:, self._positives]
@@ -149,6 +142,6 @@ class _Ranks:
 
 
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """(..., C) -> (...), as np.nanmean without its warning."""
+    """Return (...) from (..., C) as np.nanmean does, without its warning."""
     with np.errstate(invalid="ignore"):
         return np.nansum(values, axis=-1) / (~np.isnan(values)).sum(axis=-1)

@@ -31,19 +31,12 @@ from .tasks import describe_intervals, measure
 
 @dataclass(frozen=True)
 class ImageReportSettings:
-    """What a person may choose.
+    """What a person may choose."""
 
-    Attributes:
-        rule: from slices to scans, see `parse_rule`; None: the best on validation data, or "mean"
-            where there are none.
-        sensitivity: wanted on validation data, above 0 and at most 1; thresholds are set for it.
-        resamples: of the bootstrap; 0 computes no intervals.
-        seed: of the bootstrap.
-    """
-
+    # From slices to scans, see `parse_rule`; None: the best on validation data, "mean" without any.
     rule: str | None = None
-    sensitivity: float = 0.95
-    resamples: int = RESAMPLES
+    sensitivity: float = 0.95  # wanted on validation data, in (0, 1]; thresholds are set for it
+    resamples: int = RESAMPLES  # of the bootstrap; 0 computes no intervals
     seed: int = SEED
 
     def __post_init__(self) -> None:
@@ -73,17 +66,16 @@ def report_images(
     Args:
         table: the predictions to report.
         output: folder for the files.
-        validation: predictions for other slices, on which rule, temperature and thresholds are
-            chosen; None chooses nothing.
+        validation: predictions of other slices, to choose rule, temperature and thresholds; None
+            chooses nothing.
         settings: None stands for the defaults.
-        about: what else results.json records (dataset, model, command, seconds, machine), and
-            more "warnings".
+        about: recorded as it is (dataset, model, command, seconds, ...); "warnings" are added to.
 
     Returns:
         The content of results.json (docs/evaluation.md).
 
     Raises:
-        ValueError: validation has the same slices or other classes; a setting is unusable.
+        ValueError: validation has the same slices or other classes.
     """
     settings, about = settings or ImageReportSettings(), about or {}
     if validation:

@@ -26,12 +26,7 @@ def save_froc(
 ) -> None:
     """Save sensitivity over false positives per slice; dotted where no detection is left.
 
-    Args:
-        path: PNG file.
-        curves: "froc" and "froc_<class>" -> [false positives per slice, sensitivity] pairs.
-        class_names: of all classes.
-        iou: of the matching.
-        task: "bbox" or "segm", which was matched.
+    `curves` are those of `FrocStatistic`; `task` is what was matched, "bbox" or "segm".
     """
     figure, ax = _figure()
     titles = {f"froc_{name}": title for name, title in _titles(class_names).items()}
@@ -53,13 +48,7 @@ def save_froc(
 
 
 def save_precision_recall(path: Path, curves: Mapping[str, Any], task: str) -> None:
-    """Save precision over recall: full lines at IoU 0.5, dashed ones at 0.75.
-
-    Args:
-        path: PNG file.
-        curves: class -> "AP50" or "AP75" -> [recall, precision] pairs.
-        task: "bbox" or "segm".
-    """
+    """Save precision over recall of `precision_recall`: full lines at IoU 0.5, dashed at 0.75."""
     figure, ax = _figure()
     for i, (name, by_iou) in enumerate(curves.items(), start=len(curves) > 1):  # as in FROC
         colour, styles = _look(i)
@@ -78,11 +67,7 @@ def save_bland_altman(
 ) -> None:
     """Save how predicted areas differ from true ones, one panel a class.
 
-    Args:
-        path: PNG file.
-        pixels: areas of all images; those empty on both sides are not shown.
-        metrics: the bias and the limits of agreement, as `PixelStatistic` names them.
-        class_names: of all classes.
+    `metrics` holds bias and limits of agreement. Images that are empty on both sides are not shown.
     """
     names = list(pixels.areas)
     figure = Figure(figsize=(5.4 * len(names), 4.6), layout="constrained")
@@ -124,13 +109,13 @@ def _bland_altman(ax: Axes, mean: np.ndarray, error: np.ndarray, lines: dict[str
 
 
 def _look(index: int) -> tuple[str, Sequence[str]]:
-    """Colour of a class, and its two line styles: others when the colours are used up."""
+    """Return the colour of a class and its two line styles, others once the colours are used up."""
     again, place = divmod(index, len(LINE_COLOURS))
     return LINE_COLOURS[place], LINE_STYLES[2:] if again % 2 else LINE_STYLES[:2]
 
 
 def _titles(class_names: Sequence[str]) -> dict[str, str]:
-    """Class's name in metrics -> its name."""
+    """Return the class's name in metrics -> its name."""
     return {metric_suffix(name): plain(name) for name in class_names}
 
 
@@ -144,7 +129,7 @@ def _figure() -> tuple[Figure, Axes]:
 
 
 def _nothing(curves: Iterable[Any]) -> str:
-    """Why curves of sensitivity or precision show nothing, "" where they show something."""
+    """Say why curves of sensitivity or precision show nothing; "" if they show something."""
     heights = [np.max(points, axis=0)[1] for points in curves]
     return "" if any(heights) else "no lesion found" if heights else "no lesion in the data"
 

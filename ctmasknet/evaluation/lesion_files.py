@@ -34,13 +34,13 @@ def read_lesions(
         truth_path: COCO instances with polygons or RLE; images may have "patient" and "scan".
         detection_paths: COCO result lists of {image_id, category_id, score, bbox [x, y, w, h],
             segmentation (RLE)}, e.g. one for each fold of a cross-validation. Either bbox or
-            segmentation may be missing; without any segmentation boxes alone can be judged.
-        masks: True: every detection must have a segmentation. False: segmentations are not looked
-            at, where there are boxes. None: as the first detection has it, and True without any.
+            segmentation may be missing; without any segmentation only boxes can be judged.
+        masks: True requires a segmentation in every detection. False ignores segmentations where
+            there are boxes. None does as the first detection has it, and True without any.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an entry of a file cannot be used; names file and index.
+        ValueError: an entry cannot be used; names file and index.
     """
     truth = _read_truth(Path(truth_path))
     paths = tuple(Path(path) for path in detection_paths)
@@ -220,7 +220,7 @@ def _numbers(values: list, name: str, least: float = -sys.float_info.max) -> lis
 
 @contextlib.contextmanager
 def _at(path: Path, kind: str, index: int) -> Iterator[None]:
-    """Errors inside become one line that names the place."""
+    """Make errors inside one line that names the place."""
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:

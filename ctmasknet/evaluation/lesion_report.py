@@ -29,27 +29,16 @@ PER_IMAGE = "per_image.csv"
 
 @dataclass(frozen=True)
 class LesionReportSettings:
-    """What the numbers depend on.
+    """What the numbers depend on."""
 
-    Attributes:
-        score_thresh: per-image AP: detections score above it.
-        min_area: per-image AP: lesions of at most so many pixels are background. COCO's AP and
-            the others see the truth as it is.
-        max_detections: per-image AP: so many with the highest scores count in an image.
-        iou_thresholds: per-image AP: an IoU must be strictly above.
-        pixel_score_thresh: pixel metrics: detections score at least it.
-        froc_iou: FROC: a lesion is found at this IoU.
-        resamples: of the bootstrap; 0 gives no intervals.
-        seed: of the bootstrap.
-    """
-
-    score_thresh: float = SCORE_THRESH
-    min_area: int = MIN_LESION_AREA
-    max_detections: int = MAX_DETECTIONS
-    iou_thresholds: tuple[float, ...] = IOU_THRESHOLDS
-    pixel_score_thresh: float = PIXEL_SCORE_THRESH
-    froc_iou: float = FROC_IOU
-    resamples: int = RESAMPLES
+    # Per-image AP; COCO's AP and the others see all lesions and detections.
+    score_thresh: float = SCORE_THRESH  # detections score above it; 0.75 in the papers' tables
+    min_area: int = MIN_LESION_AREA  # lesions of at most so many pixels are background
+    max_detections: int = MAX_DETECTIONS  # so many with the highest scores count in an image
+    iou_thresholds: tuple[float, ...] = IOU_THRESHOLDS  # an IoU must be strictly above
+    pixel_score_thresh: float = PIXEL_SCORE_THRESH  # detections score at least it
+    froc_iou: float = FROC_IOU  # a lesion is found at this IoU or more
+    resamples: int = RESAMPLES  # of the bootstrap; 0 computes no intervals
     seed: int = SEED
 
     def __post_init__(self) -> None:
@@ -74,7 +63,7 @@ class LesionReportSettings:
 def measure_lesions(
     lesions: LesionSet, settings: LesionReportSettings, training: bool = False
 ) -> dict[str, Measured]:
-    """Return the name of each task of lesions -> its statistic; `training` as in `measure`."""
+    """Return task -> its statistic on a set of lesions; `training` as in `measure`."""
     return measure("lesions", {"image": (lesions, settings)}, lesions.masks, training)
 
 
@@ -93,7 +82,7 @@ def report_lesions(
         about: recorded as it is (model, command, ...); about["dataset"] is added to.
 
     Returns:
-        The content of results.json.
+        The content of results.json (docs/evaluation.md).
 
     Raises:
         ValueError: the folder holds one of several files of detections, which would be lost.

@@ -19,54 +19,32 @@ from .prediction_table import portable_names
 
 @dataclass(frozen=True)
 class LesionImage:
-    """One image: what is there, and what was found.
-
-    Attributes:
-        image_id: as in the files.
-        file_name: as in the truth.
-        patient, scan: "" where the truth does not tell.
-        height, width: in pixels.
-        true_masks: G compressed RLEs; crowd annotations are left out.
-        true_classes: (G,) int64 in 0..K-1.
-        true_areas: (G,) float64, in pixels, as the truth states them.
-        found_masks: D compressed RLEs by falling score; none at all where there are boxes only.
-        found_classes: (D,) int64 in 0..K-1.
-        scores: (D,) float64, falling; equal scores keep the order of the files.
-    """
+    """One image: what is there, and what was found."""
 
     image_id: int | str
     file_name: str
-    patient: str
-    scan: str
+    patient: str  # "" where the truth does not tell
+    scan: str  # likewise
     height: int
     width: int
-    true_masks: list[dict]
-    true_classes: np.ndarray
-    true_areas: np.ndarray
-    found_masks: list[dict]
-    found_classes: np.ndarray
-    scores: np.ndarray
+    true_masks: list[dict]  # G compressed RLEs, without crowds
+    true_classes: np.ndarray  # (G,) int64 in 0..K-1
+    true_areas: np.ndarray  # (G,) float64, in pixels, as the truth states them
+    found_masks: list[dict]  # D compressed RLEs by falling score; none where there are boxes only
+    found_classes: np.ndarray  # (D,) int64 in 0..K-1
+    scores: np.ndarray  # (D,) float64, falling; equal scores keep the order of the files
 
 
 @dataclass(frozen=True)
 class LesionSet:
-    """Truth and detections of a data set.
-
-    Attributes:
-        class_names: K names.
-        images: I images by name, with those that have no lesion and no detection.
-        truth: annotations with ids from 1, masks as compressed RLE, areas and boxes.
-        detections: in COCO's result format, in the order of the files, with boxes.
-        detection_paths: the files of the detections.
-        masks: whether detections have masks, or would have them if there were any.
-    """
+    """Truth and detections of a data set."""
 
     class_names: tuple[str, ...]
-    images: tuple[LesionImage, ...]
-    truth: COCO
-    detections: list[dict]
+    images: tuple[LesionImage, ...]  # by name; also those without lesion and detection
+    truth: COCO  # annotations with ids from 1, masks as compressed RLE, areas and boxes
+    detections: list[dict]  # in COCO's result format, in the order of the files, with boxes
     detection_paths: tuple[Path, ...]
-    masks: bool
+    masks: bool  # whether detections have masks, or would have them if there were any
 
     @property
     def patients(self) -> list[str]:
@@ -79,9 +57,9 @@ class LesionSet:
         return any(image.patient for image in self.images)
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of the images' names, sizes and patients and of all annotations.
+        """Return a SHA-256 of all images' names, sizes and patients and of all annotations.
 
-        It is the same wherever the data set lies and whatever its ids are.
+        It does not depend on where the data set lies, nor on its ids.
         """
         names = portable_names([image.file_name for image in self.images])
         classes = {x["id"]: x["name"] for x in self.truth.dataset["categories"]}

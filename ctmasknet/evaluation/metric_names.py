@@ -18,7 +18,7 @@ def any_lesion(class_names: Sequence[str]) -> str:
 
 
 def check_class_names(names: Sequence[str], taken: Sequence[str]) -> None:
-    """Raise a ValueError if two classes, or a class and a suffix of `taken`, would clash."""
+    """Raise a ValueError if two classes, or a class and one of `taken`, have the same suffix."""
     suffixes = [*map(metric_suffix, names), *taken]
     if len(set(suffixes)) < len(suffixes):
         raise ValueError(

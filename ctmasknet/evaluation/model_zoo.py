@@ -15,16 +15,10 @@ _FIRST = ("segm", "bbox", "per_image_ap", "pixel")  # masks first; others as reg
 
 
 def find_evaluations(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
-    """Find the evaluations of single data sets; those that sum up a run are left out.
+    """Return the (file, content) of each data set's evaluation, by model, data set and file.
 
-    Args:
-        paths: results files, or folders that are searched for them.
-
-    Returns:
-        (file, its content) sorted by model, data set and file.
-
-    Raises:
-        FileNotFoundError, ValueError: no such path, or none of them has a results file.
+    Paths are results files, or folders to search for them. Results that sum up a run are left out.
+    Raises a FileNotFoundError or ValueError if a path does not exist, or none has results.
     """
     files: list[Path] = []
     for path in paths:
@@ -42,12 +36,7 @@ def find_evaluations(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]
 
 
 def zoo_page(evaluations: Iterable[tuple[Path, dict[str, Any]]], command: str) -> str:
-    """Return the table of models in Markdown.
-
-    Args:
-        evaluations: of `find_evaluations`.
-        command: what was run, to be printed with the numbers.
-    """
+    """Return the table of models in Markdown; `command` is printed as what made it."""
     parts = [
         "# Model zoo",
         f"Made by `{command}` from results files; no number is typed by hand. Percent, with 95 % "
@@ -68,7 +57,7 @@ def zoo_page(evaluations: Iterable[tuple[Path, dict[str, Any]]], command: str) -
 
 
 def _columns(kind: str, classes: Sequence[str]) -> dict[str, tuple[Task, str]]:
-    """Heading -> task and metric."""
+    """Return heading -> task and metric."""
     tasks = [TASKS[name] for name in dict.fromkeys([*_FIRST, *TASKS])]
     return {
         heading.replace("{class}", name): (task, metric.replace("{class}", metric_suffix(name)))

@@ -1,7 +1,7 @@
 """The papers' lesion AP: computed for each image, then averaged over images.
 
-It is not COCO's AP, which pools the detections of all images. A detector that finds nothing
-scores here the share of lesion-free images, so that value is reported beside it.
+COCO's AP pools the detections of all images instead. A detector that finds nothing scores here the
+share of lesion-free images, so that value is reported beside it.
 
 Shapes: D detections and G ground-truth lesions of one image, T IoU thresholds, I images, B sets of
 weights.
@@ -76,14 +76,10 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 class PerImageAPStatistic:
-    """The papers' AP of lesion masks as a function of the images' weights.
+    """The papers' AP of lesion masks, in [0, 1], of weighted images.
 
-    AP50 and AP75 (where they are among the thresholds) and mAP over all images, the same with
-    `_lesion_images` over those that have a lesion, and `silent_detector`, what a detector without
-    any detection gets; all in [0, 1].
-
-    Attributes:
-        columns: "AP50", "AP75" and "mAP" -> (I,).
+    AP50 and AP75 (where they are among the thresholds) and mAP over all images; the same with
+    `_lesion_images` over those that have a lesion; `silent_detector`, the mAP of no detection.
     """
 
     def __init__(
@@ -94,15 +90,7 @@ class PerImageAPStatistic:
         max_detections: int = MAX_DETECTIONS,
         iou_thresholds: Sequence[float] = IOU_THRESHOLDS,
     ):
-        """Compute the AP of each image.
-
-        Args:
-            lesions: truth and detections with masks.
-            score_thresh: detections must score above it; the papers' tables use 0.75.
-            min_area: lesions of at most so many pixels are background, as in the papers.
-            max_detections: so many with the highest scores count in an image.
-            iou_thresholds: T values; an IoU must be strictly above.
-        """
+        """Compute each image's AP; the settings are those of `LesionReportSettings`."""
 
         def score(image: LesionImage) -> tuple[bool, np.ndarray]:
             count = min(int((image.scores > score_thresh).sum()), max_detections)
@@ -122,11 +110,12 @@ class PerImageAPStatistic:
         has_lesion, values = map(np.array, zip(*map(score, lesions.images), strict=True))
         self._has_lesion = has_lesion
         percent = [round(100 * t) for t in iou_thresholds]
+        # "AP50", "AP75" and "mAP" -> (I,).
         self.columns = {f"AP{p}": values[:, percent.index(p)] for p in (50, 75) if p in percent}
         self.columns["mAP"] = values.mean(axis=1)
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Return metric -> (B,), from weights (B, I); NaN where there is no image."""
+        """Return metric -> (B,) from weights (B, I); NaN where there is no image."""
         with_lesion = {
             f"{name}_lesion_images": np.where(self._has_lesion, column, np.nan)
             for name, column in self.columns.items()

@@ -23,7 +23,7 @@ LIMITS_SD = 1.96  # Bland and Altman's 95 % limits of agreement
 
 
 class PixelStatistic:
-    """Metrics of pixels as a function of the images' weights.
+    """Metrics of pixels of weighted images.
 
     For any lesion (see `any_lesion`) and, of several classes, each class:
     dice, iou: mean over images that have predicted or true pixels.
@@ -33,19 +33,15 @@ class PixelStatistic:
         images that have predicted or true pixels; area_mae: mean of its absolute value.
     area_bias_px, area_mae_px: the same in pixels.
     area_loa_low, area_loa_high: bias -+ 1.96 standard deviations of the images.
-
-    Attributes:
-        areas: name in metrics of any lesion, or of a class -> (3, I) true, predicted and overlap,
-            in pixels.
-        sizes: (I,) pixels of the images.
     """
 
     def __init__(self, lesions: LesionSet, score_thresh: float = PIXEL_SCORE_THRESH):
-        """Measure masks whose score is at least score_thresh."""
+        """Measure masks that score at least score_thresh."""
         number = len(lesions.class_names)
         kinds = {any_lesion(lesions.class_names): range(number)}
         if number > 1:
             kinds |= {metric_suffix(x): range(k, k + 1) for k, x in enumerate(lesions.class_names)}
+        # Suffix of any lesion, or of a class -> (3, I) true, predicted and common pixels.
         self.areas = {
             name: np.array([_areas(image, classes, score_thresh) for image in lesions.images]).T
             for name, classes in kinds.items()
@@ -53,7 +49,7 @@ class PixelStatistic:
         self.sizes = np.array([image.height * image.width for image in lesions.images])
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Return <metric>_<class> -> (B,), from weights (B, I)."""
+        """Return <metric>_<class> -> (B,) from weights (B, I)."""
         values: dict[str, np.ndarray] = {}
         for name, areas in self.areas.items():
             of_images = {k: weighted_mean(x, weights) for k, x in _overlap(*areas).items()}
@@ -65,12 +61,12 @@ class PixelStatistic:
         return values
 
     def metrics(self) -> dict[str, float]:
-        """Return all metrics, and as images_empty_<class> how many images are empty of both."""
+        """Return all metrics, and images_empty_<class>: how many images are empty on both sides."""
         empty = {f"images_empty_{k}": int((~self.not_empty(k)).sum()) for k in self.areas}
         return point_values(self, len(self.sizes)) | empty
 
     def not_empty(self, name: str) -> np.ndarray:
-        """(I,) bool: images with true or with predicted pixels."""
+        """Return (I,) bool: images with true or predicted pixels."""
         return self.areas[name][:2].sum(axis=0) > 0
 
 
@@ -91,7 +87,7 @@ def write_per_image(
 
 
 def _areas(image: LesionImage, classes: range, score_thresh: float) -> list[float]:
-    """True, predicted and overlap."""
+    """Return true, predicted and common pixels."""
     true = _union(image.true_masks, image.true_classes, classes)
     found = _union(
         image.found_masks[: (image.scores >= score_thresh).sum()], image.found_classes, classes

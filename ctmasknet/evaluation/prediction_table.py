@@ -29,32 +29,21 @@ COLUMNS = ("file_name", "patient", "scan", "label")
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """What a model says of S slices, and what they are.
-
-    Attributes:
-        class_names: C names in the order of the labels.
-        file_names: S different paths.
-        patients, scans: S names each.
-        labels: (S,) int64 in 0..C-1.
-        logits: (S, C) float64.
-    """
+    """Predictions of S slices, and what is true of them."""
 
     class_names: tuple[str, ...]
-    file_names: tuple[str, ...]
+    file_names: tuple[str, ...]  # all different
     patients: tuple[str, ...]
     scans: tuple[str, ...]
-    labels: np.ndarray
-    logits: np.ndarray
+    labels: np.ndarray  # (S,) int64 in 0..C-1
+    logits: np.ndarray  # (S, C) float64
 
     def probabilities(self, temperature: float = 1.0) -> np.ndarray:
-        """Return the softmax of the logits over a temperature: (S, C), rows add up to 1."""
+        """Return the softmax of the logits over a temperature: (S, C)."""
         return softmax(self.logits / temperature, axis=1)
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of the slices' names, labels, patients and scans.
-
-        It is the same wherever the data set lies.
-        """
+        """Return a SHA-256 of names, labels, patients and scans, wherever the data set lies."""
         rows = [
             # A path that stands for an unknown patient or scan moves with the data set.
             [name, label, *("" if x == file else x for x in (patient, scan))]
@@ -136,8 +125,7 @@ def make_table(
 ) -> PredictionTable:
     """Make a table of (file name, patient, scan, label, logits) rows, sorted by file name.
 
-    Raises:
-        ValueError: there is no row, or a file is there twice; names `source`.
+    A ValueError names `source` if there is no row, or a file is there twice.
     """
     if not rows:
         raise ValueError(f"{source}: found no prediction, expected one for each slice")

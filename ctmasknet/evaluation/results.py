@@ -52,12 +52,7 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def check_output(output: Path, inputs: Sequence[Path | None]) -> None:
-    """Raise a ValueError if a report would overwrite what it is made from, or that of a run.
-
-    Args:
-        output: folder of the report.
-        inputs: files that are read; None stands for none.
-    """
+    """Raise a ValueError if a report in `output` would overwrite its inputs, or a run's report."""
     for path in filter(None, inputs):
         if path.resolve().parent == output.resolve():
             raise ValueError(f"{path} lies in --output and might be lost: name another folder")

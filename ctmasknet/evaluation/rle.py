@@ -16,18 +16,11 @@ MAX_PIXELS = 2**29 - 1
 
 
 def compressed_rle(mask: Any, size: tuple[int, int]) -> dict:
-    """Turn a mask in any of COCO's forms into a compressed RLE that JSON can hold.
+    """Turn a mask in any of COCO's forms into {"size": [h, w], "counts": str}, which JSON can hold.
 
-    Args:
-        mask: polygons (lists of N x, y pairs, in pixels), or {"size": [h, w], "counts": runs by
-            column as COCO's string or as a list}.
-        size: (h, w) of the image, at most MAX_PIXELS pixels.
-
-    Returns:
-        {"size": [h, w], "counts": str}, without empty runs but the first.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is not a mask of that size.
+    The mask is polygons (lists of N x, y pairs, in pixels), or an RLE whose runs by column are
+    COCO's string or a list; the image is (h, w), at most MAX_PIXELS pixels. The answer has no empty
+    runs but the first. Raises a KeyError, TypeError or ValueError for what is no mask of that size.
     """
     if isinstance(mask, list):
         rle = mask_util.merge(mask_util.frPyObjects(_polygons(mask, size), *size))
@@ -66,7 +59,7 @@ def _polygons(mask: list, size: tuple[int, int]) -> list[list[float]]:
 
 
 def _runs(counts: Any) -> np.ndarray | None:
-    """(R,) int64 run lengths, which may be negative; None where they cannot be read."""
+    """Return (R,) int64 run lengths, which may be negative; None if they cannot be read."""
     if isinstance(counts, list):
         usable = counts and all(type(x) is int and 0 <= x <= MAX_PIXELS for x in counts)
         return np.array(counts, dtype=np.int64) if usable else None

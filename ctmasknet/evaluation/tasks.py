@@ -66,23 +66,17 @@ def register_task(task: Task) -> Task:
 
 
 def find_task(name: str, kind: str) -> Task:
-    """Return a registered task, or for a name from elsewhere a task with nothing but that name."""
+    """Return a registered task, or for any other name a task with nothing but that name."""
     return TASKS.get(name) or Task(name, kind, lambda *_: lambda weights: {}, name)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A task's statistic on one data set.
-
-    Attributes:
-        task: the task.
-        statistic: a function of the samples' weights.
-        groups: (S,) index of each sample's patient.
-    """
+    """A task's statistic on one data set."""
 
     task: Task
     statistic: Statistic
-    groups: np.ndarray
+    groups: np.ndarray  # (S,) index of each sample's patient
 
     def metrics(self) -> dict[str, float]:
         """Return all metrics of the whole data set; NaN where one is undefined."""
@@ -99,16 +93,10 @@ class Measured:
 def measure(
     kind: str, samples: Mapping[str, tuple], masks: bool = True, training: bool = False
 ) -> dict[str, Measured]:
-    """Apply the registered tasks of a kind to a data set.
+    """Apply the registered tasks of a kind ("lesions" or "images") to a data set.
 
-    Args:
-        kind: "lesions" or "images".
-        samples: level -> arguments of the tasks' statistics, the first with `patients`.
-        masks: False leaves out tasks that need masks.
-        training: True leaves out tasks that are not for training.
-
-    Returns:
-        Name of the task -> its statistic on these samples.
+    `samples` is level -> arguments of the tasks' statistics, the first with `patients`. Without
+    `masks` tasks that need them are left out, in `training` those that are not for training.
     """
     return {
         task.name: Measured(
@@ -128,10 +116,8 @@ def describe_intervals(
 ) -> dict[str, Any] | None:
     """Compute "intervals" of results.json; None without resamples.
 
-    Args:
-        measured: of `measure`; tasks without samples are left out.
-        unit: what is drawn: "patient", or "slice" where patients are unknown.
-        resamples, seed: of the bootstrap.
+    `unit` is what is drawn: "patient", or "slice" where patients are unknown. Tasks without samples
+    are left out.
     """
     if not resamples:
         return None

@@ -19,25 +19,16 @@ _WIDTH = 110
 
 
 def describe(results: Mapping[str, Any]) -> str:
-    """Lay out an evaluation of lesions (at most 110 columns wide) or of images.
+    """Lay out results.json of lesions (at most 110 columns wide) or of images as text.
 
-    Args:
-        results: of `report_lesions` or `report_images`, or read from their results.json.
-
-    Returns:
-        Paragraphs and tables; "-" stands for an undefined value.
+    "-" stands for an undefined value.
     """
     parts = _lesions(results) if results["kind"] == "lesions" else _images(results)
     return "\n\n".join(filter(None, [*parts, results["notice"]]))
 
 
 def confusion_table(matrix: np.ndarray, class_names: Sequence[str]) -> str:
-    """Lay out a confusion matrix with each class's sensitivity and precision.
-
-    Args:
-        matrix: (C, C) counts, M[true, predicted].
-        class_names: C names.
-    """
+    """Lay out (C, C) counts M[true, predicted] with each class's sensitivity and precision."""
     metrics = classification_metrics(matrix, class_names)
     rows = [
         [f"true {name}", *counts, percent(metrics[f"sensitivity_{metric_suffix(name)}"])]
@@ -49,13 +40,7 @@ def confusion_table(matrix: np.ndarray, class_names: Sequence[str]) -> str:
 
 
 def lesion_task(task: str, metrics: Mapping[str, float | None], results: Mapping[str, Any]) -> str:
-    """Lay out one task of lesions.
-
-    Args:
-        task: its name.
-        metrics: its metrics.
-        results: reads "settings" and, where there are any, "intervals".
-    """
+    """Lay out a task of lesions by the "settings" and, where there are any, "intervals" of results."""
     entry = find_task(task, "lesions")
     text = f"{entry.title.format(**results['settings'])}\n{_task_table(entry, metrics, results)}"
     if entry.note:
@@ -95,7 +80,7 @@ def _images(results: Mapping[str, Any]) -> list[str]:
 
 
 def _task_table(task: Task, metrics: Mapping[str, float | None], results: Mapping[str, Any]) -> str:
-    """Values, and their intervals where there are any: naive ones where patients have several."""
+    """Lay out values and their intervals, with naive ones where patients have several samples."""
     about, unit = results.get("intervals"), UNITS[task.level]
     head = [task.title if task.kind == "images" else "", "value"]
     if about:
