@@ -1,7 +1,5 @@
 """Start the processes of a run, and stop them with one line when one of them fails."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

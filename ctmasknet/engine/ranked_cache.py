@@ -6,8 +6,6 @@ ranked rows: with these in memory an epoch takes seconds. Labels still come from
 Shapes: B images, n different boxes of one image, D numbers in a row.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -3,8 +3,6 @@
 Shapes: n different boxes of one image, D numbers in a row.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Reports of a run's test sets from the files of predictions that its model has written."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Mapping

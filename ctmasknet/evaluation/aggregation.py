@@ -3,8 +3,6 @@
 Shapes: S samples (slices, scans or patients), G groups of them, C image classes.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

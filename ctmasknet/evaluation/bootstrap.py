@@ -6,8 +6,6 @@ weights: all ones give its value, and a resample is how often each sample was dr
 Shapes: S samples (slices, scans or patients), B sets of weights at a time, R resamples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

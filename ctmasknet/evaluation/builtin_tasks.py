@@ -1,7 +1,5 @@
 """The tasks that ctmasknet comes with, in the order of its reports."""
 
-from __future__ import annotations
-
 from .aggregation import Level
 from .coco_ap import CocoStatistic
 from .froc import FrocStatistic

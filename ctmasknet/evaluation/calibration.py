@@ -4,8 +4,6 @@ Source: Guo et al., "On Calibration of Modern Neural Networks", 2017.
 Shapes: S samples, C image classes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 Shapes: I images, K classes, T IoU thresholds, N detections of one class, B sets of weights.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import math

@@ -4,8 +4,6 @@ The bootstrap is paired: it draws the same patients for both models, so that cas
 for both do not hide a difference.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

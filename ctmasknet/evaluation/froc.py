@@ -4,8 +4,6 @@ Detections are matched by COCO's rule: at falling score each takes the free lesi
 the highest IoU. All slices count, also those without lesions. Shapes: I images, B sets of weights.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .coco_ap import AREA_RANGES, Matches, class_matches, run_coco

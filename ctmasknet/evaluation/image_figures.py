@@ -1,7 +1,5 @@
 """Figures of image classes, as PNG: the confusion matrix and the reliability diagram."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill

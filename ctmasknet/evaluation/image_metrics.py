@@ -4,8 +4,6 @@ Shapes: S samples (slices, scans or patients), C image classes, B sets of weight
 M[true, predicted], in the order of the class names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Rule, temperature and thresholds are chosen on validation data alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,7 +46,7 @@ class ImageReportSettings:
             raise ValueError(f"resamples {self.resamples}: expected 0 (no intervals) or more")
 
     @classmethod
-    def from_cfg(cls, cfg: CfgNode) -> ImageReportSettings:
+    def from_cfg(cls, cfg: CfgNode) -> "ImageReportSettings":
         """Return the settings of a run."""
         test = cfg.TEST
         return cls(test.AGGREGATION or None, test.SENSITIVITY, test.BOOTSTRAP_RESAMPLES)

@@ -1,7 +1,5 @@
 """Figures of an evaluation of lesions, as PNG."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

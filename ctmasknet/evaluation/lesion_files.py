@@ -1,7 +1,5 @@
 """Lesions and detections of any system, from COCO files."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

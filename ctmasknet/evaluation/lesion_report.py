@@ -1,7 +1,5 @@
 """From lesions and detections to numbers, figures and results.json."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -50,7 +48,7 @@ class LesionReportSettings:
             )
 
     @classmethod
-    def from_cfg(cls, cfg: CfgNode) -> LesionReportSettings:
+    def from_cfg(cls, cfg: CfgNode) -> "LesionReportSettings":
         """Return the settings of a run."""
         return cls(
             score_thresh=cfg.TEST.PER_IMAGE_AP_SCORE_THRESH,

@@ -4,8 +4,6 @@ Shapes: I images, K lesion classes (in the order of their category ids); one ima
 and D detections.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

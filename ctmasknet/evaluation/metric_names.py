@@ -1,7 +1,5 @@
 """Names of the metrics of a class."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

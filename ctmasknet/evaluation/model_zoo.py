@@ -1,7 +1,5 @@
 """The table of models, from results files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any

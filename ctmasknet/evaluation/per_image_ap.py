@@ -7,8 +7,6 @@ Shapes: D detections and G ground-truth lesions of one image, T IoU thresholds, 
 weights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

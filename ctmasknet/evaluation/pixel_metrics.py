@@ -3,8 +3,6 @@
 Crowd annotations are no lesions. Shapes: I images, B sets of weights.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Mapping
 from pathlib import Path

@@ -3,8 +3,6 @@
 Shapes: S slices, C image classes.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import itertools

@@ -1,7 +1,5 @@
 """Results files: of a run, with the metrics of its test sets, and of each of its evaluations."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -3,8 +3,6 @@
 Shapes: an image of h x w pixels, R runs of pixels, N points of a polygon.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

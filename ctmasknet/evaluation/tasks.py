@@ -6,8 +6,6 @@ and the comparison of two models all go through TASKS.
 Shapes: S samples (slices, scans or patients).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """results.json of a data set as text for a terminal."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,7 +38,7 @@ def confusion_table(matrix: np.ndarray, class_names: Sequence[str]) -> str:
 
 
 def lesion_task(task: str, metrics: Mapping[str, float | None], results: Mapping[str, Any]) -> str:
-    """Lay out a task of lesions by the "settings" and, where there are any, "intervals" of results."""
+    """Lay out a task of lesions; of results "settings" and, if there, "intervals" are read."""
     entry = find_task(task, "lesions")
     text = f"{entry.title.format(**results['settings'])}\n{_task_table(entry, metrics, results)}"
     if entry.note:
