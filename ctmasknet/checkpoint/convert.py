@@ -22,19 +22,11 @@ from .torchvision_resnet import convert_torchvision_backbone
 def convert_reference_checkpoint(
     source: Path, target: Path, mask_type: str = "", frozen_eps: float = 1e-5
 ) -> tuple[str, LoadReport]:
-    """Convert one of the author's files.
+    """Convert one of the author's files; return what it is, and what of it our model has taken.
 
-    Args:
-        source: the author's .pth.
-        target: the .pth to write; its config is written beside it, with the suffix .yaml.
-        mask_type: see `reference_config`.
-        frozen_eps: see `convert_reference_weights`.
-
-    Returns:
-        What the file is, and what of it the model of the new config has taken.
-
-    Raises:
-        FileNotFoundError, ValueError: `source` cannot be used, says why; nothing is written.
+    The config is written beside the .pth `target`, as .yaml. mask_type is that of
+    `reference_config`, frozen_eps that of `convert_reference_weights`. Raises a FileNotFoundError
+    or ValueError if `source` cannot be used, and writes nothing.
     """
     _check_target(source, target)
     checkpoint = read_reference_checkpoint(source)
@@ -60,17 +52,10 @@ def convert_reference_checkpoint(
 
 
 def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
-    """Convert a torchvision ResNet.
+    """Convert a torchvision ResNet; return a table of what it fills of lesion models.
 
-    Args:
-        source: its state dict, bare or under "state_dict" or "model".
-        target: the .pth to write.
-
-    Returns:
-        A table of the lesion models of that depth, and how many tensors of each the file fills.
-
-    Raises:
-        FileNotFoundError, ValueError: `source` cannot be used; nothing is written.
+    `source` holds a state dict, bare or under "state_dict" or "model"; `target` is a .pth. Raises a
+    FileNotFoundError or ValueError if `source` cannot be used, and writes nothing.
     """
     _check_target(source, target)
     content = read_tensors(source)

@@ -20,14 +20,10 @@ BACKBONE = "backbone.bottom_up."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of a file, on the CPU, and its settings (see settings.py).
-
-    Attributes:
-        converted: names that a conversion tool wrote.
-    """
+    """The tensors of a file, on the CPU, and its settings (see settings.py)."""
 
     weights: dict[str, torch.Tensor]
-    converted: frozenset[str] = frozenset()
+    converted: frozenset[str] = frozenset()  # names that a conversion tool wrote
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -60,11 +56,7 @@ def is_state_dict(content: Any) -> bool:
 
 
 def read_tensors(path: str | Path) -> Any:
-    """Read tensors and plain containers, saved by PyTorch, onto the CPU.
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_checkpoint`.
-    """
+    """Read tensors and plain containers onto the CPU, without running any code of the file."""
     if not str(path):
         raise FileNotFoundError("MODEL.WEIGHTS is empty; give a checkpoint (.pth)")
     path = Path(path)
@@ -86,12 +78,9 @@ def read_tensors(path: str | Path) -> Any:
 def save_converted(
     path: Path, weights: Mapping[str, torch.Tensor], made_with: Mapping[str, str] | None = None
 ) -> None:
-    """Write a checkpoint for MODEL.WEIGHTS whose tensors come from another layout.
+    """Write our names -> tensors from another layout as a checkpoint for MODEL.WEIGHTS.
 
-    Args:
-        path: the .pth file, written whole or not at all.
-        weights: our names -> tensors.
-        made_with: the settings of the model they are for; see settings.py.
+    `made_with` are the settings of the model they are for (see settings.py).
     """
     content = {"model": dict(weights), "converted": [*weights], settings.KEY: {**(made_with or {})}}
     with atomic_write(path) as partial:

@@ -19,27 +19,16 @@ _DETECTRON2_EPS = 1e-5  # of its frozen norms
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the tensors of a checkpoint tell about its network.
+    """What the tensors of a checkpoint tell about its network."""
 
-    Attributes:
-        depth: 18, 34 or 50.
-        stages: how many of the ResNet's four are kept.
-        frozen_norms: it has frozen norms and, with depth 50, a pooled fifth RPN level, as those
-            released before November 2020.
-        lesion_classes: 1 or more.
-        anchors: per location.
-        ranked: N; 0 for a lesion model.
-        fc_dim: features of module S; 0 for a lesion model.
-        image_classes: 0 for a lesion model.
-    """
-
-    depth: int
-    stages: int
+    depth: int  # 18, 34 or 50
+    stages: int  # how many of the ResNet's four are kept
+    # Frozen norms and, with depth 50, a pooled fifth RPN level: released before November 2020.
     frozen_norms: bool
     lesion_classes: int
-    anchors: int
-    ranked: int = 0
-    fc_dim: int = 0
+    anchors: int  # per location
+    ranked: int = 0  # N; 0 for a lesion model, as the next two
+    fc_dim: int = 0  # features of module S
     image_classes: int = 0
 
     @property
@@ -56,8 +45,7 @@ class Architecture:
 def find_architecture(weights: Mapping[str, torch.Tensor]) -> Architecture:
     """Read the architecture from the author's names and shapes of tensors.
 
-    Raises:
-        ValueError: not one of the author's networks; says what is missing or unknown.
+    A ValueError says what is missing or unknown if it is none of the author's networks.
     """
     body = [name.removeprefix(_BODY) for name in weights if name.startswith(_BODY)]
     if not body:
@@ -96,18 +84,10 @@ def convert_reference_weights(
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Rename the author's tensors and put the background last.
 
-    Args:
-        weights: the author's names -> tensors.
-        architecture: of `find_architecture`.
-        frozen_eps: what frozen norms add to the variance: 1e-5 in Detectron2 and current
-            torchvision, 0 in torchvision before 0.9. Weights are scaled to give the same output
-            with 1e-5.
-
-    Returns:
-        (weights, ignored): our names -> tensors, and the author's names left out -> why.
-
-    Raises:
-        ValueError: a name that is not the author's, or a negative frozen_eps.
+    Returns our names -> tensors, and the author's names left out -> why. frozen_eps is what frozen
+    norms add to the variance: 1e-5 in Detectron2 and current torchvision, 0 in torchvision before
+    0.9. Weights are scaled to give the same output with 1e-5. A ValueError: a name that is not the
+    author's, or a negative frozen_eps.
     """
     if frozen_eps < 0:
         raise ValueError(f"the epsilon of frozen norms is {frozen_eps}, but cannot be negative")

@@ -21,14 +21,9 @@ def reference_config(
 ) -> CfgNode:
     """Build the config, not frozen, of one of the author's checkpoints.
 
-    Args:
-        checkpoint: reads the anchors and the dimensions of the heads.
-        architecture: its architecture.
-        mask_type: what one lesion class is: "merge" or "ggo", which the file does not tell.
-            Empty: "merge" with one class, "both" with two.
-
-    Raises:
-        ValueError: the anchors or the mask type do not fit the network.
+    mask_type is what one lesion class is, which the file does not tell: "merge" or "ggo". Empty
+    stands for "merge" with one class and "both" with two. Raises a ValueError if the anchors or the
+    mask type do not fit the network.
     """
     classes = architecture.lesion_classes
     mask_type = mask_type or {1: "merge", 2: "both"}.get(classes, "")

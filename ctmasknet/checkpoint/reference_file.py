@@ -70,25 +70,17 @@ _RESTRICTED_PICKLE.__dict__.update(
 
 @dataclass(frozen=True)
 class ReferenceCheckpoint:
-    """What the author's file says.
+    """What the author's file says."""
 
-    Attributes:
-        weights: author's name -> tensor.
-        anchor_sizes: of each RPN level, in pixels.
-        anchor_ratios: height / width, of each RPN level.
-    """
-
-    weights: dict[str, torch.Tensor]
-    anchor_sizes: tuple[tuple[float, ...], ...]
-    anchor_ratios: tuple[tuple[float, ...], ...]
+    weights: dict[str, torch.Tensor]  # by the author's names
+    anchor_sizes: tuple[tuple[float, ...], ...]  # of each RPN level, in pixels
+    anchor_ratios: tuple[tuple[float, ...], ...]  # of each RPN level, height / width
 
 
 def read_reference_checkpoint(path: str | Path) -> ReferenceCheckpoint:
     """Read a .pth file of the author, in PyTorch's zip format or the one before 1.6.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is not one of the author's, says why.
+    A ValueError says why the file is not one of the author's.
     """
     path = Path(path)
     if not path.is_file():

@@ -25,13 +25,7 @@ def settings_of(model: nn.Module) -> dict[str, str]:
 
 
 def check_settings(path: str | Path, model: nn.Module, found: Mapping[str, str]) -> None:
-    """Raise a ValueError if a file's settings, where it has any, differ from a model's.
-
-    Args:
-        path: the file, for the error.
-        model: a lesion model or CT-Mask-Net.
-        found: the file's settings.
-    """
+    """Raise a ValueError if the settings of a file, where it has any, differ from a model's."""
     for key, value in settings_of(model).items():
         if found.get(key, value) != value:
             raise ValueError(

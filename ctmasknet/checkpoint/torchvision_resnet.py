@@ -18,8 +18,7 @@ _IN_BLOCK |= {f"bn{i}": f"conv{i}.norm" for i in (1, 2, 3)}
 def detectron2_name(name: str) -> str | None:
     """Translate one name ("layer1.0.bn2.weight" -> "res2.0.conv2.norm.weight").
 
-    Returns:
-        The name within Detectron2's ResNet; None when it is no convolution or norm of a ResNet.
+    None stands for what is no convolution or norm of a ResNet.
     """
     for theirs, ours in _PREFIXES.items():
         if name.startswith(theirs):
@@ -31,16 +30,9 @@ def detectron2_name(name: str) -> str | None:
 
 
 def resnet_depth(names: Iterable[str]) -> tuple[int, int]:
-    """Tell a ResNet by the names of its state dict.
+    """Return a ResNet's depth (18, 34 or 50), and how many of layer1..layer4 its state dict has.
 
-    Args:
-        names: in torchvision's layout, without a prefix; the last stages may be cut off.
-
-    Returns:
-        (depth, stages): 18, 34 or 50, and how many of layer1..layer4 there are.
-
-    Raises:
-        ValueError: none of the three.
+    Names have no prefix. A ValueError: it is none of the three.
     """
     names = list(names)
     blocks = []
@@ -60,17 +52,11 @@ def resnet_depth(names: Iterable[str]) -> tuple[int, int]:
 def convert_torchvision_backbone(
     weights: Mapping[str, torch.Tensor],
 ) -> tuple[int, dict[str, torch.Tensor], dict[str, str]]:
-    """Rename the tensors of a torchvision ResNet.
+    """Rename the tensors of a torchvision ResNet's state dict.
 
-    Args:
-        weights: its state dict.
-
-    Returns:
-        (depth, weights, ignored): 18, 34 or 50; name in our lesion models -> tensor; and what was
-        left out -> why. Counters of batches, which files from before PyTorch 0.4.1 lack, are 0.
-
-    Raises:
-        ValueError: not a ResNet-18, 34 or 50 of torchvision.
+    Returns the depth (18, 34 or 50); name in our lesion models -> tensor; and what was left out ->
+    why. Counters of batches, which files from before PyTorch 0.4.1 lack, are 0. Raises a ValueError
+    if it is no such ResNet.
     """
     depth, stages = resnet_depth(weights)
     if stages < 4:

@@ -1,4 +1,4 @@
-"""Training and running: trainer, results file, command line."""
+"""Training: config, trainer and reports of a run."""
 
 from ..evaluation.results import read_results, write_results
 from .progress import ProgressTrainer

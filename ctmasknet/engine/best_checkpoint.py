@@ -18,7 +18,7 @@ class ResumableBestCheckpointer(BestCheckpointer):
     """
 
     def __init__(self, eval_period: int, checkpointer, metric: str):
-        """Keep the checkpoint with the largest `metric` ("dataset task/metric" in the storage)."""
+        """Keep the checkpoint with the largest `metric`, as the storage calls it."""
         super().__init__(eval_period, checkpointer, metric, mode="max")
         self._metric = metric
         self._record = Path(checkpointer.save_dir) / BEST_RECORD

@@ -14,18 +14,8 @@ OPTIMIZERS = {"SGD": torch.optim.SGD, "ADAM": torch.optim.Adam, "ADAMW": torch.o
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """Build `SOLVER.OPTIMIZER` over the trainable parameters.
 
-    Learning rates and weight decays per parameter and gradient clipping follow Detectron2's
-    SOLVER keys, as with its own optimiser.
-
-    Args:
-        cfg: reads SOLVER.
-        model: parameters with `requires_grad=False` are left out.
-
-    Returns:
-        The optimiser.
-
-    Raises:
-        ValueError: unknown SOLVER.OPTIMIZER, or nothing to train.
+    Learning rates and weight decays by parameter and gradient clipping follow Detectron2's SOLVER
+    keys. Raises a ValueError for an unknown optimiser, or a model with nothing to train.
     """
     name = cfg.SOLVER.OPTIMIZER.upper()
     require_one_of("SOLVER.OPTIMIZER", name, OPTIMIZERS)

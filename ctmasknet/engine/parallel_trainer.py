@@ -29,14 +29,7 @@ class ParallelTrainer(DefaultTrainer):
     """
 
     def __init__(self, cfg: CfgNode):
-        """Build all parts, in DefaultTrainer's order.
-
-        Args:
-            cfg: of a run that `set_up` has prepared.
-
-        Raises:
-            ValueError: see `check_processes`.
-        """
+        """Build all parts in DefaultTrainer's order, of a config that `set_up` has prepared."""
         # DefaultTrainer's own constructor names the GPU of each process: an error on a CPU.
         TrainerBase.__init__(self)
         cfg = self.auto_scale_workers(cfg, comm.get_world_size())
@@ -64,12 +57,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def check_processes(cfg: CfgNode) -> None:
-    """Check whether processes can train together; all of them must call it.
-
-    Raises:
-        ValueError: a batch that they cannot share, folders of their own, or a model on the CPU
-            where they exchange gradients between GPUs.
-    """
+    """Raise a ValueError if processes cannot train together; all of them must call it."""
     count, batch = comm.get_world_size(), cfg.SOLVER.IMS_PER_BATCH
     if count == 1:
         return

@@ -23,12 +23,8 @@ class StoppedRun(Exception):
 def run_processes(main: Callable[[Namespace], object], args: Namespace) -> None:
     """Call `main(args)` in each process of this machine; an error for people becomes one line.
 
-    Args:
-        main: a function of a module, which every process imports anew.
-        args: of Detectron2's `default_argument_parser`; "auto" as `dist_url` is a free port.
-
-    Raises:
-        SystemExit: one of the processes failed, and all were stopped.
+    `main` is a function of a module, which every process imports anew; `args` are Detectron2's,
+    where the `dist_url` "auto" is a free port. If a process fails all are stopped: SystemExit.
     """
     # It warns of each process that it stops.
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
@@ -97,7 +93,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _reason_for_traceback(record: logging.LogRecord) -> bool:
-    """Filter a log record: Detectron2 logs the traceback of each error in training."""
+    """Put the reason into the place of the traceback that Detectron2 logs of each error."""
     if record.exc_info and record.exc_info[1] and (reason := _reason(record.exc_info[1])):
         record.msg, record.exc_info = f"{record.msg} {reason}", None
     return True

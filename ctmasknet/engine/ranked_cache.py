@@ -43,7 +43,7 @@ def rows_are_cached(cfg: CfgNode) -> bool:
 
 
 def what_varies(cfg: CfgNode) -> str:
-    """Name the key by which an image differs from epoch to epoch, and its value; "" if none."""
+    """Return the key by which images differ from epoch to epoch, and its value; "" without one."""
     sizes = () if cfg.INPUT.SQUASH else cfg.INPUT.MIN_SIZE_TRAIN  # a squash takes the first
     if cfg.INPUT.RANDOM_FLIP != "none":
         return f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP}"
@@ -57,12 +57,8 @@ def what_varies(cfg: CfgNode) -> str:
 def build_ranked_train_loader(cfg: CfgNode, model: nn.Module) -> DataLoader:
     """Build Detectron2's loader of DATASETS.TRAIN with "ranked_rows" in the place of images.
 
-    Args:
-        cfg: of a run in which no image varies.
-        model: a CTMaskNet that holds its weights.
-
-    Raises:
-        ValueError: an image has no label; also what `ranked_rows` raises.
+    No image may vary, and the CTMaskNet must hold its weights. Raises a ValueError if an image has
+    no label, and what `ranked_rows` does.
     """
     datasets = {name: DatasetCatalog.get(name) for name in cfg.DATASETS.TRAIN}
     for name, records in datasets.items():  # checked first, as rows may take hours
@@ -89,32 +85,18 @@ def build_ranked_test_loader(cfg: CfgNode, model: nn.Module, dataset_name: str) 
 
 def _rows_mapper(rows: Mapping[str, np.ndarray]) -> Callable[[dict], dict]:
     """Map a dataset dict to the input of CTMaskNet without an image."""
-    return lambda record: {
-        **record,
-        "ranked_rows": torch.from_numpy(rows[record["file_name"]]),
-    }
+    return lambda x: {**x, "ranked_rows": torch.from_numpy(rows[x["file_name"]])}
 
 
 def ranked_rows(
     cfg: CfgNode, model: nn.Module, name: str, records: list[dict], training: bool
 ) -> dict[str, np.ndarray]:
-    """Read the ranked rows of a data set from their file, or compute them and write it.
+    """Read the ranked rows of the data set `name` from their file, or compute and write them.
 
-    Each process computes its share; the first one reads and writes.
-
-    Args:
-        cfg: reads MODEL, INPUT, DATALOADER and OUTPUT_DIR.
-        model: a CTMaskNet that holds its weights.
-        name: of the data set, for the file and the log.
-        records: its dataset dicts.
-        training: whether images are resized as in training, not as in evaluation.
-
-    Returns:
-        file_name -> (n, D) float32, best first, without the repeats that fill the ranked tensor.
-
-    Raises:
-        FileNotFoundError, ValueError: an image cannot be used; names it.
-        NotFiniteError: an image gives NaN or infinity; names it.
+    Returns file_name -> (n, D) float32, best first, without the repeats that fill a ranked tensor.
+    In `training` images are resized as there, else as in evaluation. Each process computes its
+    share; the first one reads and writes. A FileNotFoundError or ValueError, or a NotFiniteError
+    for NaN and infinity, names its image.
     """
     files = [record["file_name"] for record in records]
     found = None
@@ -149,7 +131,7 @@ def _read_or_say_why_not(path: Path, key: str) -> list[np.ndarray] | None:
 def _compute(
     cfg: CfgNode, model: nn.Module, name: str, records: list[dict], training: bool
 ) -> dict[str, np.ndarray]:
-    """This process's share of a data set."""
+    """Compute this process's share of a data set."""
     loader = build_detection_test_loader(
         records,
         mapper=SliceMapper(cfg, is_train=training),

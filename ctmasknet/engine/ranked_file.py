@@ -47,14 +47,8 @@ _CODE = digest_of_sources(_PACKAGE)  # now: files may be edited while a run comp
 def key_of_rows(cfg: CfgNode, model: nn.Module, files: Iterable[str], training: bool) -> str:
     """Return the SHA-256 of everything that ranked rows depend on.
 
-    Args:
-        cfg: reads MODEL and INPUT.
-        model: a CTMaskNet that holds its weights.
-        files: the images in their order; their content counts, not their names.
-        training: whether images are resized as in training, not as in evaluation.
-
-    Raises:
-        OSError: an image cannot be read; names it.
+    The CTMaskNet holds its weights. `files` are the images in their order; their content counts,
+    not their names. In `training` images are resized as there, else as in evaluation.
     """
     settings = {key: value for key, value in cfg.MODEL.items() if key not in _NOT_OF_ROWS}
     settings["RANKED_BOXES"] = {k: v for k, v in cfg.MODEL.RANKED_BOXES.items() if k != "FILL"}
@@ -81,12 +75,9 @@ def _digest_of_detector(model: nn.Module) -> str:
 
 
 def write_rows(path: Path, key: str, rows: Sequence[np.ndarray]) -> None:
-    """Write the rows of a data set, whole or not at all.
+    """Write (n, D) float32 rows of one image or more, whole or not at all.
 
-    Args:
-        path: an .npz file with a checksum after its end, which NumPy ignores.
-        key: of `key_of_rows`.
-        rows: (n, D) float32 for each image, of one image or more.
+    The file is an .npz with a checksum after its end, which NumPy ignores.
     """
     stream = io.BytesIO()
     counts = np.array([len(x) for x in rows], np.int64)
@@ -97,12 +88,7 @@ def write_rows(path: Path, key: str, rows: Sequence[np.ndarray]) -> None:
 
 
 def read_rows(path: Path, key: str) -> list[np.ndarray]:
-    """Read what `write_rows` wrote: (n, D) float32 for each image.
-
-    Raises:
-        ValueError: the file is damaged, or has another key.
-        OSError: it cannot be read.
-    """
+    """Read (n, D) float32 of each image; a ValueError if the file is damaged or has another key."""
     content = path.read_bytes()
     content, checksum = content[:-_DIGEST], content[-_DIGEST:]
     if hashlib.sha256(content).digest() != checksum:

@@ -38,7 +38,7 @@ def datasets_to_predict(cfg: CfgNode) -> tuple[str, ...]:
 
 
 def validation_of(cfg: CfgNode, test: str) -> str | None:
-    """Return the first validation set that is not the test set itself; None without one.
+    """Return the first validation set other than the test set, if any.
 
     Temperature, rule of aggregation and operating points are chosen on it.
     """
@@ -48,13 +48,8 @@ def validation_of(cfg: CfgNode, test: str) -> str | None:
 def write_reports(cfg: CfgNode, weights: Path, **about: Any) -> Metrics:
     """Report each test set: tables to the log, results.json and figures beside its predictions.
 
-    Args:
-        cfg: of a run whose predictions on `datasets_to_predict` are written.
-        weights: checkpoint of the model that made them.
-        about: what else to record (precision, seconds, ...).
-
-    Returns:
-        Data set -> task -> metric -> value.
+    Predictions on `datasets_to_predict` are already there, made by the checkpoint `weights`;
+    `about` is recorded, too. Returns data set -> task -> metric -> value.
     """
     about = {
         "model": cfg.MODEL.NAME,

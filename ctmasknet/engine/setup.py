@@ -50,7 +50,7 @@ def config_from_args(args: Namespace) -> CfgNode:
 
 
 def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
-    """Make the folder of a run and, for the whole process, its logs and its random numbers.
+    """Make a run's folder and set up logs and random numbers of the whole process.
 
     For the program that owns the process: it also lets glibc keep freed memory.
 
@@ -89,8 +89,8 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
 
     Raises:
         FileNotFoundError: no such config file, or data set file.
-        ValueError: an unknown key or value, or a data set that is of the wrong kind for the model
-            or cannot be read as INPUT.MASK_TYPE.
+        ValueError: an unknown key or value, or a data set of the wrong kind for the model or that
+            cannot be read as INPUT.MASK_TYPE.
         KeyError: no such meta-architecture.
     """
     if not Path(config_file).is_file():
@@ -124,12 +124,12 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
 
 
 def _names(cfg: CfgNode) -> list[str]:
-    """Data sets of a run, each once."""
+    """Return the data sets of a run, each once."""
     return list(dict.fromkeys(name for key in DATASET_KEYS for name in cfg.DATASETS[key]))
 
 
 def _image_classes(cfg: CfgNode) -> tuple[str, ...]:
-    """The config's image classes; if it has none, those of its data sets."""
+    """Return the config's image classes or, if it has none, those of its data sets."""
     if cfg.DATASETS.IMAGE_CLASSES:
         return tuple(cfg.DATASETS.IMAGE_CLASSES)
     names = _names(cfg)
@@ -185,13 +185,8 @@ def _check_kinds(cfg: CfgNode) -> None:
 def check_files(cfg: CfgNode, names: Sequence[str] | None = None) -> None:
     """Check lists, image headers, classes and weights before a run starts.
 
-    Args:
-        cfg: the config.
-        names: data sets to check; None stands for all of DATASETS.
-
-    Raises:
-        FileNotFoundError, ValueError: a file that cannot be used, or a data set with other classes
-            than the model.
+    `names` are the data sets to check, None: all. Raises a FileNotFoundError or ValueError for a
+    file that cannot be used, or a data set with other classes than the model.
     """
     if cfg.MODEL.WEIGHTS:
         read_checkpoint(cfg.MODEL.WEIGHTS)

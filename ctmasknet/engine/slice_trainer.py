@@ -55,7 +55,7 @@ class SliceTrainer(ParallelTrainer):
         }
 
     def validate(self) -> Metrics:
-        """Evaluate the model on DATASETS.VALIDATION; return what `evaluate` does."""
+        """Evaluate the model on DATASETS.VALIDATION, as `evaluate`."""
         if self._ranked_loaders is None:
             return self.evaluate(self.cfg, self.model, self.cfg.DATASETS.VALIDATION)
         results = {}

@@ -48,11 +48,7 @@ class Trainer(SliceTrainer):
         self.checkpointer.add_checkpointable(KEY, record)
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS.
-
-        Raises:
-            FileNotFoundError, ValueError: see `load_weights`.
-        """
+        """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS."""
         model, weights = unwrapped(self.model), self.cfg.MODEL.WEIGHTS
         if resume and self.checkpointer.has_checkpoint():
             last = self.checkpointer.get_checkpoint_file()
@@ -97,8 +93,7 @@ class Trainer(SliceTrainer):
     def train(self) -> Metrics:
         """Train, then evaluate the best checkpoint (or the last) on DATASETS.TEST.
 
-        Returns:
-            Data set -> task -> metric -> value, also written to OUTPUT_DIR/results.json.
+        Returns data set -> task -> metric -> value, also written to OUTPUT_DIR/results.json.
         """
         started = time.time()
         super().train()
@@ -115,11 +110,8 @@ class Trainer(SliceTrainer):
     def evaluate_checkpoint(cls, cfg: CfgNode) -> Metrics:
         """Evaluate MODEL.WEIGHTS on DATASETS.TEST (`--eval-only`) and write results.json.
 
-        Returns:
-            Data set -> task -> metric -> value.
-
-        Raises:
-            FileNotFoundError, ValueError: see `load_weights`; or there is no test set.
+        Returns data set -> task -> metric -> value. Raises as `load_weights` does, and a ValueError
+        without a test set.
         """
         if not cfg.DATASETS.TEST:
             raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on")
@@ -159,10 +151,9 @@ class Trainer(SliceTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """As DefaultTrainer, in the precision that suits the hardware.
+        """Build the model in the precision that suits the hardware.
 
-        Raises:
-            ValueError: float16 without a scaled loss, as small gradients would become zero.
+        Raises a ValueError for float16 without scaled losses: small gradients would become zero.
         """
         cfg = with_precision(cfg)
         if cfg.MODEL.PRECISION == "float16" and not cfg.SOLVER.AMP.ENABLED:
