@@ -1,6 +1,5 @@
 """Weights from files into models, with a report of what was loaded."""
 
-from .loading import load_weights, read_checkpoint
-from .report import LoadReport
+from .loading import LoadReport, load_weights, read_checkpoint
 
 __all__ = ["LoadReport", "load_weights", "read_checkpoint"]

@@ -1,21 +1,23 @@
 """Load a checkpoint and say exactly what it filled."""
 
 import pickle
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from tabulate import tabulate
 from torch import nn
 
 from ..atomic_write import atomic_write
 from . import settings
-from .report import LoadReport
 
 NEW_IN_CT_MASK_NET = ("image_head",)
 NEW_IN_LESION_MODEL = ("proposal_generator", "roi_heads", "backbone.fpn_")
 BACKBONE = "backbone.bottom_up."
+_COLUMNS = ("loaded", "converted", "ignored", "missing")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,45 @@ class Checkpoint:
     weights: dict[str, torch.Tensor]
     converted: frozenset[str] = frozenset()  # names that a conversion tool wrote
     settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of each tensor; printed as one table.
+
+    Attributes:
+        loaded: names filled from the file.
+        converted: names filled from the file, which got them from another project's layout.
+        ignored: names in the file only -> why.
+        missing: names left as initialised.
+    """
+
+    loaded: tuple[str, ...] = ()
+    converted: tuple[str, ...] = ()
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        counts = {column: Counter(map(_part, getattr(self, column))) for column in _COLUMNS}
+        parts = list(dict.fromkeys(part for column in counts.values() for part in column))
+        rows = [
+            [part, *(counts[column][part] for column in _COLUMNS), self._note(part)]
+            for part in parts
+        ]
+        rows.append(["total", *(sum(counts[column].values()) for column in _COLUMNS), ""])
+        return tabulate(rows, ["part", *_COLUMNS, "why"])
+
+    def _note(self, part: str) -> str:
+        notes = {why for name, why in self.ignored.items() if _part(name) == part}
+        if any(_part(name) == part for name in self.missing):
+            notes.add("missing: starts as initialised")
+        return "; ".join(sorted(notes))
+
+
+def _part(name: str) -> str:
+    deep = name.startswith(("roi_heads", "backbone"))
+    part = ".".join(name.split(".")[: 2 if deep else 1])
+    return "backbone.fpn" if part.startswith("backbone.fpn") else part
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

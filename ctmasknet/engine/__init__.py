@@ -1,9 +1,8 @@
 """Training: config, trainer and reports of a run."""
 
 from ..evaluation.results import read_results, write_results
-from .progress import ProgressTrainer
 from .setup import config_from_args, load_config, set_up
-from .trainer import Trainer
+from .trainer import ProgressTrainer, Trainer
 
 __all__ = [
     "ProgressTrainer",

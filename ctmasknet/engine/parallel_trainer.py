@@ -3,20 +3,19 @@
 import weakref
 from pathlib import Path
 
-import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.engine import (
     AMPTrainer,
     DefaultTrainer,
-    HookBase,
     SimpleTrainer,
     TrainerBase,
     create_ddp_model,
 )
 from detectron2.utils import comm
-from fvcore.nn.precise_bn import get_bn_modules
 from torch import distributed, nn
+
+from .hooks import AverageNormStatistics
 
 
 class ParallelTrainer(DefaultTrainer):
@@ -77,22 +76,3 @@ def check_processes(cfg: CfgNode) -> None:
             f"{cfg.OUTPUT_DIR}: the first process's config.yaml is not there: OUTPUT_DIR must be "
             "one folder that all machines share, for their checkpoints"
         )
-
-
-class AverageNormStatistics(HookBase):
-    """Gives all processes the mean of their BatchNorm statistics after each step.
-
-    Otherwise these would drift apart, and validation, which the processes share, would be of models
-    that no checkpoint holds.
-    """
-
-    def after_step(self) -> None:
-        norms = get_bn_modules(self.trainer.model)  # those in training mode
-        buffers = [x for norm in norms for x in (norm.running_mean, norm.running_var)]
-        if not buffers or comm.get_world_size() == 1:
-            return
-        mean = torch.cat(buffers)
-        distributed.all_reduce(mean)
-        mean /= comm.get_world_size()
-        for buffer, own in zip(buffers, mean.split([*map(len, buffers)]), strict=True):
-            buffer.copy_(own)

@@ -14,6 +14,7 @@ from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, JSONWriter
 from torch import nn
+from tqdm import tqdm
 
 from ..checkpoint import load_weights
 from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
@@ -25,7 +26,7 @@ from ..evaluation.results import RESULTS, Metrics, write_results
 from ..fast import accelerate
 from ..fast.precision import with_precision
 from ..modeling import is_classifier
-from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
+from .hooks import BEST_WEIGHTS, ProgressBar, ResumableBestCheckpointer
 from .optimizer import build_optimizer
 from .parallel_trainer import unwrapped
 from .reports import datasets_to_predict, prediction_folder, write_reports
@@ -180,6 +181,21 @@ class Trainer(SliceTrainer):
             cfg.MODEL.MASK_ON,
             cfg.TEST.DETECTIONS_PER_IMAGE,
             LesionReportSettings.from_cfg(cfg),
+        )
+
+
+class ProgressTrainer(Trainer):
+    """A trainer that shows progress bars for training and evaluation."""
+
+    def build_hooks(self) -> list:
+        # First of all, so that the bar is closed before the evaluation after training.
+        return [ProgressBar("train"), *super().build_hooks()]
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
+        loader = super().build_test_loader(cfg, dataset_name)
+        return tqdm(
+            loader, desc=f"evaluate {dataset_name}", unit="batch", leave=False, mininterval=1
         )
 
 

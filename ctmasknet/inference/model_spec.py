@@ -15,7 +15,7 @@ from ..checkpoint import read_checkpoint
 from ..checkpoint.settings import TRAINING_DATA
 from ..config import get_cfg
 from ..engine import load_config
-from ..engine.best_checkpoint import BEST_WEIGHTS
+from ..engine.hooks import BEST_WEIGHTS
 from ..provenance import sha256_of
 
 _REPOSITORY = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from detectron2.config import CfgNode
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.checkpoint.loading import NEW_IN_CT_MASK_NET
 from ctmasknet.engine import Trainer
-from ctmasknet.engine.progress import ProgressBar
+from ctmasknet.engine.hooks import ProgressBar
 from ctmasknet.engine.ranked_cache import rows_are_cached, what_varies
 
 from .rounds import measure

@@ -1,9 +1,15 @@
-"""Keep the best checkpoint, also across an interrupted run."""
+"""Hooks of training: the best checkpoint, common BatchNorm statistics, and a progress bar."""
 
 import json
 from pathlib import Path
 
+import torch
+from detectron2.engine import HookBase
 from detectron2.engine.hooks import BestCheckpointer
+from detectron2.utils import comm
+from fvcore.nn.precise_bn import get_bn_modules
+from torch import distributed
+from tqdm import tqdm
 
 from ..atomic_write import atomic_write
 
@@ -49,3 +55,42 @@ class ResumableBestCheckpointer(BestCheckpointer):
         with atomic_write(self._record) as partial:
             partial.write_text(json.dumps(best) + "\n")
         self._recorded = self.best_iter
+
+
+class AverageNormStatistics(HookBase):
+    """Gives all processes the mean of their BatchNorm statistics after each step.
+
+    Otherwise these would drift apart, and validation, which the processes share, would be of models
+    that no checkpoint holds.
+    """
+
+    def after_step(self) -> None:
+        norms = get_bn_modules(self.trainer.model)  # those in training mode
+        buffers = [x for norm in norms for x in (norm.running_mean, norm.running_var)]
+        if not buffers or comm.get_world_size() == 1:
+            return
+        mean = torch.cat(buffers)
+        distributed.all_reduce(mean)
+        mean /= comm.get_world_size()
+        for buffer, own in zip(buffers, mean.split([*map(len, buffers)]), strict=True):
+            buffer.copy_(own)
+
+
+class ProgressBar(HookBase):
+    """Show iterations, remaining time and the total loss of a training run."""
+
+    def __init__(self, description: str):
+        self._description = description
+
+    def before_train(self) -> None:
+        start, total = self.trainer.start_iter, self.trainer.max_iter
+        self._bar = tqdm(total=total, initial=start, desc=self._description, mininterval=1)
+
+    def after_step(self) -> None:
+        loss = self.trainer.storage.latest().get("total_loss")
+        if loss and self.trainer.iter % 5 == 0:
+            self._bar.set_postfix(loss=f"{loss[0]:.3f}", refresh=False)
+        self._bar.update()
+
+    def after_train(self) -> None:
+        self._bar.close()
