@@ -52,18 +52,12 @@ def expected_calibration_error(bins: ReliabilityBins) -> float:
     return float(np.nansum(gaps * bins.counts) / bins.counts.sum())
 
 
-def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return scikit-learn's Brier score (for two classes that of one); NaN without samples."""
-    if not len(labels):
-        return float("nan")
-    return float(brier_score_loss(labels, probabilities, labels=range(probabilities.shape[1])))
-
-
 def calibration_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Return mean negative log-likelihood, Brier score and calibration error of S >= 1 samples."""
+    classes = range(probabilities.shape[1])
     return {
-        "nll": float(log_loss(labels, probabilities, labels=range(probabilities.shape[1]))),
-        "brier": brier_score(labels, probabilities),
+        "nll": float(log_loss(labels, probabilities, labels=classes)),
+        "brier": float(brier_score_loss(labels, probabilities, labels=classes)),
         "ece": expected_calibration_error(reliability_bins(labels, probabilities)),
     }
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from .bootstrap import point_values
 from .calibration import BINS, bin_index
 from .metric_names import metric_suffix
 
@@ -51,13 +50,6 @@ def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> di
     return {k: v if matrix.ndim > 2 else float(v) for k, v in metrics.items()}
 
 
-def image_metrics(
-    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
-) -> dict[str, float]:
-    """Compute the metrics of `ImageStatistic` of samples that count once each."""
-    return point_values(ImageStatistic(labels, probabilities, class_names), len(labels))
-
-
 MACROS = {"balanced_accuracy": "sensitivity", "f1_macro": "f1", "auroc_macro": "auroc"}
 
 
@@ -65,7 +57,7 @@ class ImageStatistic:
     """All metrics of image classes as a function of the samples' weights.
 
     Those of `classification_metrics`; auroc_<class>, one class against the rest, and auroc_macro,
-    the mean of those that are defined; brier (`brier_score`); ece (15 bins of the highest
+    the mean of those that are defined; scikit-learn's brier; ece (15 bins of the highest
     probability). NaN where undefined. A mean over classes is NaN where a class that has a value
     with all samples has none: otherwise each resample would average other classes.
     """

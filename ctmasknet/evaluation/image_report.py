@@ -59,21 +59,12 @@ def report_images(
     settings: ImageReportSettings | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Compute everything and write results.json, confusion_matrix.png and reliability.png.
+    """Write results.json, confusion_matrix.png and reliability.png.
 
-    Args:
-        table: the predictions to report.
-        output: folder for the files.
-        validation: predictions of other slices, to choose rule, temperature and thresholds; None
-            chooses nothing.
-        settings: None stands for the defaults.
-        about: recorded as it is (dataset, model, command, seconds, ...); "warnings" are added to.
-
-    Returns:
-        The content of results.json (docs/evaluation.md).
-
-    Raises:
-        ValueError: validation has the same slices or other classes.
+    `validation` holds predictions of other slices, on which rule, temperature and thresholds are
+    chosen; without it nothing is chosen. `about` is recorded, too (dataset, model, command, ...),
+    its "warnings" among the others. Returns the content of results.json. A ValueError: validation
+    has the same slices or other classes.
     """
     settings, about = settings or ImageReportSettings(), about or {}
     if validation:

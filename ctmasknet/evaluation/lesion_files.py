@@ -28,17 +28,12 @@ def read_lesions(
 ) -> LesionSet:
     """Read the truth and the detections of a system.
 
-    Args:
-        truth_path: COCO instances with polygons or RLE; images may have "patient" and "scan".
-        detection_paths: COCO result lists of {image_id, category_id, score, bbox [x, y, w, h],
-            segmentation (RLE)}, e.g. one for each fold of a cross-validation. Either bbox or
-            segmentation may be missing; without any segmentation only boxes can be judged.
-        masks: True requires a segmentation in every detection. False ignores segmentations where
-            there are boxes. None does as the first detection has it, and True without any.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: an entry cannot be used; names file and index.
+    The truth is COCO instances with polygons or RLE; images may have "patient" and "scan".
+    Detections are COCO result lists of {image_id, category_id, score, bbox [x, y, w, h],
+    segmentation (RLE)}, e.g. one for each fold of a cross-validation. Either bbox or segmentation
+    may be missing; without any segmentation only boxes can be judged. `masks` True requires a
+    segmentation in every detection, False ignores it where there is a box, None does as the first
+    detection has it (True without any). Errors name the file, a ValueError also the entry.
     """
     truth = _read_truth(Path(truth_path))
     paths = tuple(Path(path) for path in detection_paths)

@@ -71,19 +71,9 @@ def report_lesions(
     """Write results.json, per_image.csv, ground_truth.json, the detections and the figures.
 
     Detections are written as coco_instances_results.json, unless they were read from there. With
-    ground_truth.json they are all that is needed to compute everything again.
-
-    Args:
-        lesions: truth and detections.
-        output: folder, made if missing.
-        settings: what the numbers depend on.
-        about: recorded as it is (model, command, ...); about["dataset"] is added to.
-
-    Returns:
-        The content of results.json (docs/evaluation.md).
-
-    Raises:
-        ValueError: the folder holds one of several files of detections, which would be lost.
+    ground_truth.json they are all that is needed to compute everything again. `about` is recorded,
+    too (model, command, ...). Returns the content of results.json. A ValueError: the folder holds
+    one of several files of detections, which would be lost.
     """
     _write_files(lesions, output)
     measured = measure_lesions(lesions, settings)

@@ -78,17 +78,11 @@ def write_predictions(table: PredictionTable, path: str | os.PathLike) -> None:
 def read_predictions(
     path: str | os.PathLike, class_names: Sequence[str] | None = None
 ) -> PredictionTable:
-    """Read predictions of any system.
+    """Read predictions of any system from a UTF-8 CSV.
 
-    Args:
-        path: UTF-8 CSV with the columns `file_name,patient,scan,label,logit_0,logit_1,...`; others
-            are ignored. `label` is 0..C-1 or a class name.
-        class_names: C names in the order of the logits; None stands for the papers' three or, with
-            another number of logits, class_0, class_1, ...
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line cannot be used; names it.
+    Its columns are `file_name,patient,scan,label,logit_0,logit_1,...`; others are ignored. `label`
+    is 0..C-1 or a class name. Classes, in the order of the logits, are by default the papers' three
+    or, with another number of logits, class_0, class_1, ... A ValueError names the unusable line.
     """
     path = Path(path)
     if not path.is_file():

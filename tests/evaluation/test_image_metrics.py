@@ -14,13 +14,12 @@ from sklearn.metrics import (
 
 from ctmasknet.data.classes import IMAGE_CLASSES
 from ctmasknet.evaluation import classification_metrics
-from ctmasknet.evaluation.bootstrap import intervals
+from ctmasknet.evaluation.bootstrap import intervals, point_values
 from ctmasknet.evaluation.calibration import (
-    brier_score,
     expected_calibration_error,
     reliability_bins,
 )
-from ctmasknet.evaluation.image_metrics import ImageStatistic, image_metrics
+from ctmasknet.evaluation.image_metrics import ImageStatistic
 
 # Published confusion matrix of the R50 merged model (rows Control, CP, COVID-19).
 PUBLISHED = [[9236, 188, 26], [116, 7150, 129], [20, 298, 4028]]
@@ -32,6 +31,11 @@ def random_samples(count, classes=3, seed=0):
     random = np.random.default_rng(seed)
     counts = random.multinomial(10, [1 / classes] * classes, count)
     return random.integers(classes, size=count), counts / 10
+
+
+def image_metrics(labels, probabilities, names):
+    """All metrics of samples that count once each."""
+    return point_values(ImageStatistic(labels, probabilities, names), len(labels))
 
 
 def test_published_matrix_gives_the_published_figures():
@@ -108,7 +112,7 @@ def test_values_are_those_of_the_matrix_of_scikit_learn_and_of_the_bins(classes)
             **classification_metrics(matrix, names),
             "auroc_macro": np.mean(aurocs),
             **{f"auroc_{name}": auroc for name, auroc in zip(names, aurocs, strict=True)},
-            "brier": brier_score(labels, probabilities),
+            "brier": brier_score_loss(labels, probabilities, labels=range(classes)),
             "ece": expected_calibration_error(reliability_bins(labels, probabilities)),
         }
     )

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from ctmasknet.data.classes import IMAGE_CLASSES, NOTICE
+from ctmasknet.evaluation.bootstrap import point_values
 from ctmasknet.evaluation.image_figures import save_confusion_matrix
-from ctmasknet.evaluation.image_metrics import image_metrics
+from ctmasknet.evaluation.image_metrics import ImageStatistic
 from ctmasknet.evaluation.image_report import ImageReportSettings, report_images
 from ctmasknet.evaluation.prediction_table import make_table
 from ctmasknet.evaluation.text import confusion_table, describe
@@ -43,7 +44,8 @@ def test_report_with_validation(tmp_path):
         **{"images": 72, "scans": 24, "patients": 12},
         "left_out": {"scan": 0, "patient": 0},
     }
-    expected = image_metrics(table.labels, table.probabilities(), IMAGE_CLASSES)
+    statistic = ImageStatistic(table.labels, table.probabilities(), IMAGE_CLASSES)
+    expected = point_values(statistic, 72)
     assert results["metrics"]["image"] == pytest.approx(expected)
     for task, count in (("image", 72), ("scan", 24), ("patient", 12)):
         assert np.sum(results["confusion"][task]) == count
