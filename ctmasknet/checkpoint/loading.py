@@ -149,7 +149,11 @@ def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) ->
         )
     _check_numbers(path, model, weights)
     settings.check_settings(path, model, checkpoint.settings)
-    mismatched = [k for k in own if k in weights and own[k].shape != weights[k].shape]
+    mismatched = [
+        f"{k} (file {tuple(weights[k].shape)}, model {tuple(own[k].shape)})"
+        for k in own
+        if k in weights and own[k].shape != weights[k].shape
+    ]
     missing = [k for k in own if k not in weights]
     ignored = {k: _why_ignored(k, own, weights) for k in weights if k not in own}
     refused = [k for k in missing if not k.startswith(tuple(new))]
@@ -161,9 +165,8 @@ def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) ->
     ):
         if names:
             raise ValueError(
-                f"{path}: a checkpoint of another architecture: {problem} for {names[0]}"
-                f"{_shapes(names[0], own, weights)} and {len(names) - 1} more; "
-                "use the config it was trained with"
+                f"{path}: a checkpoint of another architecture: {problem} for {names[0]} and "
+                f"{len(names) - 1} more; use the config it was trained with"
             )
     model.load_state_dict({k: v for k, v in weights.items() if k in own}, strict=False)
     found = [k for k in own if k in weights]
@@ -213,9 +216,3 @@ def _check_numbers(path: str | Path, model: nn.Module, weights: Mapping[str, tor
                 f"{path}: the checkpoint has {found} {unit}, the config {expected} (MODEL.{key}); "
                 "use the config it was trained with"
             )
-
-
-def _shapes(name: str, own: dict, weights: dict) -> str:
-    if name not in own or name not in weights:
-        return ""
-    return f" (file {tuple(weights[name].shape)}, model {tuple(own[name].shape)})"

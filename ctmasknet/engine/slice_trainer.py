@@ -1,4 +1,4 @@
-"""A trainer's loaders: of slices, or of ranked rows where these are all that is needed."""
+"""The loaders of training and evaluation: of slices, or of their ranked rows."""
 
 import inspect
 import logging
