@@ -21,7 +21,7 @@ class StoppedRun(Exception):
 
 
 def run_processes(main: Callable[[Namespace], object], args: Namespace) -> None:
-    """Call `main(args)` in each process of this machine; an error that the user can mend becomes one line.
+    """Call `main(args)` in each process of this machine; a user's mistake becomes one line.
 
     `main` is a function of a module, which every process imports anew; `args` are Detectron2's,
     where the `dist_url` "auto" is a free port. If a process fails all are stopped: SystemExit.
