@@ -10,14 +10,7 @@ from tabulate import tabulate
 from torch import nn
 
 from ..config import get_cfg
-from .loading import (
-    BACKBONE,
-    LoadReport,
-    is_state_dict,
-    load_weights,
-    read_tensors,
-    save_converted,
-)
+from .loading import BACKBONE, LoadReport, is_state_dict, load_weights, read_tensors, save_converted
 from .reference import Architecture, convert_reference_weights, find_architecture
 from .reference_config import CONFIGS, reference_config, write_config
 from .reference_file import read_reference_checkpoint

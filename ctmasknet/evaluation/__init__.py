@@ -1,6 +1,5 @@
-"""Predictions to numbers; importing it registers the tasks of the papers."""
+"""Predictions to numbers."""
 
-from . import builtin_tasks  # noqa: F401  only registration
 from .evaluators import ImageClassificationEvaluator, LesionEvaluator
 from .image_metrics import classification_metrics
 from .per_image_ap import image_average_precision
