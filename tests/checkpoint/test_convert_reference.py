@@ -185,7 +185,7 @@ def test_code_in_a_file_is_never_run(tmp_path, weights, legacy, entry, name):
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_that_code_would_run_elsewhere(tmp_path, legacy):
-    """The proof that the test above can fail."""
+    """Prove that the test above can fail."""
     ran = tmp_path / "ran"
     torch.save(
         {"epoch": Runs(os.system, f"touch {ran}")},
@@ -246,7 +246,7 @@ def before(tmp_path):
 
 
 def check_refused(folder, reason, source="theirs.pth", target="ours.pth", **options):
-    """The reason is told, and what was there before stays, alone."""
+    """Check the reason, and that earlier files stay and none is added."""
     with pytest.raises((ValueError, FileNotFoundError), match=reason):
         convert_reference_checkpoint(folder / source, folder / target, **options)
     assert (folder / "ours.pth").read_bytes() == b"weights"

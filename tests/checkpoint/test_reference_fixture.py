@@ -150,7 +150,7 @@ def test_lesion_model_in_float64(case, lesion_model):
     ],
 )
 def test_generated_checkpoints_have_the_authors_tensors(name, lesion_classes, kind, options):
-    """The other tests of conversion make their files themselves."""
+    """Check the tensors that the other tests of conversion are made of."""
     listed = REFERENCE / f"keys_{kind}.txt"
     if not listed.is_file():
         pytest.skip(f"no {listed}")

@@ -91,7 +91,7 @@ def calibrated(network):
 
 @contextmanager
 def author_rules():
-    """torchvision's detector drops boxes without area only, and pastes mask logits."""
+    """Make torchvision's detector drop only boxes without area, and paste mask logits."""
 
     def with_area(boxes, min_size):
         return (boxes[:, 2:] - boxes[:, :2] > min(min_size, 0)).all(1).nonzero()[:, 0]
@@ -180,7 +180,7 @@ def converted_file(source, target, frozen_eps=1e-5):
 
 
 def check_ranking(network, weights, predict, image, dtype, tolerance):
-    """Rows, classes and image logits are the author's; returns the logits."""
+    """Check that rows, classes and image logits are the author's; return the logits."""
     theirs = author_ranking(network.to(dtype), author_input(image, dtype))
     ours = predict(image, dtype)
     rows, found = theirs["rows"], ours["ranked_boxes"]

@@ -1,4 +1,4 @@
-"""Image lists with labels of one's own, from the config to the names in a prediction."""
+"""Image lists with a user's own labels, from the config to the names in a prediction."""
 
 from argparse import Namespace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training and evaluation in two processes of a number of slices that two does not divide."""
+"""Training and evaluation in two processes, of an odd number of slices."""
 
 import itertools
 import json
@@ -105,7 +105,7 @@ def root(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_failing_process_ends_all_with_one_line(root):
-    """The last command meets half a PNG in one process, the other waits for its gradients."""
+    """One process meets half a PNG while the other waits for its gradients."""
     log = (root / "two.log").read_text()
     assert "Traceback" not in log
     reason = f"{root / 'data/cut.png'}: cannot be read as an image"
@@ -136,7 +136,7 @@ def test_two_processes_give_the_numbers_of_one(config, root):
 
 @pytest.mark.slow
 def test_two_machines_give_the_answers_of_one(root):
-    """As machines that know each other by address alone; here they have the same one."""
+    """The two machines know each other by address alone; here both have the same one."""
     config = "ctmasknet_R18_T1"
     commands = Commands(root, "machines")
     commands.add(config, config, flags=["--eval-only"])
@@ -152,7 +152,7 @@ def test_two_machines_give_the_answers_of_one(root):
 @pytest.mark.parametrize("part", ["heads", "full"])
 @pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(part, root):
-    """On batches of two slices; the last of "full" after --resume."""
+    """Batches hold two slices; the second step of "full" comes after --resume."""
     start = torch.load(root / "lesion_R18_T1.pth", weights_only=True)["model"]
     one, two = (
         torch.load(root / count / part / "model_final.pth", weights_only=True) for count in "12"
@@ -172,7 +172,7 @@ def test_validation_of_two_processes_chooses_as_one(root):
 
 @pytest.mark.slow
 def test_lesion_model_of_two_processes_is_one_model(root):
-    """Its report, made by both, is that of the checkpoint, which one of them wrote."""
+    """The report of both processes is that of the checkpoint that one of them wrote."""
     trained = root / "2/train"
     again = Commands(root, 1)
     final = ["MODEL.WEIGHTS", str(trained / "model_final.pth")]
@@ -247,6 +247,6 @@ def test_what_a_process_says_that_lost_another_one(monkeypatch):
     alone = Namespace(num_gpus=1, num_machines=1, machine_rank=0, dist_url="auto")
     with pytest.raises(SystemExit, match="another process of this run ended"):
         run_processes(lose, alone)
-    assert waited  # beside it the one that failed is to end first
+    assert waited  # so that the process that failed ends first
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         run_processes(fail, alone)

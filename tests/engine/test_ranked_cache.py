@@ -65,7 +65,7 @@ def opts(tmp_path_factory):
 
 @pytest.fixture
 def log(caplog):
-    """Also where another test has set up Detectron2's logs, which do not propagate."""
+    """Catch log lines even if another test has set up Detectron2's logs, which do not propagate."""
     logger = logging.getLogger("ctmasknet.engine")
     caplog.set_level(logging.INFO, logger.name)
     logger.addHandler(caplog.handler)
@@ -87,7 +87,7 @@ def never(*_):
 
 @pytest.mark.slow
 def test_training_and_validation_are_those_without_a_cache(opts, tmp_path, monkeypatch):
-    monkeypatch.setattr(comm, "shared_random_seed", lambda: 5)  # the same order of images
+    monkeypatch.setattr(comm, "shared_random_seed", lambda: 5)  # the same order of images each time
     heads, metrics = [], []
     for folder in ("none", str(tmp_path / "kept"), str(tmp_path / "kept")):
         output = tmp_path / str(len(heads))
@@ -248,7 +248,7 @@ def test_a_broken_image_is_named_and_leaves_no_file(model, slices, tmp_path):
 
 
 def test_processes_share_the_images_and_the_first_writes(model, slices, tmp_path, monkeypatch):
-    """Two threads stand for them: starting processes takes many seconds."""
+    """Two threads stand for processes, which take many seconds to start."""
     cfg = tiny_cfg("ctmasknet", *SIDES, "OUTPUT_DIR", str(tmp_path))
     expected = ranked_rows(cfg, model, "set", slices, training=False)
     (path,) = (tmp_path / "ranked_boxes").iterdir()

@@ -1,4 +1,4 @@
-"""Files of ranked rows: what their key depends on, and that they give back what was written."""
+"""Files of ranked rows: what their key depends on, and that they return what was written."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which data sets choose, and which are only reported."""
+"""Reports of a run: validation sets choose, test sets are only reported."""
 
 import numpy as np
 import pytest

@@ -29,7 +29,7 @@ def rectangle(image, label, *box):
 
 @pytest.fixture
 def write_lesions(tmp_path):
-    """Write rectangles as COCO files; returns the paths of truth and detections.
+    """Write rectangles as COCO files; return the paths of truth and detections.
 
     Lesions are (image, class, x, y, width, height), with crowds after "crowd"; detections have a
     score after the class. Images are 1 to `images`.
@@ -66,7 +66,7 @@ def write_lesions(tmp_path):
 
 @pytest.fixture
 def lesion_set(write_lesions):
-    """As `write_lesions`, but returns what `read_lesions` makes of the files."""
+    """Write rectangles as COCO files and read them with `read_lesions`."""
 
     def make(*args, **kwargs):
         truth, detections = write_lesions(*args, **kwargs)
@@ -111,7 +111,7 @@ def random_lesions():
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """Reports are written without their figures, which take most of the time."""
+    """Write reports without their figures, which take most of the time."""
     for kind, names in (
         ("image", ("save_confusion_matrix", "save_reliability")),
         ("lesion", ("save_froc", "save_precision_recall", "save_bland_altman")),

@@ -88,7 +88,7 @@ def test_whether_masks_are_judged_may_be_known(write_lesions):
         *(True, True, False)
     ]
     truth, detections = write_lesions([LESION], [FOUND, FOUND])
-    edit(detections, lambda x: x[0].update(segmentation=[[1]]))  # not looked at
+    edit(detections, lambda x: x[0].update(segmentation=[[1]]))  # ignored
     edit(detections, lambda x: x[1].pop("bbox"))  # made from the mask
     lesions = read_lesions(truth, [detections], masks=False)
     assert not lesions.masks and lesions.images[0].found_masks == []

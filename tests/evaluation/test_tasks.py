@@ -1,4 +1,4 @@
-"""Metrics of one's own: registered once, they are in training, reports, texts and tables."""
+"""A user's own metrics: registered once, they are in training, reports, texts and tables."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def own_tasks():
 
 
 def check_report(results, folder, task, metric, value, title):
-    """In results.json with an interval, in the text, in the model zoo and in a comparison."""
+    """Find a metric in results.json, with an interval, in the text, the model zoo and a comparison."""
     assert list(results["metrics"])[-1] == task
     assert results["metrics"][task] == {metric: pytest.approx(value)}
     interval = results["intervals"]["values"][task][metric]
