@@ -66,7 +66,7 @@ def own_tasks():
 
 
 def check_report(results, folder, task, metric, value, title):
-    """Find a metric in results.json, with an interval, in the text, the model zoo and a comparison."""
+    """Find a metric in results.json, its intervals, the text, the model zoo and a comparison."""
     assert list(results["metrics"])[-1] == task
     assert results["metrics"][task] == {metric: pytest.approx(value)}
     interval = results["intervals"]["values"][task][metric]
