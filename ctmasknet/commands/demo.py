@@ -22,9 +22,9 @@ from ..data.phantom import write_phantom
 from ..engine import ProgressTrainer, load_config, set_up
 from ..engine.reports import prediction_folder
 from ..evaluation.histogram_baseline import histogram_accuracy
-from ..evaluation.image_text import confusion_table
 from ..evaluation.metric_names import metric_suffix
 from ..evaluation.results import RESULTS, read_results
+from ..evaluation.text import confusion_table
 from ..inference import Predictor
 from ..inference.model_spec import CONFIGS, DEMO_CLASSIFIER, DEMO_LESION
 from ..report.dataset_slices import true_instances

@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 
 from ctmasknet.config import require_one_of
 from ctmasknet.engine import load_config
-from ctmasknet.modeling.precision import check_precision, choose_precision
+from ctmasknet.fast.precision import check_precision, choose_precision
 
 OURS, TORCHVISION, DETECTRON2 = "ctmasknet", "torchvision", "detectron2"
 PEERS = (TORCHVISION, DETECTRON2)
