@@ -22,13 +22,10 @@ _PICTURE_SIDE = 256
 
 
 def lesion_figures(splits: Sequence[Split]) -> list[tuple[str, str]]:
-    """Histograms of lesions in a slice and of their areas (TS20a, Figure 1), for each class.
+    """Draw histograms of lesions in a slice and of their areas (TS20a, Figure 1) for each class.
 
-    Args:
-        splits: lesion data sets; where their classes differ, all lesions count alike.
-
-    Returns:
-        (what it shows, data URI) of each figure.
+    Where the classes of the data sets differ, all lesions count alike. Returns what each figure
+    shows, and its data URI.
     """
     alike = len({split.classes for split in splits}) == 1
     names = splits[0].classes if alike else ("lesion",)
@@ -41,7 +38,7 @@ def lesion_figures(splits: Sequence[Split]) -> list[tuple[str, str]]:
 
 
 def _count_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
-    """Lesions in a slice, each split as a share of its slices."""
+    """Draw the lesions in a slice, each split as a share of its slices."""
     figure, ax = _figure()
     counts = [np.minimum(instances_per_slice(split, label), _MOST_BARS) for split in splits]
     top = int(max((values.max(initial=0) for values in counts), default=0))
@@ -54,7 +51,7 @@ def _count_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
 
 
 def _area_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
-    """Areas as shares of the image on a logarithmic axis, each split adding up to 1."""
+    """Draw areas as shares of the image on a logarithmic axis; each split adds up to 1."""
     figure, ax = _figure()
     shares = [np.array(area_shares(split, label)) for split in splits]
     every = np.concatenate(shares)
@@ -73,7 +70,7 @@ def _area_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
 
 
 def position_figure(position: Position) -> str:
-    """Share of each class in each bin of slice numbers."""
+    """Draw the share of each class in each bin of slice numbers."""
     figure, ax = _figure()
     table = np.array(position["table"])
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
@@ -91,7 +88,7 @@ def position_figure(position: Position) -> str:
 
 
 def picture(path: str) -> str:
-    """A small copy of an image, as a data URI; "" when it cannot be read."""
+    """Return a small copy of an image as a data URI; "" when it cannot be read."""
     try:
         return picture_uri(read_slice(path), _PICTURE_SIDE, "jpeg", 80)
     except (OSError, ValueError):
@@ -108,7 +105,7 @@ def _figure() -> tuple[Figure, Axes]:
 def _histogram(
     ax: Axes, values: Sequence[np.ndarray], bins: np.ndarray, splits: Sequence[Split]
 ) -> None:
-    """Bars of all splits side by side, each split's adding up to 1."""
+    """Draw the bars of all splits side by side; each split's add up to 1."""
     weights = [np.full(len(items), 1 / max(len(items), 1)) for items in values]
     labels = [f"{split.name} ({len(items):,})" for split, items in zip(splits, values, strict=True)]
     colours = list(islice(cycle((BLUE, ORANGE, GREEN, PURPLE)), len(values)))

@@ -14,9 +14,8 @@ from .records import Slice, Split
 def count_groups(split: Split) -> list[dict[str, Any]]:
     """Count slices, scans and patients of each image class and of the whole split.
 
-    Returns:
-        Rows {"split", "label" (a class name or "all"), "slices", "scans", "patients"}; scans or
-        patients are None where no slice of the split names one. A lesion data set has one row.
+    A row's "label" is a class name or "all"; a lesion data set has the latter alone. Scans or
+    patients are None where no slice of the split names one.
     """
     rows = []
     if not split.of_lesions:
@@ -80,7 +79,7 @@ def _counts(split: Split, label: str, slices: Sequence[Slice]) -> dict[str, Any]
 
 
 def _paths_by(split: Split, what: str, numbered: bool) -> dict[str, list[str]]:
-    """Patient or scan (with its patient where scans are numbered) -> paths of its images."""
+    """Map patients or scans (with their patients where scans are numbered) to paths of their images."""
     groups = defaultdict(list)
     for item in split.slices:
         name = getattr(item, what)

@@ -98,7 +98,7 @@ def _problems(item: Slice, facts: ImageFacts) -> Iterator[tuple[str, str]]:
 
 
 def _odd_sizes(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
-    """One finding for each unusual size, or a single one where no size is usual."""
+    """Return one finding for each unusual size, or a single one where no size is usual."""
     sizes = size_counts(split, facts).most_common()
     if len(sizes) < 2:
         return []
@@ -116,7 +116,7 @@ def _odd_sizes(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
 
 
 def _duplicates(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
-    """Images with the same pixels as an earlier one of the same split."""
+    """Find images with the same pixels as an earlier one of the same split."""
     first: dict[bytes, Slice] = {}
     findings = []
     for item in split.slices:

@@ -12,10 +12,8 @@ from .records import Split
 def lesion_counts(split: Split) -> list[dict[str, Any]]:
     """Count the lesions of each class and of all together; slices of unusable masks do not count.
 
-    Returns:
-        Rows {"split", "label" (a class name or "all"), "slices", "lesion_free", "lesions",
-        "most_in_a_slice", "area_share"}; the last is [min, 25 %, 50 %, 75 %, max] of the area as a
-        share of the image, 0 to 1, None where there is no lesion.
+    A row's "label" is a class name or "all". "area_share" is [min, 25 %, 50 %, 75 %, max] of the
+    area as a share of the image, 0 to 1; None where there is no lesion.
     """
     rows = []
     for label in (*range(len(split.classes)), None):
@@ -44,7 +42,7 @@ def instances_per_slice(split: Split, label: int | None = None) -> list[int]:
 
 
 def area_shares(split: Split, label: int | None = None) -> list[float]:
-    """Area of each lesion of one class (None: of all) as a share of its image, 0 to 1."""
+    """Return the area of each lesion of one class (None: of all) as a share of its image, 0 to 1."""
     return [
         lesion.area / (item.size[0] * item.size[1])
         for item in split.slices

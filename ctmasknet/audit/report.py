@@ -1,4 +1,4 @@
-"""An audit as audit.json and as audit.html."""
+"""An audit as audit.json and audit.html."""
 
 from __future__ import annotations
 
@@ -25,15 +25,7 @@ _PACKAGES = ("ImageHash", "numpy", "Pillow", "scipy")
 
 
 def write_report(audit: Audit, output: Path, command: str) -> None:
-    """Write audit.json and audit.html, each whole or not at all.
-
-    Args:
-        output: folder, made if it is missing.
-        command: what was run.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
+    """Write audit.json and audit.html to a folder, each whole or not at all; `command` was run."""
     output.mkdir(parents=True, exist_ok=True)
     report = as_json(audit, command)
     pages = {"audit.json": json.dumps(report, indent=1, ensure_ascii=False) + "\n"}
@@ -118,7 +110,7 @@ def _groups(audit: Audit, kinds: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def _pictured_pairs(audit: Audit) -> list[tuple[str, list[tuple[str, str]]]]:
-    """(how they are alike, (file, picture) of both) of some images that are in two splits."""
+    """Return a few pairs of images in two splits: how they are alike, (file, picture) of both."""
     pairs: list[tuple[str, list[tuple[str, str]]]] = []
     for kind in ("near_image", "identical_image"):
         for finding in audit.findings:

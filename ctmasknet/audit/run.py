@@ -1,4 +1,4 @@
-"""One audit: all checks in their order, and what could not be checked."""
+"""The whole audit: all checks in their order, and what could not be checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .records import Split
 
 @dataclass
 class Audit:
-    """What an audit found; an association is None where there was nothing to compute it from."""
+    """The findings of an audit; an association is None where there was nothing to compute it from."""
 
     splits: list[Split]
     max_bits: int = NEAR_BITS  # threshold of near duplicates
@@ -37,16 +37,10 @@ class Audit:
 def run_audit(
     splits: Sequence[Split], sample: Path | None = None, max_bits: int = NEAR_BITS
 ) -> Audit:
-    """Audit splits that are to be used together.
+    """Audit splits that are to be used together, and look for the names in the text file `sample`.
 
-    Args:
-        splits: of `records`.
-        sample: text file of names to look for in the splits.
-        max_bits: bits of 256 by which the hashes of nearly identical images may differ.
-
-    Raises:
-        FileNotFoundError: no such sample.
-        ValueError: two splits of one name, or an empty sample.
+    Hashes of nearly identical images differ by at most `max_bits` of 256 bits. ValueError: two
+    splits of one name, or an empty sample.
     """
     twice = [name for name, n in Counter(split.name for split in splits).items() if n > 1]
     if twice:

@@ -51,6 +51,6 @@ def with_float_resize(augmentations: list[T.Augmentation]) -> list[T.Augmentatio
 
 
 def build_test_resize(cfg: CfgNode) -> T.Augmentation:
-    """Build the resizing of inference; reads INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST, FLOAT_RESIZE."""
+    """Build the resizing of inference from INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST and FLOAT_RESIZE."""
     resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
     return with_float_resize([resize])[0] if cfg.INPUT.FLOAT_RESIZE else resize

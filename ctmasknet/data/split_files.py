@@ -25,21 +25,11 @@ def split_file(
     metadata: Path | None = None,
     errors: ErrorPolicy = RAISE,
 ) -> str:
-    """Split a data set's file by patients; see `split_patients`.
+    """Split a data set's file by patients (see `split_patients`) and say what was written.
 
-    Args:
-        path: image list (.csv), COCO file of lesions (.json) or split list of COVIDx-CT (.txt).
-        weights: name of the part -> share.
-        seed: same seed, same parts.
-        output: folder for <stem>_<part>.csv (of .csv and .txt) or .json.
-        images, metadata: as for `read_covidx_list`, of a .txt; `images` is needed there.
-        errors: of unusable lines and images (.csv and .txt).
-
-    Returns:
-        What was written, for people.
-
-    Raises:
-        FileNotFoundError, ValueError: a file that cannot be used or split.
+    `path` is an image list (.csv), a COCO file of lesions (.json) or a split list of COVIDx-CT
+    (.txt); `images` and `metadata` of the latter are as for `read_covidx_list`. The parts go to
+    `output`, as <stem>_<part>.csv or .json. `errors` is the policy for unusable lines and images.
     """
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".json", ".txt"):
@@ -74,7 +64,7 @@ def split_file(
 
 
 def _read_coco(path: Path, output: Path) -> dict:
-    """A COCO file whose "file_name" are relative to the folder `output`."""
+    """Read a COCO file, with "file_name" relative to the folder `output`."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     with reading_coco(path):
@@ -85,7 +75,7 @@ def _read_coco(path: Path, output: Path) -> dict:
 
 
 def _read_rows(path: Path, errors: ErrorPolicy) -> list[dict]:
-    """The lines of an image list with all their columns; labels are not interpreted."""
+    """Read an image list with all its columns; labels are not interpreted."""
 
     def parse(row: dict) -> dict:
         file, label, patient, _ = required_values(row)

@@ -13,18 +13,11 @@ def split_patients(
 ) -> dict[str, str]:
     """Distribute patients over parts, each label in the same proportions.
 
-    Args:
-        labels: patient -> label.
-        weights: name of the part -> its share; (0.7, 0.1, 0.2) and (7, 1, 2) are the same.
-        seed: same seed and patients, same parts, on any machine.
-
-    Returns:
-        Patient -> name of the part. Of each label, and of all, a part has its share to within two
-        patients; every part has at least one.
-
-    Raises:
-        ValueError: a weight that is not positive, a part's name that cannot be part of a file's,
-            fewer than two parts or patients than parts.
+    `labels` maps patients to labels, `weights` parts to shares; (0.7, 0.1, 0.2) and (7, 1, 2) are
+    the same. Returns patient -> part, the same on any machine for one seed. Of each label, and of
+    all, a part has its share to within two patients; every part has at least one. ValueError: a
+    weight that is not positive, a part whose name no file can have, fewer than two parts, or fewer
+    patients than parts.
     """
     if len(weights) < 2 or not all(0 < weight < float("inf") for weight in weights.values()):
         raise ValueError(f"parts {dict(weights)}: expected two or more with positive shares")
@@ -67,7 +60,7 @@ def split_patients(
 def split_records(
     records: Sequence[dict], weights: Mapping[str, float], seed: int
 ) -> dict[str, list[dict]]:
-    """Split image-level dataset dicts ("patient", "label"); see `split_patients`.
+    """Split image-level dataset dicts by "patient" and "label"; see `split_patients`.
 
     A patient with slices of several labels counts by the most frequent one.
     """
@@ -88,8 +81,8 @@ def split_records(
 def split_coco(coco: dict, weights: Mapping[str, float], seed: int) -> dict[str, dict]:
     """Split a COCO dictionary of lesions; see `split_patients`.
 
-    A patient's label is the set of his lesions' classes. An image without a "patient" counts as a
-    patient of its own. An annotation of an image that is not there raises ValueError.
+    A patient's label is the set of the lesions' classes. An image without a "patient" counts as a
+    patient of its own. ValueError: an annotation of an image that is not there.
     """
     patient_of = {image["id"]: image.get("patient", image["file_name"]) for image in coco["images"]}
     classes: dict[str, set[int]] = {patient: set() for patient in patient_of.values()}
