@@ -9,8 +9,6 @@ slices that a list names, such as the author's own 3,000. OUT.csv (file, label, 
 source, body box) can stand wherever a data set's name is expected.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -9,8 +9,6 @@ Written are lesion_{train,val,test}.json beside them, with GGO and consolidation
 of all sizes: a model's config says what it makes of them (INPUT.MASK_TYPE, MIN_LESION_AREA).
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -7,8 +7,6 @@ themselves with one --label. Written are DIR/slices/{scan}/{z}.png, from the fee
 DIR/slices.csv. Patient and scan of volumes without a list are DICOM's, or the file's name.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -9,8 +9,6 @@ DATA is an image list (.csv), a COCO file of lesions (.json) or a split list of 
 Each part is written beside it, or to --output, as <stem>_<part>.csv or .json.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What besides the lungs tells the label: the data source, the position of the slice."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from collections.abc import Sequence
@@ -152,7 +150,7 @@ def _numbers(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _slice_number(name: str) -> int | None:
-    """Read the number from a name of COVIDx-CT's forms, or take the whole name of {scan}/0012.png."""
+    """Read the number from a name of COVIDx-CT's forms, or from a name like {scan}/0012.png."""
     if parsed := parse_slice_name(name):
         return parsed.slice_number
     stem = Path(name).stem

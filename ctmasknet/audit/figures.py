@@ -1,7 +1,5 @@
 """Figures of an audit, as SVG in data URIs, so that the page is one file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import cycle, islice
 

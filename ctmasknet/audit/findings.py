@@ -1,7 +1,5 @@
 """What an audit can find: leaks, which make splits useless, and problems to know of."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ..wording import counted

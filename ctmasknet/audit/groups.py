@@ -1,7 +1,5 @@
 """Slices, scans and patients: how many of each class, and which are in two splits."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
@@ -79,7 +77,7 @@ def _counts(split: Split, label: str, slices: Sequence[Slice]) -> dict[str, Any]
 
 
 def _paths_by(split: Split, what: str, numbered: bool) -> dict[str, list[str]]:
-    """Map patients or scans (with their patients where scans are numbered) to paths of their images."""
+    """Map patients or scans to paths; scans that are numbered are named with their patients."""
     groups = defaultdict(list)
     for item in split.slices:
         name = getattr(item, what)

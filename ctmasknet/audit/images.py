@@ -1,7 +1,5 @@
 """One pass over all image files: readability, size, and hashes to recognise duplicates by."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import Counter

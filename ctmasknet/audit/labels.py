@@ -1,7 +1,5 @@
 """Labels against file names, and a sample of names against the splits."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter

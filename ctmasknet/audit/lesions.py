@@ -1,7 +1,5 @@
 """Lesions of each class: how many a slice has, and how large they are."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -42,7 +40,7 @@ def instances_per_slice(split: Split, label: int | None = None) -> list[int]:
 
 
 def area_shares(split: Split, label: int | None = None) -> list[float]:
-    """Return the area of each lesion of one class (None: of all) as a share of its image, 0 to 1."""
+    """Return each lesion's area as a share of its image, 0 to 1, of one class (None: of all)."""
     return [
         lesion.area / (item.size[0] * item.size[1])
         for item in split.slices

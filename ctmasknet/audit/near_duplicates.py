@@ -1,7 +1,5 @@
 """Identical and nearly identical images in two splits, whatever their names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Lists, COCO files and folders of any kind -> one record per slice of every split."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """An audit as audit.json and audit.html."""
 
-from __future__ import annotations
-
 import json
 import platform
 from importlib.metadata import version

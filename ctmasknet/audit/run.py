@@ -1,7 +1,5 @@
 """The whole audit: all checks in their order, and what could not be checked."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from .records import Split
 
 @dataclass
 class Audit:
-    """The findings of an audit; an association is None where there was nothing to compute it from."""
+    """The findings of an audit; an association is None where no split has what it needs."""
 
     splits: list[Split]
     max_bits: int = NEAR_BITS  # threshold of near duplicates

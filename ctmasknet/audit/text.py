@@ -1,7 +1,5 @@
 """An audit in words and tables, for the terminal."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tabulate import tabulate

@@ -3,8 +3,6 @@
 All lie under $DETECTRON2_DATASETS (default: datasets); see datasets/README.md.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Version 1 holds CNCB slices alone; 2 and 3 (A: verified findings, B: all) add ot
 with file names of its own form, from which patient, scan and slice number are read.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import re

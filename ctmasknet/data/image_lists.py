@@ -1,7 +1,5 @@
 """Image-level datasets: a CSV `file,label,patient,scan` <-> Detectron2 dataset dicts."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Pillow and Detectron2's `read_image` turn 16-bit and colour-mapped files into 8 
 word, so the header of every file is checked first. Files may have any format that Pillow reads.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable

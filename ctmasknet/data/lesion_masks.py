@@ -4,8 +4,6 @@ Instances are the 8-connected components of each lesion class; classes are read 
 by the rank of the values present.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Lists of slices, line by line: CSV files, and file names one a line."""
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

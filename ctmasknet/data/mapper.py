@@ -1,7 +1,5 @@
 """The stock `DatasetMapper` with the papers' squash, which refuses files that it would misread."""
 
-from __future__ import annotations
-
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T

@@ -1,7 +1,5 @@
 """Folders of slices and value masks -> pairs of files, with the patients in their names."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Each function returns what it wrote, in words. A file or an argument that cannot
 FileNotFoundError or ValueError.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial

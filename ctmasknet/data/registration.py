@@ -4,8 +4,6 @@ Registering the same file under the same name again does nothing. A name that be
 data set raises ValueError.
 """
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import json

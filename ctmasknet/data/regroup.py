@@ -4,8 +4,6 @@ The result is a file and a data set of its own, because training reads the catal
 read the file, and all must see the same lesions.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Resizing as the author's code does it."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Data set files -> files of their parts."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

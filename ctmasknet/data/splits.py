@@ -1,7 +1,5 @@
 """Splits of data sets by patient, stratified by label."""
 
-from __future__ import annotations
-
 import random
 import re
 from collections import Counter, defaultdict

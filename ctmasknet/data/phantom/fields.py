@@ -20,7 +20,7 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ellipse(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radii: tuple[float, float]):
-    """Return the signed distance (to first order) to an upright ellipse; an empty one is far away."""
+    """Return the first-order signed distance to an upright ellipse; far away if it is empty."""
     a, b = radii
     if min(a, b) <= 1e-3:
         return np.full_like(x, 1e3)
