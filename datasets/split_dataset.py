@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
-from ctmasknet.data.split_files import split_file
+from ctmasknet.data.splits import split_file
 
 
 def parse_part(text: str) -> tuple[str, float]:

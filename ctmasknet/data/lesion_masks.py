@@ -5,7 +5,7 @@ by the rank of the values present.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -168,6 +168,22 @@ def write_coco(coco: dict, path: Path) -> None:
     """Write the JSON whole or not at all."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(coco), encoding="utf-8")
+
+
+def write_parts(parts: Mapping[str, dict], output: Path) -> str:
+    """Write the COCO dictionary of each part to its `part_file`, and describe them."""
+    lines = []
+    for part, coco in parts.items():
+        path = part_file(output, part)
+        write_coco(coco, path)
+        patients = len({image.get("patient") for image in coco["images"]} - {None})
+        lines.append(f"{path}: {patients or 'unknown'} patients, {describe_coco(coco)}")
+    return "\n".join(lines)
+
+
+def part_file(output: Path, part: str) -> Path:
+    """Return <output stem>_<part>.json, or `output` for the part ""."""
+    return output.with_stem(f"{output.stem}_{part}") if part else output
 
 
 def _read_mask_of(image: Path, mask: Path, size: tuple[int, int]) -> np.ndarray:

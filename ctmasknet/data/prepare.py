@@ -14,7 +14,7 @@ from .builtin import BY_RANK, LESION_TREES, datasets_root
 from .classes import IMAGE_CLASSES, MASK_PRESETS, MIN_LESION_AREA, SPLITS, MaskValues
 from .covidx import balanced_sample, listed_sample, read_covidx_list
 from .image_lists import describe_records, usable_images, write_image_list
-from .lesion_masks import coco_from_pairs, describe_coco, write_coco
+from .lesion_masks import coco_from_pairs, part_file, write_parts
 from .mask_pairs import Pair, listed_pairs, pair_files, with_flattened_patients
 from .splits import split_coco
 
@@ -134,26 +134,11 @@ def prepare_lesion_dataset(
     lines = [write_parts(parts, output)]
     for part in set(SPLITS) - set(parts):
         # An older file would share patients with the new parts.
-        _part_file(output, part).unlink(missing_ok=True)
+        part_file(output, part).unlink(missing_ok=True)
         lines.append(f"no {part} part (see --val-fraction)")
     if not any("patient" in extra for _, _, extra in pairs):
         lines.append("patients are unknown: one patient's slices may be in two parts")
     return "\n".join(lines)
-
-
-def write_parts(parts: Mapping[str, dict], output: Path) -> str:
-    """Write the COCO dictionary of each part to <output stem>_<part>.json, of "" to `output`."""
-    lines = []
-    for part, coco in parts.items():
-        path = _part_file(output, part)
-        write_coco(coco, path)
-        patients = len({image.get("patient") for image in coco["images"]} - {None})
-        lines.append(f"{path}: {patients or 'unknown'} patients, {describe_coco(coco)}")
-    return "\n".join(lines)
-
-
-def _part_file(output: Path, part: str) -> Path:
-    return output.with_stem(f"{output.stem}_{part}") if part else output
 
 
 def _train_and_val(coco: dict, val_fraction: float, seed: int) -> dict[str, dict]:
