@@ -43,8 +43,8 @@ class Position(Association):
 
     learned_on: str  # name of the first split
     tried_on: str  # name of the last split
-    accuracy: float | None  # None with one split
-    base_rate: float | None
+    accuracy: float | None  # share guessed rightly, 0 to 1; None with one split
+    base_rate: float | None  # share of the label most frequent in the first split
     of_covidx: bool
 
 

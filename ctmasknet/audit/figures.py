@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from ..data.images import read_slice
 from ..figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, picture_uri, svg_uri
 from .confounding import Position
-from .lesions import area_shares, instances_per_slice
+from .groups import area_shares, instances_per_slice
 from .records import Split
 
 _WIDTH, _HEIGHT = 5.4, 3.4  # inches: at the width of a phone the text is still readable

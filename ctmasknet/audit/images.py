@@ -17,7 +17,6 @@ from .findings import Finding
 from .records import Slice, Split
 
 HASH_SIDE = 16  # the perceptual hash has 16 x 16 bits
-HASH_WORDS = HASH_SIDE**2 // 64
 THUMBNAIL_SIDE = 32
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from .confounding import Association, Position, position_association, source_association
 from .findings import Finding
-from .groups import count_groups, scans_are_numbered, shared_files, shared_groups
+from .groups import count_groups, lesion_counts, scans_are_numbered, shared_files, shared_groups
 from .images import image_findings, scan_images, size_counts
 from .labels import absent_classes, label_findings, sample_counts
-from .lesions import lesion_counts
 from .near_duplicates import NEAR_BITS, shared_images
 from .records import Split
 
