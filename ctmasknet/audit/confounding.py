@@ -1,4 +1,4 @@
-"""What besides the lungs tells the label: the data source, the position of the slice."""
+"""Confounders of the label: the data source and the position of the slice."""
 
 import itertools
 from collections import Counter

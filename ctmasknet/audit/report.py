@@ -1,4 +1,4 @@
-"""An audit in words: audit.json, audit.html, and tables for the terminal."""
+"""An audit written out: audit.json, audit.html, and text for the terminal."""
 
 import json
 import platform
@@ -102,26 +102,6 @@ def as_html(audit: Audit, report: dict[str, Any]) -> str:
     )
 
 
-def _groups(audit: Audit, kinds: dict[str, str]) -> list[dict[str, Any]]:
-    groups = []
-    for kind, found in by_kind(audit.findings, kinds).items():
-        items = [{"splits": f.splits, "message": f.message, "images": f.images} for f in found]
-        groups.append({"kind": kind, "title": kinds[kind], "count": len(items), "items": items})
-    return groups
-
-
-def _pictured_pairs(audit: Audit) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return a few pairs of images in two splits: how they are alike, (file, picture) of both."""
-    pairs: list[tuple[str, list[tuple[str, str]]]] = []
-    for kind in ("near_image", "identical_image"):
-        for finding in audit.findings:
-            if finding.kind == kind and len(pairs) < _PICTURED_PAIRS:
-                pictures = [(path, figures.picture(path)) for path in finding.images]
-                if all(uri for _, uri in pictures):
-                    pairs.append((finding.message, pictures))
-    return pairs
-
-
 def as_text(audit: Audit) -> str:
     """Return the audit for the terminal: tables, and a few examples of each kind of finding."""
     gaps = "; not all was checked, see below" if audit.not_checked else ""
@@ -203,6 +183,26 @@ def lesion_rows(audit: Audit) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _groups(audit: Audit, kinds: dict[str, str]) -> list[dict[str, Any]]:
+    groups = []
+    for kind, found in by_kind(audit.findings, kinds).items():
+        items = [{"splits": f.splits, "message": f.message, "images": f.images} for f in found]
+        groups.append({"kind": kind, "title": kinds[kind], "count": len(items), "items": items})
+    return groups
+
+
+def _pictured_pairs(audit: Audit) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return a few pairs of images in two splits: how they are alike, (file, picture) of both."""
+    pairs: list[tuple[str, list[tuple[str, str]]]] = []
+    for kind in ("near_image", "identical_image"):
+        for finding in audit.findings:
+            if finding.kind == kind and len(pairs) < _PICTURED_PAIRS:
+                pictures = [(path, figures.picture(path)) for path in finding.images]
+                if all(uri for _, uri in pictures):
+                    pairs.append((finding.message, pictures))
+    return pairs
 
 
 def _findings_text(title: str, findings: list[Finding], kinds: dict[str, str]) -> str:

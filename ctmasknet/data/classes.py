@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..wording import NOTICE as NOTICE  # stated in wording, for import from here as well
+from ..wording import NOTICE as NOTICE  # re-exported
 
 IMAGE_CLASSES = ("Control", "Common Pneumonia", "COVID-19")  # index = label
 

@@ -7,7 +7,6 @@ with file names of its own form, from which patient, scan and slice number are r
 import os
 import random
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -102,11 +101,10 @@ def balanced_sample(records: Sequence[dict], per_class: int, seed: int) -> list[
 
     The papers' 3,000 training slices are 1,000 of each class. ValueError when a class has fewer.
     """
-    members = defaultdict(list)
-    for index, record in enumerate(records):
-        members[record["label"]].append(index)
+    labels = [record["label"] for record in records]
     chosen: list[int] = []
-    for label, indices in sorted(members.items()):
+    for label in sorted(set(labels)):
+        indices = [index for index, found in enumerate(labels) if found == label]
         if not 1 <= per_class <= len(indices):
             raise ValueError(
                 f"class {label} has {len(indices)} slices, cannot draw {per_class} of it"

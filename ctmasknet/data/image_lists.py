@@ -1,4 +1,4 @@
-"""Image-level datasets: a CSV `file,label,patient,scan` <-> Detectron2 dataset dicts."""
+"""Image-level data sets: a CSV `file,label,patient,scan` <-> Detectron2 dataset dicts."""
 
 import os
 from collections import Counter

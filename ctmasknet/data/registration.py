@@ -23,7 +23,7 @@ from .image_lists import load_image_list
 from .images import require_files
 
 _NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
-_SOURCES: dict[str, str] = {}  # name -> the path, or the other data set, that it comes from
+_SOURCES: dict[str, str] = {}  # name -> the path or data set that it comes from
 
 
 def register_lesion_dataset(name: str, json_file: str | os.PathLike, hint: str = "") -> None:

@@ -18,7 +18,7 @@ from ..lesion_masks import coco_from_pairs, write_coco
 from ..list_files import COLUMNS, write_csv
 from .slices import draw_patient, draw_slice, slice_numbers, window
 
-Row = dict[str, str]  # of an image list
+Row = dict[str, str]  # a line of an image list
 
 
 @dataclass(frozen=True, order=True)
@@ -101,7 +101,7 @@ def plan_patients(patients: int, split: Sequence[float], seed: int) -> list[Task
     """
     if len(split) != len(SPLITS) or not all(0 < weight < np.inf for weight in split):
         raise ValueError(f"split {list(split)}: expected three positive weights, train val test")
-    rng = np.random.default_rng([seed, 1_000_000])  # no patient's own generator
+    rng = np.random.default_rng([seed, 1_000_000])  # unlike any patient's [seed, index]
     tasks = []
     for label, image_class in enumerate(IMAGE_CLASSES):
         members = rng.permutation(np.arange(label, patients, len(IMAGE_CLASSES)))

@@ -47,7 +47,7 @@ def _grow(points: np.ndarray, root: np.ndarray) -> Tree:
     points = points[np.argsort(((points - root) ** 2).sum(1))]
     nodes = np.concatenate([root[None], points])
     axes = np.ascontiguousarray(nodes.T)  # by coordinate, which NumPy sums five times as fast
-    length = np.zeros(len(nodes))  # way from the root, whose small cost keeps branches straight
+    length = np.zeros(len(nodes))  # path from the root: its small cost keeps branches straight
     parent = np.zeros(len(nodes), int)
     for i in range(1, len(nodes)):
         way = np.sqrt(((axes[:, :i] - axes[:, i, None]) ** 2).sum(0))
