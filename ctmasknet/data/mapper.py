@@ -31,7 +31,7 @@ class SliceMapper(DatasetMapper):
         return ret
 
     def __call__(self, dataset_dict: dict) -> dict:
-        """Refuse a file that is not an intact 8-bit slice, naming it; else do as `DatasetMapper`."""
+        """Do as `DatasetMapper`, but refuse a file that is no intact 8-bit slice, and name it."""
         check_slice(dataset_dict["file_name"])  # read_image would turn 16 bits into 8
         try:
             return super().__call__(dataset_dict)
