@@ -10,8 +10,8 @@ from typing import Any
 
 from .. import __version__
 from ..atomic_write import atomic_write
-from ..data.classes import NOTICE
 from ..report.html_pages import render
+from ..wording import NOTICE
 from . import figures
 from .findings import LEAKS, PROBLEMS, by_kind, verdict
 from .images import HASH_SIDE

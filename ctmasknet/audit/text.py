@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..data.classes import NOTICE
+from ..wording import NOTICE
 from .confounding import POSITION_NOTE, Association, Position
 from .findings import LEAKS, PROBLEMS, Finding, by_kind, verdict
 from .run import Audit

@@ -16,7 +16,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from ..data.builtin import datasets_root
-from ..data.classes import IMAGE_CLASSES, NOTICE
+from ..data.classes import IMAGE_CLASSES
 from ..data.images import read_slice
 from ..data.phantom import write_phantom
 from ..engine import ProgressTrainer, load_config, set_up
@@ -30,6 +30,7 @@ from ..inference.model_spec import DEMO_CLASSIFIER, DEMO_LESION
 from ..report.dataset_slices import true_instances
 from ..report.overlay import draw_instances
 from ..report.panels import save_panels
+from ..wording import NOTICE
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "quick"
 

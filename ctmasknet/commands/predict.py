@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.classes import NOTICE
 from ..fast.malloc import keep_freed_memory
 from ..inference.inputs import Input, find_inputs
 from ..inference.predictor import Predictor
@@ -16,6 +15,7 @@ from ..modeling.precision import PRECISIONS
 from ..quantification.options import QuantificationOptions
 from ..report.case_files import RESULT
 from ..volumes.window import LUNG, Window
+from ..wording import NOTICE
 from .predict_inputs import predict_inputs
 from .results import SUMMARY
 

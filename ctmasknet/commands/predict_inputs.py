@@ -15,7 +15,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..data.classes import NOTICE
 from ..data.images import read_slice
 from ..inference.inputs import Input, file_states
 from ..inference.predictor import Predictor
@@ -26,6 +25,7 @@ from ..quantification.key_slices import choose
 from ..quantification.options import QuantificationOptions
 from ..report.case_files import REPORT, write_case
 from ..volumes.window import Window, say_windowed_once
+from ..wording import NOTICE
 from .results import describe_result, made_from, read_result, write_summary
 
 # Of one input: what is wrong with its files, with writing its results, or with the device.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from ..data.classes import NOTICE
+from ..wording import NOTICE
 from .aggregation import levels, parse_rule
 from .bootstrap import Interval, Statistic, difference, group_indices, intervals
 from .image_metrics import ImageStatistic

@@ -20,9 +20,9 @@ from report_cases import (
     pictures,
 )
 
-from ctmasknet.data.classes import NOTICE
 from ctmasknet.quantification.case import KeySlice
 from ctmasknet.report.report import as_html, write_report
+from ctmasknet.wording import NOTICE
 
 VOID = {"meta", "img", "br"}
 
