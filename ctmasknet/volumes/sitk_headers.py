@@ -1,4 +1,4 @@
-"""What is checked of NIfTI, MetaImage and NRRD files besides what SimpleITK's readers tell."""
+"""Checks of NIfTI, MetaImage and NRRD files that SimpleITK's readers do not make."""
 
 from __future__ import annotations
 
@@ -34,15 +34,10 @@ _NIFTI = {
 
 
 def check_header(path: Path, reader: sitk.ImageFileReader, errors: ErrorPolicy) -> None:
-    """Check that a file has three dimensions, one value a voxel and an orientation.
+    """Check that a file has three dimensions, one value a voxel and a known orientation.
 
-    Args:
-        path: of the file.
-        reader: has read its information.
-        errors: of an unknown orientation.
-
-    Raises:
-        ValueError: what was found instead.
+    The reader has read the file's information. An unknown orientation is an error to handle, the
+    others are ValueErrors.
     """
     size = reader.GetSize()
     if not (len(size) == 3 or (len(size) == 4 and size[3] == 1)):
@@ -71,12 +66,10 @@ def check_header(path: Path, reader: sitk.ImageFileReader, errors: ErrorPolicy) 
 
 @contextmanager
 def unpacked_nifti(path: Path) -> Iterator[Path]:
-    """Give a NIfTI file without compression: the file itself, or for a while a temporary copy.
+    """Yield the path of an uncompressed NIfTI: the file itself, or a temporary copy.
 
-    SimpleITK returns whatever it could decompress of a truncated .nii.gz without a word.
-
-    Raises:
-        ValueError: the compressed file is truncated or damaged (its checksum is wrong).
+    Of a truncated .nii.gz SimpleITK silently returns what it could decompress; here that and a
+    wrong checksum are ValueErrors.
     """
     if path.suffix.lower() != ".gz":
         yield path
@@ -97,16 +90,9 @@ def unpacked_nifti(path: Path) -> Iterator[Path]:
 
 
 def nifti_floats(plain: Path, path: Path) -> Iterator[np.ndarray]:
-    """Read the voxels of a NIfTI file as they are stored, in the file's order (x fastest).
+    """Yield the voxels of a NIfTI file (N,) as stored, x fastest; none if they are integers.
 
-    SimpleITK turns NaN into 0 without a word.
-
-    Args:
-        plain: the uncompressed file.
-        path: to name in messages.
-
-    Yields:
-        (N,) float32 or float64; nothing of a file that stores integers.
+    SimpleITK silently turns NaN into 0. `plain` is the uncompressed file, messages name `path`.
     """
     with plain.open("rb") as stream:
         head = stream.read(540)
@@ -128,19 +114,10 @@ def nifti_floats(plain: Path, path: Path) -> Iterator[np.ndarray]:
 
 
 def check_metaimage(path: Path, size: int) -> bool:
-    """Check that the pixels of a .mha or .mhd file are all there, as far as the header tells.
+    """Check that a MetaImage has all its pixels, `size` bytes if they are not compressed.
 
-    Of missing ones ITK prints lines of its own to stderr, and its error blames a missing file.
-
-    Args:
-        path: of the file, which ITK takes for a MetaImage.
-        size: of the pixels without compression, in bytes.
-
-    Returns:
-        Whether it is one uncompressed file, of which parts can be read as fast as the whole.
-
-    Raises:
-        ValueError: pixels, or the file that a .mhd names, are missing.
+    If some are missing, ITK prints to stderr, and its error blames a missing file. Return whether
+    it is one uncompressed file, of which parts can be read as fast as the whole.
     """
     fields, end = _metaimage_fields(path)
     data = fields.get("ElementDataFile", "")
@@ -168,7 +145,7 @@ def check_metaimage(path: Path, size: int) -> bool:
 
 
 def _metaimage_fields(path: Path) -> tuple[dict[str, str], int]:
-    """The "key = value" lines, of which ElementDataFile is the last, and their length in bytes."""
+    """Return the "key = value" lines up to ElementDataFile, and their length in bytes."""
     fields = {}
     with path.open("rb") as stream:
         while stream.tell() < _MAX_HEADER and (line := stream.readline(_MAX_HEADER)):
