@@ -58,7 +58,8 @@ def choose_series(
             )
     if not groups:
         return []
-    largest = max(groups, key=lambda uid: _sizes(groups[uid]))
+    usable = {uid: sum(not header.problem for header in group) for uid, group in groups.items()}
+    largest = max(groups, key=lambda uid: (usable[uid], len(groups[uid])))
     if len(groups) > 1:
         error = ValueError(
             f"{source}: found {len(groups)} series, expected one: {listing}; choose one by its "
@@ -66,10 +67,6 @@ def choose_series(
         )
         errors.handle(error, f"took {_describe(largest, groups[largest])}")
     return groups[largest]
-
-
-def _sizes(group: list[SliceHeader]) -> tuple[int, int]:
-    return sum(not header.problem for header in group), len(group)
 
 
 def _describe(uid: str, group: list[SliceHeader]) -> str:

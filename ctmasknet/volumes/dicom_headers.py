@@ -17,10 +17,8 @@ from pydicom.dataset import Dataset
 from ..data.images import cannot_open, what_else_it_is
 from ..errors import ErrorPolicy
 
-IDENTIFIERS = (
-    *("PatientID", "StudyInstanceUID", "SeriesInstanceUID"),
-    *("SeriesDescription", "Modality"),
-)
+_SERIES = "SeriesInstanceUID"
+IDENTIFIERS = ("PatientID", "StudyInstanceUID", _SERIES, "SeriesDescription", "Modality")
 _TAGS = [
     *IDENTIFIERS,
     *("SOPClassUID", "ImageType", "NumberOfFrames", "SamplesPerPixel", "Rows", "Columns"),
@@ -35,20 +33,21 @@ class SliceHeader:
     """The header of a DICOM file, in mm and the patient's LPS coordinates."""
 
     path: Path
-    identifiers: dict[str, str]
-    localiser: bool = False
-    problem: str = ""
-    shape: tuple[int, int] = (0, 0)
-    spacing: tuple[float, float] = (0.0, 0.0)
-    position: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    identifiers: dict[str, str]  # those of IDENTIFIERS that it has
+    localiser: bool = False  # a scout or topogram, by its ImageType
+    problem: str = ""  # why it is unusable and what to do; the rest is set only without one
+    shape: tuple[int, int] = (0, 0)  # rows, columns
+    spacing: tuple[float, float] = (0.0, 0.0)  # y, x: between rows and between columns
+    position: np.ndarray = field(default_factory=lambda: np.zeros(3))  # of the first pixel's centre
+    # (3, 3); columns of length 1: along a row, down a column, and the normal of both.
     axes: np.ndarray = field(default_factory=lambda: np.eye(3))
-    thickness: float = 0.0
-    tilt: float = 0.0
+    thickness: float = 0.0  # of the slice; 0 if unknown
+    tilt: float = 0.0  # of the gantry, in degrees
 
     @property
     def series(self) -> str:
         """The SeriesInstanceUID; "" if there is none."""
-        return self.identifiers.get("SeriesInstanceUID", "")
+        return self.identifiers.get(_SERIES, "")
 
     @property
     def height(self) -> float:

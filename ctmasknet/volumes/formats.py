@@ -1,7 +1,4 @@
-"""The formats in which one file holds a whole CT volume; each is known by its entry here.
-
-DICOM files and images, which hold one slice each, are put together in `volume_files`.
-"""
+"""What a file is taken for: one of VOLUME_FORMATS, a zip, an image, DICOM, or nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from ..errors import RAISE, ErrorPolicy
 from .volume import Volume
 from .window import LUNG, Window
 
-_SUFFIXES = (".dcm", ".dicom", ".ima")
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _OTHER_NAMES = re.compile(  # of files without suffix that lie beside DICOM files and are none
     "AUTHORS|CHANGELOG|CHANGES|CHECKSUMS|COPYING|DICOMDIR|LICENCE|LICENSE|LOCKFILE|MANIFEST|"
     "MD5SUMS|NOTICE|README|SHA256SUMS|VERSION"
@@ -53,7 +50,7 @@ class VolumeFormat:
     read: Callable[[Path, ReadOptions], Volume]
 
 
-# The name is what messages list ("expected one of .nii, .nii.gz, ...").
+# Formats of which one file is a whole volume, by the names that messages list (".nii", ...).
 VOLUME_FORMATS: dict[str, VolumeFormat] = {}
 
 
@@ -66,7 +63,7 @@ def is_dicom(path: Path) -> bool:
     """Return whether a file is DICOM by its magic bytes, or claims to be by its suffix."""
     if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not os.path.isfile(path):
         return False
-    if path.suffix.lower() in _SUFFIXES:
+    if path.suffix.lower() in _DICOM_SUFFIXES:
         return True
     try:
         with path.open("rb") as stream:

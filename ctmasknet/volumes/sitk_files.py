@@ -107,10 +107,7 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
 
 
 def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray, sitk.Image]:
-    """Return the pixels (K, J, I), perhaps read-only, and an image with their geometry.
-
-    They are read from `file`, which is `path` or what was unpacked of it.
-    """
+    """Return pixels (K, J, I), perhaps read-only, and geometry of `path`, unpacked as `file`."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     suffix = volume_suffix(path)

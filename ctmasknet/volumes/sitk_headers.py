@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,17 +19,15 @@ from ..errors import ErrorPolicy
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI's datatype codes
 _CHUNK = 1 << 20  # voxels, or bytes
 _MAX_HEADER = 1 << 20  # bytes of a MetaImage header; what has none may be one long line
-
-
-# Of NIfTI-1 and -2, by the header's length.
-_NIFTI = {
-    length: np.dtype({"names": names, "formats": formats, "offsets": offsets})
-    for names in [("datatype", "dim", "vox_offset")]
-    for length, formats, offsets in [
-        (348, ("i2", "8i2", "f4"), (70, 40, 108)),
-        (540, ("i2", "8i8", "i8"), (12, 16, 168)),
-    ]
-}
+# What is read of a NIfTI-1 header; SimpleITK does not read NIfTI-2.
+_NIFTI = np.dtype(
+    {
+        "names": ["length", "dim", "datatype", "vox_offset"],
+        "formats": ["i4", "8i2", "i2", "f4"],
+        "offsets": [0, 40, 70, 108],
+        "itemsize": 348,
+    }
+)
 
 
 def check_header(path: Path, reader: sitk.ImageFileReader, errors: ErrorPolicy) -> None:
@@ -95,20 +92,17 @@ def nifti_floats(plain: Path, path: Path) -> Iterator[np.ndarray]:
     SimpleITK silently turns NaN into 0. `plain` is the uncompressed file, messages name `path`.
     """
     with plain.open("rb") as stream:
-        head = stream.read(540)
-        order: Literal["little", "big"] = "little"
-        if int.from_bytes(head[:4], order) not in _NIFTI:
-            order = "big"
-        length = int.from_bytes(head[:4], order)
-        if length not in _NIFTI or len(head) < length:
-            raise ValueError(f"{path}: found no NIfTI header; convert it again")
-        header = np.frombuffer(head, _NIFTI[length].newbyteorder(order), 1)[0]
-        kind, size = int(header["datatype"]), header["dim"]
+        header = np.fromfile(stream, _NIFTI, 1)
+        if (header["length"] != _NIFTI.itemsize).any():
+            header = header.view(_NIFTI.newbyteorder())
+        if header["length"].tolist() != [_NIFTI.itemsize]:
+            raise ValueError(f"{path}: found no NIfTI-1 header; convert it again")
+        kind, size = int(header["datatype"][0]), header["dim"][0]
         if kind not in _FLOATS:
             return
-        dtype = np.dtype(_FLOATS[kind]).newbyteorder(order)
+        dtype = np.dtype(_FLOATS[kind]).newbyteorder(header.dtype["length"].byteorder)
         count = int(np.prod(size[1 : 1 + int(size[0])], dtype=np.int64))
-        stream.seek(int(header["vox_offset"]))
+        stream.seek(int(header["vox_offset"][0]))
         for start in range(0, count, _CHUNK):
             yield np.fromfile(stream, dtype, min(_CHUNK, count - start))
 

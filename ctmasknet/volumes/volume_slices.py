@@ -27,11 +27,11 @@ _LONGEST = 255  # bytes in a file's name, on the usual file systems
 class VolumeEntry:
     """A volume to be cut into slices."""
 
-    path: Path
-    label: str
-    patient: str = ""
+    path: Path  # as `read_volume` takes it
+    label: str  # of all its slices: a number or a class name
+    patient: str = ""  # "" takes the volume's own, as for `scan`
     scan: str = ""
-    place: str = ""
+    place: str = ""  # where it is listed ("list.csv, line 2"), for messages
 
 
 def read_volume_list(csv_path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> list[VolumeEntry]:
@@ -70,22 +70,12 @@ def write_slices(
 ) -> str:
     """Write slices/{scan}/{z:04d}.png (8-bit grey, 0000 is the lowest) and slices.csv.
 
-    Args:
-        entries: the volumes.
-        output: a folder to make, whole or not at all; or one that is empty or, with `overwrite`,
-            holds slices of an earlier run. It stays itself: it may be a working directory.
-        window: to apply to HU, and that 8-bit input is taken to have.
-        series: SeriesInstanceUID to take of folders with several series.
-        errors: of bad volumes, and bad parts of good ones.
-        overwrite: replace the slices of an earlier run.
+    They are written whole or not at all, into a new or empty folder, or with `overwrite` in place
+    of an earlier run's. An existing folder stays itself, as it may be a working directory. Bad
+    volumes, and bad parts of good ones, are errors to handle; a full disk is an OSError.
 
     Returns:
         A table: scan, slices, size, spacing and window of each volume.
-
-    Raises:
-        FileNotFoundError, ValueError: what is wrong with which volume, or with `output`; or no
-            volume can be used.
-        OSError: the slices cannot be written, e.g. because the disk is full.
     """
     window = Window.parse(window)
     _check_output(output, overwrite)
