@@ -1,4 +1,4 @@
-"""Scans and loose slices of 64 x 64 pixels, as a report gets them: of every kind of model."""
+"""Scans and loose slices of 64 x 64 pixels, predicted by every kind of model, for reports."""
 
 from dataclasses import replace
 

@@ -26,7 +26,7 @@ from .dataset_slices import Record, class_names, slice_name, spread_over, true_i
 from .panels import show_lesions
 
 _COLUMNS, _ROWS = 4, 4
-_WIDTH = 4.6  # inches of a panel, 540 pixels or so: slices are enlarged to 512 or more
+_WIDTH = 4.6  # inches of a panel, about 540 pixels: slices are enlarged to 512 or more
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ from .overlay import draw_instances, enlargement, instance_labels
 # lie in it.
 _MAP, _HALF_RANGE = colormaps["RdBu_r"], 6.0
 _NORM = Normalize(MASK_CUT - _HALF_RANGE, MASK_CUT + _HALF_RANGE)
-_OUTSIDE = (48, 48, 48)  # of every box
+_OUTSIDE = (48, 48, 48)  # the colour outside the boxes
 
 
 def score_map_picture(score_map: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def show_lesions(
     _show(ax, draw_instances(image, instances, class_names, labels=()))
     factor = enlargement(image.shape[:2])
     labels = instance_labels(instances, class_names, with_scores)
-    # Letters of the figure, not of the picture: a large slice is shrunk, and they with it.
+    # Written by the figure: letters in the picture would shrink with a large slice.
     for found, label in reversed(list(zip(instances, labels, strict=True))):
         is_right = found.box[0] > 0.8 * image.shape[1]
         ax.text(

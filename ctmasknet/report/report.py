@@ -61,7 +61,7 @@ def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
         share_words=_share_words(case),
         sums=tables.lesion_sums(case) if case.scan else None,
         loose=None if case.scan else tables.loose_slices(case),
-        # What is missing from the summary is said there.
+        # Notes on the lung come first: they say why its share is missing.
         first_notes=sorted(case.notes, key=lambda note: "lung" not in note.lower())[:_FIRST_NOTES],
         chart=figures.scan_chart(case, [key.index for key in key_slices]),
         shown=[_show(case, key) for key in key_slices],

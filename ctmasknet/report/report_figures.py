@@ -32,12 +32,12 @@ from .paper_figures import figure_3
 
 _LARGEST_SIDE = 1024  # pixels: keeps reports of large slices small
 _SCORES_SIZE = (5.6, 5.0)  # inches: at the width of a phone the text is still readable
-_LISTED = 8  # lesions that are listed in the text of a picture
-_WIDTH, _PANEL_HEIGHT = 5.2, 2.5  # inches: at the width of a phone the text is still readable
+_LISTED = 8  # lesions in the text of a picture
+_WIDTH, _PANEL_HEIGHT = 5.2, 2.5  # inches, for the same reason
 _CLASS_COLOURS = (BLUE, VERMILION, GREEN, BLACK)
-_LETTER, _HANDLE = 0.085, 0.6  # inches of a legend
+_LETTER, _HANDLE = 0.085, 0.6  # inches, in a legend
 _NAME_LETTERS = 50
-_FEW_SLICES = 40  # so many can each have a point
+_FEW_SLICES = 40  # up to so many, each gets a point
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _ALIKE: dict[str, Callable[[SliceHeader], Hashable]] = {
     ),
 }
 _MAX_TILT = 0.5  # degrees
-_GAP = 1.5  # steps of more than so many median ones miss a slice
+_GAP = 1.5  # a step of more than so many median ones misses a slice
 _UNEVEN_MM, _UNEVEN = 0.1, 0.05  # other steps may differ by so much, or by this share
 
 
@@ -135,7 +135,9 @@ def slice_step(headers: list[SliceHeader], source: Path, errors: ErrorPolicy) ->
     if len(heights) == 1:
         return headers[0].thickness or 1.0
     steps = np.diff(heights)
-    median = float(np.quantile(steps, 0.5, method="lower"))  # one that exists, no average
+    median = float(
+        np.quantile(steps, 0.5, method="lower")
+    )  # a step that exists, not an average of two
     uneven = np.abs(steps - median) > max(_UNEVEN_MM, _UNEVEN * median)
     gaps = np.flatnonzero(steps > _GAP * median)
     if len(gaps):

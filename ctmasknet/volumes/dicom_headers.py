@@ -64,7 +64,7 @@ def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader
             stored_as = dataset.file_meta.get("MediaStorageSOPClassUID")
             if _DIRECTORY not in (dataset.get("SOPClassUID"), stored_as):
                 headers.append(_header(path, dataset))
-        # pydicom raises what a damaged file makes it raise: all of it means the same to the user.
+        # A damaged file makes pydicom raise anything, which all means the same to the user.
         except Exception as error:
             errors.handle(_cannot_read(path, error))
     return headers

@@ -138,7 +138,7 @@ def _files_of(folder: Path, errors: ErrorPolicy) -> list[Path]:
     for here, _, names in os.walk(folder, onerror=closed.append):
         try:
             os.stat(os.path.join(here, "."))
-        except OSError as denied:  # it can be listed, but what is in it cannot be opened
+        except OSError as denied:  # it can be listed, its files cannot be opened
             closed.append(OSError(denied.errno, denied.strerror, here))
             continue
         files += [Path(here, name) for name in names]

@@ -37,7 +37,7 @@ def read_image_stack(files: Sequence[Path], source: Path, options: ReadOptions) 
     for path in files:
         try:
             slices[path] = _read_grey(path)
-        except (ValueError, FileNotFoundError) as error:  # not found: a link to nowhere
+        except (ValueError, FileNotFoundError) as error:  # not found: a broken link
             errors.handle(error)
     if not slices:
         raise ValueError(f"{source}: found no usable image; the first: {errors.first}")

@@ -49,7 +49,7 @@ def check_header(path: Path, reader: sitk.ImageFileReader, errors: ErrorPolicy) 
             "single channel, or convert the DICOM series again"
         )
     header = {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys()}
-    missing = ""  # of MetaImage, which has no such keys and always an orientation
+    missing = ""  # as for MetaImage, which always has an orientation
     if path.suffix.lower() in (".nrrd", ".nhdr") and "NRRD_space" not in header:
         missing = "no 'space'"
     if {header.get("qform_code"), header.get("sform_code")} == {"0"}:

@@ -21,7 +21,7 @@ SQUARE_TOLERANCE = 0.05  # relative, of the pixels of an axial slice
 MAX_OBLIQUE = 20.0  # degrees between an axis and the patient's nearest one
 # A chest in HU has air, at about -1000; values from 0 up, or 0..1, are something else.
 _HIGHEST_MINIMUM = -200
-_LARGEST = 100_000  # more than 16 bits hold, of metal and padding too
+_LARGEST = 100_000  # above what 16 bits hold, so metal and padding pass
 
 
 @dataclass(frozen=True, eq=False)

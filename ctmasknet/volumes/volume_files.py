@@ -77,7 +77,7 @@ def _system_errors_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # Without a number it is one of our own. A full disk is no fault of this volume.
+        # Without a number it is our own; a full disk is no fault of this volume.
         if error.errno is None or error.errno in _FULL:
             raise
         raise cannot_open(error.filename or path, error) from None
@@ -121,7 +121,7 @@ def _read_folder(folder: Path, options: ReadOptions) -> Volume:
     if slices:
         return _read_slices(slices, folder, options)
     rest = found.zips + found.others
-    for path in rest:  # perhaps they are DICOM, but cannot be looked at
+    for path in rest:  # one that cannot be read may be DICOM
         require_readable(path)
     raise ValueError(
         f"{folder}: found no CT volume among {len(rest)} files, expected DICOM files, images "
@@ -158,8 +158,8 @@ def _unpack(path: Path, folder: Path, errors: ErrorPolicy) -> None:
     """
     folder.mkdir(exist_ok=True)
     unpacked, problems = 0, []
-    # zipfile and its decompressors raise what a damaged file makes them raise (BadZipFile,
-    # zlib.error, RuntimeError, OSError, ...): all of it means the same to the user.
+    # A damaged file makes zipfile and its decompressors raise BadZipFile, zlib.error, RuntimeError,
+    # OSError and others, which all mean the same to the user.
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():

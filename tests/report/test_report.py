@@ -1,4 +1,4 @@
-"""The page: one sound file, its numbers and texts of pictures, and what models leave out."""
+"""The page: valid and self-contained, its numbers, its pictures' texts, and what models lack."""
 
 import re
 from dataclasses import replace

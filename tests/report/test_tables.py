@@ -1,4 +1,4 @@
-"""result.json, lesions.csv and ranked_boxes.csv: the numbers that stand in them."""
+"""result.json, lesions.csv and ranked_boxes.csv: their numbers."""
 
 import csv
 import json
