@@ -135,9 +135,7 @@ def slice_step(headers: list[SliceHeader], source: Path, errors: ErrorPolicy) ->
     if len(heights) == 1:
         return headers[0].thickness or 1.0
     steps = np.diff(heights)
-    median = float(
-        np.quantile(steps, 0.5, method="lower")
-    )  # a step that exists, not an average of two
+    median = float(np.quantile(steps, 0.5, method="lower"))  # one of the steps, not a mean of two
     uneven = np.abs(steps - median) > max(_UNEVEN_MM, _UNEVEN * median)
     gaps = np.flatnonzero(steps > _GAP * median)
     if len(gaps):
