@@ -19,11 +19,12 @@ help:  ## this list
 	@echo "PYTHON=python3.12  after any of these: the Python (3.11 or later) that $(VENV) is made from"
 	@echo "PY=/path/python    after any of these: your own environment instead of $(VENV), with"
 	@echo "                   Detectron2 and \`pip install -e '.[dev]'\` in it; nothing is installed"
+	@echo "For a quick look while you edit: $(VENV)/bin/python -m pytest -m 'not slow'"
 
 demo: $(SETUP)  ## set up if needed, then train and evaluate on phantoms: results in output/demo
 	$(PY) tools/demo.py
 
-test: lint  ## set up if needed, then lint and run the tests
+test: lint  ## set up if needed, then lint and run all tests
 	$(PY) -m pytest -n 2 --dist loadfile
 
 lint: $(SETUP)  ## set up if needed, then ruff and mypy

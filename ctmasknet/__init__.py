@@ -4,7 +4,6 @@ Importing the package registers its backbones, heads, meta-architectures and dat
 Detectron2. Research use only, never for diagnosis.
 """
 
-import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +23,6 @@ with warnings.catch_warnings():
 
 from .config import add_ctmasknet_config, get_cfg
 from .data.builtin import register_builtin
-
-# As little for them: what PyTorch says of Detectron2's anchors and of its tracing, once in a run.
-warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
-logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 if TYPE_CHECKING:
     from .inference import Predictor

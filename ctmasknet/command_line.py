@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+import warnings
 from collections.abc import Callable
 
 from .errors import RAISE, ErrorPolicy, collecting
@@ -11,11 +13,18 @@ from .errors import RAISE, ErrorPolicy, collecting
 
 def run_script(main: Callable[[], object]) -> None:
     """Run a script; ValueError and OSError become one line for its user, and exit code 2."""
+    quiet_libraries()
     try:
         main()
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def quiet_libraries() -> None:
+    """Hide, in the whole process, what PyTorch says of Detectron2's anchors and of its tracing."""
+    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:

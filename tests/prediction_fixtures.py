@@ -1,4 +1,4 @@
-"""Small untrained networks in folders of training runs, small inputs, and the command itself."""
+"""Small untrained models in folders of training runs, small inputs, and the command itself."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from PIL import Image
 from tiny_models import CONFIGS, tiny_cfg, tiny_model
 
 from ctmasknet.__main__ import main
-from ctmasknet.commands import predict_inputs
+from ctmasknet.inference import Predictor
 
 SMALL = ("INPUT.MIN_SIZE_TEST", 64, "DATASETS.TRAIN", ("phantom_train",))
 SMALL += ("TEST.DETECTIONS_PER_IMAGE", 6)  # drawing and pasting take longer than the network
@@ -54,14 +54,23 @@ def scan(tmp_path):
     return tmp_path / "scan"
 
 
-@pytest.fixture
-def predict(runs, tmp_path, capsys, monkeypatch):
-    """Run the command; returns its exit code, what it printed and its error lines.
+@pytest.fixture(scope="session")
+def predictors():
+    """Predictors by their arguments; none of them changes."""
+    return {}
 
-    Reports show one key slice: their figures take longer than everything else.
-    """
-    choose = predict_inputs.choose
-    monkeypatch.setattr(predict_inputs, "choose", lambda case: choose(case)[:1])
+
+@pytest.fixture
+def predict_and_report(runs, tmp_path, capsys, monkeypatch, predictors):
+    """Run the command; returns its exit code, what it printed and its error lines."""
+
+    def predictor(*args, **kwargs):
+        key = repr((args, kwargs))
+        if key not in predictors:
+            predictors[key] = Predictor(*args, **kwargs)
+        return predictors[key]
+
+    monkeypatch.setattr("ctmasknet.commands.predict.Predictor", predictor)
 
     def run(*inputs, options=(), model=runs.ctmasknet, lesion_model=runs.lesion):
         command = ["predict", *map(str, inputs), "--model", str(model)]
@@ -74,3 +83,15 @@ def predict(runs, tmp_path, capsys, monkeypatch):
         return stop.value.code, printed.out, errors
 
     return run
+
+
+@pytest.fixture
+def predict(predict_and_report, monkeypatch):
+    """As `predict_and_report`, with reports of one word: figures take longer than all the rest."""
+
+    def write_report(path, case, key_slices):
+        path.write_text(case.name)
+
+    monkeypatch.setattr("ctmasknet.report.case_files.write_report", write_report)
+    monkeypatch.setattr("ctmasknet.commands.predict_inputs.choose", lambda case: [0])
+    return predict_and_report

@@ -20,11 +20,11 @@ def stems(folder):
 
 
 def test_every_system_of_the_papers_has_its_config():
-    assert stems("lesion") == {*LIGHT, *HEAVY}
-    assert stems("ctmasknet") == {f"{name}_{part}" for name in LIGHT + HEAVY for part in PARTS}
+    assert stems("lesion") >= {*LIGHT, *HEAVY}
+    assert stems("ctmasknet") >= {f"{name}_{part}" for name in LIGHT + HEAVY for part in PARTS}
     lesion = {f"{name}_reference" for name in LIGHT + HEAVY}
     image = {f"{name}_heads_BN_reference" for name in LIGHT + HEAVY}
-    assert stems("reference") == lesion | image
+    assert stems("reference") >= lesion | image
 
 
 def test_a_stem_names_one_config():

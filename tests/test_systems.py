@@ -35,8 +35,12 @@ def step(model, cfg, inputs):
     return losses, changed
 
 
+SMALL = ["R18_T1", "R18_T2"]
+SLOW = [name for name in LIGHT if name not in SMALL] + ["R50_merge", "R50_both"]
+
+
 # R50_ggo is R50_merge under another name of its class.
-@pytest.mark.parametrize("name", [*LIGHT, "R50_merge", "R50_both"])
+@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(x, marks=pytest.mark.slow) for x in SLOW)])
 def test_system(name, tmp_path):
     torch.manual_seed(0)
     cfg = small_cfg(f"lesion/{name}")

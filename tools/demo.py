@@ -6,13 +6,13 @@ The pictures and summary.json land in the output folder. Research use only, not 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.commands.demo import Demo
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument(
         "--output",
         type=Path,
@@ -23,7 +23,4 @@ if __name__ == "__main__":
         "opts", nargs=argparse.REMAINDER, help="config overrides of both trainings: KEY VALUE ..."
     )
     args = parser.parse_args()
-    try:
-        Demo(args.output, args.opts).run()
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    run_script(lambda: Demo(args.output, args.opts).run())

@@ -25,12 +25,11 @@ from pathlib import Path
 
 from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.evaluation.image_report import ImageReportSettings, report_images
-from ctmasknet.evaluation.image_text import describe_images
 from ctmasknet.evaluation.lesion_files import read_lesions
 from ctmasknet.evaluation.lesion_report import LesionReportSettings, report_lesions
-from ctmasknet.evaluation.lesion_text import describe_lesions
 from ctmasknet.evaluation.prediction_table import PREDICTIONS, read_predictions, write_predictions
 from ctmasknet.evaluation.results import check_output
+from ctmasknet.evaluation.text import describe
 from ctmasknet.provenance import machine
 
 IMAGES, LESIONS = ImageReportSettings(), LesionReportSettings()
@@ -114,7 +113,7 @@ def classification(args: argparse.Namespace, about: dict) -> str:
     about["dataset"] = {"name": args.predictions.stem, "source": str(args.predictions.resolve())}
     results = report_images(table, args.output, validation, settings, about)
     write_predictions(table, args.output / PREDICTIONS)
-    return describe_images(results)
+    return describe(results)
 
 
 def lesions(args: argparse.Namespace, about: dict) -> str:
@@ -129,7 +128,7 @@ def lesions(args: argparse.Namespace, about: dict) -> str:
         seed=args.seed,
     )
     about["dataset"] = {"name": args.truth.stem, "source": str(args.truth.resolve())}
-    return describe_lesions(report_lesions(found, args.output, settings, about))
+    return describe(report_lesions(found, args.output, settings, about))
 
 
 def main() -> None:

@@ -10,13 +10,13 @@ from tabulate import tabulate
 from torch import nn
 
 from ..config import get_cfg
-from .loading import load_weights, read_tensors, save_converted
+from .loading import BACKBONE, is_state_dict, load_weights, read_tensors, save_converted
 from .reference import Architecture, convert_reference_weights, find_architecture
 from .reference_config import CONFIGS, reference_config, write_config
 from .reference_file import read_reference_checkpoint
 from .report import LoadReport
 from .settings import settings_of
-from .torchvision_backbone import PREFIX, convert_torchvision_backbone
+from .torchvision_resnet import convert_torchvision_backbone
 
 
 def convert_reference_checkpoint(
@@ -26,12 +26,12 @@ def convert_reference_checkpoint(
 
     Args:
         source: the author's .pth.
-        target: the .pth to write; the config lands beside it, with the suffix .yaml.
+        target: the .pth to write; its config is written beside it, with the suffix .yaml.
         mask_type: see `reference_config`.
         frozen_eps: see `convert_reference_weights`.
 
     Returns:
-        What the file is, and what of it the model of the new config took.
+        What the file is, and what of it the model of the new config has taken.
 
     Raises:
         FileNotFoundError, ValueError: `source` cannot be used, says why; nothing is written.
@@ -67,8 +67,7 @@ def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
         target: the .pth to write.
 
     Returns:
-        A table: for each lesion model of that depth, how many of its backbone's tensors the file
-        fills.
+        A table of the lesion models of that depth, and how many tensors of each the file fills.
 
     Raises:
         FileNotFoundError, ValueError: `source` cannot be used; nothing is written.
@@ -77,9 +76,7 @@ def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
     content = read_tensors(source)
     for key in ("state_dict", "model"):
         content = content.get(key, content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(
-        isinstance(x, torch.Tensor) for x in content.values()
-    ):
+    if not is_state_dict(content):
         raise ValueError(f"{source}: holds no state dict")
     try:
         depth, weights, ignored = convert_torchvision_backbone(content)
@@ -95,7 +92,7 @@ def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
 
 
 def _check_whole(weights: Mapping[str, torch.Tensor], part: nn.Module, prefix: str = "") -> int:
-    """Whether converted weights fill a model, or its part called `prefix`; how many do."""
+    """Check that converted weights fill a model, or its part called `prefix`; return how many."""
     own = part.state_dict(prefix=prefix)
     for name, tensor in own.items():
         if name not in weights:
@@ -111,7 +108,7 @@ def _check_whole(weights: Mapping[str, torch.Tensor], part: nn.Module, prefix: s
 def _backbone_row(config: Path, weights: Mapping[str, torch.Tensor]) -> list[str]:
     cfg = get_cfg()
     cfg.merge_from_file(str(config))
-    count = _check_whole(weights, build_backbone(cfg).bottom_up, PREFIX)
+    count = _check_whole(weights, build_backbone(cfg).bottom_up, BACKBONE)
     return [config.stem, f"{count} of {count}"]
 
 

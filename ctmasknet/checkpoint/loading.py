@@ -20,12 +20,10 @@ BACKBONE = "backbone.bottom_up."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of a file.
+    """The tensors of a file, on the CPU, and its settings (see settings.py).
 
     Attributes:
-        weights: name -> tensor on the CPU.
         converted: names that a conversion tool wrote.
-        settings: what the file says of its making; see settings.py.
     """
 
     weights: dict[str, torch.Tensor]
@@ -34,13 +32,10 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read the tensors of a .pth checkpoint without running any code from it.
+    """Read a .pth checkpoint without running any code from it.
 
     Args:
         path: a file saved by Detectron2's checkpointer, or a bare state dict.
-
-    Returns:
-        Its tensors, and what it says of them.
 
     Raises:
         FileNotFoundError: no such file.
@@ -48,30 +43,24 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     content = read_tensors(path)
     weights = content.get("model", content) if isinstance(content, dict) else None
-    if (
-        not isinstance(weights, dict)
-        or not weights
-        or not all(isinstance(v, torch.Tensor) for v in weights.values())
-    ):
+    if not is_state_dict(weights) or not weights:
         raise ValueError(f"{path}: holds no state dict; expected one, bare or under 'model'")
     damaged = [k for k, v in weights.items() if not torch.isfinite(v).all()]
     if damaged:
         raise ValueError(f"{path}: {damaged[0]} holds NaN or infinity; training has diverged")
     if weights is content:
         return Checkpoint(weights)
-    return Checkpoint(
-        weights, frozenset(content.get("converted", ())), content.get(settings.KEY, {})
-    )
+    converted = frozenset(content.get("converted", ()))
+    return Checkpoint(weights, converted, content.get(settings.KEY, {}))
+
+
+def is_state_dict(content: Any) -> bool:
+    """Return whether a file's content is a dict of tensors."""
+    return isinstance(content, dict) and all(isinstance(x, torch.Tensor) for x in content.values())
 
 
 def read_tensors(path: str | Path) -> Any:
-    """Read a file of tensors and plain containers.
-
-    Args:
-        path: a file that PyTorch saved.
-
-    Returns:
-        What was saved, tensors on the CPU.
+    """Read tensors and plain containers, saved by PyTorch, onto the CPU.
 
     Raises:
         FileNotFoundError, ValueError: as `read_checkpoint`.
@@ -87,7 +76,7 @@ def read_tensors(path: str | Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
-        # PyTorch's own text is left out: it advises to run the code in the file.
+        # PyTorch's own text advises to run the code in the file.
         raise ValueError(
             f"{path}: not a checkpoint of tensors alone; expected a .pth file written by "
             "tools/train_net.py or one of tools/convert_*.py"
@@ -97,32 +86,25 @@ def read_tensors(path: str | Path) -> Any:
 def save_converted(
     path: Path, weights: Mapping[str, torch.Tensor], made_with: Mapping[str, str] | None = None
 ) -> None:
-    """Write a checkpoint for MODEL.WEIGHTS whose tensors come from another layout, in one step.
+    """Write a checkpoint for MODEL.WEIGHTS whose tensors come from another layout.
 
     Args:
-        path: the .pth file.
+        path: the .pth file, written whole or not at all.
         weights: our names -> tensors.
         made_with: the settings of the model they are for; see settings.py.
     """
-    content = {
-        "model": dict(weights),
-        "converted": list(weights),
-        settings.KEY: dict(made_with or {}),
-    }
+    content = {"model": dict(weights), "converted": [*weights], settings.KEY: {**(made_with or {})}}
     with atomic_write(path) as partial:
         torch.save(content, partial)
 
 
 def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) -> LoadReport:
-    """Fill a model from a checkpoint, all of it or nothing.
+    """Fill a model from a checkpoint, if everything fits.
 
     Args:
-        model: the model, changed only when everything fits.
+        model: a lesion model or CT-Mask-Net.
         path: a .pth checkpoint.
         new: prefixes of parameters that the checkpoint may lack; they stay as initialised.
-
-    Returns:
-        What was loaded.
 
     Raises:
         FileNotFoundError, ValueError: as `read_checkpoint`; ValueError when shapes differ, a
@@ -164,7 +146,7 @@ def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) ->
 
 
 def _why_ignored(name: str, own: Iterable[str], weights: Iterable[str]) -> str:
-    """Why a tensor may be left out; empty when it may not."""
+    """Return why a tensor may be left out, "" if it may not."""
     if name.startswith("roi_heads.mask_head"):
         return "ignored: this model has no mask head"
     stage = name.removeprefix(BACKBONE).split(".")[0]
@@ -174,30 +156,26 @@ def _why_ignored(name: str, own: Iterable[str], weights: Iterable[str]) -> str:
     return ""
 
 
-# Numbers that configs and checkpoints both state: tensor, axis, how many more there are than units
-# (the background), size of one unit (0: of a row of the ranked tensor), unit, key.
+_CLASSES = "roi_heads.box_predictor.cls_score.bias"  # one more than classes: the background
+_ROWS = "image_head.fc1.weight"  # reads rows of several numbers
+# Numbers that configs and checkpoints both state: tensor, axis, unit, key.
 _NUMBERS = (
-    (
-        "roi_heads.box_predictor.cls_score.bias",
-        0,
-        1,
-        1,
-        "lesion class(es)",
-        "ROI_HEADS.NUM_CLASSES",
-    ),
-    ("proposal_generator.rpn_head.objectness_logits.bias", 0, 0, 1, "anchors", "ANCHOR_GENERATOR"),
-    ("image_head.fc1.weight", 1, 0, 0, "ranked boxes (N)", "RANKED_BOXES.NUM"),
-    ("image_head.fc1.weight", 0, 0, 1, "features of the image head", "IMAGE_HEAD.FC_DIM"),
-    ("image_head.classifier.bias", 0, 0, 1, "image classes", "IMAGE_HEAD.NUM_CLASSES"),
+    (_CLASSES, 0, "lesion class(es)", "ROI_HEADS.NUM_CLASSES"),
+    ("proposal_generator.rpn_head.objectness_logits.bias", 0, "anchors", "ANCHOR_GENERATOR"),
+    (_ROWS, 1, "ranked boxes (N)", "RANKED_BOXES.NUM"),
+    (_ROWS, 0, "features of the image head", "IMAGE_HEAD.FC_DIM"),
+    ("image_head.classifier.bias", 0, "image classes", "IMAGE_HEAD.NUM_CLASSES"),
 )
 
 
 def _check_numbers(path: str | Path, model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     own = model.state_dict()
-    for name, axis, extra, per_unit, unit, key in _NUMBERS:
+    for name, axis, unit, key in _NUMBERS:
         if name not in own or name not in weights:
             continue
-        size = per_unit or int(model.image_head.row_size)  # type: ignore[union-attr,arg-type]
+        extra, size = int(name == _CLASSES), 1
+        if name == _ROWS and axis == 1:
+            size = int(model.image_head.row_size)  # type: ignore[union-attr,arg-type]
         found, rest = divmod(weights[name].shape[axis] - extra, size)
         expected = (own[name].shape[axis] - extra) // size
         if found != expected and not rest:

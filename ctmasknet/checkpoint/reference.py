@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .resnet_names import detectron2_name, resnet_depth
+from .loading import BACKBONE
+from .torchvision_resnet import detectron2_name, resnet_depth
 
 _BODY = "backbone.body."
 _CUTS = {2: "_T2", 3: "_T1", 4: ""}  # stages kept -> how the papers call it
@@ -23,7 +24,7 @@ class Architecture:
     Attributes:
         depth: 18, 34 or 50.
         stages: how many of the ResNet's four are kept.
-        frozen_norms: the file has frozen norms and, with depth 50, a pooled fifth RPN level:
+        frozen_norms: it has frozen norms and, with depth 50, a pooled fifth RPN level, as those
             released before November 2020.
         lesion_classes: 1 or more.
         anchors: per location.
@@ -53,13 +54,7 @@ class Architecture:
 
 
 def find_architecture(weights: Mapping[str, torch.Tensor]) -> Architecture:
-    """Read the architecture from the shapes of a checkpoint's tensors.
-
-    Args:
-        weights: the author's names -> tensors.
-
-    Returns:
-        The architecture.
+    """Read the architecture from the author's names and shapes of tensors.
 
     Raises:
         ValueError: not one of the author's networks; says what is missing or unknown.
@@ -103,10 +98,10 @@ def convert_reference_weights(
 
     Args:
         weights: the author's names -> tensors.
-        architecture: what `find_architecture` says of them.
-        frozen_eps: what frozen norms added to the variance: 1e-5 in Detectron2 and current
-            torchvision, 0 in torchvision before 0.9. With another one than 1e-5 their weights are
-            scaled so that Detectron2's give the same output.
+        architecture: of `find_architecture`.
+        frozen_eps: what frozen norms add to the variance: 1e-5 in Detectron2 and current
+            torchvision, 0 in torchvision before 0.9. Weights are scaled to give the same output
+            with 1e-5.
 
     Returns:
         (weights, ignored): our names -> tensors, and the author's names left out -> why.
@@ -130,41 +125,25 @@ def convert_reference_weights(
     return converted, ignored
 
 
-def _same(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor
-
-
-def _background_last(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.cat([tensor[1:], tensor[:1]])
-
-
-def _without_background(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor[1:].clone()
-
-
-def _without_background_box(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor[4:].clone()
-
-
-_HEADS: dict[str, tuple[str, Callable]] = {
-    "rpn.head.conv": ("proposal_generator.rpn_head.conv", _same),
-    "rpn.head.cls_logits": ("proposal_generator.rpn_head.objectness_logits", _same),
-    "rpn.head.bbox_pred": ("proposal_generator.rpn_head.anchor_deltas", _same),
-    "roi_heads.box_head.fc6": ("roi_heads.box_head.fc1", _same),
-    "roi_heads.box_head.fc7": ("roi_heads.box_head.fc2", _same),
-    "roi_heads.box_predictor.cls_score": ("roi_heads.box_predictor.cls_score", _background_last),
-    "roi_heads.box_predictor.bbox_pred": (
-        "roi_heads.box_predictor.bbox_pred",
-        _without_background_box,
-    ),
-    "roi_heads.mask_predictor.conv5_mask": ("roi_heads.mask_head.deconv", _same),
-    "roi_heads.mask_predictor.mask_fcn_logits": (
-        "roi_heads.mask_head.predictor",
-        _without_background,
-    ),
-    "s2new.fc_scores": ("image_head.fc1", _same),
-    "s2new.fc_scores_2": ("image_head.fc2", _same),
-    "s2new.fc_scores_img": ("image_head.classifier", _same),
+_HEADS = {
+    "rpn.head.conv": "proposal_generator.rpn_head.conv",
+    "rpn.head.cls_logits": "proposal_generator.rpn_head.objectness_logits",
+    "rpn.head.bbox_pred": "proposal_generator.rpn_head.anchor_deltas",
+    "roi_heads.box_head.fc6": "roi_heads.box_head.fc1",
+    "roi_heads.box_head.fc7": "roi_heads.box_head.fc2",
+    "roi_heads.box_predictor.cls_score": "roi_heads.box_predictor.cls_score",
+    "roi_heads.box_predictor.bbox_pred": "roi_heads.box_predictor.bbox_pred",
+    "roi_heads.mask_predictor.conv5_mask": "roi_heads.mask_head.deconv",
+    "roi_heads.mask_predictor.mask_fcn_logits": "roi_heads.mask_head.predictor",
+    "s2new.fc_scores": "image_head.fc1",
+    "s2new.fc_scores_2": "image_head.fc2",
+    "s2new.fc_scores_img": "image_head.classifier",
+}
+# The author's background is the first class; ours is the last one, or there is none.
+_REARRANGED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "roi_heads.box_predictor.cls_score": lambda x: torch.cat([x[1:], x[:1]]),
+    "roi_heads.box_predictor.bbox_pred": lambda x: x[4:].clone(),
+    "roi_heads.mask_head.predictor": lambda x: x[1:].clone(),
 }
 _FPN = {"inner_blocks": "fpn_lateral", "layer_blocks": "fpn_output"}
 
@@ -176,7 +155,7 @@ def _convert(
     if name.startswith(_BODY):
         ours = detectron2_name(name.removeprefix(_BODY))
         if ours:
-            return f"backbone.bottom_up.{ours}", tensor
+            return BACKBONE + ours, tensor
     elif match := re.fullmatch(r"backbone\.fpn\.(inner_blocks|layer_blocks)\.(\d)", module):
         if int(match[2]) < len(architecture.levels):
             level = architecture.levels[int(match[2])]
@@ -184,8 +163,9 @@ def _convert(
     elif re.fullmatch(r"roi_heads\.mask_head\.mask_fcn\d", module):
         return name, tensor
     elif module in _HEADS:
-        ours, rearrange = _HEADS[module]
-        return f"{ours}.{parameter}", rearrange(tensor)
+        ours = _HEADS[module]
+        tensor = _REARRANGED[ours](tensor) if ours in _REARRANGED else tensor
+        return f"{ours}.{parameter}", tensor
     raise ValueError(f"{name} is no tensor of the author's {architecture.name}")
 
 

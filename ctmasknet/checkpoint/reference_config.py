@@ -1,4 +1,4 @@
-"""The config under which a converted checkpoint gives the author's answers."""
+"""The config under which a converted checkpoint gives the author's results."""
 
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,13 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "reference"
 def reference_config(
     checkpoint: ReferenceCheckpoint, architecture: Architecture, mask_type: str = ""
 ) -> CfgNode:
-    """Build the config of one of the author's checkpoints.
+    """Build the config, not frozen, of one of the author's checkpoints.
 
     Args:
         checkpoint: reads the anchors and the dimensions of the heads.
-        architecture: what `find_architecture` says of it.
+        architecture: its architecture.
         mask_type: what one lesion class is: "merge" or "ggo", which the file does not tell.
             Empty: "merge" with one class, "both" with two.
-
-    Returns:
-        The config, not frozen.
 
     Raises:
         ValueError: the anchors or the mask type do not fit the network.
@@ -89,12 +86,7 @@ def _set_heads(cfg: CfgNode, checkpoint: ReferenceCheckpoint) -> None:
 
 
 def write_config(cfg: CfgNode, path: Path) -> None:
-    """Write a config that needs no other file: what differs from Detectron2's defaults.
-
-    Args:
-        cfg: the config.
-        path: the YAML file, replaced in one step.
-    """
+    """Write to a YAML file what of a config differs from Detectron2's defaults."""
     changed = {**_difference(cfg, get_detectron2_cfg()), "VERSION": cfg.VERSION}
     text = yaml.safe_dump(changed, default_flow_style=None)
     with atomic_write(path) as partial:

@@ -22,7 +22,7 @@ LEGACY_START = b"\x80\x02\x8a"  # protocol 2 and a long integer: torch.save befo
 
 
 class AnchorGeneratorStub(nn.Module):
-    """Stands for the pickled anchor generator: keeps its attributes, does nothing."""
+    """Holds the attributes of the pickled anchor generator."""
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -60,14 +60,12 @@ class _RestrictedUnpickler(pickle.Unpickler):
             ) from None
 
 
-def _restricted_pickle() -> ModuleType:
-    """What `torch.load` takes as its `pickle_module`."""
-    module = ModuleType("restricted_pickle")
-    module.__dict__.update(
-        Unpickler=_RestrictedUnpickler,
-        load=lambda file, **kwargs: _RestrictedUnpickler(file, **kwargs).load(),
-    )
-    return module
+# What `torch.load` takes as its `pickle_module`.
+_RESTRICTED_PICKLE = ModuleType("restricted_pickle")
+_RESTRICTED_PICKLE.__dict__.update(
+    Unpickler=_RestrictedUnpickler,
+    load=lambda file, **kwargs: _RestrictedUnpickler(file, **kwargs).load(),
+)
 
 
 @dataclass(frozen=True)
@@ -86,13 +84,7 @@ class ReferenceCheckpoint:
 
 
 def read_reference_checkpoint(path: str | Path) -> ReferenceCheckpoint:
-    """Read a file of the author, in PyTorch's zip format or the one before 1.6.
-
-    Args:
-        path: the .pth file.
-
-    Returns:
-        Weights and anchors.
+    """Read a .pth file of the author, in PyTorch's zip format or the one before 1.6.
 
     Raises:
         FileNotFoundError: no such file.
@@ -125,10 +117,10 @@ def _unpickle(path: Path) -> Any:
         raise ValueError(f"{path}: not a file saved by PyTorch; expected {FORMAT}")
     try:
         with warnings.catch_warnings():
-            # That the anchor generator's source differs: it is not even looked at.
+            # It warns that the source of the anchor generator, which is never run, has changed.
             warnings.simplefilter("ignore")
             return torch.load(
-                path, map_location="cpu", pickle_module=_restricted_pickle(), weights_only=False
+                path, map_location="cpu", pickle_module=_RESTRICTED_PICKLE, weights_only=False
             )
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -142,24 +134,17 @@ def _anchors(path: Path, generator: Any) -> tuple[tuple, tuple]:
     found = []
     for key in ("sizes", "aspect_ratios"):
         levels = getattr(generator, key, ())
-        if not _is_numbers_by_level(levels):
+        if not _is_filled(levels) or not all(
+            _is_filled(level) and all(isinstance(x, int | float) for x in level) for level in levels
+        ):
             raise ValueError(
                 f"{path}: its anchor generator has no usable {key!r}; expected {FORMAT}"
             )
-        found.append(tuple(tuple(float(x) for x in level) for level in levels))
+        found.append(tuple(tuple(map(float, level)) for level in levels))
     if len(found[0]) != len(found[1]):
         raise ValueError(f"{path}: its anchors have sizes and ratios of different levels")
     return found[0], found[1]
 
 
-def _is_numbers_by_level(levels: Any) -> bool:
-    return (
-        isinstance(levels, Sequence)
-        and len(levels) > 0
-        and all(
-            isinstance(level, Sequence)
-            and len(level) > 0
-            and all(isinstance(x, int | float) for x in level)
-            for level in levels
-        )
-    )
+def _is_filled(values: Any) -> bool:
+    return isinstance(values, Sequence) and len(values) > 0

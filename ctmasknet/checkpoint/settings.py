@@ -1,7 +1,7 @@
-"""Settings that weights were made under and that no shape tells.
+"""Settings of a model that the shapes of its weights do not tell.
 
-Weights of one order of anchors fit a network of the other, and rows of deltas fit a head for boxes:
-the results would be wrong without a word. Checkpoints therefore carry these settings.
+Weights made with one order of anchors fit a network with another, and an image head for deltas fits
+rows of boxes: results would be wrong without an error. Checkpoints therefore carry these settings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,30 +9,28 @@ from pathlib import Path
 
 from torch import nn
 
+from ..modeling import CTMaskNet
+
 KEY = "settings"  # in checkpoint files
-TRAINING_DATA = "DATASETS.TRAIN"  # never compared: it says what a model can know
+TRAINING_DATA = "DATASETS.TRAIN"  # not compared, but shown in reports
 
 
 def settings_of(model: nn.Module) -> dict[str, str]:
     """Return config key -> value of a lesion model or CT-Mask-Net."""
     anchors = type(model.proposal_generator.anchor_generator).__name__  # type: ignore[union-attr]
     settings = {"MODEL.ANCHOR_GENERATOR.NAME": anchors}
-    if hasattr(model, "image_head"):
-        encoding = model.roi_heads.encoding  # type: ignore[union-attr]
-        settings["MODEL.RANKED_BOXES.ENCODING"] = str(encoding)
+    if isinstance(model, CTMaskNet):
+        settings["MODEL.RANKED_BOXES.ENCODING"] = str(model.roi_heads.encoding)
     return settings
 
 
 def check_settings(path: str | Path, model: nn.Module, found: Mapping[str, str]) -> None:
-    """Compare a file's settings with a model's.
+    """Raise a ValueError if a file's settings, where it has any, differ from a model's.
 
     Args:
         path: the file, for the error.
         model: a lesion model or CT-Mask-Net.
-        found: the file's; empty in files of other programs.
-
-    Raises:
-        ValueError: one differs; names both values.
+        found: the file's settings.
     """
     for key, value in settings_of(model).items():
         if found.get(key, value) != value:
@@ -46,12 +44,7 @@ class SettingsRecord:
     """Puts the settings into the files that Detectron2's checkpointer writes."""
 
     def __init__(self, model: nn.Module, training_data: Sequence[str] = ()):
-        """Take the settings down.
-
-        Args:
-            model: a lesion model or CT-Mask-Net.
-            training_data: names or paths of the data sets that it trains on.
-        """
+        """Record the settings of a model and the names or paths of its training data."""
         self._settings = settings_of(model) | {TRAINING_DATA: ", ".join(training_data)}
 
     def state_dict(self) -> dict[str, str]:

@@ -22,31 +22,23 @@ from ..data.phantom import write_phantom
 from ..engine import ProgressTrainer, load_config, set_up
 from ..engine.reports import prediction_folder
 from ..evaluation.histogram_baseline import histogram_accuracy
-from ..evaluation.image_text import confusion_table
 from ..evaluation.metric_names import metric_suffix
 from ..evaluation.results import RESULTS, read_results
+from ..evaluation.text import confusion_table
 from ..inference import Predictor
-from ..inference.model_spec import DEMO_CLASSIFIER, DEMO_LESION
+from ..inference.model_spec import CONFIGS, DEMO_CLASSIFIER, DEMO_LESION
 from ..report.dataset_slices import true_instances
 from ..report.overlay import draw_instances
 from ..report.panels import save_panels
 from ..wording import NOTICE
-
-CONFIGS = Path(__file__).parents[1] / "configs" / "quick"
 
 
 class Demo:
     """The stages of the demo, their times and their results."""
 
     def __init__(self, output: Path, opts: Sequence[str] = ()):
-        """Prepare a demo.
-
-        Args:
-            output: folder for everything; the log of both trainings becomes log.txt in it.
-            opts: config overrides (KEY VALUE ...) of both trainings.
-        """
-        self.output = output
-        self.opts = opts
+        """Take the folder for everything and config overrides (KEY VALUE ...) of the trainings."""
+        self.output, self.opts = output, opts
         self.seconds: dict[str, float] = {}
         self._console = sys.stdout
 
@@ -65,7 +57,7 @@ class Demo:
 
     def train(self, stem: str, *opts: str) -> tuple[CfgNode, dict[str, Any]]:
         """Train configs/quick/<stem>.yaml; return its config and the metrics of its test set."""
-        config = CONFIGS / f"{stem}.yaml"
+        config = CONFIGS / "quick" / f"{stem}.yaml"
         opts = ("OUTPUT_DIR", str(self.output / stem), *opts, *self.opts)
         self.say(f"      as: tools/train_net.py --config-file configs/quick/{config.name}")
         cfg = load_config(str(config), opts)
@@ -139,20 +131,23 @@ class Demo:
             sample = next(x for x in samples if x["label"] == label)
             image = read_slice(sample["file_name"])
             record = truth[os.path.abspath(sample["file_name"])]
-            (answer,) = predictor.predict_slices([(image, sample["file_name"])])
-            found = answer.classification
+            (prediction,) = predictor.predict_slices([(image, sample["file_name"])])
+            found = prediction.classification
             assert found is not None
             probs = ", ".join(
                 f"{k} {v:.0%}" for k, v in zip(found.class_names, found.probabilities, strict=True)
             )
-            names, true = answer.lesion_classes, true_instances(record, answer.lesion_classes)
+            names, true = (
+                prediction.lesion_classes,
+                true_instances(record, prediction.lesion_classes),
+            )
             assert true is not None
             save_panels(
                 self.output / f"slice_{metric_suffix(name)}.png",
                 [
                     ("input", draw_instances(image, [], names)),
                     ("truth", draw_instances(image, true, names, labels=())),
-                    ("lesion model", draw_instances(image, answer.instances, names)),
+                    ("lesion model", draw_instances(image, prediction.instances, names)),
                 ],
                 f"{name} phantom, CT-Mask-Net says {found.image_class} ({probs})",
             )

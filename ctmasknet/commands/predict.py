@@ -12,7 +12,7 @@ from ..fast.malloc import keep_freed_memory
 from ..inference.inputs import Input, find_inputs
 from ..inference.predictor import Predictor
 from ..modeling.precision import PRECISIONS
-from ..quantification.options import QuantificationOptions
+from ..quantification.build_case import QuantificationOptions
 from ..report.case_files import RESULT
 from ..volumes.window import LUNG, Window
 from ..wording import NOTICE

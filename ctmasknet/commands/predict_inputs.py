@@ -19,10 +19,9 @@ from ..data.images import read_slice
 from ..inference.inputs import Input, file_states
 from ..inference.predictor import Predictor
 from ..provenance import versions
-from ..quantification.build_case import build_case
+from ..quantification.build_case import QuantificationOptions, build_case
 from ..quantification.case import Case, KeySlice
 from ..quantification.key_slices import choose
-from ..quantification.options import QuantificationOptions
 from ..report.case_files import REPORT, write_case
 from ..volumes.window import Window, say_windowed_once
 from ..wording import NOTICE

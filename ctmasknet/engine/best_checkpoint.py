@@ -12,10 +12,9 @@ BEST_RECORD = "model_best.json"
 
 
 class ResumableBestCheckpointer(BestCheckpointer):
-    """Detectron2's BestCheckpointer, which by itself forgets its best value on `--resume`.
+    """Detectron2's BestCheckpointer, with its best value kept in model_best.json.
 
-    A resumed run would then overwrite model_best.pth with the first model it evaluates. The value
-    is kept beside the weights in model_best.json.
+    Otherwise a resumed run would overwrite model_best.pth with the first model it evaluates.
     """
 
     def __init__(self, eval_period: int, checkpointer, metric: str):
@@ -26,7 +25,7 @@ class ResumableBestCheckpointer(BestCheckpointer):
 
     def before_train(self) -> None:
         if self.trainer.start_iter == 0:
-            # Of an earlier run in this folder: must not be taken for this one's.
+            # The best of an earlier run in this folder is not this run's.
             self._record.unlink(missing_ok=True)
             self._record.with_name(BEST_WEIGHTS).unlink(missing_ok=True)
         elif self._record.is_file():

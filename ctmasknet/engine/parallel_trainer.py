@@ -22,20 +22,20 @@ from torch import distributed, nn
 class ParallelTrainer(DefaultTrainer):
     """A DefaultTrainer whose processes may share a CPU, and always hold the same model.
 
-    Gradients are means over the processes. Where the loss is a mean over images, as a
-    CT-Mask-Net's, N processes take the steps of one with the same SOLVER.IMS_PER_BATCH. A lesion
-    model's steps differ: each process draws RoIs at random, and BatchNorm normalises by its own
-    part of the batch (by all of it with MODEL.RESNETS.NORM "naiveSyncBN", or on GPUs "SyncBN").
+    Gradients are means over the processes. A CT-Mask-Net's loss is a mean over images, so N
+    processes take the same steps as one with the same SOLVER.IMS_PER_BATCH. Those of a lesion model
+    differ: each process draws its RoIs, and BatchNorm normalises by its part of the batch (by all
+    of it with MODEL.RESNETS.NORM "naiveSyncBN", or on GPUs "SyncBN").
     """
 
     def __init__(self, cfg: CfgNode):
-        """Build all parts, in the order that DefaultTrainer does.
+        """Build all parts, in DefaultTrainer's order.
 
         Args:
             cfg: of a run that `set_up` has prepared.
 
         Raises:
-            ValueError: the processes cannot train together; see `check_processes`.
+            ValueError: see `check_processes`.
         """
         # DefaultTrainer's own constructor names the GPU of each process: an error on a CPU.
         TrainerBase.__init__(self)
@@ -59,15 +59,12 @@ class ParallelTrainer(DefaultTrainer):
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself, where DistributedDataParallel holds it."""
+    """Return the model that DistributedDataParallel may hold."""
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
 def check_processes(cfg: CfgNode) -> None:
-    """Look at what training in several processes needs. They must all call it.
-
-    Args:
-        cfg: of a run that `set_up` has prepared.
+    """Check whether processes can train together; all of them must call it.
 
     Raises:
         ValueError: a batch that they cannot share, folders of their own, or a model on the CPU
@@ -95,10 +92,10 @@ def check_processes(cfg: CfgNode) -> None:
 
 
 class AverageNormStatistics(HookBase):
-    """Let all processes have the mean of their BatchNorm statistics after each step.
+    """Gives all processes the mean of their BatchNorm statistics after each step.
 
-    Left alone these would drift apart, and validation, which the processes share, would be of
-    models that no checkpoint holds.
+    Otherwise these would drift apart, and validation, which the processes share, would be of models
+    that no checkpoint holds.
     """
 
     def after_step(self) -> None:

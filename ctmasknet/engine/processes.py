@@ -15,22 +15,25 @@ from detectron2.engine import launch
 from detectron2.utils import comm
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
+from ..command_line import quiet_libraries
+
 
 class StoppedRun(Exception):
-    """A run cannot go on for a reason that its user can mend, said in one line."""
+    """Says in one line why a run cannot go on."""
 
 
 def run_processes(main: Callable[[Namespace], object], args: Namespace) -> None:
     """Call `main(args)` in each process of this machine; an error for people becomes one line.
 
     Args:
-        main: a function of a module, as every process imports it anew.
+        main: a function of a module, which every process imports anew.
         args: of Detectron2's `default_argument_parser`; "auto" as `dist_url` is a free port.
 
     Raises:
-        SystemExit: one of the processes failed, so all of them were stopped.
+        SystemExit: one of the processes failed, and all were stopped.
     """
-    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # whom it stops
+    # It warns of each process that it stops.
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
     try:
         _check_command(args)
         launch(
@@ -69,6 +72,7 @@ def _check_command(args: Namespace) -> None:
 
 def _run(main: Callable[[Namespace], object], args: Namespace) -> None:
     share_cores()
+    quiet_libraries()
     logging.getLogger("detectron2.engine.train_loop").addFilter(_reason_for_traceback)
     try:
         main(args)
@@ -77,7 +81,7 @@ def _run(main: Callable[[Namespace], object], args: Namespace) -> None:
         if not reason:
             raise
         if reason == _LOST:
-            time.sleep(5)  # time to be stopped: of one machine's processes the failed one speaks
+            time.sleep(5)  # to be stopped before: the process that failed tells the reason
         raise StoppedRun(reason) from error
 
 
@@ -85,9 +89,9 @@ _LOST = "another process of this run ended; its own output says why"
 
 
 def _reason(error: BaseException) -> str:
-    """What to tell the user, in one line; "" for what only a traceback explains."""
+    """Return one line for the user; "" for what only a traceback explains."""
     if isinstance(error, (OSError, ValueError, KeyError, FloatingPointError)):
-        # The last line alone: a data loader's worker puts its traceback in front.
+        # A data loader's worker puts its traceback in front of the last line.
         last_line = (str(error) or repr(error)).strip().splitlines()[-1]
         return last_line.removeprefix("ValueError: ")
     # As gloo says "Connection closed" or "reset by peer".
@@ -95,13 +99,13 @@ def _reason(error: BaseException) -> str:
 
 
 def _reason_for_traceback(record: logging.LogRecord) -> bool:
-    """A log's filter: Detectron2 logs the traceback of each error in training."""
+    """Filter a log record: Detectron2 logs the traceback of each error in training."""
     if record.exc_info and record.exc_info[1] and (reason := _reason(record.exc_info[1])):
         record.msg, record.exc_info = f"{record.msg} {reason}", None
     return True
 
 
 def share_cores() -> None:
-    """Give a process its part of the machine's cores; each would use all. OMP_NUM_THREADS wins."""
+    """Give a process its part of the machine's cores, unless OMP_NUM_THREADS is set."""
     if comm.get_local_size() > 1 and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // comm.get_local_size()))

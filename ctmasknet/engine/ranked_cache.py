@@ -1,7 +1,7 @@
-"""Ranked tensors that never change, computed once.
+"""Ranked rows that training does not change, computed once.
 
-With MODEL.TRAINABLE "heads" the image head alone is trained, and an image's ranked rows are all
-that it reads: with these in memory an epoch takes seconds. Labels come from the data set as ever.
+With MODEL.TRAINABLE "heads" the image head alone is trained, and it reads nothing but an image's
+ranked rows: with these in memory an epoch takes seconds. Labels still come from the data set.
 
 Shapes: B images, n different boxes of one image, D numbers in a row.
 """
@@ -9,6 +9,7 @@ Shapes: B images, n different boxes of one image, D numbers in a row.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..data.mapper import SliceMapper
+from ..modeling import is_classifier
 from .ranked_file import key_of_rows, read_rows, write_rows
 
 logger = logging.getLogger(__name__)
@@ -34,16 +36,16 @@ _HEAD_BATCH = 64  # images at once through the image head
 
 
 def rows_are_cached(cfg: CfgNode) -> bool:
-    """Whether the run's ranked rows stay the same, and its config wants them kept."""
+    """Return whether a run trains the image head alone and keeps ranked rows."""
     return (
-        cfg.MODEL.META_ARCHITECTURE == "CTMaskNet"
+        is_classifier(cfg)
         and cfg.MODEL.TRAINABLE == "heads"
         and cfg.DATALOADER.RANKED_BOXES_FOLDER != "none"
     )
 
 
 def what_varies(cfg: CfgNode) -> str:
-    """The key that makes an image differ from epoch to epoch, with its value; "" if none does."""
+    """Name the key by which an image differs from epoch to epoch, and its value; "" if none."""
     sizes = () if cfg.INPUT.SQUASH else cfg.INPUT.MIN_SIZE_TRAIN  # a squash takes the first
     if cfg.INPUT.RANDOM_FLIP != "none":
         return f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP}"
@@ -54,68 +56,60 @@ def what_varies(cfg: CfgNode) -> str:
     return ""
 
 
-class RankedRowsMapper:
-    """Dataset dict -> input of CTMaskNet, with "ranked_rows" instead of an image."""
-
-    def __init__(self) -> None:
-        # file_name -> (n, D) float32, filled in before the first batch
-        self.rows: dict[str, np.ndarray] = {}
-
-    def __call__(self, dataset_dict: dict) -> dict:
-        rows = torch.from_numpy(self.rows[dataset_dict["file_name"]])
-        return {**dataset_dict, "ranked_rows": rows}
-
-
 def build_ranked_train_loader(cfg: CfgNode, model: nn.Module) -> DataLoader:
-    """Detectron2's loader of DATASETS.TRAIN, of ranked rows from memory.
+    """Build Detectron2's loader of DATASETS.TRAIN with "ranked_rows" in the place of images.
 
     Args:
-        cfg: `rows_are_cached` and nothing varies.
+        cfg: of a run in which no image varies.
         model: a CTMaskNet that holds its weights.
 
-    Returns:
-        A loader without processes of its own.
-
     Raises:
-        ValueError: an image has no label.
-        What `ranked_rows` raises.
+        ValueError: an image has no label; also what `ranked_rows` raises.
     """
     datasets = {name: DatasetCatalog.get(name) for name in cfg.DATASETS.TRAIN}
-    for name, records in datasets.items():  # now: rows may take hours
+    for name, records in datasets.items():  # checked first, as rows may take hours
         for record in records:
             if "label" not in record:
                 raise ValueError(f"DATASETS.TRAIN: {name} has no label for {record['file_name']}")
-    mapper = RankedRowsMapper()
-    # Computing rows may draw random numbers: drawn before it, the order of images is the same
-    # whether rows are computed or read. Grouping by shape is for padding, and rows need none.
+    rows: dict[str, np.ndarray] = {}
+    # Computing rows may draw random numbers: with the loader built before, the order of images is
+    # the same whether rows are computed or read. Rows need no grouping by shape.
     loader = build_detection_train_loader(
-        cfg, mapper=mapper, num_workers=0, aspect_ratio_grouping=False
+        cfg, mapper=_rows_mapper(rows), num_workers=0, aspect_ratio_grouping=False
     )
     for name, records in datasets.items():
-        mapper.rows |= ranked_rows(cfg, model, name, records, training=True)
+        rows |= ranked_rows(cfg, model, name, records, training=True)
     return loader
 
 
 def build_ranked_test_loader(cfg: CfgNode, model: nn.Module, dataset_name: str) -> DataLoader:
-    """As `build_ranked_train_loader`, of a data set to evaluate, in its order."""
-    mapper, records = RankedRowsMapper(), DatasetCatalog.get(dataset_name)
-    mapper.rows = ranked_rows(cfg, model, dataset_name, records, training=False)
+    """Build the loader of a data set to evaluate, as `build_ranked_train_loader`."""
+    records = DatasetCatalog.get(dataset_name)
+    mapper = _rows_mapper(ranked_rows(cfg, model, dataset_name, records, training=False))
     return build_detection_test_loader(records, mapper=mapper, batch_size=_HEAD_BATCH)
+
+
+def _rows_mapper(rows: Mapping[str, np.ndarray]) -> Callable[[dict], dict]:
+    """Map a dataset dict to the input of CTMaskNet without an image."""
+    return lambda record: {
+        **record,
+        "ranked_rows": torch.from_numpy(rows[record["file_name"]]),
+    }
 
 
 def ranked_rows(
     cfg: CfgNode, model: nn.Module, name: str, records: list[dict], training: bool
 ) -> dict[str, np.ndarray]:
-    """Read a data set's ranked rows from its file, or compute them and write it.
+    """Read the ranked rows of a data set from their file, or compute them and write it.
 
-    The first process reads and writes; each computes its share.
+    Each process computes its share; the first one reads and writes.
 
     Args:
         cfg: reads MODEL, INPUT, DATALOADER and OUTPUT_DIR.
         model: a CTMaskNet that holds its weights.
         name: of the data set, for the file and the log.
         records: its dataset dicts.
-        training: resize images as in training, not as in evaluation.
+        training: whether images are resized as in training, not as in evaluation.
 
     Returns:
         file_name -> (n, D) float32, best first, without the repeats that fill the ranked tensor.
@@ -161,7 +155,8 @@ def _compute(
     loader = build_detection_test_loader(
         records,
         mapper=SliceMapper(cfg, is_train=training),
-        batch_size=_NETWORK_BATCH,
+        # The stock model pads a batch's images to one size, which changes their rows.
+        batch_size=_NETWORK_BATCH if cfg.MODEL.FAST else 1,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
     hidden = None if comm.is_main_process() else True  # None: shown on a terminal

@@ -1,4 +1,4 @@
-"""Files of ranked rows: by what they are known, and how they are written and read.
+"""Files of ranked rows, and the keys by which they are found again.
 
 Shapes: n different boxes of one image, D numbers in a row.
 """
@@ -25,9 +25,9 @@ from ..provenance import sha256_of
 
 _DIGEST = hashlib.sha256().digest_size
 _IMAGE_HEAD = "image_head."
-# Keys of MODEL that rows do not depend on. A device moves them by rounding alone; the precision is
-# the model's own, as the key may say "auto".
-_NOT_OF_ROWS = {"WEIGHTS", "NAME", "DEVICE", "PRECISION", "IMAGE_HEAD", "TRAINABLE"}
+# Keys of MODEL that rows do not depend on, but for rounding. The precision is the model's own, as
+# the config may say "auto".
+_NOT_OF_ROWS = {"WEIGHTS", "NAME", "DEVICE", "FAST", "PRECISION", "IMAGE_HEAD", "TRAINABLE"}
 _NOT_OF_ROWS |= {"TRAIN_SHORTCUT_NORMS"}
 _LIBRARIES = (cv2, detectron2, np, PIL, torch, torchvision)
 _PACKAGE = Path(__file__).parents[1]
@@ -36,11 +36,7 @@ _SOURCES = ("data/**/*.py", "modeling/**/*.py", "fast/**/*.py", "engine/ranked_*
 
 
 def digest_of_sources(package: Path) -> str:
-    """SHA-256 of the code that makes ranked rows: a version or a commit would miss local changes.
-
-    Args:
-        package: its folder.
-    """
+    """Return the SHA-256 of the code that makes ranked rows; a commit would miss local changes."""
     digest = hashlib.sha256()
     for path in sorted(path for pattern in _SOURCES for path in package.glob(pattern)):
         digest.update(f"{path.relative_to(package).as_posix()} {sha256_of(path)}\n".encode())
@@ -51,16 +47,13 @@ _CODE = digest_of_sources(_PACKAGE)  # now: files may be edited while a run comp
 
 
 def key_of_rows(cfg: CfgNode, model: nn.Module, files: Iterable[str], training: bool) -> str:
-    """By what ranked rows are known: everything that they depend on.
+    """Return the SHA-256 of everything that ranked rows depend on.
 
     Args:
         cfg: reads MODEL and INPUT.
         model: a CTMaskNet that holds its weights.
         files: the images in their order; their content counts, not their names.
-        training: images are resized as in training, not as in evaluation.
-
-    Returns:
-        A SHA-256 in hexadecimal.
+        training: whether images are resized as in training, not as in evaluation.
 
     Raises:
         OSError: an image cannot be read; names it.
@@ -93,9 +86,9 @@ def write_rows(path: Path, key: str, rows: Sequence[np.ndarray]) -> None:
     """Write the rows of a data set, whole or not at all.
 
     Args:
-        path: an .npz, which NumPy can read, with a checksum after its end.
-        key: see `key_of_rows`.
-        rows: one (n, D) float32 an image, at least one image.
+        path: an .npz file with a checksum after its end, which NumPy ignores.
+        key: of `key_of_rows`.
+        rows: (n, D) float32 for each image, of one image or more.
     """
     stream = io.BytesIO()
     counts = np.array([len(x) for x in rows], np.int64)
@@ -106,16 +99,10 @@ def write_rows(path: Path, key: str, rows: Sequence[np.ndarray]) -> None:
 
 
 def read_rows(path: Path, key: str) -> list[np.ndarray]:
-    """Read what `write_rows` wrote.
-
-    Args:
-        path, key: as in `write_rows`.
-
-    Returns:
-        One (n, D) float32 an image.
+    """Read what `write_rows` wrote: (n, D) float32 for each image.
 
     Raises:
-        ValueError: not a byte of it can be trusted, or it was made of something else.
+        ValueError: the file is damaged, or has another key.
         OSError: it cannot be read.
     """
     content = path.read_bytes()

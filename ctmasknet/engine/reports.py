@@ -1,4 +1,4 @@
-"""Full reports of a run's test sets, from the files of predictions that its model left."""
+"""Reports of a run's test sets from the files of predictions that its model has written."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from detectron2.utils import comm
 
 from ..data.registration import dataset_source
 from ..evaluation.image_report import ImageReportSettings, report_images
-from ..evaluation.image_text import describe_images
 from ..evaluation.lesion_files import read_lesions
 from ..evaluation.lesion_report import LesionReportSettings, report_lesions
-from ..evaluation.lesion_text import describe_lesions
 from ..evaluation.prediction_table import PREDICTIONS, PredictionTable, read_predictions
 from ..evaluation.results import DETECTIONS, Metrics
+from ..evaluation.text import describe
+from ..modeling import is_classifier
 from ..provenance import machine, sha256_of
 
 logger = logging.getLogger(__name__)
 
 
 def prediction_folder(cfg: CfgNode, dataset_name: str) -> Path:
-    """Where predictions on a data set, and what follows from them, are kept."""
+    """Return the folder of predictions on a data set and of their report."""
     return Path(cfg.OUTPUT_DIR) / "inference" / dataset_name
 
 
 def datasets_to_predict(cfg: CfgNode) -> tuple[str, ...]:
-    """The test sets, and of a CT-Mask-Net the validation sets that their reports need."""
+    """Return the test sets and, of a CT-Mask-Net, the validation sets that their reports need."""
     names = list(cfg.DATASETS.TEST)
-    if cfg.MODEL.META_ARCHITECTURE == "CTMaskNet":
+    if is_classifier(cfg):
         names += [v for test in cfg.DATASETS.TEST if (v := validation_of(cfg, test))]
     return tuple(dict.fromkeys(names))
 
 
 def validation_of(cfg: CfgNode, test: str) -> str | None:
-    """The first validation set that is not the test set itself, None where there is none.
+    """Return the first validation set that is not the test set itself; None without one.
 
-    Temperature, rule of aggregation and operating points are fixed on it.
+    Temperature, rule of aggregation and operating points are chosen on it.
     """
     return next((name for name in cfg.DATASETS.VALIDATION if name != test), None)
 
 
 def write_reports(cfg: CfgNode, weights: Path, **about: Any) -> Metrics:
-    """Report every test set: tables to the log, results.json and figures beside its predictions.
+    """Report each test set: tables to the log, results.json and figures beside its predictions.
 
     Args:
-        cfg: the config; predictions on `datasets_to_predict` have been written.
+        cfg: of a run whose predictions on `datasets_to_predict` are written.
         weights: checkpoint of the model that made them.
         about: what else to record (precision, seconds, ...).
 
@@ -73,11 +73,11 @@ def write_reports(cfg: CfgNode, weights: Path, **about: Any) -> Metrics:
         mine = {**about, "dataset": {"name": name, "source": dataset_source(name)}}
         if MetadataCatalog.get(name).evaluator_type == "image":
             results = _report_images(cfg, name, folder, mine)
-            text = describe_images(results)
         else:
-            results = _report_lesions(cfg, name, folder, mine)
-            text = describe_lesions(results)
-        logger.info("%s, in %s:\n%s", name, folder, text)
+            truth = MetadataCatalog.get(name).json_file
+            lesions = read_lesions(truth, [folder / DETECTIONS], cfg.MODEL.MASK_ON)
+            results = report_lesions(lesions, folder, LesionReportSettings.from_cfg(cfg), mine)
+        logger.info("%s, in %s:\n%s", name, folder, describe(results))
         metrics[name] = {
             task: {key: math.nan if value is None else value for key, value in values.items()}
             for task, values in results["metrics"].items()
@@ -86,31 +86,14 @@ def write_reports(cfg: CfgNode, weights: Path, **about: Any) -> Metrics:
 
 
 def _report_images(cfg: CfgNode, name: str, folder: Path, about: Mapping) -> dict[str, Any]:
-    settings = ImageReportSettings(
-        rule=cfg.TEST.AGGREGATION or None,
-        sensitivity=cfg.TEST.SENSITIVITY,
-        resamples=cfg.TEST.BOOTSTRAP_RESAMPLES,
-    )
     table, validation = _read_table(cfg, name), validation_of(cfg, name)
     known = _read_table(cfg, validation) if validation else None
     if known and known.fingerprint() == table.fingerprint():
         warning = f"validation set {validation} has the same slices, so nothing is chosen on it"
         known, about = None, {**about, "warnings": [warning]}
-    return report_images(table, folder, known, settings, about)
+    return report_images(table, folder, known, ImageReportSettings.from_cfg(cfg), about)
 
 
 def _read_table(cfg: CfgNode, name: str) -> PredictionTable:
     path = prediction_folder(cfg, name) / PREDICTIONS
     return read_predictions(path, MetadataCatalog.get(name).image_classes)
-
-
-def _report_lesions(cfg: CfgNode, name: str, folder: Path, about: Mapping) -> dict[str, Any]:
-    settings = LesionReportSettings(
-        score_thresh=cfg.TEST.PER_IMAGE_AP_SCORE_THRESH,
-        min_area=cfg.INPUT.MIN_LESION_AREA,
-        pixel_score_thresh=cfg.TEST.PIXEL_SCORE_THRESH,
-        resamples=cfg.TEST.BOOTSTRAP_RESAMPLES,
-    )
-    truth = MetadataCatalog.get(name).json_file
-    lesions = read_lesions(truth, [folder / DETECTIONS], cfg.MODEL.MASK_ON)
-    return report_lesions(lesions, folder, settings, about)

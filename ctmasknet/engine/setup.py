@@ -1,4 +1,4 @@
-"""From the command line to a frozen config."""
+"""From a command line to a frozen config whose files have been checked."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from ..evaluation.lesion_files import read_lesions
 from ..evaluation.metric_names import check_class_names
 from ..evaluation.prediction_table import RESERVED
 from ..fast.malloc import keep_freed_memory
+from ..modeling import is_classifier
 from ..volumes.window import say_windowed_once
 from .reports import datasets_to_predict
 
@@ -31,10 +32,7 @@ DATASET_KEYS = ("TRAIN", "VALIDATION", "TEST")
 
 
 def config_from_args(args: Namespace) -> CfgNode:
-    """Build the config of a run and set up its folder and logs.
-
-    The output folder is output/<stem of the config file> unless OUTPUT_DIR is given. Data sets
-    given as paths are registered.
+    """Load the config of a run, check its files and set up its folder and logs.
 
     Args:
         args: of Detectron2's `default_argument_parser`.
@@ -43,25 +41,22 @@ def config_from_args(args: Namespace) -> CfgNode:
         The frozen config.
 
     Raises:
-        FileNotFoundError: the config file, or a data set's file, does not exist.
+        FileNotFoundError, ValueError: see `load_config` and `check_files`.
     """
     cfg = load_config(args.config_file, args.opts)
-    if args.eval_only:
-        check_files(cfg, datasets_to_predict(cfg))
-    else:
-        check_files(cfg)
+    check_files(cfg, datasets_to_predict(cfg) if args.eval_only else None)
     set_up(cfg, args)
     return cfg
 
 
 def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
-    """Make the run's folder, its logs and its random numbers.
+    """Make the folder of a run and, for the whole process, its logs and its random numbers.
 
     For the program that owns the process: it also lets glibc keep freed memory.
 
     Args:
         cfg: the frozen config.
-        args: the command line, to be logged.
+        args: the command line, for the log.
     """
     default_setup(cfg, args or Namespace())
     keep_freed_memory()
@@ -69,7 +64,7 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
     say_windowed_once()
     if comm.is_main_process():
-        # Again, with the paths of data sets that were given as paths: so it can be used again.
+        # Written again with the paths of data sets that were given as paths, for later use.
         saved = cfg.clone()
         saved.defrost()
         for key in DATASET_KEYS:
@@ -80,9 +75,9 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
 def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = True) -> CfgNode:
     """Read a config file, apply overrides, register its data sets and freeze it.
 
-    Lesion data sets that are not as INPUT.MASK_TYPE and INPUT.MIN_LESION_AREA want them are
-    written anew to OUTPUT_DIR/datasets, and DATASETS names the new ones. MODEL.DEVICE becomes
-    "cpu" where there is no GPU.
+    OUTPUT_DIR becomes output/<MODEL.NAME> unless it is given. Lesion data sets that are not as
+    INPUT.MASK_TYPE and INPUT.MIN_LESION_AREA want them are written anew to OUTPUT_DIR/datasets, and
+    DATASETS names the new ones. MODEL.DEVICE becomes "cpu" where there is no GPU.
 
     Args:
         config_file: path of a YAML file.
@@ -94,8 +89,9 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
 
     Raises:
         FileNotFoundError: no such config file, or data set file.
-        ValueError: an unknown key or value, or a data set of the wrong kind for the model or
-            that cannot be read as INPUT.MASK_TYPE.
+        ValueError: an unknown key or value, or a data set that is of the wrong kind for the model
+            or cannot be read as INPUT.MASK_TYPE.
+        KeyError: no such meta-architecture.
     """
     if not Path(config_file).is_file():
         raise FileNotFoundError(
@@ -110,7 +106,7 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
         reason = " ".join(str(error).split())  # YAML's errors have many lines
         raise ValueError(f"{config_file} or an override of it: {reason}") from None
     _check_lesion_keys(cfg)
-    if datasets and cfg.MODEL.META_ARCHITECTURE == "CTMaskNet":
+    if datasets and is_classifier(cfg):
         cfg.DATASETS.IMAGE_CLASSES = _image_classes(cfg)
     classes = cfg.DATASETS.IMAGE_CLASSES or IMAGE_CLASSES
     for key in DATASET_KEYS:
@@ -119,7 +115,7 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
     cfg.MODEL.NAME = cfg.MODEL.NAME or Path(config_file).stem
     if default_output == cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = str(Path("output") / cfg.MODEL.NAME)
-    if cfg.MODEL.META_ARCHITECTURE != "CTMaskNet":
+    if not is_classifier(cfg):
         _regroup_datasets(cfg)
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
@@ -127,11 +123,16 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
     return cfg
 
 
+def _names(cfg: CfgNode) -> list[str]:
+    """Data sets of a run, each once."""
+    return list(dict.fromkeys(name for key in DATASET_KEYS for name in cfg.DATASETS[key]))
+
+
 def _image_classes(cfg: CfgNode) -> tuple[str, ...]:
     """The config's image classes; if it has none, those of its data sets."""
     if cfg.DATASETS.IMAGE_CLASSES:
         return tuple(cfg.DATASETS.IMAGE_CLASSES)
-    names = [name for key in DATASET_KEYS for name in cfg.DATASETS[key]]
+    names = _names(cfg)
     for name in names:
         if name in DatasetCatalog and "image_classes" in MetadataCatalog.get(name).as_dict():
             return tuple(MetadataCatalog.get(name).image_classes)
@@ -162,14 +163,14 @@ def _regroup_datasets(cfg: CfgNode) -> None:
     folder = Path(cfg.OUTPUT_DIR) / "datasets"
     regrouped = {
         name: regrouped_dataset(name, cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA, folder)
-        for name in dict.fromkeys(name for key in DATASET_KEYS for name in cfg.DATASETS[key])
+        for name in _names(cfg)
     }
     for key in DATASET_KEYS:
         cfg.DATASETS[key] = tuple(regrouped[name] for name in cfg.DATASETS[key])
 
 
 def _check_kinds(cfg: CfgNode) -> None:
-    wanted = "image" if cfg.MODEL.META_ARCHITECTURE == "CTMaskNet" else "coco"
+    wanted = "image" if is_classifier(cfg) else "coco"
     kinds = {"image": "an image list (.csv)", "coco": "a lesion data set (.json)"}
     for key in DATASET_KEYS:
         for name in cfg.DATASETS[key]:
@@ -182,31 +183,30 @@ def _check_kinds(cfg: CfgNode) -> None:
 
 
 def check_files(cfg: CfgNode, names: Sequence[str] | None = None) -> None:
-    """Look at all files of a run before it starts: lists, image headers, classes, weights.
+    """Check lists, image headers, classes and weights before a run starts.
 
     Args:
         cfg: the config.
-        names: data sets to look at; None stands for all of DATASETS.
+        names: data sets to check; None stands for all of DATASETS.
 
     Raises:
-        FileNotFoundError, ValueError: the first file that cannot be used, or a data set with
-            other classes than the model.
+        FileNotFoundError, ValueError: a file that cannot be used, or a data set with other classes
+            than the model.
     """
     if cfg.MODEL.WEIGHTS:
         read_checkpoint(cfg.MODEL.WEIGHTS)
-    if names is None:
-        names = [name for key in DATASET_KEYS for name in cfg.DATASETS[key]]
-    for name in dict.fromkeys(names):
+    evaluated = {*cfg.DATASETS.VALIDATION, *cfg.DATASETS.TEST}
+    for name in _names(cfg) if names is None else names:
         records = DatasetCatalog.get(name)
         for record in tqdm(records, f"check {name}", unit="slice", leave=False, disable=None):
             check_slice(record["file_name"])
         _check_classes(cfg, name)
-        if name in cfg.DATASETS.TEST and MetadataCatalog.get(name).evaluator_type == "coco":
-            read_lesions(MetadataCatalog.get(name).json_file, ())  # as its report will
+        if name in evaluated and MetadataCatalog.get(name).evaluator_type == "coco":
+            read_lesions(MetadataCatalog.get(name).json_file, ())  # as its evaluation will
 
 
 def _check_classes(cfg: CfgNode, dataset_name: str) -> None:
-    """Compare the classes of a loaded data set with the model's: Detectron2 does not."""
+    """Compare the classes of a loaded data set with the model's, which Detectron2 does not."""
     metadata = MetadataCatalog.get(dataset_name)
     if metadata.evaluator_type == "image":
         check_class_names(metadata.image_classes, RESERVED)

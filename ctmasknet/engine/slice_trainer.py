@@ -1,4 +1,4 @@
-"""A trainer's slices, or what was kept of them."""
+"""A trainer's loaders: of slices, or of ranked rows where these are all that is needed."""
 
 import inspect
 import logging
@@ -25,28 +25,26 @@ logger = logging.getLogger(__name__)
 
 
 class SliceTrainer(ParallelTrainer):
-    """Trains and evaluates on slices; an image head alone on ranked rows that are computed once.
+    """Loads slices; for an image head that is trained alone, ranked rows that are computed once.
 
-    A subclass with a loader of its own is trained on its images, never on kept ranked rows.
+    A subclass with a loader of its own is trained and validated on what that loader gives.
     """
 
-    # Data set -> loader of its ranked rows, for validation while the image head alone is trained.
+    # Validation set -> loader of its ranked rows; None: validation is on slices.
     _ranked_loaders: dict[str, DataLoader] | None = None
 
     def train(self):
-        """As DefaultTrainer."""
+        """Train, on ranked rows where these never change."""
         if rows_are_cached(self.cfg):
             self._load_ranked_rows()
         return super().train()
 
     def _load_ranked_rows(self) -> None:
-        """Train and validate on ranked rows instead of images, where these never change."""
         cfg, model = self.cfg, unwrapped(self.model)
         for loader in ("build_train_loader", "build_test_loader"):
             if inspect.getattr_static(type(self), loader) is not vars(SliceTrainer)[loader]:
-                logger.info(
-                    "%s has its own %s: ranked boxes are not kept", type(self).__name__, loader
-                )
+                name = type(self).__name__
+                logger.info("%s has its own %s: ranked boxes are not kept", name, loader)
                 return
         if reason := what_varies(cfg):
             logger.info("%s: training computes ranked boxes anew in every epoch", reason)
@@ -57,7 +55,7 @@ class SliceTrainer(ParallelTrainer):
         }
 
     def validate(self) -> Metrics:
-        """Evaluate the model of now on DATASETS.VALIDATION; returns what `evaluate` does."""
+        """Evaluate the model on DATASETS.VALIDATION; return what `evaluate` does."""
         if self._ranked_loaders is None:
             return self.evaluate(self.cfg, self.model, self.cfg.DATASETS.VALIDATION)
         results = {}
@@ -70,16 +68,7 @@ class SliceTrainer(ParallelTrainer):
 
     @classmethod
     def evaluate(cls, cfg: CfgNode, model: nn.Module, dataset_names: Sequence[str]) -> Metrics:
-        """Evaluate a model that holds its weights.
-
-        Args:
-            cfg: the config; its DATASETS.TEST is not used.
-            model: a lesion model or a CT-Mask-Net.
-            dataset_names: registered data sets.
-
-        Returns:
-            Data set -> task -> metric -> value.
-        """
+        """Evaluate a model on registered data sets; return data set -> task -> metric -> value."""
         cfg = cfg.clone()
         cfg.defrost()
         cfg.DATASETS.TEST = tuple(dataset_names)

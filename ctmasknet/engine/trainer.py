@@ -1,4 +1,4 @@
-"""Training and evaluation of lesion models and CT-Mask-Nets."""
+"""The trainer of lesion models and CT-Mask-Nets."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine.hooks import EvalHook
-from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
+from detectron2.evaluation import DatasetEvaluator
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.modeling import build_model
 from detectron2.utils import comm
@@ -19,10 +19,12 @@ from ..checkpoint import load_weights
 from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
 from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.registration import dataset_source
-from ..evaluation import ImageClassificationEvaluator, LesionCOCOEvaluator, PerImageAPEvaluator
+from ..evaluation import ImageClassificationEvaluator, LesionEvaluator
+from ..evaluation.lesion_report import LesionReportSettings
 from ..evaluation.results import RESULTS, Metrics, write_results
 from ..fast import accelerate
-from ..modeling.precision import with_precision
+from ..fast.precision import with_precision
+from ..modeling import is_classifier
 from .best_checkpoint import BEST_WEIGHTS, ResumableBestCheckpointer
 from .optimizer import build_optimizer
 from .parallel_trainer import unwrapped
@@ -46,13 +48,12 @@ class Trainer(SliceTrainer):
         self.checkpointer.add_checkpointable(KEY, record)
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS, checked.
+        """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS.
 
         Raises:
             FileNotFoundError, ValueError: see `load_weights`.
         """
         model, weights = unwrapped(self.model), self.cfg.MODEL.WEIGHTS
-        is_classifier = hasattr(model, "image_head")
         if resume and self.checkpointer.has_checkpoint():
             last = self.checkpointer.get_checkpoint_file()
             load_weights(model, last)  # Detectron2 itself only warns of what does not fit
@@ -61,9 +62,9 @@ class Trainer(SliceTrainer):
             except ValueError as error:  # the optimiser's, for other trainable parameters
                 raise ValueError(f"{last}: cannot be resumed with this config: {error}") from None
         elif weights:
-            new = NEW_IN_CT_MASK_NET if is_classifier else NEW_IN_LESION_MODEL
+            new = NEW_IN_CT_MASK_NET if is_classifier(self.cfg) else NEW_IN_LESION_MODEL
             logger.info("%s:\n%s", weights, load_weights(model, weights, new))
-        elif is_classifier:
+        elif is_classifier(self.cfg):
             raise ValueError(
                 "MODEL.WEIGHTS is empty: CT-Mask-Net starts from the checkpoint of a lesion model"
             )
@@ -102,28 +103,23 @@ class Trainer(SliceTrainer):
         started = time.time()
         super().train()
         seconds = time.time() - started
-        best = Path(self.cfg.OUTPUT_DIR) / BEST_WEIGHTS
-        comm.synchronize()
-        weights = best if self.cfg.DATASETS.VALIDATION and best.is_file() else None
-        if weights:
+        weights = Path(self.cfg.OUTPUT_DIR) / BEST_WEIGHTS
+        comm.synchronize()  # until the first process has written it
+        if self.cfg.DATASETS.VALIDATION and weights.is_file():
             load_weights(unwrapped(self.model), weights)
-        return self._report(
-            self.cfg, self.model, weights or best.with_name("model_final.pth"), seconds
-        )
+        else:
+            weights = weights.with_name("model_final.pth")
+        return self._report(self.cfg, self.model, weights, seconds)
 
     @classmethod
     def evaluate_checkpoint(cls, cfg: CfgNode) -> Metrics:
         """Evaluate MODEL.WEIGHTS on DATASETS.TEST (`--eval-only`) and write results.json.
 
-        Args:
-            cfg: the config.
-
         Returns:
             Data set -> task -> metric -> value.
 
         Raises:
-            FileNotFoundError, ValueError: the checkpoint is missing or does not fit; see
-                `load_weights`.
+            FileNotFoundError, ValueError: see `load_weights`; or there is no test set.
         """
         if not cfg.DATASETS.TEST:
             raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on")
@@ -183,19 +179,17 @@ class Trainer(SliceTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """Return the evaluators of a data set: image classes, or COCO and per-image AP."""
+        """Return the evaluator of a data set: of image classes, or of lesions."""
         folder = str(prediction_folder(cfg, dataset_name))
         if MetadataCatalog.get(dataset_name).evaluator_type == "image":
             return ImageClassificationEvaluator(dataset_name, folder)
-        coco = LesionCOCOEvaluator(
-            dataset_name, folder, cfg.MODEL.MASK_ON, cfg.TEST.DETECTIONS_PER_IMAGE
+        return LesionEvaluator(
+            dataset_name,
+            folder,
+            cfg.MODEL.MASK_ON,
+            cfg.TEST.DETECTIONS_PER_IMAGE,
+            LesionReportSettings.from_cfg(cfg),
         )
-        if not cfg.MODEL.MASK_ON:
-            return coco
-        per_image = PerImageAPEvaluator(
-            dataset_name, cfg.TEST.PER_IMAGE_AP_SCORE_THRESH, cfg.INPUT.MIN_LESION_AREA
-        )
-        return DatasetEvaluators([coco, per_image])
 
 
 def _check_best_metric(cfg: CfgNode, metrics: Metrics) -> None:

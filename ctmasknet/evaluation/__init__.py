@@ -1,14 +1,17 @@
-"""Predictions to numbers: the papers' metrics as Detectron2 evaluators."""
+"""Predictions to numbers; importing it registers the tasks of the papers."""
 
-from .coco_evaluator import LesionCOCOEvaluator
+from . import builtin_tasks  # noqa: F401  only registration
 from .image_classification import ImageClassificationEvaluator
 from .image_metrics import classification_metrics
-from .per_image_ap import PerImageAPEvaluator, image_average_precision
+from .lesion_evaluator import LesionEvaluator
+from .per_image_ap import image_average_precision
+from .tasks import Task, register_task
 
 __all__ = [
     "ImageClassificationEvaluator",
-    "LesionCOCOEvaluator",
-    "PerImageAPEvaluator",
+    "LesionEvaluator",
+    "Task",
     "classification_metrics",
     "image_average_precision",
+    "register_task",
 ]

@@ -23,21 +23,23 @@ class Level:
 
     Attributes:
         name: "image", "scan" or "patient".
-        labels: (S,) int64.
+        class_names: C names.
+        labels: (S,) int64 in 0..C-1; S may be 0 for scans and patients.
         probabilities: (S, C) float64, rows add up to 1.
         patients: S names.
         left_out: groups that have no label because their slices have several.
     """
 
     name: str
+    class_names: tuple[str, ...]
     labels: np.ndarray
     probabilities: np.ndarray
     patients: tuple[str, ...]
     left_out: int = 0
 
     def confusion(self) -> np.ndarray:
-        """(C, C) int64 counts, M[true, predicted], where the highest probability predicts."""
-        classes = range(self.probabilities.shape[1])
+        """Return (C, C) int64 counts, M[true, predicted]; the highest probability predicts."""
+        classes = range(len(self.class_names))
         if not len(self.labels):
             return np.zeros((len(classes), len(classes)), np.int64)
         return confusion_matrix(self.labels, self.probabilities.argmax(axis=1), labels=classes)
@@ -48,9 +50,9 @@ class Rule:
     """How the slices of a scan are summed up, class by class: the mean of the highest values.
 
     Attributes:
-        name: as in `parse_rule`.
-        highest: how many values are averaged; None takes all.
-        above: values are 1 for probabilities above this one, else 0; None takes probabilities.
+        name: see `parse_rule`.
+        highest: number of values that are averaged; None takes all.
+        above: None takes probabilities as values, else values are 1 above it and 0 otherwise.
     """
 
     name: str
@@ -58,11 +60,7 @@ class Rule:
     above: float | None = None
 
     def __call__(self, probabilities: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """Sum up groups.
-
-        Args:
-            probabilities: (S, C).
-            groups: (S,) index of each sample's group, 0 to G-1, each occurring.
+        """Sum up probabilities (S, C) of groups (S,), 0 to G-1, each occurring.
 
         Returns:
             (G, C), rows add up to 1. A group in which no class is ahead (none above a threshold, or
@@ -84,7 +82,7 @@ class Rule:
 
 
 def parse_rule(text: str) -> Rule:
-    """The rule of a name.
+    """Return the rule of a name.
 
     Args:
         text: "mean", "max", "top_<k>_mean" (mean of the k highest, k >= 1) or "share_above_<t>"
@@ -113,13 +111,13 @@ RULES = (MEAN, *map(parse_rule, _OTHERS))
 
 
 def levels(table: PredictionTable, rule: Rule) -> tuple[Level, Level, Level]:
-    """The slices, scans and patients of a table, in this order.
+    """Return the slices, scans and patients of a table.
 
-    A patient's probabilities are the mean over the scans, whatever the rule from slices to scans,
-    so that a long scan counts no more than a short one. A scan is known by its patient and its own
-    name. A scan or patient whose slices have several labels has none and is left out.
+    Scans are told apart by patient and name. A patient's probabilities are the mean over the scans,
+    whatever the rule for scans, so that a long scan counts no more than a short one. Scans and
+    patients whose slices have several labels are left out.
     """
-    probabilities = table.probabilities()
+    classes, probabilities = table.class_names, table.probabilities()
     scan_of = group_indices([str(pair) for pair in zip(table.patients, table.scans, strict=True)])
     patient_of = group_indices(table.patients)
     scans = rule(probabilities, scan_of)
@@ -131,10 +129,10 @@ def levels(table: PredictionTable, rule: Rule) -> tuple[Level, Level, Level]:
         agree = np.bincount(groups, table.labels != labels[groups]) == 0
         patients = tuple(table.patients[i] for i in first[agree])
         left_out = int((~agree).sum())
-        return Level(name, labels[agree], group_probabilities[agree], patients, left_out)
+        return Level(name, classes, labels[agree], group_probabilities[agree], patients, left_out)
 
     return (
-        Level("image", table.labels, probabilities, table.patients),
+        Level("image", classes, table.labels, probabilities, table.patients),
         level("scan", scan_of, scans),
         level("patient", patient_of, MEAN(scans, patient_of_scan)),
     )
@@ -143,14 +141,14 @@ def levels(table: PredictionTable, rule: Rule) -> tuple[Level, Level, Level]:
 def choose_rule(
     validation: PredictionTable, rules: Sequence[Rule] = RULES
 ) -> tuple[Rule, dict[str, float]]:
-    """The rule with the best scans on validation data.
+    """Choose the rule with the highest balanced accuracy of validation's scans.
 
     Args:
         validation: predictions for validation data, never for the data that are reported.
         rules: candidates; of equal ones the first wins.
 
     Returns:
-        The rule, and the balanced accuracy of scans by each rule's name.
+        The rule, and name of each rule -> balanced accuracy.
     """
     scores = {}
     for rule in rules:

@@ -1,4 +1,4 @@
-"""How far a number can be trusted: percentile intervals by resampling patients.
+"""Percentile intervals by resampling patients.
 
 Slices of one patient resemble each other, so they are drawn together. A statistic is a function of
 weights: all ones give its value, and a resample is how often each sample was drawn.
@@ -29,10 +29,10 @@ class Interval:
 
     Attributes:
         value: over all samples.
-        low, high: of the resampled patients.
-        naive_low, naive_high: of resampled single samples, as if none belonged together.
-        design_effect: variance of the first over that of the second: so many slices of this set
-            count as one independent one.
+        low, high: of resampled patients.
+        naive_low, naive_high: of resampled samples, as if they were independent.
+        design_effect: variance over resampled patients over that of resampled samples: so many
+            samples of this set are worth one independent sample.
         defined: resamples of patients in which the value is defined; the others are left out.
     """
 
@@ -44,15 +44,16 @@ class Interval:
     design_effect: float
     defined: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether zero is outside the interval by patients."""
-        return self.low > 0 or self.high < 0
-
 
 def group_indices(names: Sequence[str]) -> np.ndarray:
-    """(S,) int64: samples with the same name (a patient's) have the same index, from 0."""
+    """Return (S,) int64, from 0: the same for samples of the same name (a patient's)."""
     return np.unique(np.asarray(names, dtype=str), return_inverse=True)[1].reshape(-1)
+
+
+def point_values(statistic: Statistic, count: int) -> dict[str, float]:
+    """Return the values of a statistic where each of `count` samples counts once."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {name: float(x[0]) for name, x in statistic(np.ones((1, count))).items()}
 
 
 def intervals(
@@ -60,17 +61,15 @@ def intervals(
     groups: np.ndarray,
     resamples: int = RESAMPLES,
     seed: int = SEED,
-    confidence: float = CONFIDENCE,
     progress: str = "",
 ) -> dict[str, Interval]:
-    """Intervals of all values of a statistic, by patients and, beside it, by samples.
+    """Compute the intervals of all values of a statistic, by patients and by samples.
 
     Args:
         statistic: weights (B, S) float64 -> name -> (B,); NaN where a value is undefined.
         groups: (S,) patient index of each sample, 0 to P-1, each occurring.
         resamples: number of resamples R, at least 1.
         seed: same seed, same intervals.
-        confidence: share of the resamples inside an interval.
         progress: what the progress bar says; "" shows none.
 
     Returns:
@@ -83,30 +82,22 @@ def intervals(
     groups = np.asarray(groups)
     if groups.size == 0 or resamples < 1:
         raise ValueError(f"found {groups.size} samples and {resamples} resamples, expected both")
-    value = statistic(np.ones((1, groups.size)))
+    values = point_values(statistic, groups.size)
     alone = groups.max() + 1 == groups.size  # every sample is its own patient
-    with tqdm(
-        total=resamples * (1 if alone else 2),
-        desc=progress,
-        leave=False,
-        disable=None if progress else True,
-    ) as bar:
-        by_patient = _resampled(statistic, groups, resamples, seed, bar)
-        by_sample = (
-            by_patient
-            if alone
-            else _resampled(statistic, np.arange(groups.size), resamples, seed, bar)
-        )
+    total, disable = resamples * (1 if alone else 2), None if progress else True
+    with tqdm(total=total, desc=progress, leave=False, disable=disable) as bar:
+        by_patient = by_sample = _resampled(statistic, groups, resamples, seed, bar)
+        if not alone:
+            by_sample = _resampled(statistic, np.arange(groups.size), resamples, seed, bar)
     if groups.max() == 0:  # drawing the same patient again says nothing
-        by_patient = {name: np.full(resamples, np.nan) for name in value}
+        by_patient = dict.fromkeys(values, np.full(resamples, np.nan))
     return {
-        name: _interval(float(value[name][0]), by_patient[name], by_sample[name], confidence)
-        for name in value
+        name: _interval(value, by_patient[name], by_sample[name]) for name, value in values.items()
     }
 
 
 def interval_warnings(groups: np.ndarray) -> list[str]:
-    """What must be said of intervals from so few patients, for a report's warnings."""
+    """Return the warning of a report whose intervals come from few patients, if they do."""
     count = int(np.max(groups, initial=-1)) + 1
     if count >= FEW_PATIENTS:
         return []
@@ -117,7 +108,7 @@ def interval_warnings(groups: np.ndarray) -> list[str]:
 
 
 def difference(first: Statistic, second: Statistic) -> Statistic:
-    """The statistic second - first on the same samples, of the names that both have.
+    """Return the statistic second - first of the metrics that both have.
 
     Resampling it draws the same patients for both: a paired comparison.
     """
@@ -130,15 +121,12 @@ def difference(first: Statistic, second: Statistic) -> Statistic:
 
 
 def resample_weights(groups: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield the weights of all resamples: how often the group of each sample was drawn.
+    """Yield (B, S) float64 weights, R rows in all: how often each sample's group was drawn.
 
     Args:
         groups: (S,) index of each sample's group, 0 to P-1; P groups are drawn with replacement.
         resamples: number of resamples R.
         seed: of the draws.
-
-    Yields:
-        (B, S) float64; the B add up to R.
     """
     random = np.random.default_rng(seed)
     count = int(groups.max()) + 1
@@ -163,21 +151,19 @@ def _resampled(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _interval(
-    value: float, by_patient: np.ndarray, by_sample: np.ndarray, confidence: float
-) -> Interval:
-    low, high = _percentiles(by_patient, confidence)
-    naive_low, naive_high = _percentiles(by_sample, confidence)
+def _interval(value: float, by_patient: np.ndarray, by_sample: np.ndarray) -> Interval:
+    low, high = _percentiles(by_patient)
+    naive_low, naive_high = _percentiles(by_sample)
     variances = [np.nanvar(x) if np.isfinite(x).any() else np.nan for x in (by_patient, by_sample)]
     effect = float(variances[0] / variances[1]) if variances[1] > 0 else float("nan")
     defined = int(np.isfinite(by_patient).sum())
     return Interval(value, low, high, naive_low, naive_high, effect, defined)
 
 
-def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     if not values.size:
         return float("nan"), float("nan")
-    tail = 50 * (1 - confidence)
+    tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say, and where to cut them: chosen on validation data.
+"""Calibration of probabilities, and thresholds for them.
 
 Shapes: S samples, C image classes.
 """
@@ -20,7 +20,7 @@ _LOG_TEMPERATURES = (-5.0, 5.0)
 
 @dataclass(frozen=True)
 class ReliabilityBins:
-    """Samples in equal bins of the highest probability, from 0 to 1.
+    """Samples in equal bins of the highest probability.
 
     Attributes:
         counts: (bins,) int64 samples.
@@ -34,20 +34,14 @@ class ReliabilityBins:
 
 
 def bin_index(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Bin of each highest probability: a bin holds its lower end, the last one 1 as well."""
+    """Return the bin of each highest probability; a bin holds its lower end, the last also 1."""
     return np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1])
 
 
 def reliability_bins(
     labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS
 ) -> ReliabilityBins:
-    """Bins of a reliability diagram.
-
-    Args:
-        labels: (S,) 0..C-1.
-        probabilities: (S, C), rows add up to 1.
-        bins: number of bins.
-    """
+    """Sort samples with labels (S,) and probabilities (S, C) into the bins of a diagram."""
     confidence = probabilities.max(axis=1)
     index = bin_index(confidence, bins)
     counts = np.bincount(index, minlength=bins)
@@ -58,7 +52,7 @@ def reliability_bins(
 
 
 def expected_calibration_error(bins: ReliabilityBins) -> float:
-    """Mean distance of confidence and accuracy over the samples, in [0, 1]; NaN without any.
+    """Return the mean distance of confidence and accuracy, in [0, 1]; NaN without samples.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, section 2.
     """
@@ -69,17 +63,14 @@ def expected_calibration_error(bins: ReliabilityBins) -> float:
 
 
 def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean squared distance of probabilities and truth, summed over classes; NaN without samples.
-
-    0 to 2; for two classes half of it, the usual Brier score of one probability.
-    """
+    """Return scikit-learn's Brier score (for two classes that of one); NaN without samples."""
     if not len(labels):
         return float("nan")
     return float(brier_score_loss(labels, probabilities, labels=range(probabilities.shape[1])))
 
 
 def calibration_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Negative log-likelihood (nats, mean), Brier score and calibration error of S >= 1 samples."""
+    """Return mean negative log-likelihood, Brier score and calibration error of S >= 1 samples."""
     return {
         "nll": float(log_loss(labels, probabilities, labels=range(probabilities.shape[1]))),
         "brier": brier_score(labels, probabilities),
@@ -88,14 +79,11 @@ def calibration_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[s
 
 
 def fit_temperature(table: PredictionTable) -> float:
-    """The temperature over which the logits of a validation set have the highest likelihood.
-
-    Args:
-        table: predictions for validation data.
+    """Find the divisor of a validation set's logits with the highest likelihood.
 
     Returns:
-        A number in [e^-5, e^5]: above 1 the model was too sure. Classes do not change by it.
-        Source: Guo et al. 2017, section 4.2.
+        A number in [e^-5, e^5]; above 1 the model was too sure. Source: Guo et al. 2017, section
+        4.2.
     """
     rows = np.arange(len(table.labels))
 
@@ -107,20 +95,17 @@ def fit_temperature(table: PredictionTable) -> float:
 
 
 def at_limit(temperature: float) -> bool:
-    """Whether a fitted temperature is at an end of its range, where no best one was found."""
+    """Return whether a fitted temperature is at an end of its range: there is no best one."""
     return bool(np.isclose(abs(np.log(temperature)), _LOG_TEMPERATURES[1], atol=0.01))
 
 
 def operating_point(scores: np.ndarray, positive: np.ndarray, sensitivity: float) -> float:
-    """The largest threshold that finds the wanted share of the positives.
+    """Return the largest threshold that finds the wanted share of the positives; NaN without any.
 
     Args:
-        scores: (S,) of validation samples; a score at or above the threshold is called positive.
+        scores: (S,) of validation samples; at or above the threshold they are called positive.
         positive: (S,) bool truth.
         sensitivity: wanted share, above 0 and at most 1.
-
-    Returns:
-        The threshold; NaN where there is no positive.
 
     Raises:
         ValueError: a sensitivity outside (0, 1].
@@ -135,12 +120,11 @@ def operating_point(scores: np.ndarray, positive: np.ndarray, sensitivity: float
 
 
 def at_threshold(scores: np.ndarray, positive: np.ndarray, threshold: float) -> dict[str, float]:
-    """Sensitivity, specificity and precision when scores at or above a threshold are positive.
+    """Return sensitivity, specificity and precision at a threshold of `operating_point`.
 
     Args:
-        scores: (S,).
-        positive: (S,) bool truth.
-        threshold: NaN, for none, gives NaN throughout.
+        scores, positive: as in `operating_point`.
+        threshold: NaN gives NaN throughout.
     """
     if np.isnan(threshold) or not len(scores):
         return dict.fromkeys(("sensitivity", "specificity", "precision"), float("nan"))

@@ -1,4 +1,4 @@
-"""COCO's AP of lesions in the report, and as a function of the images' weights.
+"""COCO's AP of lesions, also of weighted images.
 
 All values are in percent, as Detectron2 gives them.
 
@@ -31,7 +31,7 @@ AREA_RANGES = {
     "AP_area_100_256": (100, 16**2),
     "AP_area_256_1024": (16**2, 32**2),
 }
-IOU_METRICS = {"AP50": 0.5, "AP75": 0.75}
+_AT = {"AP50": 0, "AP75": 5}  # index among COCO's IoU thresholds
 COCO_MAX_DETECTIONS = 100
 
 
@@ -49,8 +49,14 @@ def run_coco(
         iou_thresholds: T values; None takes COCO's ten.
         area_ranges: (least, greatest) areas in pixels, all areas first.
     """
+
+    def area(detection: dict) -> float:  # as Detectron2: of the mask where masks are judged
+        if task == "segm":
+            return float(mask_util.area(detection["segmentation"]))
+        return detection["bbox"][2] * detection["bbox"][3]
+
     detections = [
-        {**x, "id": i, "iscrowd": 0, "area": _area(x, task)}
+        {**x, "id": i, "iscrowd": 0, "area": area(x)}
         for i, x in enumerate(lesions.detections, start=1)
     ]
     truth, found = COCO(), COCO()
@@ -72,31 +78,23 @@ def run_coco(
     return evaluation
 
 
-def _area(detection: dict, task: str) -> float:
-    """As Detectron2 does: of the mask where masks are judged."""
-    if task == "segm":
-        return float(mask_util.area(detection["segmentation"]))
-    return detection["bbox"][2] * detection["bbox"][3]
-
-
 def coco_metrics(evaluation: COCOeval, class_names: Sequence[str]) -> dict[str, float]:
-    """AP, AP50, AP75, AP of each range of areas and, of several classes, of each class.
+    """Return AP, AP50, AP75, AP by area and, of several classes, AP and AP50 of each class.
 
     Args:
-        evaluation: of `run_coco` with its own thresholds and areas.
+        evaluation: of `run_coco` with COCO's thresholds and all ranges of areas.
         class_names: K names.
 
     Returns:
-        Percent; NaN where there is no lesion.
+        Metric -> percent; NaN where there is no lesion.
     """
     precision = evaluation.eval["precision"][..., 0]  # (T, recall, K, area)
-    at = _threshold_indices(evaluation)
-    values = {"AP": precision[..., 0], **{name: precision[t, ..., 0] for name, t in at.items()}}
+    values = {"AP": precision[..., 0], **{name: precision[t, ..., 0] for name, t in _AT.items()}}
     values |= {name: precision[..., a] for a, name in enumerate(AREA_RANGES)}
     if len(class_names) > 1:
         for k, name in enumerate(map(metric_suffix, class_names)):
-            values |= {f"AP_{name}": precision[:, :, k, 0]}
-            values |= {f"AP50_{name}": precision[at["AP50"], :, k, 0]}
+            values[f"AP_{name}"] = precision[:, :, k, 0]
+            values[f"AP50_{name}"] = precision[_AT["AP50"], :, k, 0]
     defined = {name: value[value > -1] for name, value in values.items()}
     return {name: 100 * float(x.mean()) if x.size else math.nan for name, x in defined.items()}
 
@@ -104,13 +102,13 @@ def coco_metrics(evaluation: COCOeval, class_names: Sequence[str]) -> dict[str, 
 def precision_recall(
     evaluation: COCOeval, class_names: Sequence[str]
 ) -> dict[str, dict[str, list[list[float]]]]:
-    """Class -> "AP50" or "AP75" -> [recall, precision] pairs; classes without lesions lack."""
+    """Return class -> "AP50" and "AP75" -> [recall, precision] pairs, of classes with lesions."""
     precision = evaluation.eval["precision"][:, :, :, 0, 0]  # (T, recall, K)
     recall = evaluation.params.recThrs
     return {
         name: {
             metric: np.stack([recall, precision[t, :, k]], axis=1).tolist()
-            for metric, t in _threshold_indices(evaluation).items()
+            for metric, t in _AT.items()
         }
         for k, name in enumerate(class_names)
         if precision[0, 0, k] > -1
@@ -119,14 +117,14 @@ def precision_recall(
 
 @dataclass(frozen=True)
 class Matches:
-    """COCO's matching of one class in all images.
+    """COCO's matches of one class in all images.
 
     Attributes:
-        scores: (N,) falling; equal scores in the order of the images' ids.
+        scores: (N,) falling; equal scores keep the order of the images' ids.
         images: (N,) index of the image in the lesion set.
-        hits: (T, N) bool: found a lesion.
-        counted: (T, N) bool: neither hits nor others count where a crowd was found.
-        lesions: (I,) number in each image.
+        hits: (T, N) bool: the detection found a lesion.
+        counted: (T, N) bool: False for a detection of a crowd, which is neither right nor wrong.
+        lesions: (I,) number of lesions in each image.
     """
 
     scores: np.ndarray
@@ -137,48 +135,52 @@ class Matches:
 
 
 def class_matches(evaluation: COCOeval, lesions: LesionSet) -> list[Matches]:
-    """The matches of all K classes, of lesions of any area."""
+    """Return the matches of all K classes, of lesions of any area."""
     position = {image.image_id: i for i, image in enumerate(lesions.images)}
-    images, areas = len(lesions.images), len(evaluation.params.areaRng)
+    count, areas = len(lesions.images), len(evaluation.params.areaRng)
     none = np.zeros((len(evaluation.params.iouThrs), 0))
-    result = []
-    for k in range(len(lesions.class_names)):
-        start = k * areas * images  # by class, then area, then image
-        found = [x for x in evaluation.evalImgs[start : start + images] if x]
-        number = np.zeros(images)
+
+    def of_class(k: int) -> Matches:
+        start = k * areas * count  # by class, then area, then image
+        found = [x for x in evaluation.evalImgs[start : start + count] if x]
+        number = np.zeros(count)
         for x in found:
             number[position[x["image_id"]]] = np.count_nonzero(np.asarray(x["gtIgnore"]) == 0)
         scores = np.concatenate([none[0], *(x["dtScores"] for x in found)])
         order = np.argsort(-scores, kind="stable")
-        image = [position[x["image_id"]] for x in found for _ in x["dtScores"]]
-        matched = np.concatenate([none, *(x["dtMatches"] for x in found)], axis=1)[:, order] > 0
-        ignored = np.concatenate([none, *(x["dtIgnore"] for x in found)], axis=1)[:, order] > 0
-        result.append(
-            Matches(
-                scores[order],
-                np.array(image, dtype=np.int64)[order],
-                matched & ~ignored,
-                ~ignored,
-                number,
-            )
+        images = [position[x["image_id"]] for x in found for _ in x["dtScores"]]
+        matched, ignored = (
+            np.concatenate([none, *(x[key] for x in found)], axis=1)[:, order] > 0
+            for key in ("dtMatches", "dtIgnore")
         )
-    return result
+        images_by_score = np.array(images, dtype=np.int64)[order]
+        return Matches(scores[order], images_by_score, matched & ~ignored, ~ignored, number)
+
+    return [of_class(k) for k in range(len(lesions.class_names))]
 
 
 class CocoStatistic:
-    """AP, AP50, AP75, of several classes each AP and AP50, as a function of the images' weights.
+    """AP, AP50, AP75 and, of several classes, AP and AP50 of each, of weighted images.
 
-    An image of weight w counts as w copies of it that follow each other: exactly so where the
-    scores within an image differ. Among equal ones COCO goes through one copy after the other,
-    this through all copies of one detection after the other.
+    An image of weight w counts as w copies of it. This is exact where the scores within an image
+    differ; detections of equal score follow each other in another order than COCO's.
+
+    Attributes:
+        evaluation: COCO's, of all images.
     """
 
-    def __init__(self, lesions: LesionSet, evaluation: COCOeval):
-        """Take the matches of `run_coco` with its own thresholds."""
+    def __init__(self, lesions: LesionSet, task: str):
+        """Match detections.
+
+        Args:
+            lesions: truth and detections.
+            task: "bbox" or "segm".
+        """
+        self.evaluation = evaluation = run_coco(lesions, task)
+        self._class_names = lesions.class_names
         names = map(metric_suffix, lesions.class_names)
         self._suffixes = [f"_{name}" for name in names] if len(lesions.class_names) > 1 else []
         self._recalls = evaluation.params.recThrs
-        self._at = _threshold_indices(evaluation)
         self._classes = [
             # At each IoU the images of the detections that count, and which of these are hits.
             (
@@ -193,21 +195,25 @@ class CocoStatistic:
         self._present = [k for k, (number, _) in enumerate(self._classes) if number.any()] or [0]
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Weights (B, I) -> metric -> (B,) percent; NaN where there is no lesion.
+        """Return metric -> (B,) percent, from weights (B, I); NaN where there is no lesion.
 
-        The means over classes are NaN, too, where one class that has lesions has none of weight:
-        they would be means over other classes than the value.
+        Means over classes are NaN, too, where a class that has lesions has none of weight: they
+        would be means over other classes than the value.
         """
         ap = np.array([[self._ap(*one, w) for one in self._classes] for w in weights])  # (B, K, T)
         mean = ap[:, self._present].mean(axis=1)
-        values = {"AP": mean.mean(axis=1), **{name: mean[:, t] for name, t in self._at.items()}}
+        values = {"AP": mean.mean(axis=1), **{name: mean[:, t] for name, t in _AT.items()}}
         for k, suffix in enumerate(self._suffixes):
-            values |= {f"AP{suffix}": ap[:, k].mean(axis=1)}
-            values |= {f"AP50{suffix}": ap[:, k, self._at["AP50"]]}
+            values[f"AP{suffix}"] = ap[:, k].mean(axis=1)
+            values[f"AP50{suffix}"] = ap[:, k, _AT["AP50"]]
         return values
 
+    def metrics(self) -> dict[str, float]:
+        """Return `coco_metrics` of all images: those by area have no weighted form."""
+        return coco_metrics(self.evaluation, self._class_names)
+
     def _ap(self, lesions: np.ndarray, matches: list, weights: np.ndarray) -> list[float]:
-        """T values of one class; as COCOeval.accumulate, but only hits are looked at."""
+        """Compute T values of one class as COCOeval.accumulate does, from the hits alone."""
         total = lesions @ weights
         if not total:
             return [math.nan] * len(matches)
@@ -221,9 +227,3 @@ class CocoStatistic:
             reached = np.searchsorted(found / total, self._recalls)
             result.append(100 * precision[reached].mean())
         return result
-
-
-def _threshold_indices(evaluation: COCOeval) -> dict[str, int]:
-    """Of AP50 and AP75."""
-    thresholds = evaluation.params.iouThrs.round(2).tolist()
-    return {name: thresholds.index(iou) for name, iou in IOU_METRICS.items()}

@@ -1,7 +1,7 @@
 """Two models on the same data: is one better, or can these data not tell?
 
-The same patients are drawn for both models (a paired bootstrap), so that what is hard for both
-does not hide a difference.
+The same patients are drawn for both models (a paired bootstrap), so that cases that are hard for
+both do not hide a difference.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from tabulate import tabulate
 
 from ..wording import NOTICE
 from .aggregation import levels, parse_rule
-from .bootstrap import Interval, Statistic, difference, group_indices, intervals
-from .image_metrics import ImageStatistic
+from .bootstrap import Interval, difference, intervals, point_values
 from .lesion_files import read_lesions
-from .lesion_report import GROUND_TRUTH, LesionReportSettings, LesionStatistic
+from .lesion_report import GROUND_TRUTH, LesionReportSettings, measure_lesions
 from .prediction_table import PREDICTIONS, read_predictions
 from .results import DETECTIONS, KINDS, RESULTS, read_results
+from .tasks import Measured, measure
 
 NOT_DISTINGUISHABLE = "not distinguishable"
 _OF_THE_BOOTSTRAP = ("resamples", "seed")
@@ -28,13 +28,7 @@ _OF_THE_BOOTSTRAP = ("resamples", "seed")
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of two models.
-
-    Attributes:
-        first, second: its values.
-        change: second - first, with its interval.
-        verdict: "A is higher", "B is higher", "not distinguishable", or "undefined".
-    """
+    """One metric of two models: its values, second - first with an interval, and a verdict."""
 
     first: float
     second: float
@@ -49,7 +43,7 @@ class Comparison:
     Attributes:
         tasks: task -> metric -> difference.
         unit: what was drawn: "patient", or "slice" where patients are unknown.
-        notes: what must be said of it.
+        notes: warnings of the two, and their rules for scans.
     """
 
     tasks: dict[str, dict[str, Difference]]
@@ -58,26 +52,22 @@ class Comparison:
 
 
 def common_evaluations(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
-    """The evaluations of two runs that belong together.
+    """Pair the evaluations of two runs.
 
     Args:
         first, second: a folder with the results.json of a data set (or that file), or a run's
             output folder with several of them in inference/.
 
     Returns:
-        Name of the data set -> its folder in each. Two single folders belong together whatever
-        their data sets are called.
+        Name of the data set -> its folder in each. Two single folders are a pair whatever their
+        data sets are called.
 
     Raises:
         FileNotFoundError, ValueError: no results there, or no data set in common.
     """
     one, other = _evaluations(first), _evaluations(second)
-    for path, found in ((first, one), (second, other)):
-        if not found:
-            raise ValueError(f"{path}: its {RESULTS} is not that of an evaluation of a data set")
     if len(one) == len(other) == 1:
-        ((name, folder),), (other_folder,) = one.items(), other.values()
-        return {name: (folder, other_folder)}
+        return dict(zip(one, zip(one.values(), other.values(), strict=True), strict=True))
     common = {name: (one[name], other[name]) for name in one if name in other}
     if not common:
         raise ValueError(
@@ -88,12 +78,11 @@ def common_evaluations(first: Path, second: Path) -> dict[str, tuple[Path, Path]
 
 
 def compare(first: Path, second: Path, resamples: int, seed: int) -> Comparison:
-    """Differences of two models on one data set, from their predictions.
+    """Compute the differences of two models on one data set from their predictions.
 
     Args:
         first, second: folders with results.json and the predictions it was computed from.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        resamples, seed: of the bootstrap.
 
     Raises:
         FileNotFoundError, ValueError: something is missing, or the two are of different data or
@@ -101,28 +90,35 @@ def compare(first: Path, second: Path, resamples: int, seed: int) -> Comparison:
     """
     contents = [read_results(folder / RESULTS) for folder in (first, second)]
     _check_alike(first, second, contents)
-    one, other = (_tasks(*x) for x in zip((first, second), contents, strict=True))
-    found: dict[str, dict[str, Difference]] = {}
-    for task, (groups, statistic) in one.items():
-        ones = np.ones((1, len(groups)))
-        values, other_values = statistic(ones), other[task][1](ones)
-        both = difference(statistic, other[task][1])
-        for name, change in intervals(both, groups, resamples, seed, progress="compare").items():
-            where, _, metric = name.rpartition("/")
-            found.setdefault(where or task, {})[metric] = Difference(
-                float(values[name][0]), float(other_values[name][0]), change, _verdict(change)
-            )
-    groups = next(iter(one.values()))[0]
+    one, other = (_measure(*x) for x in zip((first, second), contents, strict=True))
+    tasks: dict[str, dict[str, Difference]] = {}
+    for task, mine in one.items():
+        groups = mine.groups
+        if task not in other or not len(groups):
+            continue
+        a, b = (point_values(x.statistic, len(groups)) for x in (mine, other[task]))
+        both = difference(mine.statistic, other[task].statistic)
+        changes = intervals(both, groups, resamples, seed, progress="compare")
+        tasks[task] = {
+            name: Difference(a[name], b[name], change, _verdict(change))
+            for name, change in changes.items()
+        }
+    groups = next(iter(one.values())).groups
     unit = "slice" if groups.max() + 1 == len(groups) else "patient"
-    return Comparison(found, unit, _notes(contents))
+    return Comparison(tasks, unit, _notes(contents))
 
 
 def describe_comparison(comparison: Comparison) -> str:
-    """The differences as text, one table for each task."""
+    """Lay out the differences, one table for each task."""
     parts = []
     for task, metrics in comparison.tasks.items():
         rows = [
-            [name, *map(_number, (x.first, x.second, x.change.value)), _range(x.change), x.verdict]
+            [
+                name,
+                *map(_number, (x.first, x.second, x.change.value)),
+                f"{_number(x.change.low)} to {_number(x.change.high)}",
+                x.verdict,
+            ]
             for name, x in metrics.items()
         ]
         head = [task, "A", "B", "B - A", f"95 % by {comparison.unit}s", "verdict"]
@@ -139,13 +135,12 @@ def describe_comparison(comparison: Comparison) -> str:
 def _evaluations(path: Path) -> dict[str, Path]:
     """Name of the data set -> folder."""
     folder = path.parent if path.is_file() else path
-    runs = sorted((folder / "inference").glob(f"*/{RESULTS}"))
-    files = runs or [folder / RESULTS]
-    return {
-        results["dataset"]["name"]: file.parent
-        for file in files
-        if (results := read_results(file)).get("kind") in KINDS
-    }
+    files = sorted((folder / "inference").glob(f"*/{RESULTS}")) or [folder / RESULTS]
+    contents = ((file.parent, read_results(file)) for file in files)
+    found = {x["dataset"]["name"]: where for where, x in contents if x.get("kind") in KINDS}
+    if not found:
+        raise ValueError(f"{path}: its {RESULTS} is not that of an evaluation of a data set")
+    return found
 
 
 def _check_alike(first: Path, second: Path, contents: list[dict[str, Any]]) -> None:
@@ -158,15 +153,16 @@ def _check_alike(first: Path, second: Path, contents: list[dict[str, Any]]) -> N
             f"{first} is about {counts[0]}, {second} about {counts[1]}: other slices, labels, "
             "patients or lesions; evaluate both models on the same data"
         )
-    if one["kind"] == "lesions":
-        settings, others = one["settings"], other["settings"]
-        unlike = [k for k in settings if k not in _OF_THE_BOOTSTRAP and settings[k] != others[k]]
-        if unlike:
-            listed = ", ".join(f"{k} {settings[k]} and {others[k]}" for k in unlike)
-            raise ValueError(
-                f"{first} and {second} were evaluated with different settings ({listed}): evaluate "
-                "one of them again"
-            )
+    if one["kind"] == "images":  # each keeps its own rule for scans
+        return
+    settings, others = one["settings"], other["settings"]
+    unlike = [k for k in settings if k not in _OF_THE_BOOTSTRAP and settings[k] != others[k]]
+    if unlike:
+        listed = ", ".join(f"{k} {settings[k]} and {others[k]}" for k in unlike)
+        raise ValueError(
+            f"{first} and {second} were evaluated with different settings ({listed}): evaluate "
+            "one of them again"
+        )
 
 
 def _notes(contents: list[dict[str, Any]]) -> list[str]:
@@ -177,36 +173,23 @@ def _notes(contents: list[dict[str, Any]]) -> list[str]:
     return notes
 
 
-def _tasks(folder: Path, results: dict[str, Any]) -> dict[str, tuple[np.ndarray, Statistic]]:
-    """Task -> patient of each sample, and statistic; of lesions all tasks in one."""
+def _measure(folder: Path, results: dict[str, Any]) -> dict[str, Measured]:
     if results["kind"] == "lesions":
         masks = "segm" in results["metrics"]
         lesions = read_lesions(folder / GROUND_TRUTH, [folder / DETECTIONS], masks)
-        settings = LesionReportSettings(**results["settings"])
-        return {"": (group_indices(lesions.patients), LesionStatistic(lesions, settings))}
+        return measure_lesions(lesions, LesionReportSettings(**results["settings"]))
     table = read_predictions(folder / PREDICTIONS, results["classes"])
-    rule = parse_rule(results["aggregation"]["rule"])
-    return {
-        level.name: (
-            group_indices(level.patients),
-            ImageStatistic(level.labels, level.probabilities, table.class_names),
-        )
-        for level in levels(table, rule)
-        if len(level.labels)
-    }
+    found = levels(table, parse_rule(results["aggregation"]["rule"]))
+    return measure("images", {level.name: (level,) for level in found})
 
 
 def _verdict(change: Interval) -> str:
     if np.isnan(change.low):
         return "undefined"
-    if not change.excludes_zero:
+    if change.low <= 0 <= change.high:
         return NOT_DISTINGUISHABLE
     return "B is higher" if change.low > 0 else "A is higher"
 
 
 def _number(value: float) -> str:
     return f"{value:.4g}" if np.isfinite(value) else "-"
-
-
-def _range(change: Interval) -> str:
-    return f"{_number(change.low)} to {_number(change.high)}"

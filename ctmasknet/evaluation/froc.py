@@ -1,7 +1,7 @@
-"""FROC: how many lesions are found at how many false positives in a slice.
+"""FROC: sensitivity for lesions at numbers of false positives per slice.
 
-Detections are matched by COCO's rule (at falling score each takes the free lesion of its class with
-the highest IoU); all slices count, also those without lesions.
+Detections are matched by COCO's rule: at falling score each takes the free lesion of its class with
+the highest IoU. All slices count, also those without lesions.
 
 Shapes: I images, N detections, B sets of weights.
 """
@@ -23,10 +23,9 @@ class FrocStatistic:
     """Sensitivities at false positives per slice as a function of the images' weights.
 
     sensitivity_<rate>_fp is the highest sensitivity whose false positives per slice do not exceed
-    the rate: that of all detections where there are never so many. Detections with the same score
-    are taken together. sensitivity_mean is the mean over the rates; of several classes each has
-    its own too, while the others pool the lesions of all (they are no means over classes, and
-    stay defined where a class has no lesion). In [0, 1].
+    the rate. Detections with the same score are taken together. sensitivity_mean is the mean over
+    the rates. Of several classes each has its own values beside those that pool the lesions of all
+    classes. In [0, 1].
     """
 
     def __init__(self, lesions: LesionSet, iou: float = FROC_IOU):
@@ -39,7 +38,7 @@ class FrocStatistic:
                 self._curves[f"_{metric_suffix(name)}"] = _Curve([matches])
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Weights (B, I) -> metric -> (B,); NaN where there is no lesion."""
+        """Return metric -> (B,), from weights (B, I); NaN where there is no lesion."""
         values = {}
         for suffix, curve in self._curves.items():
             sensitivity = np.array([curve.at_rates(w) for w in weights])
@@ -49,8 +48,11 @@ class FrocStatistic:
         return values
 
     def curves(self) -> dict[str, list[list[float]]]:
-        """ "froc" and, of several classes, "froc_<class>" -> [false positives per slice,
-        sensitivity] where the latter rises, and the ends; none without lesions."""
+        """Return "froc" and, of several classes, "froc_<class>" -> points of a curve.
+
+        Points are [false positives per slice, sensitivity] where sensitivity rises, and the ends;
+        there are none without lesions.
+        """
         return {f"froc{suffix}": curve.thinned() for suffix, curve in self._curves.items()}
 
 

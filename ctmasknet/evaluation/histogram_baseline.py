@@ -1,7 +1,4 @@
-"""How far a slice's intensity histogram alone tells the image classes apart.
-
-The yardstick for a phantom: a data set that this solves says nothing about lesions.
-"""
+"""A classifier of intensity histograms: a data set that it solves says nothing about lesions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,13 +14,7 @@ BINS = 32
 
 
 def histogram_features(image: np.ndarray) -> np.ndarray:
-    """Share of the pixels in each of 32 equal bins of grey value.
-
-    Args:
-        image: (H, W) uint8.
-
-    Returns:
-        (32,) float64, sum 1.
+    """Return the share of the pixels of a (H, W) uint8 image in each of 32 bins of grey value.
 
     Raises:
         ValueError: not a grey 8-bit image.
@@ -36,19 +27,15 @@ def histogram_features(image: np.ndarray) -> np.ndarray:
 
 def _table(rows: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray]:
     grey = (cv2.cvtColor(read_slice(row["file_name"]), cv2.COLOR_RGB2GRAY) for row in rows)
-    return np.stack([histogram_features(image) for image in grey]), np.array(
-        [row["label"] for row in rows]
-    )
+    features = np.stack([histogram_features(image) for image in grey])
+    return features, np.array([row["label"] for row in rows])
 
 
 def histogram_accuracy(train_rows: Sequence[Mapping], test_rows: Sequence[Mapping]) -> float:
-    """Accuracy of a logistic regression on the standardised histograms.
+    """Return the accuracy of a logistic regression on standardised histograms.
 
     Args:
         train_rows, test_rows: image-level dataset dicts; "file_name" and "label" are read.
-
-    Returns:
-        Share of the test slices whose class is right, in [0, 1].
 
     Raises:
         ValueError: an empty list, or a single class to train on.

@@ -1,7 +1,4 @@
-"""Image classes as a Detectron2 evaluator.
-
-Shapes: C image classes.
-"""
+"""Metrics of image classes as a Detectron2 evaluator."""
 
 from __future__ import annotations
 
@@ -13,17 +10,16 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from .aggregation import MEAN, levels
-from .image_metrics import image_metrics
-from .image_text import confusion_table
 from .prediction_table import PREDICTIONS, make_table, write_predictions
+from .tasks import measure
+from .text import confusion_table
 
 
 class ImageClassificationEvaluator(DatasetEvaluator):
-    """Metrics of slices, scans and patients, and a CSV from which all can be recomputed.
+    """All tasks of images for training, and a CSV from which they can be computed again.
 
-    Reports `image_metrics` under the tasks "image", "scan" and "patient", where probabilities are
-    averaged over the slices of a scan and the scans of a patient, and writes `predictions.csv`
-    (prediction_table.py) to `output_dir`. A slice without patient or scan is one of its own.
+    Probabilities are averaged over the slices of a scan and the scans of a patient. A slice without
+    patient or scan is a patient or scan of its own.
     """
 
     def __init__(self, dataset_name: str, output_dir: str | None = None, distributed: bool = True):
@@ -76,7 +72,5 @@ class ImageClassificationEvaluator(DatasetEvaluator):
         found = levels(table, MEAN)
         text = confusion_table(found[0].confusion(), self._class_names)
         self._logger.info("image classes of %s:\n%s", self._dataset_name, text)
-        return {
-            level.name: image_metrics(level.labels, level.probabilities, self._class_names)
-            for level in found
-        }
+        measured = measure("images", {level.name: (level,) for level in found}, training=True)
+        return {task: one.metrics() for task, one in measured.items()}

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from .calibration import BINS, bin_index, brier_score, expected_calibration_error, reliability_bins
+from .bootstrap import point_values
+from .calibration import BINS, bin_index
 from .metric_names import metric_suffix
 
 
 def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """What follows from a confusion matrix.
+    """Compute what follows from a confusion matrix.
 
     Args:
         matrix: (C, C) counts, M[true, predicted], or (..., C, C) for many at once.
@@ -27,9 +27,8 @@ def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> di
         Fractions in [0, 1], floats or arrays (...): accuracy, balanced_accuracy (the mean
         sensitivity), f1_macro, f1_weighted (by the classes' shares), and for each class
         sensitivity_<class>, specificity_<class>, precision_<class>, f1_<class>. NaN where nothing
-        is of that class or nothing is predicted so; F1 is 2TP / (2TP + FP + FN) and NaN only where
-        neither is. Means leave NaN out, as scikit-learn does. Source:
-        docs/evaluation.md.
+        is of that class or predicted so; F1 is NaN only where neither is. Means leave NaN out, as
+        scikit-learn does.
     """
     matrix = np.asarray(matrix, dtype=float)
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
@@ -58,47 +57,28 @@ def classification_metrics(matrix: np.ndarray, class_names: Sequence[str]) -> di
 def image_metrics(
     labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> dict[str, float]:
-    """All metrics of samples of which each counts once.
-
-    Args:
-        labels: (S,) 0..C-1; S may be 0.
-        probabilities: (S, C), rows add up to 1; the highest one predicts.
-        class_names: C names.
-
-    Returns:
-        Those of `classification_metrics`; auroc_<class>, one class against the rest, and
-        auroc_macro, the mean of those that are defined; brier (`brier_score`); ece (15 bins of the
-        highest probability). NaN where a value is undefined.
-    """
-    classes = range(len(class_names))
-    matrix = np.zeros((len(classes), len(classes)))
-    if len(labels):
-        matrix = confusion_matrix(labels, probabilities.argmax(axis=1), labels=classes)
-    aurocs = np.array([_auroc(labels == i, probabilities[:, i]) for i in classes])
-    return {
-        **classification_metrics(matrix, class_names),
-        **{name: float(value) for name, value in _named_aurocs(aurocs, class_names).items()},
-        "brier": brier_score(labels, probabilities),
-        "ece": expected_calibration_error(reliability_bins(labels, probabilities)),
-    }
+    """Compute all metrics of samples of which each counts once; see `ImageStatistic`."""
+    return point_values(ImageStatistic(labels, probabilities, class_names), len(labels))
 
 
 MACROS = {"balanced_accuracy": "sensitivity", "f1_macro": "f1", "auroc_macro": "auroc"}
 
 
 class ImageStatistic:
-    """All of `image_metrics` as a `bootstrap.Statistic`: from weights (B, S), name -> (B,).
+    """All metrics of image classes as a function of the samples' weights.
 
-    A mean over classes is undefined (NaN) where one of the classes that it is of with all samples
-    is undefined: otherwise it would be of other classes in each resample.
+    Those of `classification_metrics`; auroc_<class>, one class against the rest, and auroc_macro,
+    the mean of those that are defined; brier (`brier_score`); ece (15 bins of the highest
+    probability). NaN where a value is undefined. A mean over classes is NaN where a class that has
+    a value with all samples has none: otherwise each resample would average other classes.
     """
 
     def __init__(self, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]):
         """Prepare what does not depend on weights.
 
         Args:
-            labels: (S,) 0..C-1, S at least 1.
-            probabilities: (S, C), rows add up to 1.
+            labels: (S,) 0..C-1; S may be 0.
+            probabilities: (S, C), rows add up to 1; the highest one predicts.
             class_names: C names.
         """
         self._class_names = class_names
@@ -133,18 +113,22 @@ class ImageStatistic:
         count = len(self._class_names)
         cells, squares, gaps = np.split(weights @ self._columns, [count**2, count**2 + 1], axis=1)
         total = weights.sum(axis=1)
-        aurocs = np.stack([ranks.auroc(weights) for ranks in self._ranks], axis=1)
+        aurocs = {
+            f"auroc_{metric_suffix(name)}": ranks.auroc(weights)
+            for name, ranks in zip(self._class_names, self._ranks, strict=True)
+        }
         with np.errstate(invalid="ignore"):
             return {
                 **classification_metrics(cells.reshape(-1, count, count), self._class_names),
-                **_named_aurocs(aurocs, self._class_names),
+                "auroc_macro": _mean_of_defined(np.stack([*aurocs.values()], axis=1)),
+                **aurocs,
                 "brier": squares[:, 0] / total,
                 "ece": np.abs(gaps).sum(axis=1) / total,
             }
 
 
 class _Ranks:
-    """Where positives stand among negatives: AUROC counts the pairs in order, ties by half."""
+    """Ranks of positives among negatives: AUROC counts pairs in order, and ties by half."""
 
     def __init__(self, positive: np.ndarray, scores: np.ndarray):
         order = np.argsort(scores)
@@ -164,18 +148,7 @@ class _Ranks:
             return np.einsum("bs,bs->b", positives, beaten) / (2 * pairs)
 
 
-def _auroc(positive: np.ndarray, scores: np.ndarray) -> float:
-    both = positive.any() and not positive.all()  # scikit-learn warns where one is missing
-    return roc_auc_score(positive, scores) if both else float("nan")
-
-
-def _named_aurocs(aurocs: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarray]:
-    """(..., C) -> auroc_macro and auroc_<class>, each (...)."""
-    each = {f"auroc_{metric_suffix(name)}": aurocs[..., i] for i, name in enumerate(class_names)}
-    return {"auroc_macro": _mean_of_defined(aurocs), **each}
-
-
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """(..., C) -> (...): the mean without NaN; NaN where there is nothing else."""
+    """(..., C) -> (...), as np.nanmean without its warning."""
     with np.errstate(invalid="ignore"):
         return np.nansum(values, axis=-1) / (~np.isnan(values)).sum(axis=-1)

@@ -1,6 +1,6 @@
 """From predictions of image classes to numbers, figures and results.json.
 
-What is chosen (rule, temperature, thresholds) is chosen on validation data alone.
+Rule, temperature and thresholds are chosen on validation data alone.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from detectron2.config import CfgNode
+
 from ..wording import counted
 from .aggregation import MEAN, Level, Rule, choose_rule, levels, parse_rule
-from .bootstrap import CONFIDENCE, RESAMPLES, SEED, group_indices, interval_warnings, intervals
+from .bootstrap import RESAMPLES, SEED, group_indices, interval_warnings
 from .calibration import (
     at_limit,
     at_threshold,
@@ -22,10 +24,9 @@ from .calibration import (
     reliability_bins,
 )
 from .image_figures import save_confusion_matrix, save_reliability
-from .image_metrics import ImageStatistic, image_metrics
-from .image_text import LEVEL_UNITS
 from .prediction_table import PredictionTable
 from .results import RESULTS, read_results, write_results
+from .tasks import describe_intervals, measure
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class ImageReportSettings:
         if self.resamples < 0:
             raise ValueError(f"resamples {self.resamples}: expected 0 (no intervals) or more")
 
+    @classmethod
+    def from_cfg(cls, cfg: CfgNode) -> ImageReportSettings:
+        """Return the settings of a run."""
+        test = cfg.TEST
+        return cls(test.AGGREGATION or None, test.SENSITIVITY, test.BOOTSTRAP_RESAMPLES)
+
 
 def report_images(
     table: PredictionTable,
@@ -79,38 +86,45 @@ def report_images(
         ValueError: validation has the same slices or other classes; a setting is unusable.
     """
     settings, about = settings or ImageReportSettings(), about or {}
-    classes = table.class_names
     if validation:
         _check(table, validation)
-    rule, aggregation = _rule(validation, settings)
+    rule, aggregation = _choose_rule(validation, settings)
     found = levels(table, rule)
-    before = reliability_bins(table.labels, table.probabilities())
-    after, temperature, calibration, points = None, None, None, None
+    before, after = reliability_bins(table.labels, table.probabilities()), None
+    temperature, calibration, points = None, None, None
     if validation:
         temperature = fit_temperature(validation)
         after = reliability_bins(table.labels, table.probabilities(temperature))
         calibration = _calibration(table, validation, temperature)
-        points = _operating_points(found, levels(validation, rule), classes, settings.sensitivity)
-    metrics = {x.name: image_metrics(x.labels, x.probabilities, classes) for x in found}
+        points = _operating_points(found, levels(validation, rule), settings.sensitivity)
+    measured = measure("images", {level.name: (level,) for level in found})
+    unit = "slice" if _patients_are_slices(table) else "patient"
     content = {
         **about,
         "kind": "images",
-        "classes": classes,
-        "dataset": {**about.get("dataset", {}), **_counts(table, found)},
+        "classes": table.class_names,
+        "dataset": {
+            **about.get("dataset", {}),
+            "fingerprint": table.fingerprint(),
+            **{f"{level.name}s": len(level.labels) + level.left_out for level in found},
+            "left_out": {level.name: level.left_out for level in found[1:]},
+        },
         "confusion": {level.name: level.confusion().tolist() for level in found},
         "aggregation": aggregation,
         "calibration": calibration,
         "operating_points": points,
-        "intervals": _intervals(found, classes, settings) if settings.resamples else None,
+        "intervals": describe_intervals(measured, unit, settings.resamples, settings.seed),
         "settings": asdict(settings),
         "warnings": [
             *about.get("warnings", ()),
-            *_warnings(table, found, validation, temperature, settings),
+            *(interval_warnings(group_indices(table.patients)) if settings.resamples else ()),
+            *_warnings(table, found, validation, temperature),
         ],
     }
     output = Path(output)
-    save_confusion_matrix(output / "confusion_matrix.png", found[0].confusion(), classes)
+    save_confusion_matrix(output / "confusion_matrix.png", found[0].confusion(), table.class_names)
     save_reliability(output / "reliability.png", before, after)
+    metrics = {task: one.metrics() for task, one in measured.items()}
     write_results(output / RESULTS, metrics, **content)
     return read_results(output / RESULTS)
 
@@ -128,25 +142,16 @@ def _check(table: PredictionTable, validation: PredictionTable) -> None:
         )
 
 
-def _rule(
+def _choose_rule(
     validation: PredictionTable | None, settings: ImageReportSettings
 ) -> tuple[Rule, dict[str, Any]]:
-    scores = None
+    rule, scores, chosen_on = MEAN, None, "default"
     if settings.rule is not None:
         rule, chosen_on = parse_rule(settings.rule), "given"
     elif validation and len(levels(validation, MEAN)[1].labels) < len(validation.labels):
+        # Where each scan has one slice there is nothing to sum up.
         (rule, scores), chosen_on = choose_rule(validation), "validation"
-    else:  # scans of one slice have nothing to sum up
-        rule, chosen_on = MEAN, "default"
     return rule, {"rule": rule.name, "chosen_on": chosen_on, "validation_scores": scores}
-
-
-def _counts(table: PredictionTable, found: Sequence[Level]) -> dict[str, Any]:
-    return {
-        "fingerprint": table.fingerprint(),
-        **{f"{level.name}s": len(level.labels) + level.left_out for level in found},
-        "left_out": {level.name: level.left_out for level in found[1:]},
-    }
 
 
 def _calibration(
@@ -161,14 +166,11 @@ def _calibration(
 
 
 def _operating_points(
-    found: Sequence[Level],
-    validation: Sequence[Level],
-    classes: Sequence[str],
-    sensitivity: float,
+    found: Sequence[Level], validation: Sequence[Level], sensitivity: float
 ) -> dict[str, Any]:
     values: dict[str, dict] = {level.name: {} for level in found}
     for here, there in zip(found, validation, strict=True):
-        for i, name in enumerate(classes):
+        for i, name in enumerate(here.class_names):
             scores, positive = there.probabilities[:, i], there.labels == i
             threshold = operating_point(scores, positive, sensitivity)
             reached = at_threshold(scores, positive, threshold)["sensitivity"]
@@ -180,32 +182,8 @@ def _operating_points(
     return {"requested_sensitivity": sensitivity, "fixed_on": "validation", "values": values}
 
 
-def _intervals(
-    found: Sequence[Level], classes: Sequence[str], settings: ImageReportSettings
-) -> dict[str, Any]:
-    values = {}
-    for level in found:
-        if len(level.labels):  # all may be left out
-            values[level.name] = intervals(
-                ImageStatistic(level.labels, level.probabilities, classes),
-                group_indices(level.patients),
-                settings.resamples,
-                settings.seed,
-                progress=f"intervals of {LEVEL_UNITS[level.name]}s",
-            )
-    return {
-        "method": "percentile bootstrap",
-        "unit": "slice" if _alone(found) else "patient",
-        "confidence": CONFIDENCE,
-        "resamples": settings.resamples,
-        "seed": settings.seed,
-        "values": values,
-    }
-
-
-def _alone(found: Sequence[Level]) -> bool:
-    """Whether every slice is its own patient, as where patients are unknown."""
-    return len(set(found[0].patients)) == len(found[0].patients)
+def _patients_are_slices(table: PredictionTable) -> bool:
+    return len(set(table.patients)) == len(table.patients)
 
 
 def _warnings(
@@ -213,12 +191,12 @@ def _warnings(
     found: Sequence[Level],
     validation: PredictionTable | None,
     temperature: float | None,
-    settings: ImageReportSettings,
 ) -> list[str]:
-    warnings = interval_warnings(group_indices(table.patients)) if settings.resamples else []
+    warnings = []
     unknown = sum(map(str.__eq__, table.patients, table.file_names))
-    if _alone(found) or unknown:
-        which = "each slice" if _alone(found) else f"each of {counted(unknown, 'slice')} without id"
+    alone = _patients_are_slices(table)
+    if alone or unknown:
+        which = "each slice" if alone else f"each of {counted(unknown, 'slice')} without id"
         warnings.append(
             f"{which} counts as a patient: intervals are too narrow where patients have several"
         )

@@ -28,7 +28,7 @@ def read_lesions(
     detection_paths: Sequence[str | os.PathLike],
     masks: bool | None = None,
 ) -> LesionSet:
-    """Read the truth and the detections of any system.
+    """Read the truth and the detections of a system.
 
     Args:
         truth_path: COCO instances with polygons or RLE; images may have "patient" and "scan".
@@ -40,7 +40,7 @@ def read_lesions(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: what is wrong in which file, and at which index.
+        ValueError: an entry of a file cannot be used; names file and index.
     """
     truth = _read_truth(Path(truth_path))
     paths = tuple(Path(path) for path in detection_paths)
@@ -118,7 +118,7 @@ def _read_images(path: Path, items: list) -> list[dict]:
     for index, item in enumerate(items):
         with _at(path, "image", index):
             image = {key: item[key] for key in ("id", "file_name", "height", "width")}
-            _check_string(image, "file_name")
+            _name(image, "file_name")
             height, width = size = image["height"], image["width"]
             if any(type(x) is not int or x < 1 for x in size) or height * width > MAX_PIXELS:
                 raise ValueError(f"height is {height!r}, width {width!r}, expected pixels")
@@ -136,8 +136,7 @@ def _read_categories(path: Path, items: list) -> list[dict]:
     categories = []
     for index, item in enumerate(items):
         with _at(path, "category", index):
-            categories.append({"id": item["id"], "name": item["name"]})
-            _check_string(item, "name")
+            categories.append({"id": item["id"], "name": _name(item, "name")})
     _check_different(path, "category", "id", [x["id"] for x in categories])
     if len(categories) > 1:
         names = [x["name"] for x in categories]
@@ -176,7 +175,7 @@ def _read_detections(paths: Sequence[Path], truth: COCO, masks: bool | None) -> 
 
 
 def _common(item: dict, sizes: dict, names: dict, masks: bool = True) -> dict:
-    """What annotations and detections share: image, class, box, and the mask where it is there."""
+    """Read what annotations and detections share: image, class, box, and a mask if there is one."""
     if item.get("image_id") not in sizes:
         raise ValueError(f"unknown image_id {item.get('image_id')!r}, not in the ground truth")
     if item.get("category_id") not in names:
@@ -195,9 +194,10 @@ def _common(item: dict, sizes: dict, names: dict, masks: bool = True) -> dict:
     return {**found, "segmentation": mask} if mask and masks else found
 
 
-def _check_string(item: dict, key: str) -> None:
+def _name(item: dict, key: str) -> str:
     if not isinstance(item[key], str) or not item[key]:
         raise ValueError(f"{key} is {item[key]!r}, expected a name")
+    return item[key]
 
 
 def _check_different(path: Path, kind: str, key: str, values: list) -> None:

@@ -1,26 +1,27 @@
-"""Everything about one evaluation of lesions: results.json, figures, and the files to redo it."""
+"""From lesions and detections to numbers, figures and results.json."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from detectron2.config import CfgNode
 
 from ..atomic_write import atomic_write
 from ..data.classes import MIN_LESION_AREA
-from .bootstrap import CONFIDENCE, RESAMPLES, SEED, group_indices, interval_warnings, intervals
-from .coco_ap import CocoStatistic, coco_metrics, precision_recall, run_coco
-from .froc import FROC_IOU, FrocStatistic
+from .bootstrap import RESAMPLES, SEED, group_indices, interval_warnings
+from .coco_ap import precision_recall
+from .froc import FROC_IOU
 from .lesion_figures import save_bland_altman, save_froc, save_precision_recall
 from .lesion_set import LesionSet
-from .per_image_ap import IOU_THRESHOLDS, MAX_DETECTIONS, SCORE_THRESH, per_image_ap
-from .pixel_metrics import PIXEL_SCORE_THRESH, PixelStatistic, write_per_image
+from .per_image_ap import IOU_THRESHOLDS, MAX_DETECTIONS, SCORE_THRESH
+from .pixel_metrics import PIXEL_SCORE_THRESH, write_per_image
 from .results import DETECTIONS, RESULTS, read_results, write_results
+from .tasks import Measured, describe_intervals, measure
 
 GROUND_TRUTH = "ground_truth.json"
 PER_IMAGE = "per_image.csv"
@@ -59,40 +60,22 @@ class LesionReportSettings:
                 "resamples or more"
             )
 
+    @classmethod
+    def from_cfg(cls, cfg: CfgNode) -> LesionReportSettings:
+        """Return the settings of a run."""
+        return cls(
+            score_thresh=cfg.TEST.PER_IMAGE_AP_SCORE_THRESH,
+            min_area=cfg.INPUT.MIN_LESION_AREA,
+            pixel_score_thresh=cfg.TEST.PIXEL_SCORE_THRESH,
+            resamples=cfg.TEST.BOOTSTRAP_RESAMPLES,
+        )
 
-class LesionStatistic:
-    """All metrics that have intervals, "task/metric", as a function of the images' weights.
 
-    bbox and segm: AP, AP50, AP75; froc; per_image_ap and pixel. Without masks bbox and froc alone.
-    """
-
-    def __init__(self, lesions: LesionSet, settings: LesionReportSettings):
-        """Match and measure everything once; resampling then only weighs it."""
-        tasks = ("bbox", "segm") if lesions.masks else ("bbox",)
-        self.coco = {task: run_coco(lesions, task) for task in tasks}
-        self.froc = FrocStatistic(lesions, settings.froc_iou)
-        self.tasks: dict[str, Any] = {
-            task: CocoStatistic(lesions, evaluation) for task, evaluation in self.coco.items()
-        }
-        if lesions.masks:
-            self.per_image = per_image_ap(
-                lesions,
-                settings.score_thresh,
-                settings.min_area,
-                settings.max_detections,
-                settings.iou_thresholds,
-            )
-            self.pixel = PixelStatistic(lesions, settings.pixel_score_thresh)
-            self.tasks |= {"per_image_ap": self.per_image}
-        self.tasks |= {"froc": self.froc} | ({"pixel": self.pixel} if lesions.masks else {})
-
-    def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Weights (B, I) -> "task/metric" -> (B,)."""
-        return {
-            f"{task}/{metric}": values
-            for task, statistic in self.tasks.items()
-            for metric, values in statistic(weights).items()
-        }
+def measure_lesions(
+    lesions: LesionSet, settings: LesionReportSettings, training: bool = False
+) -> dict[str, Measured]:
+    """Return the name of each task of lesions -> its statistic; `training` as in `measure`."""
+    return measure("lesions", {"image": (lesions, settings)}, lesions.masks, training)
 
 
 def report_lesions(
@@ -116,38 +99,43 @@ def report_lesions(
         ValueError: the folder holds one of several files of detections, which would be lost.
     """
     _write_files(lesions, output)
-    statistic = LesionStatistic(lesions, settings)
-    metrics: dict[str, dict[str, float]] = {
-        task: coco_metrics(evaluation, lesions.class_names)
-        for task, evaluation in statistic.coco.items()
-    }
-    values = statistic(np.ones((1, len(lesions.images))))
-    for task, found in _by_task(values).items():
-        metrics.setdefault(task, {name: float(x[0]) for name, x in found.items()})
-    curves: dict[str, Any] = statistic.froc.curves()
-    judged = "segm" if lesions.masks else "bbox"
-    curves["precision_recall"] = precision_recall(statistic.coco[judged], lesions.class_names)
-    if lesions.masks:
-        metrics["pixel"] |= statistic.pixel.empty_images()
-        write_per_image(output / PER_IMAGE, lesions, statistic.pixel, statistic.per_image.columns)
-        save_bland_altman(
-            output / "bland_altman.png", statistic.pixel, metrics["pixel"], lesions.class_names
-        )
-    save_froc(output / "froc.png", curves, lesions.class_names, settings.froc_iou, judged)
-    save_precision_recall(output / "precision_recall.png", curves["precision_recall"], judged)
+    measured = measure_lesions(lesions, settings)
+    metrics = {task: one.metrics() for task, one in measured.items()}
+    unit = "patient" if lesions.has_patients else "slice"
     content = {
         **about,
         "kind": "lesions",
         "classes": list(lesions.class_names),
         "dataset": {**about.get("dataset", {}), **_dataset(lesions)},
         "detections": len(lesions.detections),
-        "intervals": _intervals(lesions, statistic, settings),
-        "curves": curves,
+        "intervals": describe_intervals(measured, unit, settings.resamples, settings.seed),
+        "curves": _draw(lesions, measured, metrics, settings, output),
         "settings": asdict(settings),
         "warnings": _warnings(lesions, settings),
     }
     write_results(output / RESULTS, metrics, **content)
     return read_results(output / RESULTS)
+
+
+def _draw(
+    lesions: LesionSet,
+    measured: Mapping[str, Measured],
+    metrics: Mapping[str, Mapping[str, float]],
+    settings: LesionReportSettings,
+    output: Path,
+) -> dict[str, Any]:
+    """Write figures and per_image.csv; return the curves."""
+    statistics: dict[str, Any] = {task: one.statistic for task, one in measured.items()}
+    names, judged = lesions.class_names, "segm" if lesions.masks else "bbox"
+    curves = statistics["froc"].curves()
+    save_froc(output / "froc.png", curves, names, settings.froc_iou, judged)
+    found = precision_recall(statistics[judged].evaluation, names)
+    save_precision_recall(output / "precision_recall.png", found, judged)
+    if lesions.masks:
+        pixels, columns = statistics["pixel"], statistics["per_image_ap"].columns
+        save_bland_altman(output / "bland_altman.png", pixels, metrics["pixel"], names)
+        write_per_image(output / PER_IMAGE, lesions, pixels, columns)
+    return {**curves, "precision_recall": found}
 
 
 def _write_files(lesions: LesionSet, output: Path) -> None:
@@ -163,14 +151,6 @@ def _write_files(lesions: LesionSet, output: Path) -> None:
             partial.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _by_task(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    tasks: dict[str, dict[str, Any]] = defaultdict(dict)
-    for name, value in values.items():
-        task, _, metric = name.partition("/")
-        tasks[task][metric] = value
-    return tasks
-
-
 def _dataset(lesions: LesionSet) -> dict[str, Any]:
     labels = np.concatenate([image.true_classes for image in lesions.images])
     counts = np.bincount(labels, minlength=len(lesions.class_names)).tolist()
@@ -180,28 +160,6 @@ def _dataset(lesions: LesionSet) -> dict[str, Any]:
         "lesion_images": sum(bool(image.true_masks) for image in lesions.images),
         "patients": len(set(lesions.patients)) if lesions.has_patients else None,
         "lesions": dict(zip(lesions.class_names, counts, strict=True)),
-    }
-
-
-def _intervals(
-    lesions: LesionSet, statistic: LesionStatistic, settings: LesionReportSettings
-) -> dict[str, Any] | None:
-    if not settings.resamples:
-        return None
-    found = intervals(
-        statistic,
-        group_indices(lesions.patients),
-        settings.resamples,
-        settings.seed,
-        progress="resampling",
-    )
-    return {
-        "method": "percentile bootstrap",
-        "unit": "patient" if lesions.has_patients else "slice",
-        "confidence": CONFIDENCE,
-        "resamples": settings.resamples,
-        "seed": settings.seed,
-        "values": _by_task(found),
     }
 
 

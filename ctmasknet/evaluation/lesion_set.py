@@ -1,4 +1,4 @@
-"""Lesions and detections of a data set, as every metric takes them.
+"""Lesions and detections of a data set, as metrics take them.
 
 Shapes: I images, K lesion classes (in the order of their category ids); one image has G lesions
 and D detections.
@@ -54,9 +54,9 @@ class LesionSet:
 
     Attributes:
         class_names: K names.
-        images: I images by name, those without lesions and without detections among them.
-        truth: the truth with ids from 1, masks as compressed RLE, every area and box.
-        detections: in COCO's result format, in the order of the files, with every box.
+        images: I images by name, with those that have no lesion and no detection.
+        truth: annotations with ids from 1, masks as compressed RLE, areas and boxes.
+        detections: in COCO's result format, in the order of the files, with boxes.
         detection_paths: the files of the detections.
         masks: whether detections have masks, or would have them if there were any.
     """
@@ -70,18 +70,18 @@ class LesionSet:
 
     @property
     def patients(self) -> list[str]:
-        """(I) names; an image without a patient is one of its own."""
+        """I names; an image without a patient is a patient of its own."""
         return [image.patient or image.file_name for image in self.images]
 
     @property
     def has_patients(self) -> bool:
-        """Whether the truth tells the patient of any image."""
+        """Whether the patient of any image is known."""
         return any(image.patient for image in self.images)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the images' names, sizes and patients and of all annotations.
+        """Return a SHA-256 of the images' names, sizes and patients and of all annotations.
 
-        Equal for the same data set; a data set may move, and ids do not matter.
+        It is the same wherever the data set lies and whatever its ids are.
         """
         names = portable_names([image.file_name for image in self.images])
         classes = {x["id"]: x["name"] for x in self.truth.dataset["categories"]}

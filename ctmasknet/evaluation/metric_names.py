@@ -1,4 +1,4 @@
-"""What metrics of a class are called."""
+"""Names of the metrics of a class."""
 
 from __future__ import annotations
 
@@ -12,21 +12,13 @@ def metric_suffix(class_name: str) -> str:
 
 
 def any_lesion(class_names: Sequence[str]) -> str:
-    """How metrics call any class: "lesion", or "any" where one of several classes is a "lesion"."""
+    """Return the suffix for any class: "lesion", or "any" where one of several is a "lesion"."""
     taken = len(class_names) > 1 and "lesion" in map(metric_suffix, class_names)
     return "any" if taken else "lesion"
 
 
 def check_class_names(names: Sequence[str], taken: Sequence[str]) -> None:
-    """Make sure that no two metrics get the same name.
-
-    Args:
-        names: of the classes.
-        taken: suffixes that mean something else.
-
-    Raises:
-        ValueError: what was found and what is expected.
-    """
+    """Raise a ValueError if two classes, or a class and a suffix of `taken`, would clash."""
     suffixes = [*map(metric_suffix, names), *taken]
     if len(set(suffixes)) < len(suffixes):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Results files -> the table of models."""
+"""The table of models, from results files."""
 
 from __future__ import annotations
 
@@ -9,28 +9,19 @@ from typing import Any
 from ..wording import NOTICE
 from .metric_names import metric_suffix
 from .results import KINDS, RESULTS, read_results
+from .tasks import TASKS, Task
 
-_LESIONS = {  # column -> (task, metric, factor)
-    "mask AP": ("segm", "AP", 1),
-    "mask AP50": ("segm", "AP50", 1),
-    "box AP50": ("bbox", "AP50", 1),
-    "per-image mAP": ("per_image_ap", "mAP", 100),
-    "silent detector": ("per_image_ap", "silent_detector", 100),
-    "mAP, images with lesions": ("per_image_ap", "mAP_lesion_images", 100),
-    "Dice": ("pixel", "dice_lesion", 100),
-    "sensitivity at 1 FP": ("froc", "sensitivity_1_fp", 100),
-}
+_FIRST = ("segm", "bbox", "per_image_ap", "pixel")  # masks first; others as registered
 
 
 def find_evaluations(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
-    """All evaluations of single data sets in or below folders, or given as files.
+    """Find the evaluations of single data sets; those that sum up a run are left out.
 
     Args:
         paths: results files, or folders that are searched for them.
 
     Returns:
-        (file, its content) sorted by model, data set and file; a run's own results.json, which
-        sums up several data sets, is left out.
+        (file, its content) sorted by model, data set and file.
 
     Raises:
         FileNotFoundError, ValueError: no such path, or none of them has a results file.
@@ -51,16 +42,12 @@ def find_evaluations(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]
 
 
 def zoo_page(evaluations: Iterable[tuple[Path, dict[str, Any]]], command: str) -> str:
-    """The table of models as a Markdown page.
+    """Return the table of models in Markdown.
 
     Args:
         evaluations: of `find_evaluations`.
         command: what was run, to be printed with the numbers.
-
-    Returns:
-        Markdown; numbers in percent with their 95 % intervals by patients.
     """
-    contents = [results for _, results in evaluations]
     parts = [
         "# Model zoo",
         f"Made by `{command}` from results files; no number is typed by hand. Percent, with 95 % "
@@ -68,27 +55,28 @@ def zoo_page(evaluations: Iterable[tuple[Path, dict[str, Any]]], command: str) -
         "with *). [docs/evaluation.md](docs/evaluation.md) says what each number means. "
         f"{NOTICE}",
     ]
-    lesions = [results for results in contents if results["kind"] == "lesions"]
-    if lesions:
-        parts += ["## Lesion models", _table(list(_LESIONS), map(_lesion_row, lesions))]
-    classes = dict.fromkeys(tuple(x["classes"]) for x in contents if x["kind"] == "images")
-    for names in classes:
-        rows = [x for x in contents if x["kind"] == "images" and tuple(x["classes"]) == names]
-        columns = ["accuracy", *(f"sensitivity {name}" for name in names), "AUROC", "ECE"]
-        columns += ["scan accuracy", "patient accuracy"]
-        parts += [f"## {', '.join(names)}", _table(columns, (_image_row(x, names) for x in rows))]
+    groups: dict[tuple, list] = {("lesions", ()): []}  # lesions first
+    for results in (x for _, x in evaluations):
+        classes = tuple(results["classes"]) if results["kind"] == "images" else ()
+        groups.setdefault((results["kind"], classes), []).append(results)
+    for (kind, classes), found in groups.items():
+        if found:
+            columns = _columns(kind, classes)
+            rows = [_about(x) + [_value(x, *place) for place in columns.values()] for x in found]
+            parts += [f"## {', '.join(classes) or 'Lesion models'}", _table([*columns], rows)]
     return "\n\n".join(parts) + "\n"
 
 
-def _lesion_row(results: dict[str, Any]) -> list[str]:
-    return _about(results) + [_value(results, *place) for place in _LESIONS.values()]
-
-
-def _image_row(results: dict[str, Any], names: Sequence[str]) -> list[str]:
-    metrics = ["accuracy", *(f"sensitivity_{metric_suffix(name)}" for name in names)]
-    places = [("image", metric) for metric in (*metrics, "auroc_macro", "ece")]
-    places += [("scan", "accuracy"), ("patient", "accuracy")]
-    return _about(results) + [_value(results, *place, 100) for place in places]
+def _columns(kind: str, classes: Sequence[str]) -> dict[str, tuple[Task, str]]:
+    """Heading -> task and metric."""
+    tasks = [TASKS[name] for name in dict.fromkeys([*_FIRST, *TASKS])]
+    return {
+        heading.replace("{class}", name): (task, metric.replace("{class}", metric_suffix(name)))
+        for task in tasks
+        if task.kind == kind
+        for heading, metric in task.columns.items()
+        for name in (classes if "{class}" in heading else [""])
+    }
 
 
 def _about(results: dict[str, Any]) -> list[str]:
@@ -101,22 +89,21 @@ def _model(results: dict[str, Any]) -> str:
     return results.get("model") or "(predictions)"
 
 
-def _value(results: dict[str, Any], task: str, metric: str, factor: float) -> str:
-    value = results["metrics"].get(task, {}).get(metric)
+def _value(results: dict[str, Any], task: Task, metric: str) -> str:
+    value = results["metrics"].get(task.name, {}).get(metric)
     if value is None:
         return "-"
-    text = f"{factor * value:.1f}"
+    text = f"{task.factor * value:.1f}"
     found = results.get("intervals") or {}
-    interval = found.get("values", {}).get(task, {}).get(metric)
+    interval = found.get("values", {}).get(task.name, {}).get(metric)
     if not interval or interval["low"] is None:
         return text
-    mark = "" if found["unit"] == "patient" else "*"
-    return f"{text} ({factor * interval['low']:.1f} to {factor * interval['high']:.1f}){mark}"
+    low, high = (f"{task.factor * interval[end]:.1f}" for end in ("low", "high"))
+    return f"{text} ({low} to {high}){'' if found['unit'] == 'patient' else '*'}"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = ["model", "data", "slices", *columns]
-    lines = [["", *head][1:] + ["weights"]]
-    lines += [["---", "---", *["--:"] * (len(columns) + 1), "---"]]
+    lines = [[*head, "weights"], ["---", "---", *["--:"] * (len(columns) + 1), "---"]]
     lines += [[*row[:3], *row[4:], row[3]] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -13,6 +13,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 
 from ..atomic_write import atomic_write
+from .bootstrap import point_values
 from .lesion_set import LesionImage, LesionSet
 from .metric_names import any_lesion, metric_suffix
 from .per_image_ap import weighted_mean
@@ -25,12 +26,11 @@ class PixelStatistic:
     """Metrics of pixels as a function of the images' weights.
 
     For any lesion (see `any_lesion`) and, of several classes, each class:
-    dice, iou: mean over images; those empty on both sides are left out.
-    precision, recall: mean over images with predicted, or true, pixels.
+    dice, iou: mean over images that have predicted or true pixels.
+    precision, recall: mean over images that have predicted, or true, pixels.
     pooled_dice, pooled_iou, pooled_precision, pooled_recall: over the pixels of all images.
-    area_bias: mean of predicted - true area, as a share of the image (not of the lung); images
-        empty on both sides are left out here, too.
-    area_mae: mean of its absolute value.
+    area_bias: mean of predicted - true area, as a share of the image (not of the lung), over
+        images that have predicted or true pixels; area_mae: mean of its absolute value.
     area_bias_px, area_mae_px: the same in pixels.
     area_loa_low, area_loa_high: bias -+ 1.96 standard deviations of the images.
 
@@ -53,7 +53,7 @@ class PixelStatistic:
         self.sizes = np.array([image.height * image.width for image in lesions.images])
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Weights (B, I) -> metric_<class> -> (B,) in [0, 1] (areas in [-1, 1], or pixels)."""
+        """Return <metric>_<class> -> (B,), from weights (B, I)."""
         values: dict[str, np.ndarray] = {}
         for name, areas in self.areas.items():
             of_images = {k: weighted_mean(x, weights) for k, x in _overlap(*areas).items()}
@@ -64,9 +64,10 @@ class PixelStatistic:
             values |= {f"{metric}_{name}": x for metric, x in found.items()}
         return values
 
-    def empty_images(self) -> dict[str, int]:
-        """images_empty_<class>: images without true and without predicted pixels."""
-        return {f"images_empty_{k}": int((~self.not_empty(k)).sum()) for k in self.areas}
+    def metrics(self) -> dict[str, float]:
+        """Return all metrics, and as images_empty_<class> how many images are empty of both."""
+        empty = {f"images_empty_{k}": int((~self.not_empty(k)).sum()) for k in self.areas}
+        return point_values(self, len(self.sizes)) | empty
 
     def not_empty(self, name: str) -> np.ndarray:
         """(I,) bool: images with true or with predicted pixels."""
@@ -74,17 +75,10 @@ class PixelStatistic:
 
 
 def write_per_image(
-    path: Path, lesions: LesionSet, pixels: PixelStatistic, ap: Mapping[str, np.ndarray]
+    path: Path, lesions: LesionSet, pixels: PixelStatistic, columns: Mapping[str, np.ndarray]
 ) -> None:
-    """Write a CSV with one line an image.
-
-    Args:
-        path: the file.
-        lesions: truth and detections.
-        pixels: their areas; three columns a class, in pixels.
-        ap: further columns, (I,) each.
-    """
-    columns = dict(ap)
+    """Write a CSV with a line for each image: columns (I,) and, for each class, three areas."""
+    columns = dict(columns)
     for name, areas in pixels.areas.items():
         for kind, values in zip(("true", "predicted", "overlap"), areas, strict=True):
             columns[f"{kind}_px_{name}"] = values.astype(int)
@@ -112,7 +106,6 @@ def _union(masks: list[dict], labels: np.ndarray, classes: range) -> dict | None
 
 
 def _overlap(true: np.ndarray, found: np.ndarray, both: np.ndarray) -> dict[str, np.ndarray]:
-    """NaN where nothing is to be compared."""
     with np.errstate(invalid="ignore"):
         return {
             "dice": 2 * both / (true + found),
@@ -125,7 +118,6 @@ def _overlap(true: np.ndarray, found: np.ndarray, both: np.ndarray) -> dict[str,
 def _area_errors(
     pixels: np.ndarray, sizes: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Bias, mean absolute error and limits of agreement of errors (I,) in images of sizes (I,)."""
     error = pixels / sizes
     bias, count = weighted_mean(error, weights), weights.sum(axis=1)
     squares = np.array([w @ (error - b) ** 2 for w, b in zip(weights, bias, strict=True)])

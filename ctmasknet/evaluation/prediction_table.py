@@ -1,4 +1,4 @@
-"""Predictions of image classes as a table and a CSV: everything else is computed from it.
+"""Predictions of image classes as a table and as a CSV, from which all else is computed.
 
 Shapes: S slices, C image classes.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -46,30 +47,32 @@ class PredictionTable:
     logits: np.ndarray
 
     def probabilities(self, temperature: float = 1.0) -> np.ndarray:
-        """Softmax of the logits over a temperature: (S, C) float64, rows add up to 1."""
+        """Return the softmax of the logits over a temperature: (S, C), rows add up to 1."""
         return softmax(self.logits / temperature, axis=1)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the slices' names, labels, patients and scans: equal for the same data set.
+        """Return a SHA-256 of the slices' names, labels, patients and scans.
 
-        Names are taken from the deepest folder that holds all slices, so a data set may move.
+        It is the same wherever the data set lies.
         """
-        # A path that stands for an unknown patient moves with the data set.
-        patients, scans = (
-            [
-                "" if name == file else name
-                for name, file in zip(names, self.file_names, strict=True)
-            ]
-            for names in (self.patients, self.scans)
-        )
-        files = portable_names(self.file_names)
-        rows = zip(files, self.labels.tolist(), patients, scans, strict=True)
+        rows = [
+            # A path that stands for an unknown patient or scan moves with the data set.
+            [name, label, *("" if x == file else x for x in (patient, scan))]
+            for name, file, label, patient, scan in zip(
+                portable_names(self.file_names),
+                self.file_names,
+                self.labels.tolist(),
+                self.patients,
+                self.scans,
+                strict=True,
+            )
+        ]
         content = json.dumps([self.class_names, sorted(rows)])
         return hashlib.sha256(content.encode()).hexdigest()
 
 
 def portable_names(paths: Sequence[str]) -> list[str]:
-    """Paths from the deepest folder that holds all of them, with forward slashes."""
+    """Return paths from the deepest folder that holds all of them, with forward slashes."""
     folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
     root = os.path.commonpath(folders)
     return [Path(os.path.relpath(os.path.abspath(path), root)).as_posix() for path in paths]
@@ -80,11 +83,9 @@ def write_predictions(table: PredictionTable, path: str | os.PathLike) -> None:
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*COLUMNS, *(f"logit_{i}" for i in range(len(table.class_names)))])
-        about = zip(
-            table.file_names, table.patients, table.scans, table.labels.tolist(), strict=True
-        )
-        for row, logits in zip(about, table.logits.tolist(), strict=True):
-            writer.writerow([*row, *logits])
+        columns = (table.file_names, table.patients, table.scans, table.labels.tolist())
+        for *about, logits in zip(*columns, table.logits.tolist(), strict=True):
+            writer.writerow([*about, *logits])
 
 
 def read_predictions(
@@ -93,14 +94,14 @@ def read_predictions(
     """Read predictions of any system.
 
     Args:
-        path: UTF-8 CSV with the columns `file_name,patient,scan,label,logit_0,logit_1,...`; more
+        path: UTF-8 CSV with the columns `file_name,patient,scan,label,logit_0,logit_1,...`; others
             are ignored. `label` is 0..C-1 or a class name.
-        class_names: C names in the order of the logits; None stands for the papers' three, or,
-            with another number of logits, class_0, class_1, ...
+        class_names: C names in the order of the logits; None stands for the papers' three or, with
+            another number of logits, class_0, class_1, ...
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: what is wrong in which line.
+        ValueError: a line cannot be used; names it.
     """
     path = Path(path)
     if not path.is_file():
@@ -133,19 +134,19 @@ def make_table(
     class_names: Sequence[str],
     source: str,
 ) -> PredictionTable:
-    """A table of (file name, patient, scan, label, logits) rows, sorted by file name.
+    """Make a table of (file name, patient, scan, label, logits) rows, sorted by file name.
 
     Raises:
-        ValueError: there is no row, or a file is there twice; `source` is named.
+        ValueError: there is no row, or a file is there twice; names `source`.
     """
     if not rows:
         raise ValueError(f"{source}: found no prediction, expected one for each slice")
     check_class_names(class_names, RESERVED)
     rows = sorted(rows, key=lambda row: row[0])  # the same from any number of processes
     file_names, patients, scans, labels, logits = zip(*rows, strict=True)
-    twice = next((a for a, b in zip(file_names, file_names[1:], strict=False) if a == b), None)
-    if twice is not None:
-        raise ValueError(f"{source}: {twice} is there twice, expected each slice once")
+    for name, after in itertools.pairwise(file_names):
+        if name == after:
+            raise ValueError(f"{source}: {name} is there twice, expected each slice once")
     return PredictionTable(
         tuple(class_names),
         file_names,
@@ -171,13 +172,13 @@ def _count_logits(path: Path, columns: Sequence[str]) -> int:
 def _parse(row: dict, class_names: tuple[str, ...]) -> tuple[str, str, str, int, list[float]]:
     if None in row:
         raise ValueError(f"{len(row[None])} fields too many; decimals need a point, not a comma")
-    file_name, patient, scan, label = ((row[column] or "").strip() for column in COLUMNS)
-    for column, value in zip(COLUMNS, (file_name, patient, scan, label), strict=True):
+    about = [(row[column] or "").strip() for column in COLUMNS]
+    for column, value in zip(COLUMNS, about, strict=True):
         if not value:
             hint = "; repeat file_name where it is unknown" if column in COLUMNS[1:3] else ""
             raise ValueError(f"no value for '{column}'{hint}")
-    labels = {name: i for i, name in enumerate(class_names)}
-    labels |= {str(i): i for i in range(len(class_names))}
+    file_name, patient, scan, label = about
+    labels = {x: i for i, name in enumerate(class_names) for x in (name, str(i))}
     if label not in labels:
         raise ValueError(
             f"unknown label '{label}', expected 0 to {len(class_names) - 1} or one of "

@@ -1,8 +1,4 @@
-"""Results files: JSON that a person and a program can read.
-
-results.json of a run holds the metrics of its data sets; the one in inference/<data set> all that
-is known of one evaluation (docs/evaluation.md).
-"""
+"""Results files: of a run, with the metrics of its test sets, and of each of its evaluations."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ Metrics = dict[str, dict[str, dict[str, float]]]  # data set -> task -> metric -
 
 
 def write_results(path: str | os.PathLike, metrics: Mapping, **about: Any) -> None:
-    """Write a results file in one step: a reader sees the old one or the new one.
+    """Write a results file, whole or not at all.
 
     Args:
         path: the file, usually results.json.
@@ -56,14 +52,11 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def check_output(output: Path, inputs: Sequence[Path | None]) -> None:
-    """Make sure that a report will overwrite neither what it is made from nor that of a run.
+    """Raise a ValueError if a report would overwrite what it is made from, or that of a run.
 
     Args:
         output: folder of the report.
         inputs: files that are read; None stands for none.
-
-    Raises:
-        ValueError: a file that might be lost.
     """
     for path in filter(None, inputs):
         if path.resolve().parent == output.resolve():

@@ -1,4 +1,4 @@
-"""Masks of COCO files, looked at before pycocotools sees them: bad ones make it crash or hang.
+"""Masks of COCO files, checked before pycocotools sees them: bad ones make it crash or hang.
 
 Shapes: an image of h x w pixels, R runs of pixels, N points of a polygon.
 """
@@ -16,7 +16,7 @@ MAX_PIXELS = 2**29 - 1
 
 
 def compressed_rle(mask: Any, size: tuple[int, int]) -> dict:
-    """A mask in any of COCO's forms as compressed RLE that JSON can hold.
+    """Turn a mask in any of COCO's forms into a compressed RLE that JSON can hold.
 
     Args:
         mask: polygons (lists of N x, y pairs, in pixels), or {"size": [h, w], "counts": runs by
@@ -49,13 +49,13 @@ def compressed_rle(mask: Any, size: tuple[int, int]) -> dict:
 
 
 def _polygons(mask: list, size: tuple[int, int]) -> list[list[float]]:
-    """The polygons in a mask; as in Detectron2 what is no polygon is left out."""
+    """Leave out what is no polygon, as Detectron2 does."""
     polygons = [points for points in mask if len(points) >= 6 and len(points) % 2 == 0]
     if not polygons:
         raise ValueError("no valid polygon")
     for points in polygons:
         for side, values in ((size[1], points[::2]), (size[0], points[1::2])):
-            # A far point costs pycocotools memory for each pixel of the way.
+            # pycocotools needs memory for each pixel on the way to a far point.
             bad = [x for x in values if type(x) not in (int, float) or not -side <= x <= 2 * side]
             if bad:
                 raise ValueError(

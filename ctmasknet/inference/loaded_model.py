@@ -16,9 +16,9 @@ from ..checkpoint import load_weights
 from ..data.classes import IMAGE_CLASSES, LESION_CLASSES
 from ..data.resize import build_test_resize
 from ..fast import accelerate
+from ..fast.precision import with_precision
 from ..modeling import is_classifier
 from ..modeling.finite import naming_images
-from ..modeling.precision import with_precision
 from .model_spec import ModelSpec
 
 

@@ -10,7 +10,7 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Instances
 
 from ..config import require_one_of
-from .box_selection import Selection, nms_by_image, select_boxes
+from .box_selection import Selection, nms, select_boxes
 from .box_transform import PreciseBox2BoxTransform, PreciseBoxes, by_class
 from .finite import check_finite
 from .precision import full_precision
@@ -27,7 +27,7 @@ class LesionBoxPredictor(FastRCNNOutputLayers):
     is a seam for `ctmasknet.fast`.
     """
 
-    nms = staticmethod(nms_by_image)
+    nms = staticmethod(nms)
 
     @configurable
     def __init__(self, input_shape: ShapeSpec, *, score: str = "softmax", **kwargs):
@@ -124,16 +124,18 @@ class LesionBoxPredictor(FastRCNNOutputLayers):
         """
         sizes = [len(p) for p in proposals]
         check_finite(*(x.split(sizes) for x in predictions))
-        return select_boxes(
-            [probs[:, : self.num_classes] for probs in self.predict_probs(predictions, proposals)],
-            # A class-agnostic regressor has one box for all classes.
-            [
-                by_class(boxes).expand(-1, self.num_classes, -1)
-                for boxes in self.predict_boxes(predictions, proposals)
-            ],
-            [p.image_size for p in proposals],
-            nms_thresh,
-            num,
-            score_thresh,
-            self.nms,
-        )
+        probs = self.predict_probs(predictions, proposals)
+        boxes = self.predict_boxes(predictions, proposals)
+        return [
+            select_boxes(
+                probs_i[:, : self.num_classes],
+                # A class-agnostic regressor has one box for all classes.
+                by_class(boxes_i).expand(-1, self.num_classes, -1),
+                p.image_size,
+                nms_thresh,
+                num,
+                score_thresh,
+                self.nms,
+            )
+            for probs_i, boxes_i, p in zip(probs, boxes, proposals, strict=True)
+        ]

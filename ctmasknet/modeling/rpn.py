@@ -11,7 +11,7 @@ from detectron2.modeling.proposal_generator.rpn import RPN_HEAD_REGISTRY, Standa
 from detectron2.structures import Boxes, ImageList, Instances
 from torchvision.ops import clip_boxes_to_image
 
-from .box_selection import nms_by_image
+from .box_selection import nms
 from .box_transform import PreciseBox2BoxTransform, PreciseBoxes
 from .finite import check_finite
 from .precision import full_precision
@@ -46,7 +46,7 @@ class LesionRPN(RPN):
     place of StandardRPNHead. `nms` is a seam for `ctmasknet.fast`.
     """
 
-    nms = staticmethod(nms_by_image)
+    nms = staticmethod(nms)
 
     @configurable
     def __init__(self, **kwargs):
@@ -107,29 +107,23 @@ class LesionRPN(RPN):
         )
         check_finite(boxes, logits)
         levels = torch.cat([torch.full_like(top.indices[0], i) for i, top in enumerate(best)])
-        boxes = torch.stack(
-            [clip_boxes_to_image(own, size) for own, size in zip(boxes, image_sizes, strict=True)]
-        )
-        large = (boxes[:, :, 2:] - boxes[:, :, :2] > self.min_box_size).all(dim=2)
-        own_boxes = [own[mine] for own, mine in zip(boxes, large, strict=True)]
-        own_logits = [own[mine] for own, mine in zip(logits, large, strict=True)]
-        kept = self.nms(
-            own_boxes,
-            [own.to(boxes.dtype) for own in own_logits],
-            [levels[mine] for mine in large],
-            self.nms_thresh,
-            self.post_nms_topk[self.training],
-        )
-        return [
-            Instances(
-                size,
-                proposal_boxes=PreciseBoxes(boxes_i[kept_i]),
-                objectness_logits=logits_i[kept_i],
+        proposals = []
+        for own_boxes, own_logits, size in zip(boxes, logits, image_sizes, strict=True):
+            own_boxes = clip_boxes_to_image(own_boxes, size)
+            large = (own_boxes[:, 2:] - own_boxes[:, :2] > self.min_box_size).all(dim=1)
+            own_boxes, own_logits = own_boxes[large], own_logits[large]
+            kept = self.nms(
+                own_boxes,
+                own_logits.to(boxes.dtype),
+                levels[large],
+                self.nms_thresh,
+                self.post_nms_topk[self.training],
             )
-            for size, boxes_i, logits_i, kept_i in zip(
-                image_sizes, own_boxes, own_logits, kept, strict=True
-            )
-        ]
+            found = Instances(size)
+            found.proposal_boxes = PreciseBoxes(own_boxes[kept])
+            found.objectness_logits = own_logits[kept]
+            proposals.append(found)
+        return proposals
 
     def _decode(
         self, anchors: torch.Tensor, deltas: torch.Tensor, chosen: torch.Tensor

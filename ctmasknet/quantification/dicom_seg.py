@@ -113,14 +113,12 @@ def write_dicom_seg(
 
 
 def _segments(lesion_classes: Sequence[str], about: Mapping[str, Any]) -> list[SegmentDescription]:
+    models = {x["role"]: f"{x['name']} (SHA-256 {x['sha256']})" for x in about["models"]}
     algorithm = AlgorithmIdentificationSequence(
         name="ctmasknet",
         family=codes.DCM.ArtificialIntelligence,
         version=about["versions"]["ctmasknet"],
-        parameters={
-            model["role"]: f"{model['name']} (SHA-256 {model['sha256']})"
-            for model in about["models"]
-        },
+        parameters=models,
     )
     return [
         SegmentDescription(
@@ -150,12 +148,11 @@ def _as_stored(labels: np.ndarray, header: Dataset) -> np.ndarray:
 
 def _read_headers(volume: Volume) -> list[Dataset]:
     """Read the header of each slice, completed and corrected as highdicom needs it."""
-    inside = f"{volume.source}!"
-    if all(name.startswith(inside) for name in volume.slice_files):
-        members = [name.removeprefix(inside) for name in volume.slice_files]
-        headers = _read_zipped(volume.source, members)
+    files, inside = volume.slice_files, f"{volume.source}!"
+    if all(name.startswith(inside) for name in files):
+        headers = _read_zipped(volume.source, [name.removeprefix(inside) for name in files])
     else:
-        headers = [pydicom.dcmread(name, stop_before_pixels=True) for name in volume.slice_files]
+        headers = [pydicom.dcmread(name, stop_before_pixels=True) for name in files]
     for header in headers:
         for name, read in _TYPE_2.items():
             setattr(header, name, _readable(read, header.get(name)))

@@ -91,7 +91,6 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
 
 
 def _disc(radius: float, pixel: float) -> np.ndarray:
-    """Draw a structuring element; radius and pixel in mm."""
     pixels = max(1, round(radius / pixel))
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
 
@@ -170,8 +169,7 @@ def _refuse_implausible(
     cut: np.ndarray,
     spacing: tuple[float, float, float] | None,
 ) -> None:
-    areas = np.count_nonzero(mask, axis=(1, 2))
-    sections = np.maximum(sections, 1)
+    areas, sections = np.count_nonzero(mask, axis=(1, 2)), np.maximum(sections, 1)
     share = (areas / sections).max()
     if (cut / sections).max() >= _SHARE[0] and cut.sum() >= _CUT * areas.sum():
         raise _implausible("air in the body that is open to the image's border", "uncropped images")

@@ -5,7 +5,8 @@ from contextlib import nullcontext
 
 import pytest
 from benchmark import command, short_set
-from benchmark.command import parse_args, run
+from benchmark.arguments import parse_args
+from benchmark.command import run
 from benchmark.rounds import Measurement
 
 from ctmasknet.config import get_cfg

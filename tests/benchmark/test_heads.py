@@ -10,9 +10,12 @@ from benchmark.settings import Case
 from detectron2.data import DatasetCatalog
 from tiny_models import CONFIG_FOLDER
 
-from ctmasknet.modeling.lesion_rcnn import LesionRCNN
+from ctmasknet.modeling import CTMaskNet
 
-OPTS = ("DATALOADER.NUM_WORKERS", "0", "MODEL.RPN.PRE_NMS_TOPK_TEST", "50")
+OPTS = (
+    *("DATALOADER.NUM_WORKERS", "0", "MODEL.RPN.PRE_NMS_TOPK_TEST", "50"),
+    *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64"),
+)
 
 
 def case(name):
@@ -20,17 +23,23 @@ def case(name):
     return Case("training", path, batch=2, threads=1, opts=OPTS)
 
 
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch):
+    monkeypatch.setattr("benchmark.slice_files.SIDE", 64)
+
+
 def peer(seconds, error=""):
     return lambda case, contenders, _: [Measurement(case, contenders[0], seconds, error=error)]
 
 
 def test_all_epochs_are_run_and_the_peers_computed(tmp_path, monkeypatch):
-    passed = []
-    preprocess = LesionRCNN.preprocess_image
-    monkeypatch.setattr(
-        *(LesionRCNN, "preprocess_image"),
-        lambda self, batch: (passed.extend(batch), preprocess(self, batch))[1],
-    )
+    passed, infer = [], CTMaskNet.inference
+
+    def watched(self, batch, *args):
+        passed.extend(batch)
+        return infer(self, batch, *args)
+
+    monkeypatch.setattr(CTMaskNet, "inference", watched)
     monkeypatch.setattr(heads, "measure", peer([1.0, 2.0, 9.0]))
     found = measure_heads(case("R18_T1_heads"), "float32", 3, 5, tmp_path)
     assert len(passed) == 3  # each image passes the network once

@@ -211,6 +211,7 @@ def classifier(network, tmp_path_factory):
     return weights, converted(tmp_path_factory.mktemp("classifier"), weights, legacy=True)
 
 
+@pytest.mark.slow
 def test_lesions_are_the_authors(network, tmp_path):
     predict = converted(tmp_path, author_weights(network.float()))
     for image in IMAGES.values():
@@ -262,6 +263,7 @@ def test_the_judge_would_see_a_wrong_order_class_or_choice(network):
     assert ranking["empty"] > 10  # proposals without area
 
 
+@pytest.mark.slow
 def test_r50_from_before_november_2020(tmp_path):
     """Frozen norms and a pooled RPN level; the classifier's file still has the mask head."""
     torch.manual_seed(len(NAMES))

@@ -1,1 +1,8 @@
-from prediction_fixtures import predict, runs, scan, slices  # noqa: F401
+from prediction_fixtures import (  # noqa: F401
+    predict,
+    predict_and_report,
+    predictors,
+    runs,
+    scan,
+    slices,
+)

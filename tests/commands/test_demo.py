@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ctmasknet.data.phantom import write_phantom
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = """INPUT.MIN_SIZE_TRAIN (64,) INPUT.MIN_SIZE_TEST 64 SOLVER.MAX_ITER 4 TEST.EVAL_PERIOD 2
 MODEL.RPN.POST_NMS_TOPK_TRAIN 50 MODEL.RPN.POST_NMS_TOPK_TEST 30 DATALOADER.NUM_WORKERS 0"""
 
 
+@pytest.mark.slow
 def test_demo_leaves_numbers_and_pictures(tmp_path):
     write_phantom(tmp_path / "data" / "phantom", patients=9, slices=2, size=128, split=(1, 1, 1))
     process = subprocess.run(

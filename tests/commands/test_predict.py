@@ -28,8 +28,8 @@ def assert_close(a, b):
         assert a == (pytest.approx(b, rel=1e-6) if isinstance(b, float) else b)
 
 
-def test_a_folder_of_slices(predict, slices, tmp_path):
-    code, printed, errors = predict(slices)
+def test_a_folder_of_slices(predict_and_report, slices, tmp_path):
+    code, printed, errors = predict_and_report(slices)
     assert (code, errors) == (0, [])
     assert "Research use only" in printed and "1 of 1 predicted" in printed
     out = tmp_path / "out"

@@ -104,12 +104,12 @@ def test_an_interrupted_run_keeps_what_is_done(predict, slices, scan, tmp_path, 
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ctmasknet.inference.predictor.Predictor.predict_volume", stop)
-    code, printed, _ = predict(slices, scan)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr("ctmasknet.inference.predictor.Predictor.predict_volume", stop)
+        code, printed, _ = predict(slices, scan)
     assert code == 130 and "go on with --resume" in printed
     assert written(tmp_path / "out")[-1] == "summary.csv"
     assert not list((tmp_path / "out").glob(".*"))
-    monkeypatch.undo()
     _, printed, _ = predict(slices, scan, options=["--resume"])
     assert "2 of 2 predicted, 1 of them before" in printed
 

@@ -103,6 +103,7 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_a_failing_process_ends_all_with_one_line(root):
     """The last command meets half a PNG in one process, the other waits for its gradients."""
     log = (root / "two.log").read_text()
@@ -114,6 +115,7 @@ def test_a_failing_process_ends_all_with_one_line(root):
 
 
 @pytest.mark.parametrize("config", DATASETS)
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(config, root):
     name = Path(DATASETS[config]).stem
     one, two = (root / count / config / "inference" / name for count in "12")
@@ -132,6 +134,7 @@ def test_two_processes_give_the_numbers_of_one(config, root):
             assert file.stat().st_size > 100
 
 
+@pytest.mark.slow
 def test_two_machines_give_the_answers_of_one(root):
     """As machines that know each other by address alone; here they have the same one."""
     config = "ctmasknet_R18_T1"
@@ -141,12 +144,13 @@ def test_two_machines_give_the_answers_of_one(root):
         url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     script = [sys.executable, str(TESTS / "two_processes.py"), json.dumps(commands.lines)]
     machines = [subprocess.Popen([*script, rank, url], stdout=subprocess.DEVNULL) for rank in "01"]
-    assert [machine.wait(timeout=120) for machine in machines] == [0, 0]
+    assert [machine.wait(timeout=300) for machine in machines] == [0, 0]
     file = f"{config}/inference/nine_slices/predictions.csv"
     assert (root / "machines" / file).read_bytes() == (root / "1" / file).read_bytes()
 
 
 @pytest.mark.parametrize("part", ["heads", "full"])
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(part, root):
     """On batches of two slices; the last of "full" after --resume."""
     start = torch.load(root / "lesion_R18_T1.pth", weights_only=True)["model"]
@@ -160,11 +164,13 @@ def test_two_processes_take_the_steps_of_one(part, root):
     assert any(k.startswith("backbone") for k in moved) == (part == "full")
 
 
+@pytest.mark.slow
 def test_validation_of_two_processes_chooses_as_one(root):
     one, two = (json.loads((root / n / "heads/model_best.json").read_text()) for n in "12")
     assert one == two and one["metric"] == "image/accuracy"
 
 
+@pytest.mark.slow
 def test_lesion_model_of_two_processes_is_one_model(root):
     """Its report, made by both, is that of the checkpoint, which one of them wrote."""
     trained = root / "2/train"

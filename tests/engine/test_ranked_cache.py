@@ -17,10 +17,10 @@ from detectron2.data import DatasetCatalog, build_detection_test_loader
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from PIL import Image
-from tiny_models import tiny_cfg, tiny_model
+from slice_lists import write_slices
+from tiny_models import fast_model, tiny_cfg
 
 from ctmasknet.data.mapper import SliceMapper
-from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import Trainer, load_config
 from ctmasknet.engine.ranked_cache import (
     build_ranked_train_loader,
@@ -54,11 +54,9 @@ SMALL = {
 def opts(tmp_path_factory):
     """Overrides for 6 slices to train on and 3 to validate on, and a model's weights."""
     root = tmp_path_factory.mktemp("ranked")
-    write_phantom(root / "data", patients=12, slices=1, size=96, split=(2, 1, 1))
     found = [*itertools.chain(*SMALL.items()), "DATASETS.TEST", "()"]
-    for key, part in (("TRAIN", "train"), ("VALIDATION", "val")):
-        csv = (root / "data" / f"{part}.csv").rename(root / "data" / f"ranked_{part}.csv")
-        found += [f"DATASETS.{key}", f"('{csv}',)"]
+    for key, part, count in (("TRAIN", "train", 6), ("VALIDATION", "val", 3)):
+        found += [f"DATASETS.{key}", f"('{write_slices(root / f'ranked_{part}.csv', count)}',)"]
     torch.manual_seed(0)
     model = build_model(load_config(CONFIG, [*found, "OUTPUT_DIR", str(root)]))
     torch.save({"model": model.state_dict()}, root / "weights.pth")
@@ -87,6 +85,7 @@ def never(*_):
     raise AssertionError("the network was run")
 
 
+@pytest.mark.slow
 def test_training_and_validation_are_those_without_a_cache(opts, tmp_path, monkeypatch):
     monkeypatch.setattr(comm, "shared_random_seed", lambda: 5)  # the same order of images
     heads, metrics = [], []
@@ -170,7 +169,7 @@ def test_only_the_image_head_alone_can_be_trained_on_rows():
 
 @pytest.fixture(scope="module")
 def model():
-    return tiny_model("ctmasknet", "MODEL.TRAINABLE", "heads")
+    return fast_model("ctmasknet", "MODEL.TRAINABLE", "heads")
 
 
 def flip_a_bit(content):

@@ -107,3 +107,14 @@ def random_lesions():
         return lesions, found
 
     return draw
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Reports are written without their figures, which take most of the time."""
+    for kind, names in (
+        ("image", ("save_confusion_matrix", "save_reliability")),
+        ("lesion", ("save_froc", "save_precision_recall", "save_bland_altman")),
+    ):
+        for name in names:
+            monkeypatch.setattr(f"ctmasknet.evaluation.{kind}_report.{name}", lambda *_: None)

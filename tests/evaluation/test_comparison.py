@@ -19,6 +19,7 @@ from ctmasknet.evaluation.prediction_table import make_table, write_predictions
 from ctmasknet.evaluation.results import write_results
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def classify(folder, right, patients=40, name="test"):

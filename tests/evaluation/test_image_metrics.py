@@ -15,6 +15,11 @@ from sklearn.metrics import (
 from ctmasknet.data.classes import IMAGE_CLASSES
 from ctmasknet.evaluation import classification_metrics
 from ctmasknet.evaluation.bootstrap import intervals
+from ctmasknet.evaluation.calibration import (
+    brier_score,
+    expected_calibration_error,
+    reliability_bins,
+)
 from ctmasknet.evaluation.image_metrics import ImageStatistic, image_metrics
 
 # Published confusion matrix of the R50 merged model (rows Control, CP, COVID-19).
@@ -92,13 +97,21 @@ def test_no_samples_give_no_value():
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_statistic_of_ones_is_the_point_values(classes):
+def test_values_are_those_of_the_matrix_of_scikit_learn_and_of_the_bins(classes):
     labels, probabilities = random_samples(300, classes)
     names = NAMES[:classes]
-    expected = image_metrics(labels, probabilities, names)
-    found = ImageStatistic(labels, probabilities, names)(np.ones((1, 300)))
-    assert list(found) == list(expected)
-    assert {name: value[0] for name, value in found.items()} == pytest.approx(expected)
+    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(classes))
+    aurocs = [roc_auc_score(labels == i, probabilities[:, i]) for i in range(classes)]
+    found = image_metrics(labels, probabilities, names)
+    assert found == pytest.approx(
+        {
+            **classification_metrics(matrix, names),
+            "auroc_macro": np.mean(aurocs),
+            **{f"auroc_{name}": auroc for name, auroc in zip(names, aurocs, strict=True)},
+            "brier": brier_score(labels, probabilities),
+            "ece": expected_calibration_error(reliability_bins(labels, probabilities)),
+        }
+    )
 
 
 def test_statistic_of_weights_is_that_of_repeated_samples():

@@ -8,8 +8,8 @@ from ctmasknet.data.classes import IMAGE_CLASSES
 from ctmasknet.evaluation.image_figures import save_confusion_matrix
 from ctmasknet.evaluation.image_metrics import image_metrics
 from ctmasknet.evaluation.image_report import ImageReportSettings, report_images
-from ctmasknet.evaluation.image_text import confusion_table, describe_images
 from ctmasknet.evaluation.prediction_table import make_table
+from ctmasknet.evaluation.text import confusion_table, describe
 from ctmasknet.wording import NOTICE
 
 FEW = ImageReportSettings(resamples=20)
@@ -64,7 +64,7 @@ def test_report_with_validation(tmp_path):
     for name in ("confusion_matrix.png", "reliability.png"):
         assert (tmp_path / name).read_bytes().startswith(PNG)
 
-    text = describe_images(results)
+    text = describe(results)
     assert text.startswith("tiny: 72 slices, 24 scans, 12 patients\n")
     assert "95 % by patients" in text and "by scans (naive)" in text
     assert "chosen by the balanced accuracy of validation's scans" in text
@@ -79,7 +79,7 @@ def test_nothing_is_chosen_without_validation(tmp_path):
     expected = {"rule": "mean", "chosen_on": "default", "validation_scores": None}
     assert results["aggregation"] == expected
     assert results["calibration"] is results["operating_points"] is results["intervals"] is None
-    text = describe_images(results)
+    text = describe(results)
     assert text.startswith("72 slices") and "95 %" not in text and "Temperature" not in text
 
 
@@ -88,7 +88,7 @@ def test_a_given_rule_is_used(tmp_path):
     results = report_images(random_table("t"), tmp_path, random_table("v", seed=1), settings)
     assert results["aggregation"]["rule"] == "share_above_0.9"
     assert results["aggregation"]["chosen_on"] == "given"
-    assert "share_above_0.9: as asked" in describe_images(results)
+    assert "share_above_0.9: as asked" in describe(results)
 
 
 def test_temperature_and_thresholds_come_from_validation_alone(tmp_path):
@@ -136,7 +136,7 @@ def test_scans_of_one_slice_choose_no_rule(tmp_path):
     results = report_images(random_table("t"), tmp_path, validation, FEW)
     assert results["aggregation"]["rule"] == "mean"
     assert results["aggregation"]["chosen_on"] == "default"
-    assert "no validation scans of several slices" in describe_images(results)
+    assert "no validation scans of several slices" in describe(results)
     assert results["calibration"]["fitted_on"]["images"] == 9
 
 
@@ -150,20 +150,20 @@ def test_shared_patients_are_warned_of(tmp_path):
     table = random_table("t")
     rows = [(f"v{i}.png", p, "A", i % 3, [0.0, 0, 1]) for i, p in enumerate(("t00", "t01", "x"))]
     results = report_images(table, tmp_path, make_table(rows, IMAGE_CLASSES, "v"), FEW)
-    assert "Warning: 2 patients of validation are among" in describe_images(results)
+    assert "Warning: 2 patients of validation are among" in describe(results)
 
 
 def test_slices_without_patients_are_warned_of(tmp_path):
     rows = [(f"{i}.png", f"{i}.png", f"{i}.png", i % 3, [1.0, 0, i % 2]) for i in range(9)]
     results = report_images(make_table(rows, IMAGE_CLASSES, "t"), tmp_path, settings=FEW)
     assert results["intervals"]["unit"] == "slice"
-    text = describe_images(results)
+    text = describe(results)
     assert "95 % by slices" in text and "naive" not in text
     assert "Warning: each slice counts as a patient" in text
     rows[1:3] = [(row[0], "P", "S", *row[3:]) for row in rows[1:3]]
     results = report_images(make_table(rows, IMAGE_CLASSES, "t"), tmp_path, settings=FEW)
     assert results["intervals"]["unit"] == "patient"
-    assert "Warning: each of 7 slices without id counts" in describe_images(results)
+    assert "Warning: each of 7 slices without id counts" in describe(results)
 
 
 def test_one_slice_of_one_class(tmp_path):
@@ -172,7 +172,7 @@ def test_one_slice_of_one_class(tmp_path):
     assert results["metrics"]["image"]["accuracy"] == 1
     assert results["metrics"]["image"]["sensitivity_COVID_19"] is None
     assert results["operating_points"]["values"]["image"]["COVID-19"]["sensitivity"] is None
-    text = describe_images(results)
+    text = describe(results)
     assert "1 slice, 1 scan, 1 patient\n" in text
     line = next(line for line in text.splitlines() if line.startswith("sensitivity_COVID_19"))
     assert line.split()[1:] == ["-", "-"]
@@ -184,9 +184,7 @@ def test_contradictory_labels_are_reported(tmp_path):
     assert results["dataset"]["scans"] == results["dataset"]["left_out"]["scan"] == 1
     assert set(results["intervals"]["values"]) == {"image"}
     assert results["metrics"]["patient"]["accuracy"] is None
-    assert "Warning: 1 scan left out, as the slices have several labels." in describe_images(
-        results
-    )
+    assert "Warning: 1 scan left out, as the slices have several labels." in describe(results)
 
 
 def test_table_shows_every_count():

@@ -6,15 +6,15 @@ import pytest
 from PIL import Image
 
 from ctmasknet.evaluation import lesion_figures
-from ctmasknet.evaluation.bootstrap import difference, group_indices, intervals
+from ctmasknet.evaluation.bootstrap import difference, intervals
 from ctmasknet.evaluation.lesion_files import read_lesions
 from ctmasknet.evaluation.lesion_report import (
     LesionReportSettings,
-    LesionStatistic,
+    measure_lesions,
     report_lesions,
 )
-from ctmasknet.evaluation.lesion_text import describe_lesions
 from ctmasknet.evaluation.metric_names import metric_suffix
+from ctmasknet.evaluation.text import describe
 from ctmasknet.wording import NOTICE
 
 QUICK = LesionReportSettings(resamples=20)
@@ -70,7 +70,7 @@ def test_a_report(made, tmp_path):
     assert header.startswith("image_id,file_name,patient,scan,AP50,AP75,mAP,true_px_lesion")
 
 
-def test_a_report_can_be_made_again_from_its_files(made, tmp_path):
+def test_a_report_can_be_made_again_from_its_files(made, tmp_path, no_figures):
     first = report_lesions(made, tmp_path / "out", QUICK, {})
     detections = tmp_path / "out" / "coco_instances_results.json"
     before = detections.stat().st_mtime_ns
@@ -112,13 +112,13 @@ def test_degenerate_sets(lesion_set, tmp_path, lesions, detections, images, metr
     for name in ("froc", "precision_recall", "bland_altman"):
         with Image.open(tmp_path / "out" / f"{name}.png") as figure:
             assert np.asarray(figure.convert("L")).min() < 128
-    text = describe_lesions(results)
+    text = describe(results)
     assert NOTICE in text and "silent_detector" in text and "nan" not in text
     assert results["intervals"]["unit"] == "slice" and results["dataset"]["patients"] is None
     assert results["warnings"][0].startswith("no patient ids: ")
 
 
-def test_boxes_only(write_lesions, tmp_path):
+def test_boxes_only(write_lesions, tmp_path, no_figures):
     truth, detections = write_lesions([LESION], [FOUND], patients=["a"])
     found = json.loads(detections.read_text())
     del found[0]["segmentation"]
@@ -130,11 +130,11 @@ def test_boxes_only(write_lesions, tmp_path):
     assert results["metrics"]["bbox"]["AP"] == pytest.approx(100)
     assert results["warnings"][0].startswith("boxes only: ")
     assert not (tmp_path / "out" / "per_image.csv").exists()
-    assert "COCO AP of boxes" in describe_lesions(results)
+    assert "COCO AP of boxes" in describe(results)
 
 
 @pytest.mark.parametrize(("score", "warned"), [(1.0, False), (97.5, True)])
-def test_scores_in_percent_are_warned_of(lesion_set, tmp_path, score, warned):
+def test_scores_in_percent_are_warned_of(lesion_set, tmp_path, score, warned, no_figures):
     made = lesion_set([LESION], [(1, 0, score, 0, 0, 20, 20)], patients=["a"])
     settings = LesionReportSettings(resamples=0, score_thresh=0.7)
     assert report_lesions(made, tmp_path, settings, {})["warnings"] == warned * [
@@ -143,7 +143,7 @@ def test_scores_in_percent_are_warned_of(lesion_set, tmp_path, score, warned):
     ]
 
 
-def test_a_model_without_masks_that_finds_nothing(write_lesions, tmp_path):
+def test_a_model_without_masks_that_finds_nothing(write_lesions, tmp_path, no_figures):
     truth, detections = write_lesions([LESION])
     made = read_lesions(truth, [detections], masks=False)
     assert list(report_lesions(made, tmp_path, QUICK, {})["metrics"]) == ["bbox", "froc"]
@@ -165,16 +165,16 @@ def test_figures_of_many_classes_name_and_colour_each(tmp_path, monkeypatch):
     assert len(looks) == len(shown)
 
 
-def test_patients_that_are_known_in_part_are_warned_of(lesion_set, tmp_path):
+def test_patients_that_are_known_in_part_are_warned_of(lesion_set, tmp_path, no_figures):
     made = lesion_set([LESION], images=3, patients=["a"])
     results = report_lesions(made, tmp_path, LesionReportSettings(resamples=0), {})
     assert results["warnings"][0].startswith("2 of the 3 images have no patient id: ")
     assert results["intervals"] is None
-    assert "95 %" not in describe_lesions(results)
+    assert "95 %" not in describe(results)
 
 
-def test_text_shows_intervals_the_silent_detector_and_fits(made, tmp_path):
-    text = describe_lesions(report_lesions(made, tmp_path, QUICK, {}))
+def test_text_shows_intervals_the_silent_detector_and_fits(made, tmp_path, no_figures):
+    text = describe(report_lesions(made, tmp_path, QUICK, {}))
     lines = text.splitlines()
     assert max(map(len, lines)) <= 110 and lines[-1] == NOTICE
     assert "24 images of 8 patients" in lines[0]
@@ -185,18 +185,21 @@ def test_text_shows_intervals_the_silent_detector_and_fits(made, tmp_path):
 
 
 def test_settings_change_the_numbers(made):
-    ones = np.ones((1, 24))
-    usual = LesionStatistic(made, QUICK)(ones)
-    other = LesionStatistic(
-        made,
-        LesionReportSettings(
-            score_thresh=0.2,
-            min_area=400,
-            iou_thresholds=(0.5,),
-            pixel_score_thresh=0.1,
-            froc_iou=0.9,
-        ),
-    )(ones)
+    settings = LesionReportSettings(
+        score_thresh=0.2,
+        min_area=400,
+        iou_thresholds=(0.5,),
+        pixel_score_thresh=0.1,
+        froc_iou=0.9,
+    )
+    usual, other = (
+        {
+            f"{task}/{name}": value
+            for task, one in measure_lesions(made, x).items()
+            for name, value in one.metrics().items()
+        }
+        for x in (QUICK, settings)
+    )
     assert set(usual) - set(other) == {"per_image_ap/AP75", "per_image_ap/AP75_lesion_images"}
     changed = {name for name in other if other[name] != pytest.approx(usual[name], nan_ok=True)}
     assert {
@@ -213,7 +216,8 @@ def test_settings_that_cannot_be(bad):
 
 
 def test_a_model_compared_with_itself_does_not_differ(made):
-    statistic = difference(LesionStatistic(made, QUICK), LesionStatistic(made, QUICK))
-    found = intervals(statistic, group_indices(made.patients), resamples=10)
-    assert "segm/AP" in found and "pixel/dice_GGO" in found
-    assert all(x.low == x.high == 0 for x in found.values() if not math.isnan(x.value))
+    one, other = (measure_lesions(made, QUICK) for _ in range(2))
+    for task, mine in one.items():
+        both = difference(mine.statistic, other[task].statistic)
+        found = intervals(both, mine.groups, resamples=10).values()
+        assert found and all(x.low == x.high == 0 for x in found if not math.isnan(x.value))

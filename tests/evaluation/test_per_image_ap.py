@@ -8,9 +8,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import Boxes, Instances
 
-from ctmasknet.evaluation import PerImageAPEvaluator, image_average_precision
+from ctmasknet.evaluation import LesionEvaluator, image_average_precision
 from ctmasknet.evaluation.coco_ap import coco_metrics, run_coco
-from ctmasknet.evaluation.per_image_ap import IOU_THRESHOLDS, per_image_ap
+from ctmasknet.evaluation.lesion_report import LesionReportSettings
+from ctmasknet.evaluation.per_image_ap import IOU_THRESHOLDS, PerImageAPStatistic
 
 ONE = np.zeros(1, dtype=int)
 HALF = [0.5]
@@ -88,20 +89,25 @@ def output(masks, scores):
     return {"instances": found}
 
 
-def evaluate(name, outputs, **options):
-    evaluator = PerImageAPEvaluator(name, **options)
-    evaluator.reset()
-    evaluator.process([{"image_id": 1}, {"image_id": 2}], outputs)
-    return evaluator.evaluate()["per_image_ap"]
+@pytest.fixture
+def evaluate(tmp_path):
+    def evaluate(name, outputs, **options):
+        settings = LesionReportSettings(**options)
+        evaluator = LesionEvaluator(name, str(tmp_path / "out"), True, 100, settings)
+        evaluator.reset()
+        evaluator.process([{"image_id": 1}, {"image_id": 2}], outputs)
+        return evaluator.evaluate()["per_image_ap"]
+
+    return evaluate
 
 
-def test_a_silent_detector_gets_the_share_of_lesion_free_images(dataset):
+def test_a_silent_detector_gets_the_share_of_lesion_free_images(dataset, evaluate):
     metrics = evaluate(dataset[0], [output([], []), output([], [])])
     assert metrics["mAP"] == metrics["silent_detector"] == 0.5
     assert metrics["mAP_lesion_images"] == 0
 
 
-def test_perfect_detections_and_the_score_threshold(dataset):
+def test_perfect_detections_and_the_score_threshold(dataset, evaluate):
     name, mask = dataset
     # A second detection scores 0.75, which is not above the threshold.
     metrics = evaluate(name, [output([mask, ~mask], [0.9, 0.75]), output([], [])])
@@ -110,13 +116,13 @@ def test_perfect_detections_and_the_score_threshold(dataset):
     assert metrics["mAP"] == 0.5
 
 
-def test_lesions_of_at_most_the_minimum_area_are_background(dataset):
+def test_lesions_of_at_most_the_minimum_area_are_background(dataset, evaluate):
     metrics = evaluate(dataset[0], [output([], []), output([], [])], min_area=110)
     assert metrics["silent_detector"] == metrics["mAP"] == 1
     assert np.isnan(metrics["mAP_lesion_images"])
 
 
-def test_crowds_are_no_lesions_and_the_surest_detections_count(dataset, tmp_path):
+def test_crowds_are_no_lesions_and_the_surest_detections_count(dataset, evaluate, tmp_path):
     name, mask = dataset
     truth = json.loads((tmp_path / "truth.json").read_text())
     truth["annotations"][0]["iscrowd"] = 1
@@ -130,7 +136,7 @@ def test_crowds_are_no_lesions_and_the_surest_detections_count(dataset, tmp_path
     assert evaluate(name, found, max_detections=1)["AP50"] == 0.5
 
 
-def test_metrics_are_named_after_the_thresholds_and_always_logged(dataset, caplog):
+def test_metrics_are_named_after_the_thresholds_and_always_logged(dataset, evaluate, caplog):
     name, mask = dataset
     with caplog.at_level("INFO"):
         metrics = evaluate(
@@ -139,16 +145,15 @@ def test_metrics_are_named_after_the_thresholds_and_always_logged(dataset, caplo
     assert list(metrics) == [
         *("AP75", "mAP", "AP75_lesion_images", "mAP_lesion_images", "silent_detector")
     ]
-    assert "a silent detector would get 0.5000; mAP over the 1 of 2 images with lesions 1.0000" in (
-        caplog.text
-    )
+    assert "share of images without lesions, 0.5000;" in caplog.text
+    assert "mAP over the images with lesions is 1.0000" in caplog.text
 
 
 def one_image(lesion_set, lesion, *detections):
     """Per-image AP50 and COCO's, of one lesion."""
     found = lesion_set([(1, 0, *lesion)], [(1, 0, score, *box) for score, *box in detections])
     coco = coco_metrics(run_coco(found, "segm"), ["lesion"])
-    return per_image_ap(found, min_area=0).columns["AP50"][0], coco["AP50"]
+    return PerImageAPStatistic(found, min_area=0).columns["AP50"][0], coco["AP50"]
 
 
 def test_where_it_differs_from_coco(lesion_set):
@@ -190,7 +195,7 @@ def pixels_of(rle):
 def test_random_images_agree_with_a_slow_computation(lesion_set, random_lesions, classes):
     lesions, found = random_lesions(seed=classes, images=150, classes=classes)
     lesions = lesion_set(lesions, found, images=150, classes=("GGO", "C")[:classes])
-    statistic = per_image_ap(lesions, score_thresh=0.3, min_area=100, max_detections=3)
+    statistic = PerImageAPStatistic(lesions, score_thresh=0.3, min_area=100, max_detections=3)
     expected = []
     for image in lesions.images:
         true = [
@@ -218,7 +223,7 @@ def test_weights_are_copies_of_images(lesion_set):
     lesions = lesion_set(
         [(1, 0, 0, 0, 20, 20), (2, 0, 0, 0, 20, 20)], [(1, 0, 0.9, 0, 0, 20, 20)], images=3
     )
-    found = per_image_ap(lesions)(np.array([[1.0, 1, 1], [0, 3, 1], [0, 0, 2]]))
+    found = PerImageAPStatistic(lesions)(np.array([[1.0, 1, 1], [0, 3, 1], [0, 0, 2]]))
     assert found["mAP"].tolist() == pytest.approx([2 / 3, 1 / 4, 1])
     assert found["silent_detector"].tolist() == pytest.approx([1 / 3, 1 / 4, 1])
     assert found["AP50_lesion_images"].tolist() == pytest.approx([1 / 2, 0, np.nan], nan_ok=True)

@@ -46,7 +46,7 @@ def test_metrics_worked_by_hand(hand_made):
             "area_loa_high_lesion": bias + 1.96 * deviation,
         }
     )
-    assert statistic.empty_images() == {"images_empty_lesion": 1}
+    assert statistic.metrics() == found | {"images_empty_lesion": 1}
     assert statistic.not_empty("lesion").tolist() == [True, True, True, False]
 
 
@@ -96,7 +96,7 @@ def test_nothing_anywhere(lesion_set):
     statistic = PixelStatistic(lesion_set(images=2))
     found = {name: value[0] for name, value in statistic(np.ones((1, 2))).items()}
     assert np.isnan(list(found.values())).all()
-    assert statistic.empty_images() == {"images_empty_lesion": 2}
+    assert statistic.metrics()["images_empty_lesion"] == 2
 
 
 def test_a_line_for_each_image(hand_made, tmp_path):

@@ -58,7 +58,7 @@ def test_truncated_and_padded_strings():
 def test_random_strings_are_refused_or_right():
     rng = np.random.default_rng(2)
     accepted = 0
-    for _ in range(20_000):
+    for _ in range(5_000):
         counts = "".join(map(chr, rng.integers(ord("0") - 1, ord("0") + 20, rng.integers(1, 5))))
         try:
             made = compressed_rle(rle(counts), SIZE)
@@ -66,7 +66,7 @@ def test_random_strings_are_refused_or_right():
             continue
         accepted += 1
         assert mask_util.decode(made).sum() == mask_util.area(made)
-    assert accepted > 20
+    assert accepted > 5
 
 
 def test_empty_runs_lose_nothing():

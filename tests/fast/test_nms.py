@@ -4,7 +4,7 @@ from torchvision.ops import batched_nms
 
 from ctmasknet.fast.nms import nms_best_first
 from ctmasknet.modeling import box_selection
-from ctmasknet.modeling.box_selection import nms_by_image
+from ctmasknet.modeling.box_selection import nms
 
 
 def crowd(count, seed):
@@ -24,7 +24,7 @@ def whole(boxes, scores, groups, thresh, num):
     return order[kept][:num]
 
 
-@pytest.mark.parametrize("function", [nms_by_image, nms_best_first])
+@pytest.mark.parametrize("function", [nms, nms_best_first])
 @pytest.mark.parametrize("grouped", [True, False])
 @pytest.mark.parametrize("num", [None, 1, 7, 60, 1000])
 def test_a_batch_is_its_images(function, grouped, num):
@@ -34,7 +34,7 @@ def test_a_batch_is_its_images(function, grouped, num):
         groups = [torch.zeros_like(own) for own in groups]
     expected = [whole(*image, 0.4, num) for image in zip(boxes, scores, groups, strict=True)]
     assert 20 < len(whole(boxes[0], scores[0], groups[0], 0.4, None)) < 250
-    found = function(boxes, scores, groups, 0.4, num)
+    found = [function(*image, 0.4, num) for image in zip(boxes, scores, groups, strict=True)]
     assert [x.tolist() for x in found] == [x.tolist() for x in expected]
 
 
@@ -47,8 +47,8 @@ def test_the_first_survivors_need_few_boxes(monkeypatch):
     )
     group = torch.zeros(1000, dtype=torch.int64)
     boxes = torch.arange(1000.0)[:, None] * 20 + torch.tensor([0.0, 0, 10, 10])
-    (kept,) = nms_best_first([boxes], [torch.zeros(1000)], [group], 0.5, 5)
+    kept = nms_best_first(boxes, torch.zeros(1000), group, 0.5, 5)
     assert kept.tolist() == [0, 1, 2, 3, 4] and seen == [10]
     same = boxes[:1].expand(30, 4)  # one survivor: all must be looked at
-    (kept,) = nms_best_first([same], [torch.zeros(30)], [group[:30]], 0.5, 5)
+    kept = nms_best_first(same, torch.zeros(30), group[:30], 0.5, 5)
     assert kept.tolist() == [0] and seen[1:] == [10, 20, 30]

@@ -1,13 +1,8 @@
 import torch
 
-from ctmasknet.modeling.box_selection import select_boxes
+from ctmasknet.modeling.box_selection import select_boxes as select
 
 IMAGE = (100, 100)
-
-
-def select(scores, boxes, size, *args, **kwargs):
-    """Of one image."""
-    return select_boxes([scores], [boxes], [size], *args, **kwargs)[0]
 
 
 def test_boxes_are_ranked_by_score_and_duplicates_dropped():

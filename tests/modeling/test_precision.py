@@ -6,7 +6,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 from tiny_models import batch, tiny_cfg, tiny_model
 
-from ctmasknet.modeling.precision import choose_precision, with_precision
+from ctmasknet.fast.precision import choose_precision, with_precision
 
 LESION, IMAGE = "lesion", "ctmasknet"
 

@@ -1,4 +1,4 @@
-"""How far the answers of trained models depend on precision."""
+"""How much the answers of trained models depend on precision."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.modeling import build_model
 from tabulate import tabulate
 
-from ctmasknet.checkpoint import load_weights
 from ctmasknet.engine import Trainer, load_config
 from ctmasknet.engine.reports import prediction_folder
 from ctmasknet.evaluation.prediction_table import PREDICTIONS, read_predictions
 from ctmasknet.inference.model_spec import find_model
+from ctmasknet.modeling import is_classifier
 
-from .settings import is_classifier
+from .steps import build_ours
 
 
 def measure_agreement(
@@ -32,7 +31,7 @@ def measure_agreement(
 
     Args:
         run: the output folder of the run.
-        precisions: the first is what the others are held against.
+        precisions: the others are compared with the first.
         opts: config overrides (KEY VALUE ...).
 
     Returns:
@@ -67,8 +66,7 @@ def measure_agreement(
 
 
 def _evaluate(cfg: CfgNode, weights: str, name: str) -> dict[str, float]:
-    model = build_model(cfg)
-    load_weights(model, weights)
+    model = build_ours(cfg, weights)
     with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         tasks = Trainer.evaluate(cfg, model, [name])[name]
     wanted = ("image/accuracy", "segm/AP", "segm/AP50", "per_image_ap/mAP")

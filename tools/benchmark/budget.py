@@ -1,4 +1,4 @@
-"""What a network must compute and move, how fast the machine could, and how fast it is."""
+"""What a network computes and moves, how fast the machine can be at it, and how fast it is."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from tabulate import tabulate
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ctmasknet.modeling.lesion_rcnn import LesionRCNN
-
+from .profiling import OTHER, images_in_turn, time_stages
 from .settings import Case, Contender
-from .stage_times import OTHER, time_stages
-from .steps import Step, build_step
+from .steps import build_step
 
 _SIDE = 2048  # of the matrices
-_BYTES = 2**24  # copied: about the largest activation
+_BYTES = 2**24  # copied; about the largest activation
 _REPEATS = 15
+_COLUMNS = {"multiply_adds": 1e-9, "moved_bytes": 1e-6, "floor_seconds": 1e3, "seconds": 1e3}
 
 
 class Work(TorchDispatchMode):
-    """Counts, stage by stage, what PyTorch's operators are asked to do.
+    """Counts, stage by stage, the work of PyTorch's operators.
 
     Attributes:
         multiply_adds: of convolutions and matrix products, by stage.
@@ -83,21 +82,22 @@ def _fastest(run: Callable[[], object], device: str) -> float:
 
 
 def measure_budget(case: Case, precision: str) -> dict[str, Any]:
-    """Count a step's work and time its stages, one image after the other.
+    """Count the work of our network's step and time its stages, one image after the other.
 
     Args:
-        case: its step is looked at.
+        case: the setting.
         precision: of the network.
 
     Returns:
-        "multiply_adds_per_second", "bytes_per_second" and "stages": stage -> "multiply_adds",
-        "moved_bytes", "floor_seconds" and "seconds", all of one image.
+        "case", "precision", "multiply_adds_per_second", "bytes_per_second" and "stages": stage ->
+        "multiply_adds", "moved_bytes", "floor_seconds" and "seconds", all per image.
     """
     torch.set_num_threads(case.threads)
     step = build_step(case, Contender("ctmasknet", precision))
     rates = matrix_rate(getattr(torch, precision), case.device), copy_rate(case.device)
     step()
-    work = _count(step)
+    with images_in_turn(step.network), Work() as work:
+        step()
     seconds = time_stages(step, case.device)
     stages = {}
     for name, spent in seconds.items():
@@ -117,26 +117,10 @@ def measure_budget(case: Case, precision: str) -> dict[str, Any]:
     }
 
 
-def _count(step: Step) -> Work:
-    usual, LesionRCNN.concurrent = LesionRCNN.concurrent, False
-    try:
-        with Work() as work:
-            step()
-    finally:
-        LesionRCNN.concurrent = usual
-    return work
-
-
 def describe_budget(found: dict[str, Any]) -> str:
     """The result as a table."""
     rows = [
-        [
-            name,
-            stage["multiply_adds"] / 1e9,
-            stage["moved_bytes"] / 1e6,
-            1000 * stage["floor_seconds"],
-            1000 * stage["seconds"],
-        ]
+        [name, *(scale * stage[key] for key, scale in _COLUMNS.items())]
         for name, stage in found["stages"].items()
     ]
     rows.append(["sum", *(sum(row[i] for row in rows) for i in range(1, 5))])

@@ -1,4 +1,4 @@
-"""How cost grows: images per second over one setting at a time."""
+"""Images per second as one setting grows at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from ctmasknet.atomic_write import atomic_write
+from ctmasknet.figures import BLUE, DARK_GREY, GREEN, VERMILION, save_figure
 
 from .rounds import Measurement, measure
 from .settings import Case, Contender
@@ -28,7 +28,7 @@ _LABELS = {
     "num_ranked": "N, ranked boxes",
     "side": "side of the image (pixels)",
 }
-_COLOURS = ("#0072b2", "#d55e00", "#555555", "#009e73")  # Okabe and Ito
+_COLOURS = (BLUE, VERMILION, DARK_GREY, GREEN)
 _MARKERS = "osD^"
 Groups = dict[str, list[list[Measurement]]]
 
@@ -39,13 +39,13 @@ def measure_growth(
     repeats: int,
     show: Callable[[list[Measurement]], object] = lambda group: None,
 ) -> Groups:
-    """Vary each of `SERIES` about a case; equal settings are measured once.
+    """Vary each setting of `SERIES` alone; equal cases are measured once.
 
     Args:
-        case: what the other settings are.
+        case: has the other settings.
         contenders: as in `measure`.
         repeats: counted rounds of each.
-        show: is called with each result.
+        show: called with each result.
 
     Returns:
         Name of the setting -> a group of measurements for each value.
@@ -78,8 +78,7 @@ def save_growth(path: Path, groups: Groups) -> None:
     axes[0].set_ylabel("images per second")
     lines = axes[0].get_legend_handles_labels()
     figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False)
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=120)
+    save_figure(figure, path, foot="")
 
 
 def _panel(ax: Axes, name: str, series: list[list[Measurement]]) -> None:

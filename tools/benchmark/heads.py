@@ -1,4 +1,4 @@
-"""Training of the image head alone, all epochs of it, from PNG files on disk."""
+"""All epochs of a training of the image head alone, from PNG files on disk."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _ROUNDS = 5  # of the peer's steps
 
 
 class _TimedTrainer(Trainer):
-    """The training of every run, with a progress bar and the time until the rows are there.
+    """Trains as every run does, with a progress bar, and times the ranked rows.
 
-    Not a ProgressTrainer: that has a loader of its own, and then rows are not kept.
+    Not a ProgressTrainer, whose loader keeps no ranked rows.
     """
 
     rows_seconds: float
@@ -50,7 +50,7 @@ def measure_heads(
         case: a training of the heads: config, batch, threads, device and overrides.
         precision: of the network.
         slices: number of files.
-        epochs: how often each is seen.
+        epochs: passes over them.
         folder: see `slice_dataset`.
 
     Returns:

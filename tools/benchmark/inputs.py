@@ -1,4 +1,4 @@
-"""Images to measure with: random grey pixels or files, and round lesions to train on.
+"""Images to measure with: random grey pixels or files, with round lesions to train on.
 
 Shapes: H x W pixels, L lesions of an image.
 """

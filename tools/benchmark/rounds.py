@@ -1,4 +1,4 @@
-"""Contenders in turns, so that a machine that slows down slows all, and what comes of it."""
+"""Contenders in turns, so that a machine that slows down slows all of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from .settings import Case, Contender
 from .worker import PEAK, STAGES, STEP, ContenderError, Worker
 
-_FEWEST, _MOST = 3, 15  # rounds, where a time is given
+_FEWEST, _MOST = 3, 15  # rounds within a budget
 
 
 @dataclass
@@ -39,9 +39,8 @@ class Measurement:
         """First quartile, median and third quartile, ms per image; NaN without a step."""
         if not self.seconds:
             return (float("nan"),) * 3
-        low, middle, high = np.quantile(self.seconds, (0.25, 0.5, 0.75))
-        scale = 1000 / self.case.batch
-        return low * scale, middle * scale, high * scale
+        low, middle, high = np.quantile(self.seconds, (0.25, 0.5, 0.75)) * 1000 / self.case.batch
+        return low, middle, high
 
     def times_faster(self, other: Measurement) -> float:
         """How many times faster than another: the median of the ratios of each round."""
@@ -55,28 +54,29 @@ def measure(
     repeats: int | None = None,
     budget: float = 0.0,
     stages: bool = False,
+    uncounted: int = 2,
     start: Callable[[Case, Contender], Worker] = Worker,
 ) -> list[Measurement]:
-    """Run a case's contenders in turns; each that fails says so and leaves the others alone.
+    """Run a case's contenders in turns; one that fails leaves the others alone.
 
     Args:
         case: the setting.
         contenders: in this order.
         repeats: counted rounds; None for as many as the budget allows, 3 to 15.
-        budget: seconds.
+        budget: seconds for the counted rounds.
         stages: also profile each contender.
-        start: makes what is asked.
+        uncounted: rounds before the counted ones. The first builds the networks.
+        start: makes a contender's worker.
 
     Returns:
         One measurement per contender.
     """
     found = [Measurement(case, contender) for contender in contenders]
     workers = [start(case, contender) for contender in contenders]
-    turns = list(zip(workers, found, strict=True))
     bar = tqdm(desc=case.text, unit="round", leave=False, disable=None)
 
     def go_round(order: str, keep: Callable[[Measurement, Any], None]) -> None:
-        for worker, measurement in turns:
+        for worker, measurement in zip(workers, found, strict=True):
             if not measurement.error:
                 try:
                     keep(measurement, worker.ask(order))
@@ -84,13 +84,16 @@ def measure(
                     measurement.error = str(error)
 
     try:
-        go_round(STEP, lambda *_: None)  # builds, and computes what is computed once
+        for _ in range(uncounted):
+            go_round(STEP, lambda *_: None)
         started = time.perf_counter()
-        go_round(STEP, lambda *_: None)
-        one = time.perf_counter() - started
+        go_round(STEP, lambda m, seconds: m.seconds.append(seconds))
         if repeats is None:
+            one = time.perf_counter() - started
             repeats = int(np.clip(budget / max(one, 1e-9), _FEWEST, _MOST))
-        for _ in range(repeats):
+        bar.reset(total=repeats)
+        bar.update()
+        for _ in range(repeats - 1):
             go_round(STEP, lambda m, seconds: m.seconds.append(seconds))
             bar.update()
         go_round(PEAK, lambda m, peak: setattr(m, "peak_memory_mb", peak))

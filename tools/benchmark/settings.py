@@ -11,11 +11,12 @@ from detectron2.config import CfgNode
 
 from ctmasknet.config import require_one_of
 from ctmasknet.engine import load_config
-from ctmasknet.modeling.precision import check_precision
+from ctmasknet.fast.precision import check_precision, choose_precision
 
 OURS, TORCHVISION, DETECTRON2 = "ctmasknet", "torchvision", "detectron2"
 PEERS = (TORCHVISION, DETECTRON2)
 TASKS = ("inference", "training", "rows")
+MALLOC = "malloc"  # keep_freed_memory, which is a process's and not in ACCELERATIONS
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,15 @@ class Case:
     """One setting, the same for all contenders.
 
     Attributes:
-        task: "inference"; "training": one step of the optimiser; or "rows": such a step on ranked
-            rows that were kept, where a CT-Mask-Net's image head alone is trained.
+        task: "inference"; "training": one step of the optimiser; or "rows": one step of a
+            CT-Mask-Net's image head on ranked rows that were kept.
         config_file: path of a YAML file.
         batch: images of a step.
         side: height and width of the images in pixels.
         threads: of PyTorch.
         device: "cpu", "cuda", "cuda:1", ...
         num_ranked: N, MODEL.RANKED_BOXES.NUM.
-        images: folder of PNG files; None stands for random pixels.
+        images: folder of PNG files; None for random pixels.
         opts: overrides of the config, KEY VALUE.
     """
 
@@ -71,10 +72,23 @@ class Case:
 
 @dataclass(frozen=True)
 class Contender:
-    """Whose network, and in which precision; peers compute in float32."""
+    """Whose network, and how it computes; peers compute in float32.
+
+    Attributes:
+        name: OURS or one of PEERS.
+        precision: of our network.
+        accelerations: of our network: names of ACCELERATIONS and MALLOC; None for all.
+    """
 
     name: str
     precision: str = "float32"
+    accelerations: tuple[str, ...] | None = None
+
+    @property
+    def keeps_memory(self) -> bool:
+        """Whether its process keeps freed memory."""
+        chosen = self.accelerations
+        return self.name == OURS and (chosen is None or MALLOC in chosen)
 
 
 def contenders(precisions: Sequence[str], peers: Sequence[str], device: str) -> list[Contender]:
@@ -88,6 +102,11 @@ def contenders(precisions: Sequence[str], peers: Sequence[str], device: str) -> 
     for peer in peers:
         require_one_of("--peers", peer, PEERS)
     return [*(Contender(OURS, x) for x in precisions), *map(Contender, peers)]
+
+
+def best_precisions(device: str) -> list[str]:
+    """float32, and what the hardware is better at, if anything."""
+    return list(dict.fromkeys(["float32", choose_precision(device)[0]]))
 
 
 def config_of(case: Case, precision: str = "float32") -> CfgNode:
@@ -104,7 +123,3 @@ def config_of(case: Case, precision: str = "float32") -> CfgNode:
     }
     opts = [*case.opts, *(str(x) for pair in fixed.items() for x in pair)]
     return load_config(case.config_file, opts, datasets=False)
-
-
-def is_classifier(cfg: CfgNode) -> bool:
-    return cfg.MODEL.META_ARCHITECTURE == "CTMaskNet"

@@ -1,14 +1,12 @@
-"""The short set: what a reader wants to know first, in less than five minutes on two cores."""
+"""The short set: both models beside torchvision, in less than five minutes on two cores."""
 
 from __future__ import annotations
 
 import statistics
 from pathlib import Path
 
-from ctmasknet.modeling.precision import choose_precision
-
 from .rounds import Measurement, measure
-from .settings import OURS, TORCHVISION, Case, Contender, contenders
+from .settings import OURS, TORCHVISION, Case, Contender, best_precisions, contenders
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
 CLASSIFIER = str(_CONFIGS / "ctmasknet" / "R18_T1_heads_BN.yaml")
@@ -16,11 +14,6 @@ HEADS = str(_CONFIGS / "ctmasknet" / "R18_T1_heads.yaml")
 LESION = str(_CONFIGS / "lesion" / "R18_T1.yaml")
 EPOCHS, IMAGES = 50, 3000  # of a training of the heads in the papers
 BUDGET = 15.0  # seconds for the counted rounds of a case
-
-
-def best_precisions(device: str) -> list[str]:
-    """float32, and what the hardware is better at, if anything."""
-    return list(dict.fromkeys(["float32", choose_precision(device)[0]]))
 
 
 def short_cases(threads: int, device: str) -> list[Case]:
@@ -38,14 +31,14 @@ def short_cases(threads: int, device: str) -> list[Case]:
 
 
 def heads_parts(threads: int, device: str) -> list[tuple[Case, list[Contender]]]:
-    """What remains to be measured for `heads_estimate`: the image head's step, the peer's step."""
+    """The other parts of `heads_estimate`: the image head's step and the peer's step."""
     rows = Case("rows", HEADS, threads=threads, device=device)
     peer = Case("training", HEADS, threads=threads, device=device)
     return [(rows, [Contender(OURS)]), (peer, [Contender(TORCHVISION)])]
 
 
 def heads_estimate(inference: Measurement, rows: Measurement, peer: Measurement) -> dict:
-    """Seconds of training the heads, computed from measured parts: no training is run.
+    """Seconds of training the heads, computed from measured parts without running it.
 
     Args:
         inference: our classification, whose pass gives the ranked rows once.
@@ -77,7 +70,7 @@ def describe_heads(estimate: dict) -> str:
 
 
 def measure_case(case: Case) -> list[Measurement]:
-    """Ours in the precisions that pay, beside torchvision."""
+    """Ours in the best precisions of the device, beside torchvision."""
     return measure(
         case, contenders(best_precisions(case.device), [TORCHVISION], case.device), budget=BUDGET
     )

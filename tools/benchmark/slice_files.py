@@ -1,6 +1,6 @@
-"""A data set of PNG files, made up, to be read from disk.
+"""A synthetic data set of PNG files to be read from disk.
 
-As files of CT: 512 x 512 grey pixels stored as RGB, phantoms with a scanner's noise.
+They resemble files of CT slices: phantoms with a scanner's noise, 512 x 512 grey pixels as RGB.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _COMPRESSION = 3  # 200 kB a slice; OpenCV's default leaves twice as much
 
 @contextlib.contextmanager
 def slice_dataset(count: int, folder: Path | None = None) -> Iterator[tuple[str, Path]]:
-    """Slices as a registered data set, for as long as it is needed.
+    """Register slices as a data set inside a `with` block.
 
     Args:
         count: of slices.
-        folder: where they are, or will be written and kept; None for a temporary one.
+        folder: of the files, which are written if there are none; None for a temporary one.
 
     Yields:
         The data set's name, and a temporary folder for results.
@@ -56,10 +56,10 @@ def slice_dataset(count: int, folder: Path | None = None) -> Iterator[tuple[str,
 def write_slices(folder: Path, count: int) -> Path:
     """Write slices and their image list; the same count gives the same files.
 
-    Drawn slices are used again shifted by a few pixels, so that no two files are alike.
+    Drawn slices are reused, shifted by a few pixels, so that no two files are alike.
 
     Args:
-        folder: is made; a list in it is taken as it is if it has as many lines.
+        folder: created if needed; if it has a list of `count` slices, nothing is written.
         count: of slices.
 
     Returns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from detectron2.config import CfgNode
@@ -13,32 +14,46 @@ from torch.profiler import record_function
 
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.engine.optimizer import build_optimizer
+from ctmasknet.fast import accelerate
+from ctmasknet.modeling import is_classifier
 from ctmasknet.modeling.ranked_boxes import row_size
 
 from .inputs import make_batch
-from .settings import DETECTRON2, OURS, Case, Contender, config_of, is_classifier
-from .stage_times import PREFIX
+from .settings import DETECTRON2, MALLOC, OURS, Case, Contender, config_of
 from .torchvision_peer import PeerClassifier, build_peer
 
-Step = Callable[[], object]
+PREFIX = "ctmasknet/"  # of the marks by which the profiler knows a part
+
+
+@dataclass(frozen=True)
+class Step:
+    """What runs one step when called, and its network."""
+
+    network: nn.Module
+    run: Callable[[], object]
+
+    def __call__(self) -> object:
+        return self.run()
 
 
 def build_step(case: Case, contender: Contender) -> Step:
-    """Build a contender's network and return what runs one step of the case.
+    """Build a contender's network and its step of the case.
 
-    Weights are random, of a fixed seed; ours and stock Detectron2's are MODEL.WEIGHTS if given.
+    Weights are random, from a fixed seed; ours and stock Detectron2's are MODEL.WEIGHTS if given.
 
     Raises:
         FileNotFoundError, ValueError: the config, the weights or the images cannot be used, or the
-            contender has nothing like it.
+            contender has no such model.
     """
     torch.manual_seed(0)
     cfg = config_of(case, contender.precision)
     labels, lesions = cfg.MODEL.IMAGE_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES
     batch = make_batch(case.batch, case.side, labels, lesions, case.images)
-    if contender.name in (OURS, DETECTRON2):
-        if contender.name == DETECTRON2:
-            cfg = stock_config(cfg)
+    if contender.name == OURS:
+        model = build_ours(cfg, case.weights, contender.accelerations)
+        return _detectron2_step(cfg, model, batch, case.task)
+    if contender.name == DETECTRON2:
+        cfg = stock_config(cfg)
         model = build_model(cfg)
         if case.weights:
             load_weights(model, case.weights)
@@ -47,6 +62,26 @@ def build_step(case: Case, contender: Contender) -> Step:
         raise ValueError(f"{contender.name} keeps no ranked rows")
     peer = PeerClassifier(cfg, case.side) if is_classifier(cfg) else build_peer(cfg, case.side)
     return _torchvision_step(cfg, peer.to(case.device), batch, case)
+
+
+def build_ours(
+    cfg: CfgNode, weights: str, accelerations: tuple[str, ...] | None = None
+) -> nn.Module:
+    """Our network, with weights ("" for random ones) and accelerated.
+
+    Args:
+        cfg: of the network.
+        weights: path, or "".
+        accelerations: see Contender; None for all if MODEL.FAST.
+    """
+    model = build_model(cfg)
+    if weights:
+        load_weights(model, weights)
+    if accelerations is not None:
+        accelerate(model, [name for name in accelerations if name != MALLOC])
+    elif cfg.MODEL.FAST:
+        accelerate(model)
+    return model
 
 
 def stock_config(cfg: CfgNode) -> CfgNode:
@@ -111,9 +146,9 @@ def _target(item: dict, device: str) -> dict[str, torch.Tensor]:
     return {key: value.to(device) for key, value in target.items()}
 
 
-def _predicting(model: nn.Module, predict: Step) -> Step:
+def _predicting(model: nn.Module, predict: Callable[[], object]) -> Step:
     model.eval()
-    return torch.no_grad()(predict)
+    return Step(model, torch.no_grad()(predict))
 
 
 def _training(
@@ -132,4 +167,4 @@ def _training(
         with record_function(f"{PREFIX}optimizer"):
             optimizer.step()
 
-    return step
+    return Step(model, step)

@@ -70,13 +70,13 @@ def stage_table(measurement: Measurement) -> str:
 
 
 def _table(rows: list[list[str]], header: Sequence[str], words: int) -> str:
-    """Numbers at the right, in their own digits; the first columns are words."""
+    """Align the first columns left, and numbers right in their own digits."""
     align = ["left"] * words + ["right"] * (len(header) - words)
     return tabulate(rows, header, colalign=align, disable_numparse=True)
 
 
 def as_record(measurement: Measurement) -> dict[str, Any]:
-    """What is known of a measurement, every single time included."""
+    """A measurement as JSON, with every single time."""
     low, middle, high = measurement.quartiles()
     quartiles = {"q25": low, "median": middle, "q75": high}
     return {**asdict(measurement), "ms_per_image": quartiles, "images_per_second": 1000 / middle}

@@ -1,4 +1,4 @@
-"""From PNG files on disk to classes: how long a test set takes, and what it waits for."""
+"""How long a test set takes from PNG files to classes, and how much of it is waiting for files."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
-from detectron2.modeling import build_model
 from tqdm import tqdm
 
-from ctmasknet.checkpoint import load_weights
 from ctmasknet.data.mapper import SliceMapper
 from ctmasknet.engine import Trainer
+from ctmasknet.modeling import is_classifier
 from ctmasknet.provenance import machine
 
-from .settings import Case, config_of, is_classifier
+from .settings import Case, config_of
 from .slice_files import slice_dataset
+from .steps import build_ours
 
 TEST_SLICES = 21191  # of COVIDx CT-1's test split
 _DECODED = 200  # slices of which decoding alone is timed
 
 
 class WaitingLoader:
-    """A loader that knows how long it was waited for, and shows its progress."""
+    """A loader that adds up the time spent waiting for it, and shows its progress."""
 
     def __init__(self, loader: Any):
         """Wrap a loader with a length."""
@@ -51,7 +51,7 @@ class WaitingLoader:
 
 
 class _TimedTrainer(Trainer):
-    """The evaluation of every run, with the loader's waiting time."""
+    """Evaluates as every run does, and keeps the loader."""
 
     loader: WaitingLoader
 
@@ -70,7 +70,7 @@ def measure_throughput(
         case: config, batch, threads, device and overrides; the images have 512 x 512 pixels.
         precision: of the network.
         slices: number of files.
-        folder: where they are, or will be written and kept; None for a temporary one.
+        folder: see `slice_dataset`.
 
     Returns:
         Settings; "seconds" in all, "waiting_seconds" for the loader, "decode_seconds" of CPU time
@@ -91,9 +91,7 @@ def measure_throughput(
         records = DatasetCatalog.get(dataset)
         decode = _decode_seconds(cfg, records[:_DECODED])
         torch.manual_seed(0)
-        model = build_model(cfg)
-        if case.weights:
-            load_weights(model, case.weights)
+        model = build_ours(cfg, case.weights)
         logging.getLogger("detectron2").setLevel(logging.WARNING)  # a line every few batches
         started = time.perf_counter()
         _TimedTrainer.evaluate(cfg, model, [dataset])

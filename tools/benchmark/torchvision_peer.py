@@ -96,7 +96,7 @@ def build_peer(cfg: CfgNode, side: int) -> MaskRCNN:
 
 
 class PeerClassifier(nn.Module):
-    """An image's class from its ranked boxes, by way of all RoIs' scores, an image at a time."""
+    """Classifies one image at a time from its ranked boxes."""
 
     def __init__(self, cfg: CfgNode, side: int):
         """Build the layers and freeze what MODEL.TRAINABLE does not train; args as `build_peer`."""
@@ -136,7 +136,7 @@ class PeerClassifier(nn.Module):
     def _rank(
         self, scores: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
-        """Which N of the R * K boxes, repeated where there are fewer; (N,) int64."""
+        """Indices of the N best of R * K boxes, repeated if there are fewer; (N,) int64."""
         classes = torch.arange(scores.shape[1], device=scores.device).expand_as(scores).flatten()
         boxes = clip_boxes_to_image(boxes.reshape(-1, 4), size)
         kept = batched_nms(boxes, scores.flatten(), classes, self.nms_thresh)[: self.num]

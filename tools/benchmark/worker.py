@@ -8,13 +8,15 @@ import os
 import time
 import warnings
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from .memory import PeakMemory
+from ctmasknet.fast.malloc import keep_freed_memory
+
+from .peak_memory import PeakMemory
+from .profiling import time_stages
 from .settings import Case, Contender
-from .stage_times import time_stages
 from .steps import Step, build_step
 
 STEP, STAGES, PEAK = "step", "stages", "peak"
@@ -27,10 +29,21 @@ class ContenderError(Exception):
 class Worker:
     """A contender in a process of its own, which does what it is asked."""
 
-    def __init__(self, case: Case, contender: Contender):
-        """Start the process; `ask` waits until its network is built."""
+    def __init__(
+        self, case: Case, contender: Contender, method: Literal["spawn", "forkserver"] = "spawn"
+    ):
+        """Start the process; `ask` waits until its network is built.
+
+        Args:
+            case, contender: what it will run.
+            method: "spawn" loads the libraries in the process itself, which takes seconds, so that
+                `PEAK` is free of what loading them touched. "forkserver" loads them once for all
+                workers; `PEAK` then counts some of their pages, the same for each.
+        """
         os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own lines, read at import
-        context = multiprocessing.get_context("spawn")  # a fork would share the parent's memory
+        context: Any = multiprocessing.get_context(method)
+        if method == "forkserver":
+            context.set_forkserver_preload(["ctmasknet.engine"])
         self._connection, theirs = context.Pipe()
         arguments = (theirs, case, contender)
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
@@ -61,8 +74,10 @@ class Worker:
 
 
 def _serve(connection: Connection, case: Case, contender: Contender) -> None:
-    warnings.simplefilter("ignore")  # what libraries say to each other
+    warnings.simplefilter("ignore")  # the libraries' own
     torch.set_num_threads(case.threads)
+    if contender.keeps_memory:
+        keep_freed_memory()
     try:
         memory = PeakMemory(case.device)
         step = build_step(case, contender)
@@ -75,7 +90,7 @@ def _serve(connection: Connection, case: Case, contender: Contender) -> None:
             connection.send(orders[connection.recv()]())
     except (EOFError, BrokenPipeError):  # the parent is gone
         return
-    except Exception as error:  # whatever it is, it belongs into the table
+    except Exception as error:  # whatever it is, it belongs in the table
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         connection.send(ContenderError(reason))
         with contextlib.suppress(EOFError):
@@ -83,9 +98,8 @@ def _serve(connection: Connection, case: Case, contender: Contender) -> None:
 
 
 def _time(step: Step, device: str) -> float:
-    on_gpu = torch.device(device).type == "cuda"
     started = time.perf_counter()
     step()
-    if on_gpu:
+    if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - started

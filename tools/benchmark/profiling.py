@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from ctmasknet.modeling.lesion_rcnn import LesionRCNN
+from .steps import PREFIX, Step
 
-PREFIX = "ctmasknet/"
 OTHER = "other"
 _STEPS = 3  # profiled
 
 
-def time_stages(step: Callable[[], object], device: str) -> dict[str, float]:
-    """Seconds of each stage in one step, a mean over a few; "other" is what no range covers.
+def time_stages(step: Step, device: str) -> dict[str, float]:
+    """Seconds of each stage in one step, the mean of a few; "other" is what no range covers.
 
-    On a GPU a stage's time is that of its kernels, and "other" has what the GPU waits.
+    On a GPU a stage's time is that of its kernels, and "other" includes the GPU's waiting.
 
     Args:
         step: runs one step.
@@ -27,9 +27,9 @@ def time_stages(step: Callable[[], object], device: str) -> dict[str, float]:
     """
     on_gpu = torch.device(device).type == "cuda"
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
-    # One thread: else a GPU's backward runs in another one, outside the range that marks it.
+    # Otherwise a GPU's backward runs in another thread, outside the range that marks it.
     one_thread = torch.autograd.set_multithreading_enabled(False)
-    with one_thread, _in_turn(), profile(activities=activities) as profiler:
+    with one_thread, images_in_turn(step.network), profile(activities=activities) as profiler:
         started = time.perf_counter()
         for _ in range(_STEPS):
             step()
@@ -42,18 +42,20 @@ def time_stages(step: Callable[[], object], device: str) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _in_turn() -> Iterator[None]:
+def images_in_turn(network: nn.Module) -> Iterator[None]:
     """Let a batch's images follow each other: the profiler sees this thread alone."""
-    usual = LesionRCNN.concurrent
-    LesionRCNN.concurrent = False
+    concurrent = getattr(network, "concurrent", False)
+    if concurrent:
+        network.concurrent = False  # type: ignore[assignment]
     try:
         yield
     finally:
-        LesionRCNN.concurrent = usual
+        if concurrent:
+            network.concurrent = True  # type: ignore[assignment]
 
 
 def _sum_ranges(events: Iterable, on_gpu: bool) -> dict[str, float]:
-    """Microseconds of the outermost ranges by stage, in the order in which they came."""
+    """Microseconds of the outermost ranges by stage, in the order of their first appearance."""
     found: dict[str, float] = {}
     for event in events:
         if not event.name.startswith(PREFIX) or _inside_range(event) or _is_copy(event):
@@ -65,7 +67,7 @@ def _sum_ranges(events: Iterable, on_gpu: bool) -> dict[str, float]:
 
 
 def _inside_range(event) -> bool:
-    """Whether another range holds this one: then its time is counted there already."""
+    """Whether another range contains this one, so that its time is counted there already."""
     parent = event.cpu_parent
     while parent is not None:
         if parent.name.startswith(PREFIX):
@@ -75,5 +77,5 @@ def _inside_range(event) -> bool:
 
 
 def _is_copy(event) -> bool:
-    """The profiler shows each range again on the GPU."""
+    """Whether it is the copy of a range that the profiler makes for the GPU."""
     return event.device_type != torch.autograd.DeviceType.CPU

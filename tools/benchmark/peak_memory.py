@@ -1,4 +1,4 @@
-"""The most memory that this process has held."""
+"""Peak memory of this process."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """Growth of memory from here on; of the GPU's where that is the device.
+    """Growth of the process's memory since the start, or memory allocated on the GPU.
 
-    A process's high-water mark never falls, so measure one network in one process.
+    Measure one network per process: another one's freed memory would be counted as its start.
     """
 
     def __init__(self, device: str):
-        """Start at what the process holds now: the libraries alone, if nothing is built yet."""
+        """Start from what the process holds now, which is the libraries if nothing is built yet."""
         self._device = torch.device(device)
         self._start = 0.0
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         elif _CLEAR.exists():
-            _CLEAR.write_text("5")  # VmHWM starts anew, without what imports needed for a moment
+            _CLEAR.write_text("5")  # resets VmHWM, which importing has raised
             self._start = _status("VmRSS")
 
     def read(self) -> float | None:
-        """MB since the start at the worst moment; None on systems that do not tell."""
+        """The peak in MB; None on systems that do not report it."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 1e6
         return _status("VmHWM") - self._start if _CLEAR.exists() else None

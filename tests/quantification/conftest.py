@@ -1,1 +1,0 @@
-from prediction_fixtures import predict, runs, scan, slices  # noqa: F401
