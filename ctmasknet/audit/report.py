@@ -10,8 +10,8 @@ from tabulate import tabulate
 
 from .. import __version__
 from ..atomic_write import atomic_write
-from ..data.classes import NOTICE
 from ..report.html_pages import render
+from ..wording import NOTICE
 from . import figures
 from .confounding import POSITION_NOTE, Association, Position
 from .findings import LEAKS, PROBLEMS, Finding, by_kind, verdict

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..wording import NOTICE as NOTICE  # re-exported
-
 IMAGE_CLASSES = ("Control", "Common Pneumonia", "COVID-19")  # index = label
 
 SPLITS = ("train", "val", "test")
