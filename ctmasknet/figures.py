@@ -1,4 +1,4 @@
-"""One palette for every figure, and one way to save a figure or to put it into a page.
+"""One palette for every figure, and one way to save a figure or to embed it in a page.
 
 Matplotlib is imported where a figure is drawn: the palette alone costs nothing.
 """
@@ -30,7 +30,7 @@ _LESION_COLOURS = (ORANGE, SKY, PURPLE)  # bright on lung
 
 
 def lesion_colour(index: int) -> str:
-    """The colour of a lesion class, by its index, as "#rrggbb"."""
+    """Return the colour of a lesion class, given its index, as "#rrggbb"."""
     return _LESION_COLOURS[index % len(_LESION_COLOURS)]
 
 
@@ -48,13 +48,9 @@ def plain(text: str) -> str:
 def save_figure(
     figure: Figure, path: str | os.PathLike, foot: str = NOTICE, tight: bool = False
 ) -> None:
-    """Save a figure as PNG, whole or not at all.
+    """Save a figure as PNG, whole or not at all, with a line below its axes ("" for none).
 
-    Args:
-        figure: without a label of its x axes.
-        path: the file; its folder is made if it is missing.
-        foot: line below the axes; "" for none.
-        tight: cut the figure to what is drawn, as the layout loses labels beside square cells.
+    `tight` cuts the figure to what is drawn: beside square cells the layout loses labels.
     """
     if foot:
         figure.supxlabel(foot, fontsize=8)
@@ -63,7 +59,7 @@ def save_figure(
 
 
 def svg_uri(figure: Figure) -> str:
-    """A figure as an SVG data URI, the same bytes each time."""
+    """Return a figure as an SVG data URI, the same bytes each time."""
     import matplotlib
 
     stream = io.BytesIO()
@@ -74,13 +70,9 @@ def svg_uri(figure: Figure) -> str:
 
 
 def picture_uri(picture: np.ndarray, side: int, kind: str, quality: int) -> str:
-    """A picture as a data URI.
+    """Return (H, W, 3) uint8 RGB as a JPEG or WebP data URI, no side longer than `side` pixels.
 
-    Args:
-        picture: (H, W, 3) uint8 RGB; shrunk until no side is longer than `side` pixels.
-        side: in pixels.
-        kind: "jpeg" or "webp".
-        quality: 0 to 100.
+    Kind is "jpeg" or "webp", quality 0 to 100.
     """
     image = Image.fromarray(picture)
     image.thumbnail((side, side))

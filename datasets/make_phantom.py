@@ -4,8 +4,6 @@
 The same seed gives the same bytes, on any number of threads.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

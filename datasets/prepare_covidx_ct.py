@@ -5,11 +5,9 @@
     prepare_covidx_ct.py train_COVIDx_CT-1.txt train3000.csv --images images --sample names.txt
 
 The first draws 1,000 slices of each class, as many as the papers train on; the second takes the
-slices that a list names, such as the author's own 3,000. OUT.csv (file, label, patient, scan,
-source, body box) can stand wherever a data set's name is expected.
+slices that a list names, such as the author's 3,000. OUT.csv (file, label, patient, scan, source,
+body box) can be given wherever a data set's name is expected.
 """
-
-from __future__ import annotations
 
 import argparse
 from pathlib import Path

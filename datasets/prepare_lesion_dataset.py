@@ -4,12 +4,11 @@
     prepare_lesion_dataset.py cncb      cncb_lesion_train, _val, _test
     prepare_lesion_dataset.py medseg    medseg_lesion_train, _val, _test
 
-Slices and masks lie as datasets/README.md says under $DETECTRON2_DATASETS (default: datasets).
-Written are lesion_{train,val,test}.json beside them, with GGO and consolidation apart and lesions
-of all sizes: a model's config says what it makes of them (INPUT.MASK_TYPE, MIN_LESION_AREA).
+Reads slices and masks under $DETECTRON2_DATASETS (default: datasets), laid out as
+datasets/README.md says, and writes lesion_{train,val,test}.json beside them. GGO and consolidation
+stay apart, and lesions of all sizes stay in: a model's config says what becomes of them
+(INPUT.MASK_TYPE, MIN_LESION_AREA).
 """
-
-from __future__ import annotations
 
 import argparse
 from pathlib import Path

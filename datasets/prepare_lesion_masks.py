@@ -5,8 +5,6 @@ IMAGES and MASKS are matched by relative path without extension: image/12/55.jpg
 mask/12/55.png. Image paths in OUT are relative to OUT's folder, so move them together.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -3,11 +3,9 @@
 
 A volume is a folder or zip of DICOM files or images, or a NIfTI, MetaImage or NRRD file. Name a
 list of them (CSV file,label,patient,scan; `file` is relative to the list), or the volumes
-themselves with one --label. Written are DIR/slices/{scan}/{z}.png, from the feet to the head, and
-DIR/slices.csv. Patient and scan of volumes without a list are DICOM's, or the file's name.
+themselves with one --label. Writes DIR/slices/{scan}/{z}.png, from the feet to the head, and
+DIR/slices.csv. Without a list, patient and scan are those in the DICOM files, or the file's name.
 """
-
-from __future__ import annotations
 
 import argparse
 from pathlib import Path

@@ -9,13 +9,11 @@ DATA is an image list (.csv), a COCO file of lesions (.json) or a split list of 
 Each part is written beside it, or to --output, as <stem>_<part>.csv or .json.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
 from ctmasknet.command_line import add_skip_bad, new_parser, print_skipped, run_script
-from ctmasknet.data.split_files import split_file
+from ctmasknet.data.splits import split_file
 
 
 def parse_part(text: str) -> tuple[str, float]:

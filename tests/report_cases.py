@@ -1,11 +1,10 @@
-"""Scans and loose slices of 64 x 64 pixels, as a report gets them: of every kind of model."""
+"""Scans and loose slices of 64 x 64 pixels, predicted by every kind of model, for reports."""
 
 from dataclasses import replace
 
 import numpy as np
 import pycocotools.mask as mask_util
 
-from ctmasknet.data.classes import NOTICE
 from ctmasknet.inference.predictions import (
     Classification,
     Instance,
@@ -17,6 +16,7 @@ from ctmasknet.quantification.case import Case, KeySlice
 from ctmasknet.quantification.key_slices import choose
 from ctmasknet.quantification.lung import LungMask
 from ctmasknet.quantification.quantify import join, quantify
+from ctmasknet.wording import NOTICE
 
 CLASSES = ("Control", "COVID-19")
 SIDE = 64

@@ -22,9 +22,8 @@ from pathlib import Path
 from ctmasknet.audit.findings import LEAKS
 from ctmasknet.audit.near_duplicates import NEAR_BITS
 from ctmasknet.audit.records import splits_of_covidx, splits_of_datasets, splits_of_folders
-from ctmasknet.audit.report import write_report
+from ctmasknet.audit.report import as_text, write_report
 from ctmasknet.audit.run import run_audit
-from ctmasknet.audit.text import as_text
 from ctmasknet.command_line import new_parser
 from ctmasknet.data.classes import MASK_PRESETS, MaskValues
 

@@ -1,6 +1,4 @@
-"""What besides the lungs tells the label: the data source, the position of the slice."""
-
-from __future__ import annotations
+"""Confounders of the label: the data source and the position of the slice."""
 
 import itertools
 from collections import Counter
@@ -38,23 +36,22 @@ class Association(TypedDict):
 
 
 class Position(Association):
-    """The same for the slice's position, and how well it predicts the label.
+    """Cramér's V of the slice's position, and how well the position predicts the label.
 
-    The accuracy is the share (0 to 1) of the last split's slices whose label is the most frequent
-    one of their bin in the first split; the base rate that of the most frequent label overall.
+    Each bin of the last split is guessed to have the first split's most frequent label.
     """
 
     learned_on: str  # name of the first split
     tried_on: str  # name of the last split
-    accuracy: float | None  # None with one split
-    base_rate: float | None
+    accuracy: float | None  # share guessed rightly, 0 to 1; None with one split
+    base_rate: float | None  # share of the label most frequent in the first split
     of_covidx: bool
 
 
 def cramers_v(table: np.ndarray) -> tuple[float, float] | None:
     """Compute Cramér's V of a table of counts, and p of the uncorrected chi-squared test.
 
-    Returns None when fewer than two rows or columns have counts.
+    None when fewer than two rows or columns have counts.
     """
     table = np.asarray(table)
     table = table[table.any(axis=1)][:, table.any(axis=0)]
@@ -65,9 +62,9 @@ def cramers_v(table: np.ndarray) -> tuple[float, float] | None:
 
 
 def source_association(splits: Sequence[Split], classes: Sequence[str]) -> Association:
-    """Relate source and label over the patients of all splits, which have the same C classes.
+    """Relate source (rows) and label (columns) over the patients of splits of the same classes.
 
-    Each source has a row; a patient with slices of several labels counts once for each.
+    A patient with slices of several labels counts once for each.
     """
     patients = {
         (item.patient, item.label, item.source)
@@ -142,7 +139,7 @@ def _association(
 
 
 def _numbers(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) slice numbers and (N,) labels of the slices whose names tell a number."""
+    """Return (N,) slice numbers and (N,) labels of the slices whose names tell a number."""
     pairs = [
         (number, item.label)
         for item in slices
@@ -153,7 +150,7 @@ def _numbers(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _slice_number(name: str) -> int | None:
-    """The number in a name of COVIDx-CT's forms, or the whole name as in {scan}/0012.png."""
+    """Read the number from a name of COVIDx-CT's forms, or from a name like {scan}/0012.png."""
     if parsed := parse_slice_name(name):
         return parsed.slice_number
     stem = Path(name).stem

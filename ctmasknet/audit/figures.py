@@ -1,7 +1,5 @@
 """Figures of an audit, as SVG in data URIs, so that the page is one file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import cycle, islice
 
@@ -13,7 +11,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from ..data.images import read_slice
 from ..figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, picture_uri, svg_uri
 from .confounding import Position
-from .lesions import area_shares, instances_per_slice
+from .groups import area_shares, instances_per_slice
 from .records import Split
 
 _WIDTH, _HEIGHT = 5.4, 3.4  # inches: at the width of a phone the text is still readable
@@ -22,13 +20,10 @@ _PICTURE_SIDE = 256
 
 
 def lesion_figures(splits: Sequence[Split]) -> list[tuple[str, str]]:
-    """Histograms of lesions in a slice and of their areas (TS20a, Figure 1), for each class.
+    """Draw histograms of lesions in a slice and of their areas (TS20a, Figure 1) for each class.
 
-    Args:
-        splits: lesion data sets; where their classes differ, all lesions count alike.
-
-    Returns:
-        (what it shows, data URI) of each figure.
+    Where the classes of the data sets differ, all lesions count alike. Returns what each figure
+    shows, and its data URI.
     """
     alike = len({split.classes for split in splits}) == 1
     names = splits[0].classes if alike else ("lesion",)
@@ -41,7 +36,7 @@ def lesion_figures(splits: Sequence[Split]) -> list[tuple[str, str]]:
 
 
 def _count_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
-    """Lesions in a slice, each split as a share of its slices."""
+    """Draw the lesions in a slice, each split as a share of its slices."""
     figure, ax = _figure()
     counts = [np.minimum(instances_per_slice(split, label), _MOST_BARS) for split in splits]
     top = int(max((values.max(initial=0) for values in counts), default=0))
@@ -54,7 +49,7 @@ def _count_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
 
 
 def _area_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
-    """Areas as shares of the image on a logarithmic axis, each split adding up to 1."""
+    """Draw areas as shares of the image on a logarithmic axis; each split adds up to 1."""
     figure, ax = _figure()
     shares = [np.array(area_shares(split, label)) for split in splits]
     every = np.concatenate(shares)
@@ -73,7 +68,7 @@ def _area_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
 
 
 def position_figure(position: Position) -> str:
-    """Share of each class in each bin of slice numbers."""
+    """Draw the share of each class in each bin of slice numbers."""
     figure, ax = _figure()
     table = np.array(position["table"])
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
@@ -91,7 +86,7 @@ def position_figure(position: Position) -> str:
 
 
 def picture(path: str) -> str:
-    """A small copy of an image, as a data URI; "" when it cannot be read."""
+    """Return a small copy of an image as a data URI; "" when it cannot be read."""
     try:
         return picture_uri(read_slice(path), _PICTURE_SIDE, "jpeg", 80)
     except (OSError, ValueError):
@@ -108,7 +103,7 @@ def _figure() -> tuple[Figure, Axes]:
 def _histogram(
     ax: Axes, values: Sequence[np.ndarray], bins: np.ndarray, splits: Sequence[Split]
 ) -> None:
-    """Bars of all splits side by side, each split's adding up to 1."""
+    """Draw the bars of all splits side by side; each split's add up to 1."""
     weights = [np.full(len(items), 1 / max(len(items), 1)) for items in values]
     labels = [f"{split.name} ({len(items):,})" for split, items in zip(splits, values, strict=True)]
     colours = list(islice(cycle((BLUE, ORANGE, GREEN, PURPLE)), len(values)))

@@ -1,7 +1,5 @@
 """What an audit can find: leaks, which make splits useless, and problems to know of."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ..wording import counted
@@ -45,6 +43,6 @@ def by_kind(findings: list[Finding], kinds: dict[str, str]) -> dict[str, list[Fi
 
 
 def verdict(findings: list[Finding]) -> str:
-    """ "no leak found", "1 leak found", "2 leaks found", ..."""
+    """Say "no leak found", "1 leak found", "2 leaks found", ..."""
     total = sum(finding.kind in LEAKS for finding in findings)
     return f"{counted(total, 'leak') if total else 'no leak'} found"

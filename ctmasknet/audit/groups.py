@@ -1,11 +1,11 @@
-"""Slices, scans and patients: how many of each class, and which are in two splits."""
-
-from __future__ import annotations
+"""Slices, scans, patients and lesions: how many of each class, and what is in two splits."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
+
+import numpy as np
 
 from .findings import Finding
 from .records import Slice, Split
@@ -14,15 +14,57 @@ from .records import Slice, Split
 def count_groups(split: Split) -> list[dict[str, Any]]:
     """Count slices, scans and patients of each image class and of the whole split.
 
-    Returns:
-        Rows {"split", "label" (a class name or "all"), "slices", "scans", "patients"}; scans or
-        patients are None where no slice of the split names one. A lesion data set has one row.
+    A row's "label" is a class name or "all"; a lesion data set has the latter alone. Scans or
+    patients are None where no slice of the split names one.
     """
     rows = []
     if not split.of_lesions:
         for label, name in enumerate(split.classes):
             rows.append(_counts(split, name, [s for s in split.slices if s.label == label]))
     return [*rows, _counts(split, "all", split.slices)]
+
+
+def lesion_counts(split: Split) -> list[dict[str, Any]]:
+    """Count the lesions of each class and of all together; slices of unusable masks do not count.
+
+    A row's "label" is a class name or "all". "area_share" is [min, 25 %, 50 %, 75 %, max] of the
+    area as a share of the image, 0 to 1; None where there is no lesion.
+    """
+    rows = []
+    for label in (*range(len(split.classes)), None):
+        per_slice = instances_per_slice(split, label)
+        shares = area_shares(split, label)
+        row = {
+            "split": split.name,
+            "label": "all" if label is None else split.classes[label],
+            "slices": len(per_slice),
+            "lesion_free": per_slice.count(0),
+            "lesions": sum(per_slice),
+            "most_in_a_slice": max(per_slice, default=0),
+            "area_share": np.percentile(shares, (0, 25, 50, 75, 100)).tolist() if shares else None,
+        }
+        rows.append(row)
+    return rows if len(split.classes) > 1 else rows[:1]
+
+
+def instances_per_slice(split: Split, label: int | None = None) -> list[int]:
+    """Count the lesions of one class (None: of all) in each slice whose mask is known."""
+    return [
+        sum(label in (None, lesion.label) for lesion in item.lesions)
+        for item in split.slices
+        if item.lesions is not None
+    ]
+
+
+def area_shares(split: Split, label: int | None = None) -> list[float]:
+    """Return each lesion's area as a share of its image, 0 to 1, of one class (None: of all)."""
+    return [
+        lesion.area / (item.size[0] * item.size[1])
+        for item in split.slices
+        if item.lesions and item.size
+        for lesion in item.lesions
+        if label in (None, lesion.label)
+    ]
 
 
 def shared_groups(splits: Sequence[Split]) -> list[Finding]:
@@ -80,7 +122,7 @@ def _counts(split: Split, label: str, slices: Sequence[Slice]) -> dict[str, Any]
 
 
 def _paths_by(split: Split, what: str, numbered: bool) -> dict[str, list[str]]:
-    """Patient or scan (with its patient where scans are numbered) -> paths of its images."""
+    """Map patients or scans to paths; scans that are numbered are named with their patients."""
     groups = defaultdict(list)
     for item in split.slices:
         name = getattr(item, what)

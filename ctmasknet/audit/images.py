@@ -1,7 +1,5 @@
 """One pass over all image files: readability, size, and hashes to recognise duplicates by."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import Counter
@@ -19,7 +17,6 @@ from .findings import Finding
 from .records import Slice, Split
 
 HASH_SIDE = 16  # the perceptual hash has 16 x 16 bits
-HASH_WORDS = HASH_SIDE**2 // 64
 THUMBNAIL_SIDE = 32
 
 
@@ -98,7 +95,7 @@ def _problems(item: Slice, facts: ImageFacts) -> Iterator[tuple[str, str]]:
 
 
 def _odd_sizes(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
-    """One finding for each unusual size, or a single one where no size is usual."""
+    """Return one finding for each unusual size, or a single one where no size is usual."""
     sizes = size_counts(split, facts).most_common()
     if len(sizes) < 2:
         return []
@@ -116,7 +113,7 @@ def _odd_sizes(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
 
 
 def _duplicates(split: Split, facts: Mapping[str, ImageFacts]) -> list[Finding]:
-    """Images with the same pixels as an earlier one of the same split."""
+    """Find images with the same pixels as an earlier one of the same split."""
     first: dict[bytes, Slice] = {}
     findings = []
     for item in split.slices:

@@ -1,7 +1,5 @@
 """Labels against file names, and a sample of names against the splits."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter
@@ -17,10 +15,10 @@ from .records import Split
 
 
 def label_findings(split: Split) -> list[Finding]:
-    """Find slices whose label is not the class that their file name tells.
+    """Find slices whose label is not the class in their file name.
 
-    Names of COVIDx-CT and of the author tell it by their form, other names by a part that equals
-    one of the split's class names.
+    Names of COVIDx-CT and of the author tell the class by their form, other names by a part that
+    equals one of the split's class names.
     """
     findings = []
     for item in split.slices:
@@ -45,19 +43,11 @@ def absent_classes(split: Split, splits: Sequence[Split]) -> list[Finding]:
 
 
 def sample_counts(names: Path, splits: Sequence[Split]) -> tuple[dict[str, Any], list[Finding]]:
-    """Count where the names of a sample are, such as the 3,000 that the author trained on.
+    """Count where the names in a text file are, such as the 3,000 that the author trained on.
 
-    Args:
-        names: text file, a name a line, as in the split lists or as the author writes them
-            ({0,1,2}_{patient}_{scan}_{slice}.png).
-        splits: of COVIDx-CT.
-
-    Returns:
-        {"names", "classes", "patients", "in_splits", "in_none"}, classes and patients as the names
-        tell them; and a finding for each name that is in no split.
-
-    Raises:
-        FileNotFoundError, ValueError: no such file, or nothing in it.
+    Names are as in the split lists or the author's {0,1,2}_{patient}_{scan}_{slice}.png. Returns
+    {"names", "classes", "patients", "in_splits", "in_none"}, classes and patients as the names
+    tell them, and a finding for each name that is in no split. ValueError: an empty file.
     """
     wanted = read_names(names)
     keys = {split.name: {slice_key(item.name) for item in split.slices} for split in splits}
@@ -90,7 +80,7 @@ def _classes_in(split: Split) -> set[str]:
 
 
 def _told_label(name: str, classes: Sequence[str]) -> int | None:
-    """The label that a file name tells; None when it tells none or several."""
+    """Return the label that a file name tells; None when it tells none or several."""
     parsed = parse_slice_name(name)
     if parsed and parsed.label is not None:
         told_name = IMAGE_CLASSES[parsed.label]
@@ -104,5 +94,5 @@ def _told_label(name: str, classes: Sequence[str]) -> int | None:
 
 
 def _plain(text: str) -> str:
-    """In lower case, with single hyphens between the parts."""
+    """Lower the case and put single hyphens between the parts."""
     return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")

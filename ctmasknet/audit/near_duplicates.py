@@ -1,7 +1,5 @@
 """Identical and nearly identical images in two splits, whatever their names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,19 +23,11 @@ _MAX_CANDIDATES = 256  # of one image whose thumbnails are compared, nearest has
 def shared_images(
     splits: Sequence[Split], facts: Mapping[str, ImageFacts], max_bits: int = NEAR_BITS
 ) -> list[Finding]:
-    """Find images of one split that another split has as well.
+    """Find images of one split that an earlier split has as well; `facts` are of all images.
 
-    Constant images are left out, as they look alike in any data, and files that both splits list
-    (`groups.shared_files` finds those).
-
-    Args:
-        splits: with images.
-        facts: of every image in them.
-        max_bits: bits by which two hashes may differ for the images to be nearly identical.
-
-    Returns:
-        For each pair of splits and each image of the second, one finding if the first has it: with
-        an identical image if there is one, else with the one that looks most like it.
+    Each image gives at most one finding for each earlier split: with an identical image if there is
+    one, else with the one that looks most like it. Constant images are left out, as they look alike
+    in any data, and files that both splits list (`groups.shared_files` finds those).
     """
     usable = {
         split.name: [item for item in split.slices if facts[item.path].digest] for split in splits
@@ -79,7 +69,7 @@ def nearest_images(
 
     Args:
         first, second: facts with hashes and thumbnails.
-        max_bits: bits by which two hashes may differ.
+        max_bits: bits of 256 by which two hashes may differ.
         title: of the progress bar.
 
     Returns:
@@ -108,7 +98,7 @@ def nearest_images(
 
 
 def _correlate(images: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Pearson's r of each row of (N, P) with (P,); 0 where an image is constant."""
+    """Return Pearson's r of each row of (N, P) with (P,); 0 where an image is constant."""
     centred = images - images.mean(axis=1, dtype=np.float64, keepdims=True)
     other = image - image.mean(dtype=np.float64)
     norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(other)

@@ -1,7 +1,5 @@
 """Lists, COCO files and folders of any kind -> one record per slice of every split."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence
@@ -25,7 +23,7 @@ from .findings import Finding
 
 
 class Lesion(NamedTuple):
-    """One instance: index of its class among the split's classes, area in pixels."""
+    """An instance: index of its class among the split's classes, area in pixels."""
 
     label: int
     area: int
@@ -33,7 +31,7 @@ class Lesion(NamedTuple):
 
 @dataclass(slots=True)
 class Slice:
-    """One slice of one split; what its list does not tell is None (source: "")."""
+    """A slice of a split; what its list does not tell is None (source: "")."""
 
     split: str
     path: str  # of the image; the bare name where no images are at hand
@@ -61,13 +59,9 @@ class Split:
 
 
 def splits_of_datasets(names: Sequence[str]) -> list[Split]:
-    """Read registered data sets or files, each as one split.
+    """Read registered names, or .csv (image list) and .json (COCO) files, each as one split.
 
-    Args:
-        names: registered names, or paths of .csv (image list) or .json (COCO) files.
-
-    Raises:
-        FileNotFoundError, ValueError: a data set that cannot be used as a whole.
+    FileNotFoundError, ValueError: a data set that cannot be used as a whole.
     """
     try:
         classes = find_classes([name for name in names if name.lower().endswith(".csv")])
@@ -84,15 +78,9 @@ def splits_of_datasets(names: Sequence[str]) -> list[Split]:
 def splits_of_covidx(
     lists: Sequence[tuple[str, Path]], images: Path | None, metadata: Path | None
 ) -> list[Split]:
-    """Read split lists of COVIDx-CT.
+    """Read split lists of COVIDx-CT, (split name, list); `images` is their folder, if at hand.
 
-    Args:
-        lists: (split name, list) pairs.
-        images: folder of the images, if at hand.
-        metadata: metadata.csv, for the sources.
-
-    Raises:
-        FileNotFoundError, ValueError: a file that cannot be used as a whole.
+    FileNotFoundError, ValueError: a file that cannot be used as a whole.
     """
     splits = []
     for name, path in lists:
@@ -105,14 +93,9 @@ def splits_of_covidx(
 
 
 def splits_of_folders(folders: Sequence[tuple[str, Path, Path]], values: MaskValues) -> list[Split]:
-    """Read folders of images and value masks.
+    """Read folders of images and value masks, (split name, images, masks).
 
-    Args:
-        folders: (split name, images, masks).
-        values: meaning of the masks' pixel values.
-
-    Raises:
-        FileNotFoundError, ValueError: a folder without any pair of image and mask.
+    FileNotFoundError, ValueError: a folder without any pair of image and mask.
     """
     mask_type = "merge" if "lesion" in values.names.values() else "both"
     splits = []
@@ -131,7 +114,7 @@ def splits_of_folders(folders: Sequence[tuple[str, Path, Path]], values: MaskVal
 
 
 def _unique_names(origins: Sequence[str]) -> list[str]:
-    """The stems of files, with their folder where two are the same."""
+    """Return the stems of files, with their folder where two are the same."""
     stems = [Path(origin).stem if _is_file(origin) else origin for origin in origins]
     return [
         f"{Path(origin).resolve().parent.name}/{stem}"
@@ -152,7 +135,7 @@ def _split_of_list(name: str, path: str, classes: tuple[str, ...]) -> Split:
 
 
 def _split_of_dataset(name: str, origin: str) -> Split:
-    """A registered data set, or a COCO file."""
+    """Read a registered data set, or a COCO file."""
     if _is_file(origin):
         if not Path(origin).is_file():
             raise FileNotFoundError(f"{origin}: no such dataset file")
@@ -171,7 +154,7 @@ def _split_of_dataset(name: str, origin: str) -> Split:
 
 
 def _unusable_annotations(split: str, json_file: str) -> list[Finding]:
-    """Masks of a COCO file that have no image, or the size of another one."""
+    """Find masks of a COCO file that have no image, or the size of another one."""
     coco = json.loads(Path(json_file).read_text(encoding="utf-8"))
     images = {image["id"]: image for image in coco["images"]}
     findings = []
@@ -195,7 +178,6 @@ def _set_aside(kind: str, split: str, errors: ErrorPolicy) -> list[Finding]:
 
 
 def _slices(split: str, records: Sequence[dict]) -> list[Slice]:
-    """Records of image lists."""
     return [
         Slice(split, item["file_name"], str(item["image_id"]), item["label"], **_known(item))
         for item in records
@@ -216,7 +198,7 @@ def _known(record: dict) -> dict:
 
 
 def _area(annotation: dict, size: tuple[int, int]) -> int:
-    """Area in pixels of an RLE or of polygons; of the box (x, y, width, height) without either."""
+    """Return the area in pixels of an RLE or polygons, or of the box where there is neither."""
     mask = annotation.get("segmentation")
     if not mask:
         _, _, width, height = annotation["bbox"]
@@ -229,7 +211,7 @@ def _area(annotation: dict, size: tuple[int, int]) -> int:
 def _masked_slice(
     split: str, pair: Pair, values: MaskValues, mask_type: str, findings: list[Finding]
 ) -> Slice:
-    """A slice with the lesions of its mask; what is wrong with the mask goes to `findings`."""
+    """Make a slice with its mask's lesions; what is wrong with the mask goes to `findings`."""
     image, path, extra = pair
     item = Slice(split, str(image), image.name, patient=extra.get("patient"))
     try:

@@ -1,6 +1,4 @@
-"""One audit: all checks in their order, and what could not be checked."""
-
-from __future__ import annotations
+"""The whole audit: all checks in their order, and what could not be checked."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,17 +8,16 @@ from typing import Any
 
 from .confounding import Association, Position, position_association, source_association
 from .findings import Finding
-from .groups import count_groups, scans_are_numbered, shared_files, shared_groups
+from .groups import count_groups, lesion_counts, scans_are_numbered, shared_files, shared_groups
 from .images import image_findings, scan_images, size_counts
 from .labels import absent_classes, label_findings, sample_counts
-from .lesions import lesion_counts
 from .near_duplicates import NEAR_BITS, shared_images
 from .records import Split
 
 
 @dataclass
 class Audit:
-    """What an audit found; an association is None where there was nothing to compute it from."""
+    """The findings of an audit; an association is None where no split has what it needs."""
 
     splits: list[Split]
     max_bits: int = NEAR_BITS  # threshold of near duplicates
@@ -37,16 +34,10 @@ class Audit:
 def run_audit(
     splits: Sequence[Split], sample: Path | None = None, max_bits: int = NEAR_BITS
 ) -> Audit:
-    """Audit splits that are to be used together.
+    """Audit splits that are to be used together, and look for the names in the text file `sample`.
 
-    Args:
-        splits: of `records`.
-        sample: text file of names to look for in the splits.
-        max_bits: bits of 256 by which the hashes of nearly identical images may differ.
-
-    Raises:
-        FileNotFoundError: no such sample.
-        ValueError: two splits of one name, or an empty sample.
+    Hashes of nearly identical images differ by at most `max_bits` of 256 bits. ValueError: two
+    splits of one name, or an empty sample.
     """
     twice = [name for name, n in Counter(split.name for split in splits).items() if n > 1]
     if twice:

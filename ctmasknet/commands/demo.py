@@ -137,10 +137,8 @@ class Demo:
             probs = ", ".join(
                 f"{k} {v:.0%}" for k, v in zip(found.class_names, found.probabilities, strict=True)
             )
-            names, true = (
-                prediction.lesion_classes,
-                true_instances(record, prediction.lesion_classes),
-            )
+            names = prediction.lesion_classes
+            true = true_instances(record, names)
             assert true is not None
             save_panels(
                 self.output / f"slice_{metric_suffix(name)}.png",

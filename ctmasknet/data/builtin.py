@@ -3,8 +3,6 @@
 All lie under $DETECTRON2_DATASETS (default: datasets); see datasets/README.md.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +22,7 @@ class LesionTree(NamedTuple):
     folder: str  # under $DETECTRON2_DATASETS
     images: str  # folder of the slices in it
     masks: str
-    layout: str  # of the files, for people
+    layout: str  # the tree of files, for messages
 
 
 LESION_TREES = {

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..wording import NOTICE as NOTICE  # beside the other facts, for those who look here
-
 IMAGE_CLASSES = ("Control", "Common Pneumonia", "COVID-19")  # index = label
 
 SPLITS = ("train", "val", "test")
@@ -36,13 +34,9 @@ def lesion_classes(mask_type: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class MaskValues:
-    """What the pixel values of a mask file mean; 0 is always background.
+    """The meaning of a mask file's pixel values; 0 is always background."""
 
-    Args:
-        names: pixel value (1..255) -> "GGO", "C", "lesion" or "background" (e.g. the lung field).
-    """
-
-    names: Mapping[int, str]
+    names: Mapping[int, str]  # value (1..255) -> "GGO", "C", "lesion" or "background" (e.g. lung)
 
     def __post_init__(self) -> None:
         for value, name in self.names.items():
@@ -67,10 +61,9 @@ class MaskValues:
         return cls(names)
 
     def categories(self, mask_type: str) -> dict[int, int]:
-        """Map pixel values to category ids (0 background, k = k-th class) for a mask type.
+        """Map pixel values to category ids (0 background, k = k-th class) of a mask type.
 
-        Raises:
-            ValueError: unknown mask type, or a value named "lesion" where GGO and C are told apart.
+        ValueError: unknown mask type, or a value named "lesion" where GGO and C are told apart.
         """
         classes = lesion_classes(mask_type)
         if mask_type != "merge" and "lesion" in self.names.values():

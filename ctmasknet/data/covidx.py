@@ -4,12 +4,9 @@ Version 1 holds CNCB slices alone; 2 and 3 (A: verified findings, B: all) add ot
 with file names of its own form, from which patient, scan and slice number are read.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -36,7 +33,7 @@ _OTHERS = re.compile(
 
 
 class SliceName(NamedTuple):
-    """What a slice's file name tells; label is None where it does not tell the class."""
+    """The parts of a slice's file name; label is None where the name does not tell the class."""
 
     patient: str
     scan: str
@@ -45,14 +42,10 @@ class SliceName(NamedTuple):
 
 
 def parse_slice_name(name: str) -> SliceName | None:
-    """Read patient, scan, slice number and label from a file name of COVIDx-CT or of the author.
+    """Read a file name of COVIDx-CT or of the author; None when it has none of their forms.
 
-    Args:
-        name: file name, with or without folders and extension.
-
-    Returns:
-        None when the name has none of the known forms. The author's `2_96_1328_0032.png` gives the
-        same as `NCP_96_1328_0032.png`.
+    Folders and extension do not matter. The author's `2_96_1328_0032.png` gives the same as
+    `NCP_96_1328_0032.png`.
     """
     stem = os.path.splitext(os.path.basename(name))[0]
     if match := _AUTHOR.fullmatch(stem):
@@ -78,7 +71,7 @@ def read_covidx_list(
         images: folder of the images, which need not exist; None leaves bare names in "file_name".
         metadata: the data set's metadata.csv (`patient id`, `source`, ...). Its patient ids win
             over those in file names where one patient has several scans under numbered names.
-        errors: of unusable lines.
+        errors: policy for unusable lines.
 
     Returns:
         One dict a line: file_name, image_id (the name), label (0 Control, 1 Common Pneumonia,
@@ -87,7 +80,7 @@ def read_covidx_list(
 
     Raises:
         FileNotFoundError: no such list or metadata.
-        ValueError: which line is wrong and how; a list without a usable line.
+        ValueError: a line that is wrong, or a list without a usable line.
     """
     path = Path(path)
     lines = read_lines(path, f"split list (lines of `{LIST_LINE}`)")
@@ -104,24 +97,14 @@ def read_covidx_list(
 
 
 def balanced_sample(records: Sequence[dict], per_class: int, seed: int) -> list[dict]:
-    """Draw the same number of slices of each class; 1,000 of each are the papers' 3,000.
+    """Draw `per_class` slices of each class, in the order of `records`, the same on any machine.
 
-    Args:
-        records: dataset dicts with "label".
-        per_class: slices of each class that occurs.
-        seed: same seed and records, same sample, on any machine.
-
-    Returns:
-        The chosen dicts in the order of `records`.
-
-    Raises:
-        ValueError: a class has fewer slices.
+    The papers' 3,000 training slices are 1,000 of each class. ValueError when a class has fewer.
     """
-    members = defaultdict(list)
-    for index, record in enumerate(records):
-        members[record["label"]].append(index)
+    labels = [record["label"] for record in records]
     chosen: list[int] = []
-    for label, indices in sorted(members.items()):
+    for label in sorted(set(labels)):
+        indices = [index for index, found in enumerate(labels) if found == label]
         if not 1 <= per_class <= len(indices):
             raise ValueError(
                 f"class {label} has {len(indices)} slices, cannot draw {per_class} of it"
@@ -131,19 +114,10 @@ def balanced_sample(records: Sequence[dict], per_class: int, seed: int) -> list[
 
 
 def listed_sample(records: Sequence[dict], names: str | os.PathLike) -> list[dict]:
-    """Pick the slices that a list names, such as the author's 3,000.
+    """Pick the slices that a text file names, such as the author's 3,000, in its order.
 
-    Args:
-        records: dataset dicts of a split list.
-        names: text file, a file name a line, of COVIDx-CT or as the author writes it
-            ({0,1,2}_{patient}_{scan}_{slice}.png).
-
-    Returns:
-        The dicts in the order of the list.
-
-    Raises:
-        FileNotFoundError: no such list.
-        ValueError: a name that is in no record, or there twice, with its line; an empty list.
+    A line is a file name of COVIDx-CT or the author's {0,1,2}_{patient}_{scan}_{slice}.png.
+    Errors as of `pick_named`.
     """
     by_slice = {slice_key(record["image_id"]): record for record in records}
     unknown = "is not in the split list; was it drawn from another version or split?"
@@ -187,7 +161,7 @@ def _parse_line(text: str, images: str | os.PathLike | None, sources: dict[str, 
 
 
 def _look_up(patient: str, sources: dict[str, str]) -> tuple[str, str]:
-    """The patient's name in the metadata, and his source."""
+    """Find the patient's name in the metadata, and the source."""
     if patient in sources:
         return patient, sources[patient]
     # radiopaedia_10_85902_1 and _3 are scans of radiopaedia_10_85902.

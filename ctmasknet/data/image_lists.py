@@ -1,6 +1,4 @@
-"""Image-level datasets: a CSV `file,label,patient,scan` <-> Detectron2 dataset dicts."""
-
-from __future__ import annotations
+"""Image-level data sets: a CSV `file,label,patient,scan` <-> Detectron2 dataset dicts."""
 
 import os
 from collections import Counter
@@ -30,15 +28,15 @@ def load_image_list(
             body's box `xmin,ymin,xmax,ymax`; further columns are ignored. `file` is relative to the
             CSV's folder; `label` is 0..C-1 or a class name.
         classes: the C class names, in the order of the labels.
-        errors: of unusable lines. If they are collected, missing image files go unnoticed.
+        errors: policy for unusable lines. One that collects lets missing images pass.
 
     Returns:
         One {"file_name", "image_id", "label", "patient", "scan"} a line, in the list's order, with
         "source" and "body_box" where the list has them; image_id is `file` as the list has it.
 
     Raises:
-        FileNotFoundError: the list, or an image in it, is missing (the first one is named).
-        ValueError: what is wrong with which line, or there is no usable line.
+        FileNotFoundError: the list, or an image in it, is missing.
+        ValueError: a line that is wrong, or a list without a usable line.
     """
     path = Path(csv_path)
     labels = {str(label): label for label in range(len(classes))}
@@ -65,13 +63,8 @@ def load_image_list(
 def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
     """Find the class names in the labels of all image lists of an experiment.
 
-    Returns:
-        The papers' three classes when their names or numbers are all that occurs; else the names
-        that occur, sorted.
-
-    Raises:
-        FileNotFoundError, ValueError: a list that cannot be used, or one that mixes names of its
-            own with numbers, whose meaning is unknown.
+    The papers' three classes when only their names or numbers occur; else the names that occur,
+    sorted. ValueError when names of another kind are mixed with numbers.
     """
     rows = (row for path in csv_paths for _, row in read_csv(Path(path), "image list"))
     found = sorted({(row["label"] or "").strip() for row in rows} - {""})
@@ -90,12 +83,7 @@ def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
 def usable_images(records: Sequence[dict], errors: ErrorPolicy = RAISE) -> list[dict]:
     """Select the records whose image is an intact 8-bit slice; each is read to its end.
 
-    Args:
-        records: dicts with "file_name".
-        errors: of unusable images.
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_slice`, or no image is usable.
+    Errors are those of `read_slice`; ValueError when no image is usable.
     """
     usable = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
@@ -114,13 +102,7 @@ def usable_images(records: Sequence[dict], errors: ErrorPolicy = RAISE) -> list[
 
 
 def write_image_list(records: Sequence[dict], classes: Sequence[str], path: Path) -> None:
-    """Write dataset dicts as an image list, whole or not at all.
-
-    Args:
-        records: as of `load_image_list`.
-        classes: class names in the order of the labels.
-        path: CSV to write; "file" becomes relative to its folder.
-    """
+    """Write dataset dicts as an image list; "file" becomes relative to the folder of `path`."""
     columns = [*COLUMNS]
     if any(record.get("source") for record in records):
         columns.append("source")
@@ -139,7 +121,7 @@ def write_image_list(records: Sequence[dict], classes: Sequence[str], path: Path
 
 
 def describe_records(records: Sequence[dict], names: Mapping) -> str:
-    """Count slices, patients and slices of each label, in words; `names`: label -> name."""
+    """Count slices, patients and slices of each label in words; `names` maps labels to names."""
     counts = Counter(record["label"] for record in records)
     patients = len({record["patient"] for record in records})
     shares = ", ".join(f"{name} {counts[label]}" for label, name in names.items())

@@ -4,8 +4,6 @@ Pillow and Detectron2's `read_image` turn 16-bit and colour-mapped files into 8 
 word, so the header of every file is checked first. Files may have any format that Pillow reads.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -37,12 +35,8 @@ _T = TypeVar("_T")
 def check_slice(path: str | os.PathLike) -> tuple[int, int]:
     """Check by its header alone that a file is one 8-bit grey or RGB image.
 
-    Returns:
-        (height, width) in pixels, of what `read_slice` will return.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not an image, or not 8-bit grey or RGB; the message says what to do.
+    Returns (height, width) in pixels of what `read_slice` will return. FileNotFoundError: no such
+    file. ValueError: not an image, or another kind of image; the message says what to do.
     """
     with _open(path) as image:
         _check_mode(path, image, "8-bit grey or RGB")
@@ -54,10 +48,10 @@ def check_slice(path: str | os.PathLike) -> tuple[int, int]:
 
 
 def read_slice(path: str | os.PathLike) -> np.ndarray:
-    """Read an 8-bit grey or RGB image.
+    """Read an 8-bit grey or RGB image, upright by its EXIF orientation as in Detectron2.
 
     Returns:
-        (H, W, 3) uint8, RGB, upright by its EXIF orientation as in Detectron2.
+        (H, W, 3) uint8, RGB.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -97,12 +91,9 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
 def require_files(
     paths: Iterable[str], listed_in: str | os.PathLike, root: str | os.PathLike = ""
 ) -> None:
-    """Raise one FileNotFoundError that names the first missing file and tells their number.
+    """Raise a FileNotFoundError that names the first missing file and counts all of them.
 
-    Args:
-        paths: of the files.
-        listed_in: the list that names them.
-        root: folder that names in the list are relative to, if not the list's own.
+    `root` is the folder that names in the list are relative to, "" for the list's own.
     """
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
@@ -121,9 +112,7 @@ def _open(path: str | os.PathLike) -> Image.Image:
 def require_readable(path: str | os.PathLike) -> None:
     """Check that a file can be opened, whatever it holds.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the system does not open it, e.g. for want of permission.
+    FileNotFoundError: no such file. ValueError: it cannot be opened, e.g. for want of permission.
     """
     try:
         with open(path, "rb"):
@@ -135,7 +124,7 @@ def require_readable(path: str | os.PathLike) -> None:
 
 
 def cannot_open(path: str | os.PathLike, error: Exception) -> ValueError:
-    """Return the error for a path that the system cannot open, from the system's error."""
+    """Turn the system's error for a path that it cannot open into one with advice."""
     reason = (getattr(error, "strerror", None) or str(error)).lower()
     advice = "copy it again or remove it"
     if isinstance(error, PermissionError):
@@ -155,7 +144,7 @@ def _decoded(path: str | os.PathLike, decode: Callable[[], _T]) -> _T:
 
 
 def what_else_it_is(path: str | os.PathLike) -> str:
-    """Say what a file is if it is empty or an HTML page; else ""."""
+    """Say that a file is empty or an HTML page; "" when it is neither."""
     try:
         with open(path, "rb") as stream:
             start = stream.read(200).lstrip().lower()

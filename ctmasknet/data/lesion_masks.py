@@ -4,10 +4,8 @@ Instances are the 8-connected components of each lesion class; classes are read 
 by the rank of the values present.
 """
 
-from __future__ import annotations
-
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -30,11 +28,9 @@ def lesion_instances(
     min_area: int = MIN_LESION_AREA,
     by_rank: bool = False,
 ) -> list[dict]:
-    """Find the lesion instances of one value mask.
+    """Find the lesion instances of one value mask, (H, W) uint8.
 
     Args:
-        mask: (H, W) uint8, values as described by `values`.
-        values: meaning of the pixel values.
         mask_type: "both" (GGO and C), "merge" (one class) or "ggo" (C is background).
         min_area: components of at most so many pixels are background.
         by_rank: read values as `values_by_rank` does.
@@ -66,18 +62,11 @@ def lesion_instances(
 
 
 def values_by_rank(mask: np.ndarray, values: MaskValues) -> np.ndarray:
-    """Read a mask as the author's code does: by the rank of the values present in the slice.
+    """Replace the values of a mask by rank, as the author's code does, to compare with its results.
 
     The lowest value present is background, the next one stands for the lowest value of `values`,
     and so on. With CNCB's values, consolidation in a slice of {0, 1, 3} is called GGO, and a slice
-    of {0, 3} has no lesion. Only for comparison with results obtained that way.
-
-    Args:
-        mask: (H, W) uint8.
-        values: meaning of the pixel values.
-
-    Returns:
-        (H, W) uint8, values replaced.
+    of {0, 3} has no lesion. Takes and returns (H, W) uint8.
     """
     meanings = np.array([0, *sorted(values.names)], dtype=np.uint8)
     _, ranks = np.unique(mask, return_inverse=True)
@@ -85,15 +74,9 @@ def values_by_rank(mask: np.ndarray, values: MaskValues) -> np.ndarray:
 
 
 def component_instances(lesion: np.ndarray, category: int, min_area: int) -> list[dict]:
-    """Find the 8-connected components of one lesion class in one slice.
+    """Find the 8-connected components of more than `min_area` pixels where (H, W) `lesion` is set.
 
-    Args:
-        lesion: (H, W) bool or uint8, non-zero where the lesion is.
-        category: category_id of the instances.
-        min_area: components of at most so many pixels are left out.
-
-    Returns:
-        COCO annotations as of `lesion_instances`.
+    Returns COCO annotations with this category_id, as `lesion_instances` does.
     """
     instances = []
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
@@ -131,20 +114,12 @@ def coco_from_pairs(
     whole_images: bool = False,
     errors: ErrorPolicy = RAISE,
 ) -> dict:
-    """Make a COCO dictionary of (image, mask, further image keys); lesion-free slices stay.
+    """Make a COCO dictionary of slices and masks; lesion-free slices stay, ids start at 1.
 
-    Args:
-        pairs: image file, mask file, and keys to add to the image's record (patient, scan, ...).
-        root: folder of the JSON to be written; "file_name" is relative to it.
-        values, mask_type, min_area, by_rank: as for `lesion_instances`.
-        whole_images: read images to their end, as the header of a truncated file looks intact.
-        errors: of unusable pairs.
-
-    Returns:
-        {"info", "images", "annotations", "categories"}; ids start at 1.
-
-    Raises:
-        FileNotFoundError, ValueError: a file that cannot be used, with its path, or none left.
+    "file_name" is relative to `root`, the folder of the JSON to be written; the pairs' further keys
+    go into the image records. `values` to `by_rank` are as for `lesion_instances`. `whole_images`
+    reads images to their end, as the header of a truncated file looks intact. `errors` is the
+    policy for unusable pairs; ValueError when none is left.
     """
     images: list[dict] = []
     annotations: list[dict] = []
@@ -193,6 +168,22 @@ def write_coco(coco: dict, path: Path) -> None:
     """Write the JSON whole or not at all."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(coco), encoding="utf-8")
+
+
+def write_parts(parts: Mapping[str, dict], output: Path) -> str:
+    """Write the COCO dictionary of each part to its `part_file`, and describe them."""
+    lines = []
+    for part, coco in parts.items():
+        path = part_file(output, part)
+        write_coco(coco, path)
+        patients = len({image.get("patient") for image in coco["images"]} - {None})
+        lines.append(f"{path}: {patients or 'unknown'} patients, {describe_coco(coco)}")
+    return "\n".join(lines)
+
+
+def part_file(output: Path, part: str) -> Path:
+    """Return <output stem>_<part>.json, or `output` for the part ""."""
+    return output.with_stem(f"{output.stem}_{part}") if part else output
 
 
 def _read_mask_of(image: Path, mask: Path, size: tuple[int, int]) -> np.ndarray:

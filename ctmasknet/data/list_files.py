@@ -1,7 +1,5 @@
 """Lists of slices, line by line: CSV files, and file names one a line."""
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,17 +17,10 @@ _Line = TypeVar("_Line")
 def read_csv(
     path: Path, what: str, columns: Sequence[str] = COLUMNS
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Read a UTF-8 CSV that has at least these columns.
+    """Read a UTF-8 CSV (`what` it is, for messages) that has at least these columns.
 
-    Args:
-        what: the file is, for messages.
-
-    Yields:
-        Number of the line (the header is 1), column -> value; None where a line is too short.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a column is missing, or the file is no UTF-8 CSV.
+    Yields the number of the line (the header is 1) and column -> value, None where a line is too
+    short. FileNotFoundError: no such file. ValueError: a missing column, or no UTF-8 CSV.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such {what} (CSV {','.join(columns)})")
@@ -61,7 +52,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping]) -> No
 def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
     """Read the lines of a text file that are not empty, each with its number from 1.
 
-    Raises FileNotFoundError where there is no such file, ValueError where it is no text.
+    FileNotFoundError: no such file. ValueError: not a text file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such {what}")
@@ -73,7 +64,7 @@ def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
 
 
 def read_names(path: str | os.PathLike) -> list[tuple[int, str]]:
-    """Read file names, one a line, as `read_lines`; ValueError when there is none."""
+    """Read file names, one a line, as `read_lines` does; ValueError when there is none."""
     names = read_lines(Path(path), "list of slices (a file name a line)")
     if not names:
         raise ValueError(f"{path}: found no name, expected a file name a line")
@@ -86,17 +77,10 @@ def pick_named(
     key_of: Callable[[str], Any],
     unknown: str,
 ) -> list[_Item]:
-    """Pick the items that a list names, in its order.
+    """Pick the items that a text file names, one a line, in its order.
 
-    Args:
-        path: text file, a file name a line.
-        items: what there is to pick from.
-        key_of: file name -> key of `items`.
-        unknown: what to say of a name without an item.
-
-    Raises:
-        FileNotFoundError: there is no such list.
-        ValueError: a name without an item, or named twice, with its line; an empty list.
+    `key_of` turns a name into a key of `items`. ValueError: a name that is listed twice or has no
+    item (the message says that it `unknown`), with its line; an empty list.
     """
     picked: dict[int, _Item] = {}
     for number, name in read_names(path):
@@ -115,13 +99,10 @@ def parse_lines(
     parse: Callable[[_Line], dict],
     errors: ErrorPolicy,
 ) -> list[dict]:
-    """Make a dataset dict of each line of a list.
+    """Make a dataset dict of each numbered line of a list.
 
-    Args:
-        path: of the list, for messages.
-        lines: line number, line.
-        parse: line -> dict with "image_id"; raises ValueError.
-        errors: of lines that cannot be parsed, and of a second line for the same image.
+    `parse` returns a dict with "image_id" or raises ValueError. `errors` is the policy for such
+    lines and for a second line of the same image.
     """
     records: list[dict] = []
     line_of: dict[str, int] = {}

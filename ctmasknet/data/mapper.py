@@ -1,13 +1,13 @@
-"""The stock `DatasetMapper` with the papers' squash, which refuses files that it would misread."""
+"""How a slice becomes a model's input: the stock `DatasetMapper`, the papers' squash, resizing."""
 
-from __future__ import annotations
+import math
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 
 from .images import check_slice, read_slice
-from .resize import with_float_resize
 
 
 class SliceMapper(DatasetMapper):
@@ -31,10 +31,57 @@ class SliceMapper(DatasetMapper):
         return ret
 
     def __call__(self, dataset_dict: dict) -> dict:
-        """As `DatasetMapper`, but refuse a file that is not an intact 8-bit slice, naming it."""
+        """Do as `DatasetMapper`, but refuse a file that is no intact 8-bit slice, and name it."""
         check_slice(dataset_dict["file_name"])  # read_image would turn 16 bits into 8
         try:
             return super().__call__(dataset_dict)
         except (OSError, SyntaxError):
             read_slice(dataset_dict["file_name"])  # its error names a damaged file
             raise
+
+
+class FloatResizeTransform(T.ResizeTransform):
+    """Bilinear on float pixels, neither rounded to 8 bits nor smoothed when an image shrinks.
+
+    8-bit pixels become float64 in 0..255 by way of float32 in 0..1, as in the author's code.
+    """
+
+    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
+        if interp is None:
+            img = (img.astype(np.float32) / 255).astype(np.float64) * 255
+        return super().apply_image(img, interp)
+
+
+class FloatResizeShortestEdge(T.ResizeShortestEdge):
+    """Detectron2's resizing by the short side, on float pixels, with sizes rounded down."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        height, width = image.shape[:2]
+        sides = self.short_edge_length
+        side = (
+            np.random.randint(sides[0], sides[1] + 1) if self.is_range else np.random.choice(sides)
+        )
+        if side == 0:  # in Detectron2: the size stays
+            return T.NoOpTransform()
+        scale = min(side / min(height, width), self.max_size / max(height, width))
+        return FloatResizeTransform(
+            height, width, math.floor(height * scale), math.floor(width * scale)
+        )
+
+
+def with_float_resize(augmentations: list[T.Augmentation]) -> list[T.Augmentation]:
+    """Return Detectron2's augmentations with FloatResizeShortestEdge for ResizeShortestEdge."""
+    return [
+        FloatResizeShortestEdge(
+            aug.short_edge_length, aug.max_size, "range" if aug.is_range else "choice"
+        )
+        if isinstance(aug, T.ResizeShortestEdge)
+        else aug
+        for aug in augmentations
+    ]
+
+
+def build_test_resize(cfg: CfgNode) -> T.Augmentation:
+    """Build the resizing of inference from INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST and FLOAT_RESIZE."""
+    resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    return with_float_resize([resize])[0] if cfg.INPUT.FLOAT_RESIZE else resize

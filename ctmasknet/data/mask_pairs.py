@@ -1,6 +1,4 @@
-"""Folders of slices and value masks -> pairs of files, with the patients their names tell."""
-
-from __future__ import annotations
+"""Folders of slices and value masks -> pairs of files, with the patients in their names."""
 
 import os
 import re
@@ -18,15 +16,9 @@ _FLATTENED = re.compile(r"(\d+)_\d+")
 def pair_files(images: Path, masks: Path, errors: ErrorPolicy = RAISE) -> list[Pair]:
     """Match images and masks of two folder trees by relative path without extension.
 
-    The first folder of a nested path is the image's "patient".
-
-    Args:
-        images, masks: the folders.
-        errors: of files without their partner.
-
-    Raises:
-        FileNotFoundError: a folder that is missing or empty, an image or a mask without the other.
-        ValueError: two files that differ in their extension only, or no pair at all.
+    The first folder of a nested path is the image's "patient". FileNotFoundError: a folder that is
+    missing or empty, or a file without its partner. ValueError: two files that differ in their
+    extension only, or no pair at all. `errors` is the policy for single files.
     """
     found_images, found_masks = _files_by_stem(images, errors), _files_by_stem(masks, errors)
     for have, want, what in (
@@ -52,7 +44,7 @@ def pair_files(images: Path, masks: Path, errors: ErrorPolicy = RAISE) -> list[P
 
 
 def with_flattened_patients(pairs: Sequence[Pair]) -> list[Pair]:
-    """Read the patient from flat names {patient}_{slice}, as CNCB's flattened layout has them.
+    """Read the patient from flat names {patient}_{slice}, as in CNCB's flattened layout.
 
     Pairs that have a patient already, or a name of another form, stay as they are.
     """
@@ -65,18 +57,9 @@ def with_flattened_patients(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def listed_pairs(pairs: Sequence[Pair], names: str | os.PathLike) -> list[Pair]:
-    """Pick the slices that a list names, such as the published {patient}_{slice}.jpg.
+    """Pick the pairs that a text file names, such as the published {patient}_{slice}.jpg.
 
-    Args:
-        pairs: of `pair_files`, nested ({patient}/{slice}) or flat.
-        names: text file, a file name a line.
-
-    Returns:
-        The pairs in the order of the list.
-
-    Raises:
-        FileNotFoundError: no such list.
-        ValueError: a name without a pair, or named twice, with its line; an empty list.
+    Pairs may be nested ({patient}/{slice}) or flat. Order and errors are those of `pick_named`.
     """
     by_name = {pair[0].stem: pair for pair in pairs}
     by_name |= {f"{pair[0].parent.name}_{pair[0].stem}": pair for pair in pairs}

@@ -4,8 +4,6 @@ Each function returns what it wrote, in words. A file or an argument that cannot
 FileNotFoundError or ValueError.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,7 +14,7 @@ from .builtin import BY_RANK, LESION_TREES, datasets_root
 from .classes import IMAGE_CLASSES, MASK_PRESETS, MIN_LESION_AREA, SPLITS, MaskValues
 from .covidx import balanced_sample, listed_sample, read_covidx_list
 from .image_lists import describe_records, usable_images, write_image_list
-from .lesion_masks import coco_from_pairs, describe_coco, write_coco
+from .lesion_masks import coco_from_pairs, part_file, write_parts
 from .mask_pairs import Pair, listed_pairs, pair_files, with_flattened_patients
 from .splits import split_coco
 
@@ -31,14 +29,10 @@ def prepare_covidx(
     seed: int = 0,
     errors: ErrorPolicy = RAISE,
 ) -> str:
-    """Turn a split list of COVIDx-CT, or a sample of it, into an image list.
+    """Turn a split list of COVIDx-CT into an image list, a .csv.
 
-    Args:
-        list_file, images, metadata: as for `read_covidx_list`.
-        output: CSV to write.
-        per_class: slices of each class to draw with `seed`; None takes all.
-        sample: list of names to take instead.
-        errors: of unusable lines and images.
+    All its slices are taken, or those that the list `sample` names, or `per_class` of each class
+    drawn with `seed`. `errors` is the policy for unusable lines and images.
     """
     if output.suffix.lower() != ".csv" or output.is_dir():
         raise ValueError(f"{output}: expected the name of a .csv file to write")
@@ -68,15 +62,10 @@ def prepare_lesion_masks(
 ) -> str:
     """Turn folders of slices and value masks into a COCO file of lesions.
 
-    Args:
-        images, masks: folders, see `pair_files`.
-        output: JSON to write; <stem>_train.json and <stem>_val.json beside it with `val_fraction`.
-        preset: key of MASK_PRESETS; with "cncb", flat names {patient}_{slice} tell the patients.
-        values: meaning of the masks' values as `MaskValues.parse` reads it, instead of a preset.
-        mask_type, min_area: as for `lesion_instances`.
-        val_fraction: share of the patients in the validation part, between 0 and 1.
-        seed: of the split.
-        errors: of unusable pairs.
+    With `val_fraction`, that share of the patients goes to <stem>_val.json and the rest to
+    <stem>_train.json. `values`, as `MaskValues.parse` reads it, replaces the preset. With the
+    preset "cncb", flat names {patient}_{slice} tell the patients. `errors` is the policy for
+    unusable pairs.
     """
     if output.suffix.lower() != ".json" or output.is_dir():
         raise ValueError(f"{output}: expected the name of a .json file to write")
@@ -107,17 +96,11 @@ def prepare_lesion_dataset(
     by_rank: bool = False,
     errors: ErrorPolicy = RAISE,
 ) -> str:
-    """Make the COCO files of a lesion data set's registered names.
+    """Make the COCO files of the registered names of `dataset`, a key of LESION_TREES.
 
-    Args:
-        dataset: key of LESION_TREES.
-        root: its folder, if not the one under $DETECTRON2_DATASETS.
-        split: shares of train, val and test.
-        lists: published lists of the training and test slices to split by instead.
-        val_fraction: with lists: share of the training patients that become "val", 0 for none.
-        seed: of the split.
-        by_rank: as for `lesion_instances`, of CNCB alone.
-        errors: of unusable pairs.
+    Patients are split by the shares in `split`, or by the published `lists` of training and test
+    slices, of whose training patients `val_fraction` become "val". `root` is the data set's folder,
+    if not the one under $DETECTRON2_DATASETS. `errors` is the policy for unusable pairs.
     """
     if by_rank and dataset != "cncb":
         raise ValueError("--by-rank: the author's code knows CNCB's masks only")
@@ -151,31 +134,11 @@ def prepare_lesion_dataset(
     lines = [write_parts(parts, output)]
     for part in set(SPLITS) - set(parts):
         # An older file would share patients with the new parts.
-        _part_file(output, part).unlink(missing_ok=True)
+        part_file(output, part).unlink(missing_ok=True)
         lines.append(f"no {part} part (see --val-fraction)")
     if not any("patient" in extra for _, _, extra in pairs):
         lines.append("patients are unknown: one patient's slices may be in two parts")
     return "\n".join(lines)
-
-
-def write_parts(parts: Mapping[str, dict], output: Path) -> str:
-    """Write the COCO dictionary of each part to <output stem>_<part>.json.
-
-    Args:
-        parts: name -> COCO dictionary; a single one named "" is written to `output` itself.
-        output: a .json path.
-    """
-    lines = []
-    for part, coco in parts.items():
-        path = _part_file(output, part)
-        write_coco(coco, path)
-        patients = len({image.get("patient") for image in coco["images"]} - {None})
-        lines.append(f"{path}: {patients or 'unknown'} patients, {describe_coco(coco)}")
-    return "\n".join(lines)
-
-
-def _part_file(output: Path, part: str) -> Path:
-    return output.with_stem(f"{output.stem}_{part}") if part else output
 
 
 def _train_and_val(coco: dict, val_fraction: float, seed: int) -> dict[str, dict]:
@@ -185,7 +148,7 @@ def _train_and_val(coco: dict, val_fraction: float, seed: int) -> dict[str, dict
 def _pairs_by_lists(
     pairs: Sequence[Pair], lists: Mapping[str, str | os.PathLike]
 ) -> dict[str, list[Pair]]:
-    """Name of the part -> the pairs its list names; ValueError when two share a patient."""
+    """Pick the pairs that each part's list names; ValueError when two parts share a patient."""
     chosen = {part: listed_pairs(pairs, names) for part, names in lists.items()}
     part_of: dict[str, str] = {}
     for part, mine in chosen.items():

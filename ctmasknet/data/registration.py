@@ -4,8 +4,6 @@ Registering the same file under the same name again does nothing. A name that be
 data set raises ValueError.
 """
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import json
@@ -25,14 +23,14 @@ from .image_lists import load_image_list
 from .images import require_files
 
 _NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
-_SOURCES: dict[str, str] = {}  # name -> the path, or the other data set, that it comes from
+_SOURCES: dict[str, str] = {}  # name -> the path or data set that it comes from
 
 
 def register_lesion_dataset(name: str, json_file: str | os.PathLike, hint: str = "") -> None:
     """Register a COCO JSON of lesion instances; its classes are read when it is loaded.
 
     Args:
-        json_file: COCO JSON; "file_name" in it is relative to the JSON's own folder.
+        json_file: "file_name" in it is relative to the JSON's own folder.
         hint: how to make the file, for the error when it is missing.
     """
     path = os.path.abspath(json_file)
@@ -77,13 +75,9 @@ def register_image_dataset(
 
 
 def register_derived_dataset(name: str, json_file: str | os.PathLike, source: str) -> None:
-    """Register a lesion data set that was made from another one.
+    """Register a lesion data set that is made from another one, `source`; the file may come later.
 
     It replaces one that was made from the same source before, perhaps in another folder.
-
-    Args:
-        json_file: COCO JSON; it may be written after this call.
-        source: name of the data set it is made from; `dataset_source` gives that one's source.
     """
     origin = dataset_source(source)
     if name in DatasetCatalog and _SOURCES.get(name) != origin:
@@ -107,12 +101,9 @@ def register_covidx_dataset(
 ) -> None:
     """Register a split list of COVIDx-CT (see `read_covidx_list`).
 
-    Args:
-        list_file: the split list.
-        images: folders that may hold the images; the first that exists is taken.
-        metadata: metadata.csv; it may be missing.
-        sample: list of names; only these slices are taken, in its order.
-        hint: which files are expected and what makes them, for the error when they are missing.
+    `images` are folders that may hold the images: the first that exists is taken. `metadata` may be
+    missing. `sample` is a list of names: only these slices are taken, in its order. `hint` tells
+    which files are expected and what makes them, for the error when they are missing.
     """
     path = os.path.abspath(list_file)
 
@@ -134,19 +125,11 @@ def register_covidx_dataset(
 
 
 def register_paths(names: Sequence[str], classes: Sequence[str] = IMAGE_CLASSES) -> tuple[str, ...]:
-    """Register the files among the names of data sets.
+    """Register the files among the names of data sets, and return the names to use.
 
-    Args:
-        names: registered names, or paths ending in .json (lesions) or .csv (image list), which
-            are registered under their stem.
-        classes: class names of the CSVs.
-
-    Returns:
-        The names, each path replaced by its stem.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a stem that belongs to another dataset, or a name that is not registered.
+    A path ending in .json (lesions) or .csv (image list, with these classes) is registered under
+    its stem. FileNotFoundError: no such file. ValueError: a stem that belongs to another data set,
+    or a name that is not registered.
     """
     found = []
     for name in names:
@@ -170,22 +153,16 @@ def register_paths(names: Sequence[str], classes: Sequence[str] = IMAGE_CLASSES)
 def dataset_source(name: str) -> str:
     """Return what a config must name to get a data set again.
 
-    Returns:
-        The absolute path of a data set that was given as a path; the source of the one that it
-        was made from; else the name.
+    That is the absolute path of a data set that was given as a path, the source of a derived one,
+    or else the name.
     """
     return _SOURCES.get(name, name)
 
 
 def read_dataset(name: str, errors: ErrorPolicy = RAISE) -> list[dict]:
-    """Read a registered data set, leaving out unusable lines of its lists if `errors` collects.
+    """Read a registered data set; errors are those of its own reader.
 
-    Args:
-        name: a registered name.
-        errors: of single lines of lists. If they are collected, missing images go unnoticed.
-
-    Raises:
-        FileNotFoundError, ValueError: as the data set's own reader.
+    `errors` is the policy for single lines of lists. One that collects lets missing images pass.
     """
     _require_registered(name)
     load = DatasetCatalog[name]
@@ -193,7 +170,7 @@ def read_dataset(name: str, errors: ErrorPolicy = RAISE) -> list[dict]:
 
 
 def unusable_lesions(path: str | os.PathLike, error: Exception) -> ValueError:
-    """Return the error for a file that is no COCO JSON, from the one that its reader met."""
+    """Turn an error met in reading a COCO JSON into one that says what the file should be."""
     return ValueError(
         f"{path}: not a usable COCO instances file ({type(error).__name__}: {error}); make "
         "one with datasets/prepare_lesion_masks.py"

@@ -4,8 +4,6 @@ The result is a file and a data set of its own, because training reads the catal
 read the file, and all must see the same lesions.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import defaultdict
@@ -23,12 +21,12 @@ from .registration import reading_coco, register_derived_dataset
 def regroup(coco: dict, mask_type: str, min_area: int) -> dict:
     """Convert lesions to another mask type and drop the tiny ones.
 
-    "merge" turns GGO and C into the 8-connected components of their union; "ggo" drops C.
-    Otherwise instances stay as they are. Crowd annotations (iscrowd) are kept, unmerged.
+    "merge" turns GGO and C into the 8-connected components of their union, "ggo" drops C, "" keeps
+    the classes. Crowd annotations (iscrowd) are kept, unmerged.
 
     Args:
         coco: COCO dictionary with RLE or polygon masks; it is not changed.
-        mask_type: "both", "merge", "ggo", or "" to keep the classes.
+        mask_type: "both", "merge", "ggo" or "".
         min_area: instances of at most so many pixels of their mask are background.
 
     Returns:
@@ -66,23 +64,12 @@ def regroup(coco: dict, mask_type: str, min_area: int) -> dict:
 
 
 def regrouped_dataset(name: str, mask_type: str, min_area: int, folder: Path) -> str:
-    """Find or make the data set with this mask type and without tiny lesions.
+    """Find or make the data set with this mask type and without tiny lesions, and return its name.
 
-    A new one is <folder>/<new name>.json. Each call writes it, so that it follows its source.
-
-    Args:
-        name: a registered lesion data set.
-        mask_type, min_area: as for `regroup`.
-        folder: where a new file goes.
-
-    Returns:
-        The same name when nothing would change, or when its file does not exist (loading it says
-        what to do); else the new name, which is registered: "lesions_merge_min100", or
-        "lesions_min100" where the classes stay.
-
-    Raises:
-        ValueError: a file that cannot be used or regrouped, with its path; or the new name belongs
-            to another data set.
+    That is `name` when nothing would change, or when its file does not exist (loading it says what
+    to do). Else it is "<name>_merge_min100", or "<name>_min100" where the classes stay: registered,
+    and written to `folder` in each call, so that it follows its source. ValueError: a file that
+    cannot be used or regrouped, or a new name that belongs to another data set.
     """
     metadata = MetadataCatalog.get(name)
     source = Path(metadata.get("json_file", ""))
@@ -114,7 +101,7 @@ def regrouped_dataset(name: str, mask_type: str, min_area: int, folder: Path) ->
 
 
 def _classes(coco: dict) -> list[str]:
-    """Class names in Detectron2's order."""
+    """Return the class names in Detectron2's order."""
     return [item["name"] for item in sorted(coco["categories"], key=lambda item: item["id"])]
 
 
@@ -124,7 +111,7 @@ def _mask_type(names: Sequence[str]) -> str:
 
 
 def _new_category_ids(names: dict[int, str], mask_type: str) -> dict[int, int | None]:
-    """Category id -> new one, None for background."""
+    """Map category ids to new ones, None for background."""
     if not mask_type:
         return {old: old for old in names}
     classes, found = lesion_classes(mask_type), _mask_type(list(names.values()))
@@ -155,7 +142,7 @@ def _larger(lesions: list[dict], image: dict, min_area: int) -> list[dict]:
 
 
 def _rle(item: dict, image: dict) -> dict:
-    """The mask of an annotation as compressed RLE."""
+    """Return the mask of an annotation as compressed RLE."""
     size, mask = [image["height"], image["width"]], item["segmentation"]
     if isinstance(mask, list):
         # Detectron2 drops the same invalid polygons.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from ..data.classes import NOTICE
+from ..wording import NOTICE
 from .aggregation import levels, parse_rule
 from .bootstrap import Interval, difference, intervals, point_values
 from .lesion_files import read_lesions

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data.classes import NOTICE
+from ..wording import NOTICE
 from .metric_names import metric_suffix
 from .results import KINDS, RESULTS, read_results
 from .tasks import TASKS, Task

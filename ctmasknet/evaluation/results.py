@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic_write import atomic_write
-from ..data.classes import NOTICE
 from ..provenance import versions
+from ..wording import NOTICE
 
 RESULTS = "results.json"
 KINDS = ("images", "lesions")  # of the evaluation of one data set

@@ -13,8 +13,7 @@ from ..data.images import IMAGE_SUFFIXES
 from ..errors import ErrorPolicy, collecting
 from ..volumes.dicom_grouping import group_series
 from ..volumes.dicom_headers import SliceHeader, read_headers
-from ..volumes.folder_files import is_image, natural_order, sort_files
-from ..volumes.formats import VOLUME_FORMATS
+from ..volumes.formats import VOLUME_FORMATS, is_image, natural_order, sort_files
 from ..volumes.volume import Volume
 from ..volumes.volume_files import read_volume
 from ..volumes.window import Window

@@ -14,7 +14,7 @@ from detectron2.modeling import build_model
 
 from ..checkpoint import load_weights
 from ..data.classes import IMAGE_CLASSES, LESION_CLASSES
-from ..data.resize import build_test_resize
+from ..data.mapper import build_test_resize
 from ..fast import accelerate
 from ..fast.precision import with_precision
 from ..modeling import is_classifier

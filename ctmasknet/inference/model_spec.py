@@ -49,9 +49,10 @@ class ModelSpec:
     def describe(self) -> dict[str, str | bool]:
         """Return the model in plain types, for results and reports; hashes the weights."""
         cfg = self.cfg.clone()
-        cfg.defrost()  # what changes no prediction is not hashed
+        cfg.defrost()  # the hash is of what changes predictions: no paths, device, data sets, speed
         cfg.OUTPUT_DIR = cfg.MODEL.WEIGHTS = cfg.MODEL.DEVICE = ""
         cfg.DATASETS.TRAIN = cfg.DATASETS.VALIDATION = cfg.DATASETS.TEST = ()
+        cfg.MODEL.pop("FAST")
         return {
             "name": self.name,
             "config": self.config,

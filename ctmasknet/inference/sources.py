@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.images import read_slice
-from ..volumes.folder_files import is_image
+from ..volumes.formats import is_image
 from ..volumes.volume import Volume, hu_problem
 from ..volumes.window import LUNG, Window
 

@@ -34,19 +34,7 @@ MASKS, OVERLAYS = "masks", "overlays"
 
 
 def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case:
-    """Write everything about a case.
-
-    Args:
-        folder: made if it is missing.
-        case: the case.
-        key_slices: for the report.
-
-    Returns:
-        The case with a note more where a file could not be made.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
+    """Write a case's files into a folder, made if missing; return it, noting files left out."""
     folder.mkdir(parents=True, exist_ok=True)
     if case.volume is None:
         names = _names_apart([Path(prediction.source).name for prediction in case.slices])

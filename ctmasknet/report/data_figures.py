@@ -1,7 +1,4 @@
-"""What data sets hold and what training sees, as contact sheets.
-
-Shapes: a slice of H x W pixels.
-"""
+"""Contact sheets of what data sets hold and of what training sees."""
 
 from __future__ import annotations
 
@@ -25,44 +22,27 @@ from ..engine import Trainer
 from ..figures import plain, save_figure
 from ..inference.predictions import Instance
 from ..wording import counted
-from .dataset_slices import (
-    Record,
-    class_names,
-    slice_name,
-    spread_over,
-    true_instances,
-)
+from .dataset_slices import Record, class_names, slice_name, spread_over, true_instances
 from .panels import show_lesions
 
 _COLUMNS, _ROWS = 4, 4
-_WIDTH = 4.6  # inches of a panel, 540 pixels or so: slices are enlarged to 512 or more
+_WIDTH = 4.6  # inches of a panel, about 540 pixels: slices are enlarged to 512 or more
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """A slice for a contact sheet.
-
-    Attributes:
-        caption: file, size, class and number of lesions, as far as there are any.
-        image: (H, W, 3) uint8 RGB.
-        lesions: drawn over it.
-    """
+    """A slice of a contact sheet, with the lesions that are drawn over it."""
 
     caption: str
-    image: np.ndarray
+    image: np.ndarray  # (H, W, 3) uint8 RGB
     lesions: tuple[Instance, ...]
 
 
 def save_truth(cfg: CfgNode, count: int, folder: Path) -> Iterator[Path]:
     """Save slices of each training data set with their true lesions and classes.
 
-    Args:
-        cfg: of a training; its data sets are registered.
-        count: at most so many slices of each, at equal distances; 1 or more.
-        folder: for the pages, made if needed.
-
-    Yields:
-        The pages, <folder>/truth_<data set>_01.png, ..., as they are written.
+    At most `count` of each, evenly spaced. Yields the pages, <folder>/truth_<data set>_01.png and
+    so on, as they are written.
     """
     for name in cfg.DATASETS.TRAIN:
         records = read_dataset(name)
@@ -75,15 +55,9 @@ def save_truth(cfg: CfgNode, count: int, folder: Path) -> Iterator[Path]:
 
 
 def save_batches(cfg: CfgNode, count: int, folder: Path) -> list[Path]:
-    """Save slices as training gets them, after augmentation, before the model normalises them.
+    """Save the first slices that training gets: augmented, not yet normalised by the model.
 
-    Args:
-        cfg: of a training; its data sets are registered.
-        count: the first so many slices.
-        folder: for the pages, made if needed.
-
-    Returns:
-        The pages, <folder>/batches_01.png, ...
+    Returns the pages, <folder>/batches_01.png and so on.
     """
     seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
     records = islice(chain.from_iterable(Trainer.build_train_loader(cfg)), count)
@@ -103,12 +77,10 @@ def panel_of(
     image_classes: Sequence[str],
     image_format: str = "RGB",
 ) -> Panel:
-    """A slice with what its data set says of it.
+    """Return a slice, captioned with its file, size, class and number of lesions where known.
 
-    Args:
-        record: a dataset dict, or one of a training batch, whose "image" is (3, H, W) in 0..255.
-        lesion_classes, image_classes: names; empty where the data set has none.
-        image_format: of a batch, "RGB" or "BGR".
+    The record is a dataset dict, or one of a training batch, whose "image" is (3, H, W) in 0..255
+    and has its channels in `image_format`.
     """
     lesions = true_instances(record, lesion_classes)
     if "image" in record:
@@ -129,17 +101,9 @@ def panel_of(
 def save_contact_sheets(
     panels: Iterable[Panel], lesion_classes: Sequence[str], folder: Path, stem: str, title: str
 ) -> list[Path]:
-    """Save panels on pages of 4 x 4.
+    """Save panels on pages of 4 x 4, <stem>_01.png and so on; only one page is held in memory.
 
-    Args:
-        panels: any number; those of one page are in memory together.
-        lesion_classes: names; their order gives the colours.
-        folder: for the pages, made if needed.
-        stem: the pages are <stem>_01.png, <stem>_02.png, ...
-        title: line above each page.
-
-    Returns:
-        The pages.
+    The order of the lesion classes gives their colours.
     """
     remaining = iter(panels)
     pages: list[Path] = []

@@ -1,4 +1,4 @@
-"""Slices of a data set with what it says of them, chosen by number, by file or evenly."""
+"""Slices of a data set with their truth, chosen by number, by file or evenly."""
 
 from __future__ import annotations
 
@@ -25,35 +25,25 @@ Record = Mapping[str, Any]  # a Detectron2 dataset dict
 
 @dataclass(frozen=True)
 class DatasetSlice:
-    """A slice of a data set.
-
-    Attributes:
-        file: the image.
-        stem: for the names of its figures, different for each slice of the data set.
-        label: name of its class; None where the data set has none.
-        lesions: true ones; None where they are not known.
-    """
+    """A slice of a data set with its truth."""
 
     file: str
-    stem: str
-    label: str | None
-    lesions: tuple[Instance, ...] | None
+    stem: str  # of the names of its figures, unique in the data set
+    label: str | None  # the true class; None if the data set has none
+    lesions: tuple[Instance, ...] | None  # the true ones; None if unknown
 
 
 def choose_slices(
     dataset: str, wanted: Sequence[str] = (), count: int = 4, lesions: str | None = None
 ) -> list[DatasetSlice]:
-    """Choose slices of a data set.
+    """Choose slices of a data set: those wanted (see `find_record`), or `count` evenly spaced.
 
     Args:
         dataset: a registered name, or the path of a COCO file (.json) or an image list (.csv).
-        wanted: numbers or files, see `find_record`; if there are none, `count` slices at equal
-            distances are taken.
-        count: 1 or more.
-        lesions: lesion data set with the truth of the same files; None takes it from `dataset`.
+        lesions: the lesion data set that has the truth of the same files; None is `dataset`.
 
     Raises:
-        FileNotFoundError, ValueError: a data set that cannot be read; a slice that is not in it; or
+        FileNotFoundError, ValueError: a data set cannot be read, a slice is not in it, or
             `lesions` has none of the slices.
     """
     name, records = _open_dataset(dataset)
@@ -77,21 +67,16 @@ def choose_slices(
 
 
 def class_names(dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Lesion classes and image classes of a loaded data set, () where it has none."""
+    """Return the lesion and the image classes of a loaded data set, () where it has none."""
     known = MetadataCatalog.get(dataset)
     return tuple(known.get("thing_classes", ())), tuple(known.get("image_classes", ()))
 
 
 def true_instances(record: Record, class_names: Sequence[str]) -> tuple[Instance, ...] | None:
-    """The true lesions of a slice in plain types, crowd annotations left out.
+    """Return a slice's true lesions with score 1, crowds left out; None where they are not known.
 
-    Args:
-        record: a dataset dict, with "height" and "width" where it has annotations; or what a
-            training batch has of it.
-        class_names: the lesion classes, in the order of their ids.
-
-    Returns:
-        Instances of score 1; None where nothing is known of lesions.
+    The record is a dataset dict, or one of a training batch. `class_names` are the lesion classes
+    in the order of their ids.
     """
     if "instances" in record:
         target = record["instances"]
@@ -116,11 +101,7 @@ def true_instances(record: Record, class_names: Sequence[str]) -> tuple[Instance
 
 
 def spread_over(records: Sequence[Record], count: int) -> list[int]:
-    """Indices of at most `count` records at equal distances, the first and the last among them.
-
-    Raises:
-        ValueError: a count below 1.
-    """
+    """Return the indices of at most `count` records, evenly spaced from the first to the last."""
     if count < 1:
         raise ValueError(f"count is {count}, expected 1 or more slices")
     chosen = np.linspace(0, len(records) - 1, min(count, len(records)))
@@ -128,14 +109,9 @@ def spread_over(records: Sequence[Record], count: int) -> list[int]:
 
 
 def find_record(records: Sequence[Record], wanted: str) -> int:
-    """Find a slice of a data set and return its index.
+    """Return the index of a slice, given its number, its file or the last parts of its path.
 
-    Args:
-        records: dataset dicts.
-        wanted: its number from 0 on, its file, or the last parts of its file's path.
-
-    Raises:
-        ValueError: there is none, with the nearest names, or more than one.
+    The ValueError for no match gives the nearest names, that for several gives examples.
     """
     if wanted.isdecimal():
         if int(wanted) < len(records):
@@ -162,13 +138,9 @@ def find_record(records: Sequence[Record], wanted: str) -> int:
 
 
 def output_stems(records: Sequence[Record]) -> list[str]:
-    """A name for the figures of each slice of a data set.
+    """Return a name for the figures of each slice: its file's stem.
 
-    Returns:
-        The files' stems or, where some are equal (P1/3.png and P2/3.png), "P1_3" and "P2_3".
-
-    Raises:
-        ValueError: names that are equal even so.
+    Where some are equal (P1/3.png and P2/3.png), all are made of paths: "P1_3" and "P2_3".
     """
     files = [os.path.abspath(record["file_name"]) for record in records]
     stems = [Path(file).stem for file in files]
@@ -181,18 +153,18 @@ def output_stems(records: Sequence[Record]) -> list[str]:
 
 
 def slice_name(source: str) -> str:
-    """What to call a slice in a title: its file is often just a number, its folder the patient."""
+    """Return file and folder: the file is often just a number, the folder the patient."""
     return "/".join(Path(source).parts[-2:])
 
 
 def _open_dataset(name: str) -> tuple[str, list[dict]]:
-    """The registered name and the records of a name or a path."""
+    """Load a data set by its name or path; return its registered name and its records."""
     classes = find_classes([name]) if name.lower().endswith(".csv") else ()
     (known,) = register_paths([name], classes)
     return known, read_dataset(known)
 
 
 def _short_names(files: Sequence[str]) -> list[str]:
-    """Paths from the folder that they have in common."""
+    """Return the paths from the folder that they have in common."""
     root = os.path.commonpath([os.path.dirname(file) for file in files])
     return [os.path.relpath(file, root) for file in files]

@@ -11,14 +11,9 @@ from ..wording import counted, percent
 
 
 def render(template: Path, **values: Any) -> str:
-    """Fill a template in; values are escaped unless it says that they are safe.
+    """Fill in a template file, which may include others of its folder; values are escaped.
 
-    Args:
-        template: a file; it may include others of its folder, and use `counted` and `percent`.
-        values: by their names in the template.
-
-    Raises:
-        jinja2.UndefinedError: the template uses a name that has no value.
+    Templates can call `counted` and `percent`. A name without a value is an UndefinedError.
     """
     environment = Environment(
         loader=FileSystemLoader(template.parent),

@@ -1,7 +1,7 @@
-"""Drawn over a slice: its lesions, or the ranked boxes that speak for and against a class.
+"""What is drawn over a slice: its lesions, or the ranked boxes for and against a class.
 
-Shapes: a slice of H x W pixels, D lesions or boxes. Pictures are enlarged by a whole factor f, 1 to
-8, that brings the shorter side to 512 pixels or more: labels can be read, and narrow strips drawn.
+Slices are H x W pixels, (H, W, 3) uint8 RGB. They are enlarged by a whole factor f from 1 to 8,
+so that the shorter side has 512 pixels or more: labels become legible, narrow strips drawable.
 """
 
 from __future__ import annotations
@@ -26,17 +26,10 @@ def draw_instances(
     class_names: Sequence[str],
     labels: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Draw boxes, masks and labels over a slice.
+    """Return (f H, f W, 3): a slice with boxes, masks and labels.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        instances: D lesions with or without masks, the most important first.
-        class_names: of all lesion classes; their order gives the colours.
-        labels: D texts, or none; None takes `instance_labels`. A text is left out where those
-            before it have taken the room at its box.
-
-    Returns:
-        (f H, f W, 3) uint8 RGB.
+    The lesions come with the most important first. The order of the class names gives the colours.
+    None as labels takes `instance_labels`; a label that finds no room at its box is left out.
     """
     factor = enlargement(image.shape[:2])
     canvas = _enlarged(image, factor)
@@ -55,20 +48,11 @@ def draw_instances(
 
 
 def draw_contributions(image: np.ndarray, ranked: RankedBoxTable, class_index: int) -> np.ndarray:
-    """Draw the 16 boxes that moved a class logit most.
+    """Return (f H, f W, 3): a slice with the 16 boxes that moved a class logit most.
 
-    Boxes that raise the logit have the colour FOR, those that lower it AGAINST. Their lines are 1,
-    3 or 5 pixels wide by the size of the contribution, relative to the greatest. Each has its
-    contribution beside it, unless greater ones have taken the room. Boxes without any contribution
-    are not drawn.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        ranked: boxes in pixels of the image.
-        class_index: column of the contributions.
-
-    Returns:
-        (f H, f W, 3) uint8 RGB.
+    Boxes that raise the logit have the colour FOR, those that lower it AGAINST; those that do
+    neither are not drawn. Lines are 1, 3 or 5 pixels wide, by the contribution relative to the
+    greatest. Contributions are written beside the boxes, the greatest first, where there is room.
     """
     values = ranked.contributions[:, class_index]
     order = np.argsort(-np.abs(values), kind="stable")[:MOST_BOXES]
@@ -88,7 +72,7 @@ def draw_contributions(image: np.ndarray, ranked: RankedBoxTable, class_index: i
 def instance_labels(
     instances: Sequence[Instance], class_names: Sequence[str], with_scores: bool = True
 ) -> list[str]:
-    """A text for each lesion: its class, where there is more than one, and its score."""
+    """Return a text for each lesion: its class if there are several, and its score."""
     return [
         " ".join([x.lesion_class] * (len(class_names) > 1) + [f"{x.score:.2f}"] * with_scores)
         for x in instances
@@ -96,12 +80,12 @@ def instance_labels(
 
 
 def enlargement(size: tuple[int, ...]) -> int:
-    """The factor for a slice of this (H, W)."""
+    """Return the factor f for a slice of this (H, W)."""
     return min(max(1, -(-_MIN_SIDE // min(size))), _MAX_FACTOR)
 
 
 def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:
-    """Repeat each pixel of (H, W) or (H, W, 3) uint8 along both axes; gives a copy."""
+    """Repeat each pixel of (H, W) or (H, W, 3) uint8 along both axes; return a copy."""
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
@@ -111,9 +95,7 @@ def _draw_labels(
     labels: Sequence[str],
     colours: Sequence[tuple[int, int, int]],
 ) -> None:
-    """Write texts on black, the most important first, each at the first corner of its box that is
-    free; leave out those without a free corner. Boxes are in pixels of the canvas.
-    """
+    """Write each label on black at the first free corner of its box, if there is one."""
     taken: list[tuple[int, int, int, int]] = []
     for box, label, colour in zip(boxes, labels, colours, strict=True):
         areas = _label_areas(canvas.shape, box, label)
@@ -129,7 +111,7 @@ def _draw_labels(
 def _label_areas(
     size: tuple[int, ...], box: np.ndarray, label: str
 ) -> Iterator[tuple[int, int, int, int]]:
-    """x0, y0, x1, y1 (last pixels) of a label at the corners of its box, inside of the canvas."""
+    """Yield a label's x0, y0, x1, y1 (last pixels) at each corner of its box, inside the canvas."""
     (width, height), baseline = cv2.getTextSize(label, _FONT, _SCALE, 1)
     x0, y0, x1, y1 = box
     most_x, most_y = max(size[1] - width - 2, 0), max(size[0] - baseline - 1, height + 2)
@@ -155,10 +137,10 @@ def _draw_mask(canvas: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int
 def _draw_box(
     canvas: np.ndarray, box: np.ndarray, reach: int, colour: tuple[int, int, int]
 ) -> None:
-    """Draw a box with lines that reach so far to both sides of a pixel, with a rim of black.
+    """Draw a box, its lines `reach` pixels wider on both sides, with a black rim.
 
-    The rim keeps neighbours apart, and the colour visible on bright lesions. OpenCV's own thick
-    lines are wider than asked for (5 gives 7).
+    The rim separates neighbours and shows the colour on bright lesions. OpenCV's thick lines are
+    wider than asked for (5 gives 7).
     """
     x0, y0, x1, y1 = box.tolist()
     for step in sorted(range(-reach - 1, reach + 2), key=abs, reverse=True):

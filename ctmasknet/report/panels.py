@@ -1,6 +1,6 @@
 """Panels of figures: a slice with its lesions, a score map, pictures side by side.
 
-Shapes: a slice of H x W pixels.
+Slices and pictures are (H, W, 3) uint8 RGB.
 """
 
 from __future__ import annotations
@@ -25,18 +25,14 @@ from .overlay import draw_instances, enlargement, instance_labels
 # lie in it.
 _MAP, _HALF_RANGE = colormaps["RdBu_r"], 6.0
 _NORM = Normalize(MASK_CUT - _HALF_RANGE, MASK_CUT + _HALF_RANGE)
-_OUTSIDE = (48, 48, 48)  # of every box
+_OUTSIDE = (48, 48, 48)  # the colour outside the boxes
 
 
 def score_map_picture(score_map: np.ndarray) -> np.ndarray:
-    """Colour a map of raw mask logits.
+    """Colour raw mask logits (H, W), which are NaN outside all boxes; return (H, W, 3) uint8 RGB.
 
-    Args:
-        score_map: (H, W) float, NaN outside all boxes; see `Predictor.score_map`.
-
-    Returns:
-        (H, W, 3) uint8 RGB: a fixed scale from logit -5.5 (dark blue) to 6.5 (dark red), pale at
-        the masks' cut of 0.5, values beyond it as its ends; dark grey where there is no box.
+    The scale is fixed: dark blue at -5.5 and below, pale at the masks' cut of 0.5, dark red at 6.5
+    and above; dark grey outside the boxes.
     """
     picture = _MAP(_NORM(np.nan_to_num(score_map, nan=MASK_CUT)), bytes=True)[..., :3].copy()
     picture[np.isnan(score_map)] = _OUTSIDE
@@ -44,13 +40,7 @@ def score_map_picture(score_map: np.ndarray) -> np.ndarray:
 
 
 def save_panels(path: Path, panels: Sequence[tuple[str, np.ndarray]], title: str) -> None:
-    """Save pictures side by side, each under its caption.
-
-    Args:
-        path: PNG file.
-        panels: (caption, (H, W, 3) uint8 RGB) pairs.
-        title: line above all of them.
-    """
+    """Save (caption, picture) pairs side by side under a title, as PNG."""
     figure, axes = row_of_panels(len(panels), 5.5)
     for ax, (caption, image) in zip(axes, panels, strict=True):
         _show(ax, image)
@@ -60,9 +50,9 @@ def save_panels(path: Path, panels: Sequence[tuple[str, np.ndarray]], title: str
 
 
 def row_of_panels(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
-    """A figure of panels side by side, with its height in inches.
+    """Return a figure with panels side by side, its height in inches.
 
-    They are 5 inches wide, 580 pixels or so: shrinking the pictures would lose their lines.
+    Panels are 5 inches wide, about 580 pixels: smaller pictures would lose their lines.
     """
     figure = Figure(figsize=(5 * count, height), layout="constrained")
     return figure, figure.subplots(1, count, squeeze=False)[0]
@@ -75,19 +65,11 @@ def show_lesions(
     class_names: Sequence[str],
     with_scores: bool = True,
 ) -> None:
-    """Show a slice with its lesions in a panel.
-
-    Args:
-        ax: the panel.
-        image: (H, W, 3) uint8 RGB.
-        instances: with or without masks.
-        class_names: of all lesion classes; their order gives the colours.
-        with_scores: write the scores beside the boxes.
-    """
+    """Show a slice with its lesions; the order of the class names gives the colours."""
     _show(ax, draw_instances(image, instances, class_names, labels=()))
     factor = enlargement(image.shape[:2])
     labels = instance_labels(instances, class_names, with_scores)
-    # Letters of the figure, not of the picture: a large slice is shrunk, and they with it.
+    # Written by the figure: letters in the picture would shrink with a large slice.
     for found, label in reversed(list(zip(instances, labels, strict=True))):
         is_right = found.box[0] > 0.8 * image.shape[1]
         ax.text(
@@ -104,7 +86,7 @@ def show_lesions(
 
 
 def show_scores(ax: Axes, score_map: np.ndarray) -> None:
-    """Show a score map, as `score_map_picture` colours it, with its scale."""
+    """Show a score map with its scale; see `score_map_picture`."""
     _show(ax, score_map_picture(score_map))
     colours = ScalarMappable(_NORM, _MAP)
     bar = ax.figure.colorbar(colours, ax=ax, extend="both", shrink=0.8, pad=0.02)

@@ -1,7 +1,6 @@
-"""The papers' figures of slices of a data set: what the model saw, and what it classified by.
+"""The papers' figures of a slice: what the model saw, and the boxes it classified by.
 
 Source: Ter-Sarkisov 2020, the paper on lightweight models, Figures 2 and 3.
-Shapes: a slice of H x W pixels, C image classes.
 """
 
 from __future__ import annotations
@@ -13,26 +12,22 @@ from textwrap import fill
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from tqdm import tqdm
 
 from ..data.images import read_slice
-from ..figures import BLACK, BLUE, GREY, VERMILION, plain, save_figure
-from ..inference.predictions import Classification, Instance, SlicePrediction
+from ..figures import BLACK, BLUE, GREY, VERMILION, lesion_colour, plain, save_figure
+from ..inference.predictions import Classification, Instance, RankedBoxTable, SlicePrediction
 from ..inference.predictor import Predictor
 from ..wording import NOTICE, counted
 from .dataset_slices import DatasetSlice, slice_name
 from .panels import row_of_panels, show_lesions, show_scores
-from .ranked_box_figure import figure_3
+
+TOP = 16  # boxes that the paper shows beside all of them
 
 
 def save_paper_figures(predictor: Predictor, slices: Sequence[DatasetSlice], folder: Path) -> None:
-    """Save <slice>_figure2.png and, with a CT-Mask-Net, <slice>_figure3.png.
-
-    Args:
-        predictor: its answers are drawn.
-        slices: with their truth, as far as it is known.
-        folder: for the figures, made if needed.
-    """
+    """Save <stem>_figure2.png and, with a CT-Mask-Net, <stem>_figure3.png of each slice."""
     foot = NOTICE
     if any(model.get("phantom") for model in predictor.describe()["models"]):
         foot += " Trained on phantoms: knows only phantoms."
@@ -53,18 +48,15 @@ def figure_2(
     truth: Sequence[Instance] | None = None,
     label: str | None = None,
 ) -> Figure:
-    """Draw the slice with its lesions, the score map, the truth and the class logits, as far as
-    there are any.
+    """Draw a slice, (H, W, 3) uint8 RGB, with its lesions, and beside it what else is given.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        prediction: of it.
         score_map: (H, W) float32; see `Predictor.score_map`.
-        truth: the slice's true lesions, none of them for a healthy slice; None if unknown.
-        label: name of the true class; None if unknown.
+        truth: the true lesions, () of a healthy slice; None if unknown.
+        label: the true class; None if unknown.
 
     Raises:
-        ValueError: the image, the prediction and the score map have different sizes.
+        ValueError: the image, the prediction and the score map differ in size.
     """
     sizes = {"image": image.shape[:2], "prediction": tuple(prediction.size)}
     if score_map is not None:
@@ -127,3 +119,60 @@ def _show_logits(ax: Axes, classification: Classification, label: str | None) ->
     ax.set_ylim(len(names) - 0.4, -0.6)  # first class on top
     ax.set_xlabel("logit")
     ax.spines[["top", "right", "left"]].set_visible(False)
+
+
+def figure_3(ranked: RankedBoxTable, name: str = "") -> Figure:
+    """Draw the scores of the ranked boxes, and scores over areas: of the best 16 and of all."""
+    count = len(ranked.boxes)
+    groups = [("top", TOP)] * (count > TOP) + [("all", count)]
+    figure = Figure(figsize=(10, 3.4 * len(groups) + 0.5), layout="constrained")
+    axes = figure.subplots(len(groups), 2, squeeze=False, sharex="col")
+    for (left, right), (what, shown) in zip(axes, groups, strict=True):
+        _score_histogram(left, ranked.scores[:shown])
+        _score_over_area(right, ranked, shown)
+        for ax, title in ((left, "scores"), (right, "scores over areas")):
+            ax.set_title(f"{title}, {what} {counted(shown, 'box')}", fontsize=11)
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.grid(alpha=0.25)
+            ax.tick_params(labelbottom=True)
+            if not shown:
+                ax.text(0.5, 0.5, "no box", transform=ax.transAxes, ha="center")
+    title = (
+        f"{counted(count, 'ranked box')} fill the {len(ranked.rows)} rows that the slice was "
+        "classified from"
+    )
+    title = f"{fill(name, 100)}\n{title}" if name else title
+    figure.suptitle(plain(title), fontsize=12)
+    return figure
+
+
+def _score_histogram(ax: Axes, scores: np.ndarray) -> None:
+    ax.hist(scores, np.linspace(0, 1, 21).tolist(), color=BLUE, edgecolor="white")
+    ax.set(xlim=(0, 1), xlabel="score", ylabel="boxes")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _score_over_area(ax: Axes, ranked: RankedBoxTable, shown: int) -> None:
+    x0, y0, x1, y1 = ranked.boxes.T
+    # Boxes clipped at the slice's border may have no area, which a logarithm cannot show.
+    areas = np.maximum((x1 - x0) * (y1 - y0), 1)[:shown]
+    classes = np.array(ranked.lesion_classes[:shown], dtype=str)
+    names = list(dict.fromkeys(ranked.lesion_classes))
+    for index, name in enumerate(names):
+        own = classes == name
+        ax.scatter(
+            areas[own],
+            ranked.scores[:shown][own],
+            s=28,
+            color=lesion_colour(index),
+            edgecolors=BLACK,
+            linewidths=0.5,
+            alpha=0.8,
+            label=plain(name),
+        )
+    if len(names) > 1:
+        ax.legend(fontsize=9)
+    ax.set(xscale="log", ylim=(-0.03, 1.03), xlabel="area of the box (px)", ylabel="score")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())

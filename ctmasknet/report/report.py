@@ -1,4 +1,4 @@
-"""A case as one HTML page that needs nothing else: no network, no script."""
+"""A case as one HTML page that loads nothing and runs no script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from . import report_figures as figures
 from . import report_tables as tables
 from .html_pages import render
 from .overlay import AGAINST, FOR
-from .scan_chart import scan_chart
 from .tables import lung_shares, position_mm, total_area
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -27,16 +26,13 @@ _FIRST_NOTES = 3  # shown in the summary
 
 
 def write_report(path: str | os.PathLike, case: Case, key_slices: Sequence[KeySlice]) -> None:
-    """Write the report of a case, whole or not at all.
+    """Write the HTML report of a case, whole or not at all.
 
     Args:
-        path: HTML file.
-        case: a scan or loose slices, one slice or more.
-        key_slices: those that are shown, in order; see `quantification.key_slices`.
+        key_slices: the slices that are shown, in order; see `quantification.key_slices`.
 
     Raises:
-        ValueError: a case without slices, or key slices that are not the case's.
-        OSError: the file cannot be written.
+        ValueError: the case has no slice, or the key slices are not its own.
     """
     page = as_html(case, key_slices)
     with atomic_write(path) as partial:
@@ -44,7 +40,7 @@ def write_report(path: str | os.PathLike, case: Case, key_slices: Sequence[KeySl
 
 
 def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
-    """The page; arguments and errors as for `write_report`."""
+    """Return the page that `write_report` writes."""
     _check(case, key_slices)
     first = case.slices[0]
     return render(
@@ -65,9 +61,9 @@ def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
         share_words=_share_words(case),
         sums=tables.lesion_sums(case) if case.scan else None,
         loose=None if case.scan else tables.loose_slices(case),
-        # What is missing from the summary is said there.
+        # Notes on the lung come first: they say why its share is missing.
         first_notes=sorted(case.notes, key=lambda note: "lung" not in note.lower())[:_FIRST_NOTES],
-        chart=scan_chart(case, [key.index for key in key_slices]),
+        chart=figures.scan_chart(case, [key.index for key in key_slices]),
         shown=[_show(case, key) for key in key_slices],
         lesions=tables.lesions(case),
         lesion_count=sum(len(s.instances) for s in case.slices),
@@ -108,7 +104,7 @@ def _subtitle(case: Case) -> str:
 
 
 def _headlines(case: Case) -> list[tuple[str, str, str]]:
-    """(what, number, explanation) of the lesions of all classes."""
+    """Return (what, number, explanation) of the lesions of all classes together."""
     quantities = case.quantities
     instances = int(quantities.instances[:, -1].sum())
     touched = int((quantities.instances[:, -1] > 0).sum())
@@ -137,7 +133,7 @@ def _headlines(case: Case) -> list[tuple[str, str, str]]:
 
 
 def _share_words(case: Case) -> str:
-    """How the lung was found, or that there is no share of it; "" of boxes, which have none."""
+    """Say how the lung was found, or that there is no share of it; "" if there are only boxes."""
     if not case.slices[0].has_masks:
         return ""
     quantities = case.quantities
@@ -150,7 +146,7 @@ def _share_words(case: Case) -> str:
 
 
 def _show(case: Case, key: KeySlice) -> dict[str, Any]:
-    """A key slice with its words and pictures; those that the model does not give are None."""
+    """Return a key slice's words and pictures; None for those the model does not give."""
     prediction = case.slices[key.index]
     name = tables.slice_names(case)[key.index]
     ranked, answer = prediction.ranked_boxes, prediction.classification
@@ -171,7 +167,7 @@ def _show(case: Case, key: KeySlice) -> dict[str, Any]:
 
 
 def _facts(case: Case, index: int) -> str:
-    """The numbers of a slice in one line."""
+    """Return the numbers of a slice in one line."""
     prediction, quantities = case.slices[index], case.quantities
     answer, place = prediction.classification, position_mm(case, index)
     facts = [f"{place:,.0f} mm above the lowest slice"] if place else []

@@ -1,4 +1,4 @@
-"""The numbers of a report, as tables of text."""
+"""The numbers of a report as tables of text."""
 
 from __future__ import annotations
 
@@ -20,24 +20,19 @@ _BOX = "{:.0f}, {:.0f} to {:.0f}, {:.0f}"
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text.
+    """A table of text."""
 
-    Attributes:
-        columns: title -> a text for each row.
-        named: so many columns from the left are names, the others numbers.
-    """
-
-    columns: Mapping[str, Sequence[str]]
-    named: int
+    columns: Mapping[str, Sequence[str]]  # title -> cells
+    named: int  # columns from the left that are names; the others are numbers
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
-        """A text for each column, row by row."""
+        """The cells, row by row."""
         return list(zip(*self.columns.values(), strict=True))
 
 
 def slice_names(case: Case) -> list[str]:
-    """What to call each slice: its number in a scan, else its file's name or path."""
+    """Return each slice's number in a scan, else its file's name, or path if names repeat."""
     numbers = [f"slice {index}" for index in range(len(case.slices))]
     if case.scan is not None:
         return numbers
@@ -47,7 +42,7 @@ def slice_names(case: Case) -> list[str]:
 
 
 def lesion_sums(case: Case) -> Table:
-    """A row for each name of lesions: counts, volume or area, share of the lung."""
+    """Return a row for each lesion name: counts, volume or area, share of the lung."""
     quantities, of_lung = case.quantities, lung_shares(case)
     what = "outlines on slices" if case.slices[0].has_masks else "boxes on slices"
     columns = {"lesion": list(quantities.names)}
@@ -66,7 +61,7 @@ def lesion_sums(case: Case) -> Table:
 
 
 def loose_slices(case: Case) -> Table:
-    """A row for each slice that is taken by itself."""
+    """Return a row for each slice taken by itself."""
     quantities = case.quantities
     columns = {"file": slice_names(case)}
     found = [s.classification for s in case.slices if s.classification is not None]
@@ -87,7 +82,7 @@ def loose_slices(case: Case) -> Table:
 
 
 def lesions(case: Case) -> Table:
-    """A row for each of the largest lesions, the largest first."""
+    """Return a row for each of the MOST_LESIONS largest lesions, the largest first."""
     names = slice_names(case)
     found = [(names[i], lesion) for i, s in enumerate(case.slices) for lesion in s.instances]
     found = sorted(found, key=lambda pair: _size(pair[1]), reverse=True)[:MOST_LESIONS]
@@ -96,9 +91,7 @@ def lesions(case: Case) -> Table:
         "slice": [name for name, _ in found],
         "class": [x.lesion_class for x in instances],
         "score": [f"{x.score:.2f}" for x in instances],
-        "box: x, y to x, y in px": [
-            "{:.0f}, {:.0f} to {:.0f}, {:.0f}".format(*x.box) for x in instances
-        ],
+        "box: x, y to x, y in px": [_BOX.format(*x.box) for x in instances],
     }
     if case.slices[0].has_masks:
         columns["area"] = [area_text(x.area_px, x.area_mm2) for x in instances]
@@ -110,7 +103,7 @@ def _numbers(values: np.ndarray) -> list[str]:
 
 
 def _size(lesion: Instance) -> tuple[float, float]:
-    """Area, or without a mask that of the box; in pixels, as slices differ in what is known."""
+    """Area (of the box without a mask) and score; in pixels, as mm2 may be known of some only."""
     x0, y0, x1, y1 = lesion.box
     area = (x1 - x0) * (y1 - y0) if lesion.area_px is None else lesion.area_px
     return area, lesion.score

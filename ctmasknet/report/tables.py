@@ -1,7 +1,7 @@
 """What is known of a case as result.json, lesions.csv and ranked_boxes.csv.
 
-Shapes: Z slices, A names of quantities (the lesion classes, then any lesion). Numbers have at most
-six decimals; what is unknown is null, or empty in CSV.
+Numbers have at most six decimals. What is unknown is null, or empty in CSV. Slices count from 0 at
+the lowest, positions are in mm above it, boxes in pixels.
 """
 
 from __future__ import annotations
@@ -27,13 +27,10 @@ RANKED_BOX_COLUMNS = ("slice", "file", "rank", "lesion_class", "score", *_BOX)
 
 
 def result_json(case: Case) -> dict[str, Any]:
-    """Everything but masks and ranked boxes, in plain types.
+    """Return everything but masks and ranked boxes, in plain types.
 
-    Returns:
-        notice, name, input, kind ("scan" or "slices"); patient, scan, spacing_mm, class,
-        probabilities, aggregation (null but of a scan); quantities (whose volumes, shares and
-        severity are null but of a scan), slices, notes, problems, about. Positions are in mm from
-        the lowest slice, boxes in pixels, `slices[i].index` counts from 0 there.
+    "kind" is "scan" or "slices". Of loose slices "patient", "scan", "spacing_mm", "class",
+    "probabilities" and "aggregation" are null, as are volumes, shares and severity.
     """
     scan = case.scan
     spacing = scan.spacing if scan else None
@@ -64,11 +61,7 @@ def write_result(path: str | os.PathLike, case: Case) -> None:
 
 
 def write_lesions(path: str | os.PathLike, case: Case) -> None:
-    """Write a CSV with LESION_COLUMNS and a line for each instance, best first on each slice.
-
-    `slice` counts from 0 at the lowest; `position_mm` is from the lowest slice; boxes are in
-    pixels. Without instances the header stands alone.
-    """
+    """Write a CSV with LESION_COLUMNS and a line for each instance, best first on each slice."""
     rows = []
     for index, prediction in enumerate(case.slices):
         for instance in prediction.instances:
@@ -79,11 +72,9 @@ def write_lesions(path: str | os.PathLike, case: Case) -> None:
 
 
 def write_ranked_boxes(path: str | os.PathLike, case: Case) -> None:
-    """Write a CSV with RANKED_BOX_COLUMNS, contribution_<class> for each image class, and a line
-    for each different ranked box, best first (rank 1) on each slice.
+    """Write a CSV with a line for each different ranked box, best first (rank 1) on each slice.
 
-    Raises:
-        ValueError: the model classifies no images, so it has no ranked boxes.
+    RANKED_BOX_COLUMNS are followed by contribution_<class> for each image class.
     """
     classification = case.slices[0].classification if case.slices else None
     if classification is None:
@@ -103,12 +94,12 @@ def write_ranked_boxes(path: str | os.PathLike, case: Case) -> None:
 
 
 def position_mm(case: Case, index: int) -> float | None:
-    """Of a slice, in mm above the lowest; None if unknown."""
+    """Return how far a slice lies above the lowest, in mm; None if unknown."""
     return index * case.scan.spacing[0] if case.scan and case.scan.spacing else None
 
 
 def total_area(quantities: Quantities, column: int) -> tuple[int | None, float | None]:
-    """Pixels and mm2 of a name's lesions on all slices, None if unknown."""
+    """Return the pixels and mm2 of a name's lesions over all slices, None if unknown."""
     if quantities.areas_px is None:
         return None, None
     areas = quantities.areas_px[:, column]
@@ -116,7 +107,7 @@ def total_area(quantities: Quantities, column: int) -> tuple[int | None, float |
 
 
 def lung_shares(case: Case) -> np.ndarray | None:
-    """(A,) share of the lung that is lesion; None without a lung, and of loose slices."""
+    """Return the share of the lung that each name covers; None without a lung or a scan."""
     if case.scan is None or case.quantities.lung_lesion_px is None:
         return None
     found = shares(case.quantities)
@@ -163,7 +154,7 @@ def _lesion(instance: Instance) -> dict[str, Any]:
 
 
 def _sums(case: Case) -> dict[str, Any]:
-    """Over all slices, for each name and of the lung."""
+    """Return the sums over all slices, for each name and of the lung."""
     quantities = case.quantities
     of_lung = lung_shares(case)
     lesions = {}
@@ -202,7 +193,7 @@ def _named(names: Sequence[str], values: Iterable[float] | None) -> dict[str, fl
 
 
 def _number(value: float | None) -> float | None:
-    """With six decimals at most; None if there is none, or if it is NaN or infinite."""
+    """Round to six decimals; None stays, NaN and infinity become it."""
     return None if value is None or not math.isfinite(value) else round(float(value), 6)
 
 

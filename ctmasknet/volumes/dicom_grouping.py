@@ -1,4 +1,7 @@
-"""Which DICOM files make one scan: its series, without copies and without what differs."""
+"""Which DICOM files make one scan, and whether they lie evenly behind each other.
+
+Messages name the folder `source`. What cannot be used, or is unusual, goes to `errors`.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,13 @@ _ALIKE: dict[str, Callable[[SliceHeader], Hashable]] = {
         float(value) for value in np.round(header.axes[:, :2].T.ravel(), 2) + 0.0
     ),
 }
+_MAX_TILT = 0.5  # degrees
+_GAP = 1.5  # a step of more than so many median ones misses a slice
+_UNEVEN_MM, _UNEVEN = 0.1, 0.05  # other steps may differ by so much, or by this share
 
 
 def group_series(headers: Iterable[SliceHeader]) -> dict[str, list[SliceHeader]]:
-    """Group headers by SeriesInstanceUID, in the order given; those without one are under ""."""
+    """Group headers by SeriesInstanceUID ("" if missing), in the order given."""
     groups: dict[str, list[SliceHeader]] = {}
     for header in headers:
         groups.setdefault(header.series, []).append(header)
@@ -33,16 +39,10 @@ def group_series(headers: Iterable[SliceHeader]) -> dict[str, list[SliceHeader]]
 def choose_series(
     headers: list[SliceHeader], source: Path, series: str | None, errors: ErrorPolicy
 ) -> list[SliceHeader]:
-    """Choose the files of one series.
+    """Return the headers of the series asked for, or else of the largest.
 
-    Args:
-        headers: of all files.
-        source: the folder to name in messages.
-        series: SeriesInstanceUID to take; needed if there are several.
-        errors: of several series, of which the largest is taken, and of files without one.
-
-    Raises:
-        ValueError: there is no such series.
+    Several series without a choice, and files without a series, are errors to handle; a series that
+    does not exist is a ValueError.
     """
     groups = group_series(headers)
     listing = "; ".join(_describe(uid, group) for uid, group in groups.items())
@@ -58,7 +58,8 @@ def choose_series(
             )
     if not groups:
         return []
-    largest = max(groups, key=lambda uid: _sizes(groups[uid]))
+    usable = {uid: sum(not header.problem for header in group) for uid, group in groups.items()}
+    largest = max(groups, key=lambda uid: (usable[uid], len(groups[uid])))
     if len(groups) > 1:
         error = ValueError(
             f"{source}: found {len(groups)} series, expected one: {listing}; choose one by its "
@@ -66,10 +67,6 @@ def choose_series(
         )
         errors.handle(error, f"took {_describe(largest, groups[largest])}")
     return groups[largest]
-
-
-def _sizes(group: list[SliceHeader]) -> tuple[int, int]:
-    return sum(not header.problem for header in group), len(group)
 
 
 def _describe(uid: str, group: list[SliceHeader]) -> str:
@@ -81,11 +78,9 @@ def _describe(uid: str, group: list[SliceHeader]) -> str:
 
 
 def usable_slices(headers: Iterable[SliceHeader], errors: ErrorPolicy) -> list[SliceHeader]:
-    """Sort the slices of a series by their height, each height once.
+    """Return the slices of a series from the lowest up, each height once.
 
-    Args:
-        headers: of one series.
-        errors: of files that are unusable, differ from the most, or lie where another does.
+    Files that are unusable, differ from the majority, or lie where another does are left out.
     """
     kept = []
     for header in headers:
@@ -128,3 +123,63 @@ def _without_duplicates(headers: list[SliceHeader], errors: ErrorPolicy) -> list
         else:
             kept.append(header)
     return kept
+
+
+def slice_step(headers: list[SliceHeader], source: Path, errors: ErrorPolicy) -> float:
+    """Return the step from slice to slice along the normal, in mm.
+
+    The headers are those of one series, in order. If the steps differ, which is an error to handle,
+    it is the median one; of a single slice it is the thickness.
+    """
+    heights = np.array([header.height for header in headers])
+    if len(heights) == 1:
+        return headers[0].thickness or 1.0
+    steps = np.diff(heights)
+    median = float(np.quantile(steps, 0.5, method="lower"))  # one of the steps, not a mean of two
+    uneven = np.abs(steps - median) > max(_UNEVEN_MM, _UNEVEN * median)
+    gaps = np.flatnonzero(steps > _GAP * median)
+    if len(gaps):
+        errors.handle(f"{source}: {_describe_gaps(headers, steps, gaps, median)}")
+    elif uneven.any():
+        errors.handle(
+            f"{source}: found uneven steps of {steps.min():.4g} to {steps.max():.4g} mm "
+            f"between slices, expected them even ({median:.4g} mm): choose one reconstruction, "
+            "or resample it"
+        )
+    return median if uneven.any() else float(steps.mean())
+
+
+def _describe_gaps(
+    headers: list[SliceHeader], steps: np.ndarray, gaps: np.ndarray, step: float
+) -> str:
+    lost = sum(round(steps[gap] / step) - 1 for gap in gaps)
+    places = [
+        f"{below.height:.1f} and {above.height:.1f} mm ({below.path.name}, {above.path.name})"
+        for below, above in (headers[gap : gap + 2] for gap in gaps[:3])
+    ]
+    return (
+        f"about {lost} slice{' is' if lost == 1 else 's are'} missing, between "
+        f"{', '.join(places)}{', ...' if len(gaps) > 3 else ''}; expected steps of {step:.4g} mm: "
+        "copy the series again, completely"
+    )
+
+
+def tilt_problem(headers: list[SliceHeader]) -> str:
+    """Return why the slices are not straight above each other; "" if they are."""
+    tilts = [header.tilt for header in headers if abs(header.tilt) > _MAX_TILT]
+    advice = "correct the tilt (e.g. with dcm2niix), or use a series without it"
+    if tilts:
+        return f"found a gantry tilt of {tilts[0]:g} degrees, expected none: {advice}"
+    offsets = np.array([header.position - headers[0].position for header in headers])
+    normal = headers[0].axes[:, 2]
+    along = offsets @ normal
+    aside = np.linalg.norm(offsets - along[:, np.newaxis] * normal, axis=1)
+    worst = int(aside.argmax())
+    # Positions are often rounded to 0.1 mm.
+    if aside[worst] > 0.2 + np.tan(np.radians(_MAX_TILT)) * np.ptp(along):
+        return (
+            f"found slices shifted by up to {aside[worst]:.1f} mm over {np.ptp(along):.1f} mm "
+            f"({headers[worst].path.name}), as by a gantry tilt; expected them straight above each "
+            f"other: {advice}"
+        )
+    return ""

@@ -1,14 +1,11 @@
-"""What is read of each DICOM file before its pixels, and what makes a file unusable as a CT slice.
+"""The headers of DICOM files, and what makes a file unusable as a CT slice.
 
-pydicom reads the headers (it is tolerant, and stops before the pixels); SimpleITK decodes the
-pixels: its GDCM has every transfer syntax, JPEG Lossless among them, for which pydicom needs a
-plugin under the GPL.
+pydicom reads headers: it is tolerant, and stops before the pixels. SimpleITK decodes the pixels:
+GDCM knows every transfer syntax, such as JPEG Lossless, for which pydicom needs a GPL plugin.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,110 +17,46 @@ from pydicom.dataset import Dataset
 from ..data.images import cannot_open, what_else_it_is
 from ..errors import ErrorPolicy
 
-IDENTIFIERS = (
-    *("PatientID", "StudyInstanceUID", "SeriesInstanceUID"),
-    *("SeriesDescription", "Modality"),
-)
+_SERIES = "SeriesInstanceUID"
+IDENTIFIERS = ("PatientID", "StudyInstanceUID", _SERIES, "SeriesDescription", "Modality")
 _TAGS = [
     *IDENTIFIERS,
     *("SOPClassUID", "ImageType", "NumberOfFrames", "SamplesPerPixel", "Rows", "Columns"),
     *("PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient"),
     *("RescaleSlope", "RescaleIntercept", "GantryDetectorTilt"),
 ]
-_SUFFIXES = (".dcm", ".dicom", ".ima")
-_OTHER_NAMES = re.compile(  # of files without suffix that lie beside DICOM files and are none
-    "AUTHORS|CHANGELOG|CHANGES|CHECKSUMS|COPYING|DICOMDIR|LICENCE|LICENSE|LOCKFILE|MANIFEST|"
-    "MD5SUMS|NOTICE|README|SHA256SUMS|VERSION"
-)
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, an index without pixels
 
 
 @dataclass(frozen=True, eq=False)
 class SliceHeader:
-    """The header of one DICOM file; geometry is in mm, in the patient's LPS coordinates.
-
-    Args:
-        path: of the file.
-        identifiers: those of IDENTIFIERS that it has.
-        localiser: whether its ImageType says that it is one (a scout, a topogram).
-        problem: what makes it unusable and what to do; "" if nothing does. All that follows is set
-            only then.
-        shape: (rows, columns).
-        spacing: (y, x), between rows and between columns.
-        position: (3,) centre of the first pixel.
-        axes: (3, 3); columns: along a row, down a column, and their normal, of length 1.
-        thickness: of the slice; 0 if unknown.
-        tilt: of the gantry, in degrees.
-    """
+    """The header of a DICOM file, in mm and the patient's LPS coordinates."""
 
     path: Path
-    identifiers: dict[str, str]
-    localiser: bool = False
-    problem: str = ""
-    shape: tuple[int, int] = (0, 0)
-    spacing: tuple[float, float] = (0.0, 0.0)
-    position: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    identifiers: dict[str, str]  # those of IDENTIFIERS that it has
+    localiser: bool = False  # a scout or topogram, by its ImageType
+    problem: str = ""  # why it is unusable and what to do; the rest is set only without one
+    shape: tuple[int, int] = (0, 0)  # rows, columns
+    spacing: tuple[float, float] = (0.0, 0.0)  # y, x: between rows and between columns
+    position: np.ndarray = field(default_factory=lambda: np.zeros(3))  # of the first pixel's centre
+    # (3, 3); columns of length 1: along a row, down a column, and the normal of both.
     axes: np.ndarray = field(default_factory=lambda: np.eye(3))
-    thickness: float = 0.0
-    tilt: float = 0.0
+    thickness: float = 0.0  # of the slice; 0 if unknown
+    tilt: float = 0.0  # of the gantry, in degrees
 
     @property
     def series(self) -> str:
-        """SeriesInstanceUID; "" if there is none."""
-        return self.identifiers.get("SeriesInstanceUID", "")
+        """The SeriesInstanceUID; "" if there is none."""
+        return self.identifiers.get(_SERIES, "")
 
     @property
     def height(self) -> float:
-        """The position along the normal of the slice, in mm."""
+        """The position along the slice's normal, in mm."""
         return float(self.position @ self.axes[:, 2])
 
 
-def is_dicom(path: Path) -> bool:
-    """Return whether a file is DICOM by its magic bytes or claims to be by its suffix."""
-    if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not os.path.isfile(path):
-        return False
-    if path.suffix.lower() in _SUFFIXES:
-        return True
-    try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:  # nothing is known of it; see `dicom_among`
-        return False
-
-
-def dicom_among(files: Iterable[Path]) -> list[Path]:
-    """Find the DICOM files of a folder, damaged ones too, in the order given.
-
-    Many series have files without suffix, of which an emptied or overwritten one shows no magic
-    bytes: among DICOM files every file with a suffix of theirs is one, and none vanishes unsaid.
-
-    Args:
-        files: all files of the folder that are nothing else by their suffix.
-    """
-    files = list(files)
-    known = {path for path in files if is_dicom(path)}
-    suffixes = {_suffix(path) for path in known}
-
-    def claims(path: Path) -> bool:
-        other = path.name.startswith(".") or _OTHER_NAMES.fullmatch(path.stem.upper())
-        return _suffix(path) in suffixes and not other
-
-    return [path for path in files if path in known or claims(path)]
-
-
-def _suffix(path: Path) -> str:
-    """The suffix in lower case; "" for one that only counts ("IM.0012", a UID)."""
-    suffix = path.suffix.lower()
-    return "" if suffix[1:].isdecimal() else suffix
-
-
 def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader]:
-    """Read the headers of DICOM files; indexes (DICOMDIR) are left out.
-
-    Args:
-        files: see `dicom_among`.
-        errors: of files that cannot be read.
-    """
+    """Read the headers of DICOM files, leaving out indexes (DICOMDIR) and what cannot be read."""
     headers = []
     for path in files:
         try:
@@ -131,7 +64,7 @@ def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader
             stored_as = dataset.file_meta.get("MediaStorageSOPClassUID")
             if _DIRECTORY not in (dataset.get("SOPClassUID"), stored_as):
                 headers.append(_header(path, dataset))
-        # pydicom raises what a damaged file makes it raise: all of it means the same to the user.
+        # A damaged file makes pydicom raise anything, which all means the same to the user.
         except Exception as error:
             errors.handle(_cannot_read(path, error))
     return headers
@@ -177,7 +110,7 @@ def _header(path: Path, dataset: Dataset) -> SliceHeader:
 
 
 def _problem(dataset: Dataset, localiser: bool) -> str:
-    """What makes a file unusable as a slice of a CT series, and what to do; "" if nothing."""
+    """Return why a file is no slice of a CT series, and what to do; "" if it is one."""
     modality = str(dataset.get("Modality") or "none")
     frames = int(dataset.get("NumberOfFrames") or 1)
     samples = int(dataset.get("SamplesPerPixel") or 1)
@@ -212,7 +145,7 @@ def _problem(dataset: Dataset, localiser: bool) -> str:
 
 
 def _lacks(dataset: Dataset, tag: str, count: int) -> bool:
-    """Whether a tag has anything else than `count` finite numbers (positive ones for a scale)."""
+    """Whether a tag is not `count` finite numbers, positive ones for a scale."""
     value = dataset.get(tag)
     numbers = np.atleast_1d(np.array([] if value in (None, "") else value, float))
     if tag in ("PixelSpacing", "RescaleSlope") and (numbers <= 0).any():
@@ -221,7 +154,7 @@ def _lacks(dataset: Dataset, tag: str, count: int) -> bool:
 
 
 def _orientation(dataset: Dataset) -> np.ndarray:
-    """(2, 3) directions along a row and down a column."""
+    """(2, 3): the directions along a row and down a column."""
     return np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
 
 

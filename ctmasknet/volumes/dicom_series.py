@@ -1,7 +1,6 @@
 """A DICOM series -> a Volume. Nothing is guessed: what is unusual is refused, or noted.
 
-Z, Y, X: slices in the order of their positions along the normal, rows, columns. Neither file names
-nor InstanceNumber decide the order.
+Slices are ordered by their position along the normal, not by file name or InstanceNumber.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import ErrorPolicy
-from .dicom_geometry import slice_step, tilt_problem
-from .dicom_grouping import choose_series, usable_slices
+from .dicom_grouping import choose_series, slice_step, tilt_problem, usable_slices
 from .dicom_headers import SliceHeader, read_headers
 from .formats import ReadOptions
 from .volume import Volume, hu_problem, upright_volume
@@ -28,20 +26,11 @@ _BEYOND_INT16 = "beyond int16"
 
 
 def read_dicom(files: Iterable[Path], source: Path, options: ReadOptions) -> Volume:
-    """Read one CT series.
+    """Read one CT series from DICOM files (see `dicom_among`) in any order.
 
-    Args:
-        files: DICOM files (see `dicom_among`), in any order.
-        source: the folder or file to name in messages.
-        options: where errors are collected, files that cannot be used are left out, the largest CT
-            series is taken, and gaps, uneven steps, tilt and values that cannot be HU are accepted.
-
-    Returns:
-        int16, or float32 if the HU are not whole or beyond int16. The memory needed is that of
-        the volume and little more.
-
-    Raises:
-        ValueError: what is wrong with which file or folder, and what to do.
+    The HU are int16, or float32 if they are not whole or exceed int16; reading takes little more
+    memory than they do. If errors are collected, the largest series is taken, unusable files are
+    left out, and gaps, uneven steps, tilt and values that cannot be HU are accepted.
     """
     errors = options.errors
     headers = choose_series(read_headers(files, errors), source, options.series, errors)
@@ -76,7 +65,7 @@ def read_dicom(files: Iterable[Path], source: Path, options: ReadOptions) -> Vol
 def _decode(
     headers: list[SliceHeader], errors: ErrorPolicy
 ) -> tuple[np.ndarray, list[SliceHeader]]:
-    """The (Z, Y, X) pixels of those files that can be decoded, and their headers."""
+    """Return the pixels (Z, Y, X) of the files that can be decoded, and their headers."""
     if not headers:
         return np.empty((0, 0, 0), np.int16), []
     hu, failures = _decode_as(np.int16, headers)
@@ -104,7 +93,7 @@ def _decode_as(dtype: type, headers: list[SliceHeader]) -> tuple[np.ndarray, lis
 
 
 def _decode_slice(header: SliceHeader, out: np.ndarray) -> str:
-    """Decode into `out`; returns why that fails, or "" if it does not."""
+    """Decode into `out`; return why that fails, or ""."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(header.path))

@@ -1,28 +1,33 @@
-"""The formats of which one file holds a whole CT volume.
-
-`read_volume`, prediction and datasets/prepare_volumes.py know a format by its entry here. DICOM
-files and images, which hold one slice each, are put together in `volume_files`.
-"""
+"""What a file is taken for: one of VOLUME_FORMATS, a zip, an image, DICOM, or nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..data.images import IMAGE_SUFFIXES, cannot_open
 from ..errors import RAISE, ErrorPolicy
 from .volume import Volume
 from .window import LUNG, Window
 
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+_OTHER_NAMES = re.compile(  # of files without suffix that lie beside DICOM files and are none
+    "AUTHORS|CHANGELOG|CHANGES|CHECKSUMS|COPYING|DICOMDIR|LICENCE|LICENSE|LOCKFILE|MANIFEST|"
+    "MD5SUMS|NOTICE|README|SHA256SUMS|VERSION"
+)
+
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a volume is read.
+    """How to read a volume.
 
     Args:
         series: SeriesInstanceUID to take of several in a DICOM folder.
         window: that 8-bit input is taken to have.
-        errors: of parts of the volume. Where they are collected, a reader goes on without these
+        errors: of parts of the volume. If they are collected, a reader goes on without these
             parts, and raises only if nothing can be used.
     """
 
@@ -33,11 +38,11 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class VolumeFormat:
-    """How the files of a format are known and read.
+    """A format of volume files.
 
     Args:
-        matches: whether a path is a file of the format, by its name or its first bytes; False for
-            one that cannot be opened.
+        matches: whether a path has the format, by its name or first bytes; False if it cannot be
+            opened.
         read: a file to a Volume (see `upright_volume`). Its ValueErrors and OSErrors name the file.
     """
 
@@ -45,10 +50,117 @@ class VolumeFormat:
     read: Callable[[Path, ReadOptions], Volume]
 
 
-# The name is what messages list ("expected one of .nii, .nii.gz, ...").
+# Formats of which one file is a whole volume, by the names that messages list (".nii", ...).
 VOLUME_FORMATS: dict[str, VolumeFormat] = {}
 
 
 def format_of(path: Path) -> VolumeFormat | None:
     """Return the first of VOLUME_FORMATS that matches a file; None if none does."""
     return next((known for known in VOLUME_FORMATS.values() if known.matches(path)), None)
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether a file is DICOM by its magic bytes, or claims to be by its suffix."""
+    if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not os.path.isfile(path):
+        return False
+    if path.suffix.lower() in _DICOM_SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:  # nothing is known of it; see `dicom_among`
+        return False
+
+
+def dicom_among(files: Iterable[Path]) -> list[Path]:
+    """Return the DICOM files among those of no other known type, damaged ones too.
+
+    Many series have files without suffix, and an emptied or overwritten one has no magic bytes. So
+    every file that has a suffix of the DICOM files counts as one: none vanishes silently.
+    """
+    files = list(files)
+    known = {path for path in files if is_dicom(path)}
+    suffixes = {_suffix(path) for path in known}
+
+    def claims(path: Path) -> bool:
+        other = path.name.startswith(".") or _OTHER_NAMES.fullmatch(path.stem.upper())
+        return _suffix(path) in suffixes and not other
+
+    return [path for path in files if path in known or claims(path)]
+
+
+def _suffix(path: Path) -> str:
+    """The suffix in lower case; "" for one that only counts ("IM.0012", a UID)."""
+    suffix = path.suffix.lower()
+    return "" if suffix[1:].isdecimal() else suffix
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """The files of a folder at any depth, each in one list, in natural order."""
+
+    volumes: list[Path]  # of VOLUME_FORMATS
+    zips: list[Path]
+    images: list[Path]
+    dicom: list[Path]  # damaged ones too, see `dicom_among`
+    others: list[Path]
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a file is an image by its suffix."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_zip(path: Path) -> bool:
+    """Return whether a file is a zip by its suffix."""
+    return path.suffix.lower() == ".zip"
+
+
+def sort_files(folder: Path, errors: ErrorPolicy) -> FolderFiles:
+    """Sort the files of a folder by kind, broken links among them, hidden files left out.
+
+    Subfolders that cannot be listed are errors to handle; the folder itself, a ValueError.
+    """
+    files = _files_of(folder, errors)
+    volumes = [path for path in files if format_of(path)]
+    images = [path for path in files if is_image(path)]
+    zips = [path for path in files if is_zip(path)]
+    known = {*volumes, *images, *zips}
+    dicom = dicom_among(path for path in files if path not in known)
+    known.update(dicom)
+    others = [path for path in files if path not in known]
+    return FolderFiles(volumes, zips, images, dicom, others)
+
+
+def _files_of(folder: Path, errors: ErrorPolicy) -> list[Path]:
+    files: list[Path] = []
+    closed: list[OSError] = []
+    for here, _, names in os.walk(folder, onerror=closed.append):
+        try:
+            os.stat(os.path.join(here, "."))
+        except OSError as denied:  # it can be listed, its files cannot be opened
+            closed.append(OSError(denied.errno, denied.strerror, here))
+            continue
+        files += [Path(here, name) for name in names]
+    for error in closed:
+        path = Path(error.filename)
+        if path == folder:
+            raise cannot_open(folder, error)
+        if not _hidden(path.relative_to(folder)):
+            errors.handle(cannot_open(path, error))
+    return [
+        path
+        for path in sorted(files, key=natural_order)
+        if (path.is_file() or not path.exists()) and not _hidden(path.relative_to(folder))
+    ]
+
+
+def natural_order(path: Path) -> list[tuple[int, int | str]]:
+    """Return a key that sorts slice_2 before slice_10."""
+    parts = re.split(r"(\d+)", str(path).lower())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+
+
+def _hidden(path: Path) -> bool:
+    """Whether it is hidden, or something that macOS adds to a zip."""
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts)

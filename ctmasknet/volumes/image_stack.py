@@ -19,18 +19,10 @@ _log = logging.getLogger(__name__)
 
 
 def read_image_stack(files: Sequence[Path], source: Path, options: ReadOptions) -> Volume:
-    """Read grey slices that have a window already, as they stand: upright, from feet to head.
+    """Read grey slices that are windowed already, taken as upright and from feet to head.
 
-    Args:
-        files: the images in order, all of one folder.
-        source: the folder or file to name in messages.
-        options: errors are of images that cannot be used, or have another size than most.
-
-    Returns:
-        int16 HU, `measured` False.
-
-    Raises:
-        ValueError: what is wrong with which image.
+    The images are all of one folder, in order. The HU are int16, and `measured` is False. If errors
+    are collected, images that cannot be used, or differ in size from most, are left out.
     """
     folders = sorted({str(path.parent) for path in files})
     if len(folders) > 1:
@@ -45,7 +37,7 @@ def read_image_stack(files: Sequence[Path], source: Path, options: ReadOptions) 
     for path in files:
         try:
             slices[path] = _read_grey(path)
-        except (ValueError, FileNotFoundError) as error:  # not found: a link to nowhere
+        except (ValueError, FileNotFoundError) as error:  # not found: a broken link
             errors.handle(error)
     if not slices:
         raise ValueError(f"{source}: found no usable image; the first: {errors.first}")
@@ -82,7 +74,7 @@ def _say_order_once() -> None:
 
 
 def _read_grey(path: Path) -> np.ndarray:
-    """(Y, X) uint8; ValueError for colours, or what `read_slice` refuses."""
+    """Return (Y, X) uint8; ValueError for colours, or what `read_slice` refuses."""
     image = read_slice(path)
     grey = image[..., 0]
     if (image != grey[..., np.newaxis]).any():

@@ -1,9 +1,9 @@
 """NIfTI, MetaImage and NRRD <-> Volume, by SimpleITK.
 
-SimpleITK turns each format's geometry into LPS and applies NIfTI's slope and intercept itself. The
-peak of memory in reading 512 x 512 x 1000 int16 is 1.0 (MetaImage, NRRD), 1.4 (NIfTI) or 1.6 times
-(compressed MetaImage) the volume. Of int32 and float64 it is 1.6 times (MetaImage) or 3 times
-(NRRD, compressed MetaImage) the int16 or float32 that they become (tools/benchmark_volumes.py).
+SimpleITK converts each format's geometry to LPS and applies NIfTI's slope and intercept. Reading
+512 x 512 x 1000 int16 takes at most 1.0 (MetaImage, NRRD), 1.4 (NIfTI) or 1.6 times (compressed
+MetaImage) the memory of the volume; int32 and float64 take 1.6 times (MetaImage) or 3 times (NRRD,
+compressed MetaImage) that of the int16 or float32 they become (tools/benchmark_volumes.py).
 """
 
 from __future__ import annotations
@@ -42,17 +42,9 @@ def volume_suffix(path: Path) -> str:
 
 
 def read_sitk(path: Path, options: ReadOptions) -> Volume:
-    """Read a volume in HU, or an 8-bit one that has a window.
+    """Read a volume in HU, or a windowed 8-bit one; int16 if the file's integers fit, else float32.
 
-    Args:
-        path: a file with one of VOLUME_SUFFIXES.
-        options: errors are of an unknown orientation and of NaN and infinity, which become air.
-
-    Returns:
-        int16 if the file has integers that fit, else float32.
-
-    Raises:
-        ValueError: the file cannot be read, has other than three dimensions, or no HU.
+    An unknown orientation, and NaN or infinity, which become air, are errors to handle.
     """
     require_readable(path)
     if ".nii" in volume_suffix(path):
@@ -115,10 +107,7 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
 
 
 def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray, sitk.Image]:
-    """The pixels (K, J, I) of `file`, perhaps read-only, and an image with their geometry.
-
-    `file` is `path` itself, or what was unpacked of it.
-    """
+    """Return pixels (K, J, I), perhaps read-only, and geometry of `path`, unpacked as `file`."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     suffix = volume_suffix(path)
@@ -175,10 +164,7 @@ class _Owner:
 
 
 def _as_hu(stored: np.ndarray, bad: np.ndarray, path: Path, errors: ErrorPolicy) -> np.ndarray:
-    """(K, J, I) as int16 or float32, with air at the positions `bad` (N,) that are no numbers.
-
-    A copy only if the type is another one, or there are bad values and `stored` is read-only.
-    """
+    """Return int16 or float32, air at the flat positions `bad`; a copy only if needed."""
     whole = stored.dtype.kind != "f" and _fits(stored)
     with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is no HU
         hu = stored.astype(np.int16 if whole else np.float32, copy=False)
@@ -201,12 +187,12 @@ def _as_hu(stored: np.ndarray, bad: np.ndarray, path: Path, errors: ErrorPolicy)
 
 
 def _fits(values: np.ndarray) -> bool:
-    """Whether int16 holds all of them."""
+    """Whether int16 holds all values."""
     return bool(values.min() >= -32768 and values.max() <= 32767)
 
 
 def _not_finite(parts: Iterable[np.ndarray]) -> np.ndarray:
-    """Positions (N,) of NaN and infinite values in an array that comes in parts."""
+    """Return the flat positions (N,) of NaN and infinity in an array that comes in parts."""
     found, start = [np.empty(0, np.int64)], 0
     for part in parts:
         found.append(np.flatnonzero(~np.isfinite(part)) + start)
@@ -215,7 +201,7 @@ def _not_finite(parts: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _reason(error: RuntimeError) -> str:
-    """What SimpleITK means, in its last line; a wrong "Reason: No such file" may follow it."""
+    """SimpleITK's last line but for "Reason: No such file", which may be wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Reason: ")] or lines
     return lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ").rstrip(".")

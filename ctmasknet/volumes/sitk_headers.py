@@ -1,4 +1,4 @@
-"""What is checked of NIfTI, MetaImage and NRRD files besides what SimpleITK's readers tell."""
+"""Checks of NIfTI, MetaImage and NRRD files that SimpleITK's readers do not make."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,29 +19,22 @@ from ..errors import ErrorPolicy
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI's datatype codes
 _CHUNK = 1 << 20  # voxels, or bytes
 _MAX_HEADER = 1 << 20  # bytes of a MetaImage header; what has none may be one long line
-
-
-# Of NIfTI-1 and -2, by the header's length.
-_NIFTI = {
-    length: np.dtype({"names": names, "formats": formats, "offsets": offsets})
-    for names in [("datatype", "dim", "vox_offset")]
-    for length, formats, offsets in [
-        (348, ("i2", "8i2", "f4"), (70, 40, 108)),
-        (540, ("i2", "8i8", "i8"), (12, 16, 168)),
-    ]
-}
+# What is read of a NIfTI-1 header; SimpleITK does not read NIfTI-2.
+_NIFTI = np.dtype(
+    {
+        "names": ["length", "dim", "datatype", "vox_offset"],
+        "formats": ["i4", "8i2", "i2", "f4"],
+        "offsets": [0, 40, 70, 108],
+        "itemsize": 348,
+    }
+)
 
 
 def check_header(path: Path, reader: sitk.ImageFileReader, errors: ErrorPolicy) -> None:
-    """Check that a file has three dimensions, one value a voxel and an orientation.
+    """Check that a file has three dimensions, one value a voxel and a known orientation.
 
-    Args:
-        path: of the file.
-        reader: has read its information.
-        errors: of an unknown orientation.
-
-    Raises:
-        ValueError: what was found instead.
+    The reader has read the file's information. An unknown orientation is an error to handle, the
+    others are ValueErrors.
     """
     size = reader.GetSize()
     if not (len(size) == 3 or (len(size) == 4 and size[3] == 1)):
@@ -57,7 +49,7 @@ def check_header(path: Path, reader: sitk.ImageFileReader, errors: ErrorPolicy) 
             "single channel, or convert the DICOM series again"
         )
     header = {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys()}
-    missing = ""  # of MetaImage, which has no such keys and always an orientation
+    missing = ""  # as for MetaImage, which always has an orientation
     if path.suffix.lower() in (".nrrd", ".nhdr") and "NRRD_space" not in header:
         missing = "no 'space'"
     if {header.get("qform_code"), header.get("sform_code")} == {"0"}:
@@ -71,12 +63,10 @@ def check_header(path: Path, reader: sitk.ImageFileReader, errors: ErrorPolicy) 
 
 @contextmanager
 def unpacked_nifti(path: Path) -> Iterator[Path]:
-    """Give a NIfTI file without compression: the file itself, or for a while a temporary copy.
+    """Yield the path of an uncompressed NIfTI: the file itself, or a temporary copy.
 
-    SimpleITK returns whatever it could decompress of a truncated .nii.gz without a word.
-
-    Raises:
-        ValueError: the compressed file is truncated or damaged (its checksum is wrong).
+    Of a truncated .nii.gz SimpleITK silently returns what it could decompress; here that and a
+    wrong checksum are ValueErrors.
     """
     if path.suffix.lower() != ".gz":
         yield path
@@ -97,50 +87,31 @@ def unpacked_nifti(path: Path) -> Iterator[Path]:
 
 
 def nifti_floats(plain: Path, path: Path) -> Iterator[np.ndarray]:
-    """Read the voxels of a NIfTI file as they are stored, in the file's order (x fastest).
+    """Yield the voxels of a NIfTI file (N,) as stored, x fastest; none if they are integers.
 
-    SimpleITK turns NaN into 0 without a word.
-
-    Args:
-        plain: the uncompressed file.
-        path: to name in messages.
-
-    Yields:
-        (N,) float32 or float64; nothing of a file that stores integers.
+    SimpleITK silently turns NaN into 0. `plain` is the uncompressed file, messages name `path`.
     """
     with plain.open("rb") as stream:
-        head = stream.read(540)
-        order: Literal["little", "big"] = "little"
-        if int.from_bytes(head[:4], order) not in _NIFTI:
-            order = "big"
-        length = int.from_bytes(head[:4], order)
-        if length not in _NIFTI or len(head) < length:
-            raise ValueError(f"{path}: found no NIfTI header; convert it again")
-        header = np.frombuffer(head, _NIFTI[length].newbyteorder(order), 1)[0]
-        kind, size = int(header["datatype"]), header["dim"]
+        header = np.fromfile(stream, _NIFTI, 1)
+        if (header["length"] != _NIFTI.itemsize).any():
+            header = header.view(_NIFTI.newbyteorder())
+        if header["length"].tolist() != [_NIFTI.itemsize]:
+            raise ValueError(f"{path}: found no NIfTI-1 header; convert it again")
+        kind, size = int(header["datatype"][0]), header["dim"][0]
         if kind not in _FLOATS:
             return
-        dtype = np.dtype(_FLOATS[kind]).newbyteorder(order)
+        dtype = np.dtype(_FLOATS[kind]).newbyteorder(header.dtype["length"].byteorder)
         count = int(np.prod(size[1 : 1 + int(size[0])], dtype=np.int64))
-        stream.seek(int(header["vox_offset"]))
+        stream.seek(int(header["vox_offset"][0]))
         for start in range(0, count, _CHUNK):
             yield np.fromfile(stream, dtype, min(_CHUNK, count - start))
 
 
 def check_metaimage(path: Path, size: int) -> bool:
-    """Check that the pixels of a .mha or .mhd file are all there, as far as the header tells.
+    """Check that a MetaImage has all its pixels, `size` bytes if they are not compressed.
 
-    Of missing ones ITK prints lines of its own to stderr, and its error blames a missing file.
-
-    Args:
-        path: of the file, which ITK takes for a MetaImage.
-        size: of the pixels without compression, in bytes.
-
-    Returns:
-        Whether it is one uncompressed file, of which parts can be read as fast as the whole.
-
-    Raises:
-        ValueError: pixels, or the file that a .mhd names, are missing.
+    If some are missing, ITK prints to stderr, and its error blames a missing file. Return whether
+    it is one uncompressed file, of which parts can be read as fast as the whole.
     """
     fields, end = _metaimage_fields(path)
     data = fields.get("ElementDataFile", "")
@@ -168,7 +139,7 @@ def check_metaimage(path: Path, size: int) -> bool:
 
 
 def _metaimage_fields(path: Path) -> tuple[dict[str, str], int]:
-    """The "key = value" lines, of which ElementDataFile is the last, and their length in bytes."""
+    """Return the "key = value" lines up to ElementDataFile, and their length in bytes."""
     fields = {}
     with path.open("rb") as stream:
         while stream.tell() < _MAX_HEADER and (line := stream.readline(_MAX_HEADER)):

@@ -21,7 +21,7 @@ SQUARE_TOLERANCE = 0.05  # relative, of the pixels of an axial slice
 MAX_OBLIQUE = 20.0  # degrees between an axis and the patient's nearest one
 # A chest in HU has air, at about -1000; values from 0 up, or 0..1, are something else.
 _HIGHEST_MINIMUM = -200
-_LARGEST = 100_000  # more than 16 bits hold, of metal and padding too
+_LARGEST = 100_000  # above what 16 bits hold, so metal and padding pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,24 +66,20 @@ class Volume:
         return len(self.hu)
 
     def slice(self, index: int, window: str | Window | None = None) -> np.ndarray:
-        """One slice as the models take it.
+        """Return a slice as the models take it: (Y, X, 3) uint8, RGB with equal channels.
 
         Args:
             index: 0 is the lowest slice (nearest the feet).
             window: see `window_for`.
 
-        Returns:
-            (Y, X, 3) uint8, RGB with equal channels.
-
         Raises:
             IndexError: there is no such slice.
-            ValueError: see `window_for`.
         """
         grey = self.window_for(window).to_uint8(self.hu[index])
         return np.repeat(grey[..., np.newaxis], 3, axis=-1)
 
     def slices(self, window: str | Window | None = None) -> Iterator[np.ndarray]:
-        """Every slice from the lowest to the highest; see `slice`."""
+        """Iterate over the slices from the lowest to the highest; see `slice`."""
         chosen = self.window_for(window)
         return (self.slice(index, chosen) for index in range(len(self)))
 
@@ -174,11 +170,7 @@ def upright_volume(
 
 
 def hu_problem(hu: np.ndarray) -> str:
-    """Return what tells that values cannot be HU of a chest; "" if nothing does.
-
-    Args:
-        hu: any shape and type, without NaN.
-    """
+    """Return why values, none of them NaN, cannot be HU of a chest; "" if they can."""
     lowest, highest = hu.min(), hu.max()
     if lowest <= _HIGHEST_MINIMUM and lowest >= -_LARGEST and highest <= _LARGEST:
         return ""

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ..data.images import IMAGE_SUFFIXES, cannot_open, require_readable
+from ..data.images import IMAGE_SUFFIXES, cannot_open, require_readable, what_else_it_is
 from ..errors import RAISE, ErrorPolicy
-from .dicom_headers import is_dicom
 from .dicom_series import read_dicom
-from .folder_files import is_image, is_zip, sort_files
-from .formats import VOLUME_FORMATS, ReadOptions, format_of
+from .formats import VOLUME_FORMATS, ReadOptions, format_of, is_dicom, is_image, is_zip, sort_files
 from .image_stack import read_image_stack
 from .sitk_files import write_volume
 from .volume import Volume
 from .window import LUNG, Window
-from .zip_files import FULL, unpack
 
 __all__ = ["read_volume", "write_volume"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_UNFIT_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
+_NOWHERE = ("", ".", "..")  # what zipfile leaves out of members' names
 
 
 def read_volume(
@@ -70,12 +73,12 @@ def read_volume(
 
 @contextmanager
 def _system_errors_named(path: Path) -> Iterator[None]:
-    """Tell of a file or folder that the system does not read as of any other that is unusable."""
+    """Turn the system's errors of a file or folder into those of an unusable one."""
     try:
         yield
     except OSError as error:
-        # Without a number it is one of our own. A full disk is no fault of this volume.
-        if error.errno is None or error.errno in FULL:
+        # Without a number it is our own; a full disk is no fault of this volume.
+        if error.errno is None or error.errno in _FULL:
             raise
         raise cannot_open(error.filename or path, error) from None
 
@@ -104,7 +107,7 @@ def _read_slices(files: Sequence[Path], source: Path, options: ReadOptions) -> V
 
 
 def _read_folder(folder: Path, options: ReadOptions) -> Volume:
-    """A folder holds one kind of volume; only beside DICOM files images (previews) are ignored."""
+    """A folder holds one kind of volume; only beside DICOM files are images (previews) ignored."""
     found = sort_files(folder, options.errors)
     volumes, slices = found.volumes, found.dicom or found.images
     if len(volumes) + bool(slices) > 1:
@@ -118,7 +121,7 @@ def _read_folder(folder: Path, options: ReadOptions) -> Volume:
     if slices:
         return _read_slices(slices, folder, options)
     rest = found.zips + found.others
-    for path in rest:  # perhaps they are DICOM, but cannot be looked at
+    for path in rest:  # one that cannot be read may be DICOM
         require_readable(path)
     raise ValueError(
         f"{folder}: found no CT volume among {len(rest)} files, expected DICOM files, images "
@@ -127,7 +130,7 @@ def _read_folder(folder: Path, options: ReadOptions) -> Volume:
 
 
 def _read_zip(path: Path, options: ReadOptions) -> Volume:
-    """As if it were a folder; its files are named "scan.zip!folder/12.dcm" in messages."""
+    """Read a zip as a folder, its files called "scan.zip!folder/12.dcm" in messages."""
     require_readable(path)
     messages = options.errors.messages
     with tempfile.TemporaryDirectory(prefix="ctmasknet-") as name:
@@ -136,7 +139,7 @@ def _read_zip(path: Path, options: ReadOptions) -> Volume:
         def shown(text: str) -> str:
             return text.replace(f"{folder}{os.sep}", f"{path}!").replace(str(folder), str(path))
 
-        unpack(path, folder, options.errors)
+        _unpack(path, folder, options.errors)
         try:
             with _system_errors_named(folder):
                 volume = _read(folder, options)
@@ -145,3 +148,52 @@ def _read_zip(path: Path, options: ReadOptions) -> Volume:
         finally:
             messages[:] = map(shown, messages)
     return replace(volume, source=path, slice_files=tuple(map(shown, volume.slice_files)))
+
+
+def _unpack(path: Path, folder: Path, errors: ErrorPolicy) -> None:
+    """Unpack a zip into a folder, made if missing.
+
+    Members that cannot be unpacked are errors to handle; if none can, that is a ValueError. A full
+    disk is an OSError.
+    """
+    folder.mkdir(exist_ok=True)
+    unpacked, problems = 0, []
+    # A damaged file makes zipfile and its decompressors raise BadZipFile, zlib.error, RuntimeError,
+    # OSError and others, which all mean the same to the user.
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                try:
+                    archive.extract(member, folder)
+                    unpacked += 1
+                except Exception as error:
+                    problems.append(_cannot_unpack(f"{path}!{member.filename}", error))
+                    # What was written of it could pass for a slice. Its place, as zipfile has it:
+                    names = [name for name in member.filename.split("/") if name not in _NOWHERE]
+                    if os.path.isfile(left := folder.joinpath(*names)):
+                        left.unlink()
+    except Exception as error:
+        if getattr(error, "errno", None) in _FULL:  # of a member
+            raise
+        raise _cannot_unpack(str(path), error, what_else_it_is(path)) from None
+    for problem in problems:
+        (errors if unpacked else RAISE).handle(problem)
+
+
+def _cannot_unpack(name: str, error: Exception, found: str = "") -> ValueError:
+    """Return the error for an archive or a member; raise it if the disk is full."""
+    code = getattr(error, "errno", None)
+    if code in _FULL:
+        folder = tempfile.gettempdir()
+        raise OSError(code, f"{name}: no space left in {folder} to unpack it; free some") from None
+    if code in _UNFIT_NAME:
+        return ValueError(
+            f"{name}: cannot be unpacked ({os.strerror(code).lower()}): as it was zipped it cannot "
+            "be stored as a file; zip it again under another name"
+        )
+    if code is not None:
+        return cannot_open(name, error)
+    return ValueError(
+        f"{name}: cannot be unpacked ({found or error}): damaged or encrypted; copy it again, or "
+        "zip it again without a password"
+    )

@@ -25,32 +25,20 @@ _LONGEST = 255  # bytes in a file's name, on the usual file systems
 
 @dataclass(frozen=True)
 class VolumeEntry:
-    """A volume to be cut into slices.
+    """A volume to be cut into slices."""
 
-    Args:
-        path: as `read_volume` takes it.
-        label: of all its slices: a number or a class name.
-        patient, scan: "" takes the volume's own.
-        place: where it is listed ("list.csv, line 2"), for messages.
-    """
-
-    path: Path
-    label: str
-    patient: str = ""
+    path: Path  # as `read_volume` takes it
+    label: str  # of all its slices: a number or a class name
+    patient: str = ""  # "" takes the volume's own, as for `scan`
     scan: str = ""
-    place: str = ""
+    place: str = ""  # where it is listed ("list.csv, line 2"), for messages
 
 
 def read_volume_list(csv_path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> list[VolumeEntry]:
-    """Read a list of labelled volumes.
+    """Read a list of labelled volumes: UTF-8 CSV with the header `file,label,patient,scan`.
 
-    Args:
-        csv_path: UTF-8 CSV with the header `file,label,patient,scan`; `file` is relative to it.
-        errors: of unusable lines.
-
-    Raises:
-        FileNotFoundError: there is no such list.
-        ValueError: what is wrong with which line, or there is no usable line.
+    Files are relative to the list. Unusable lines are errors to handle; a list without any usable
+    line is a ValueError.
     """
     path = Path(csv_path)
     entries = []
@@ -82,22 +70,12 @@ def write_slices(
 ) -> str:
     """Write slices/{scan}/{z:04d}.png (8-bit grey, 0000 is the lowest) and slices.csv.
 
-    Args:
-        entries: the volumes.
-        output: folder to make, whole or not at all; or an existing one, of which the folder
-            itself stays (it may be somebody's working directory).
-        window: to apply to HU, and that 8-bit input is taken to have.
-        series: SeriesInstanceUID to take of folders with several series.
-        errors: of bad volumes, and bad parts of good ones.
-        overwrite: replace slices that an earlier run wrote to `output`.
+    They are written whole or not at all, into a new or empty folder, or with `overwrite` in place
+    of an earlier run's. An existing folder stays itself, as it may be a working directory. Bad
+    volumes, and bad parts of good ones, are errors to handle; a full disk is an OSError.
 
     Returns:
         A table: scan, slices, size, spacing and window of each volume.
-
-    Raises:
-        FileNotFoundError, ValueError: what is wrong with which volume; or `output` holds
-            something, or nothing is left to be written.
-        OSError: the slices cannot be written, e.g. because the disk is full.
     """
     window = Window.parse(window)
     _check_output(output, overwrite)
@@ -148,7 +126,7 @@ def _put_in_place(root: Path, target: Path) -> None:
 def _write_volume(
     volume: Volume, entry: VolumeEntry, scan: str, root: Path, window: Window
 ) -> list[tuple[str, ...]]:
-    """Write a volume's slices; returns their lines of the list."""
+    """Write a volume's slices; return their lines of the list."""
     (root / _FOLDER / scan).mkdir(parents=True)
     lines: list[tuple[str, ...]] = []
     for z, hu in enumerate(volume.hu):
@@ -166,7 +144,7 @@ def _describe(volume: Volume, scan: str, window: Window) -> str:
 
 
 def _free_name(entry: VolumeEntry, volume: Volume, taken: Container[str]) -> str:
-    """The scan's name if it can be that of a folder and is not taken."""
+    """Return the scan's name if a folder can have it and it is not taken."""
     scan = entry.scan or volume.scan
     called = f"scan '{scan}'" if entry.place else f"{entry.path}: scan '{scan}'"
     if scan in (".", "..") or set(scan) & set("/\\:\0") or len(os.fsencode(scan)) > _LONGEST:

@@ -38,17 +38,17 @@ class Window:
 
     @property
     def low(self) -> float:
-        """The HU that becomes 0 (as everything below)."""
+        """The HU that becomes 0, as does everything below."""
         return self.level - self.width / 2
 
     @property
     def high(self) -> float:
-        """The HU that becomes 255 (as everything above)."""
+        """The HU that becomes 255, as does everything above."""
         return self.level + self.width / 2
 
     @classmethod
     def parse(cls, text: str | Window) -> Window:
-        """Read "lung" (a name in WINDOWS) or "1500,-600" (width, level); a Window stays itself.
+        """Parse "lung" (a name in WINDOWS) or "1500,-600" (width, level); a Window stays itself.
 
         Raises:
             ValueError: anything else; the message has the nearest name.
@@ -73,14 +73,14 @@ class Window:
         """Apply the window.
 
         Args:
-            hu: (..., Y, X) of any real type, in HU. Whole HU give the same grey values in every
-                type, as all are computed in float64.
+            hu: (..., Y, X) of any real type. It is computed in float64, so that whole HU give the
+                same grey values in every type.
 
         Returns:
             (..., Y, X) uint8: `low` and below -> 0, `high` and above -> 255, rounded.
 
         Raises:
-            ValueError: there are values that are not numbers.
+            ValueError: there are NaNs.
         """
         if hu.ndim > 2:  # slice by slice takes less memory
             grey = np.empty(hu.shape, np.uint8)

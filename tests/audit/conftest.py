@@ -33,14 +33,14 @@ class Folder:
         self.path = path
 
     def image(self, name, picture=None, **options):
-        """Save a picture (default: the one of this name); gives the name."""
+        """Save a picture (default: the one of this name); returns the name."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         (picture or draw(name)).save(path, **options)
         return name
 
     def split(self, name, *rows, header="file,label,patient,scan"):
-        """Write a list; gives its path."""
+        """Write a list; returns its path."""
         path = self.path / f"{name}.csv"
         path.write_text("\n".join([header, *rows]) + "\n")
         return str(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ctmasknet.data.classes import NOTICE
+from ctmasknet.wording import NOTICE
 
 REFERENCE = Path(
     os.environ.get("CTMASKNET_REFERENCE")

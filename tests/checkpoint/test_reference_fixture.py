@@ -14,7 +14,7 @@ from reference_layout import author_network, author_weights
 
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.checkpoint.convert import convert_reference_checkpoint
-from ctmasknet.data.resize import build_test_resize
+from ctmasknet.data.mapper import build_test_resize
 from ctmasknet.engine import load_config
 
 REFERENCE = Path(

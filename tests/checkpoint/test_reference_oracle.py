@@ -17,7 +17,7 @@ from torchvision.ops import FrozenBatchNorm2d, box_iou
 
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.checkpoint.convert import convert_reference_checkpoint
-from ctmasknet.data.resize import build_test_resize
+from ctmasknet.data.mapper import build_test_resize
 from ctmasknet.engine import load_config
 
 NAMES = ("R50", "R34_T1", "R18", "R18_T2")

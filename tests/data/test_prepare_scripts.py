@@ -18,7 +18,7 @@ SCRIPTS = Path(__file__).parents[2] / "datasets"
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Runs a script; returns what it printed, or raises SystemExit with the message printed."""
+    """Run a script; return what it printed, or raise SystemExit with the message printed."""
 
     def run(name, *args):
         script = SCRIPTS / f"{name}.py"

@@ -7,8 +7,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from ctmasknet import get_cfg
-from ctmasknet.data.mapper import SliceMapper
-from ctmasknet.data.resize import build_test_resize
+from ctmasknet.data.mapper import SliceMapper, build_test_resize
 
 
 def resize(image, short=512, longest=1024, exact=True):

@@ -4,13 +4,14 @@ import json
 import numpy as np
 import pytest
 
-from ctmasknet.data.classes import IMAGE_CLASSES, NOTICE
+from ctmasknet.data.classes import IMAGE_CLASSES
 from ctmasknet.evaluation.bootstrap import point_values
 from ctmasknet.evaluation.image_figures import save_confusion_matrix
 from ctmasknet.evaluation.image_metrics import ImageStatistic
 from ctmasknet.evaluation.image_report import ImageReportSettings, report_images
 from ctmasknet.evaluation.prediction_table import make_table
 from ctmasknet.evaluation.text import confusion_table, describe
+from ctmasknet.wording import NOTICE
 
 FEW = ImageReportSettings(resamples=20)
 PNG = b"\x89PNG"

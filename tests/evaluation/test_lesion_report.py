@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctmasknet.data.classes import NOTICE
 from ctmasknet.evaluation import lesion_figures
 from ctmasknet.evaluation.bootstrap import difference, intervals
 from ctmasknet.evaluation.lesion_files import read_lesions
@@ -16,6 +15,7 @@ from ctmasknet.evaluation.lesion_report import (
 )
 from ctmasknet.evaluation.metric_names import metric_suffix
 from ctmasknet.evaluation.text import describe
+from ctmasknet.wording import NOTICE
 
 QUICK = LesionReportSettings(resamples=20)
 LESION, FOUND = (1, 0, 0, 0, 20, 20), (1, 0, 0.9, 0, 0, 20, 20)

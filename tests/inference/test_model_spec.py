@@ -59,6 +59,7 @@ def test_configs_that_predict_otherwise_are_told_apart(runs):
         return find_model(runs.lesion, opts=opts).describe()["config_sha256"]
 
     assert config_hash() == config_hash("OUTPUT_DIR", "elsewhere", "MODEL.WEIGHTS", "x.pth")
+    assert config_hash() == config_hash("MODEL.FAST", "False")
     assert config_hash() != config_hash("INPUT.MIN_SIZE_TEST", "128")
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import ctmasknet
 from ctmasknet.checkpoint import load_weights
-from ctmasknet.data.resize import build_test_resize
+from ctmasknet.data.mapper import build_test_resize
 from ctmasknet.inference.model_spec import find_model
 from ctmasknet.inference.predictions import ScanPrediction, SlicePrediction
 from ctmasknet.inference.score_map import score_map

@@ -9,11 +9,11 @@ import pytest
 from dicom_files import edit_tags, save_volume, write_slice
 from PIL import Image
 
-from ctmasknet.data.classes import NOTICE
 from ctmasknet.errors import collecting
 from ctmasknet.figures import lesion_colour, rgb
 from ctmasknet.quantification.dicom_seg import write_dicom_seg
 from ctmasknet.volumes.volume_files import read_volume
+from ctmasknet.wording import NOTICE
 
 STEP, PIXEL = 2.5, 0.7
 BRIGHT = 40

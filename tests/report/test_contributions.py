@@ -25,7 +25,7 @@ def ranked(contributions, boxes=BOXES):
 
 
 def written(monkeypatch):
-    """The texts that are drawn from now on."""
+    """Collect the texts that are drawn."""
     texts = []
     put = cv2.putText
     monkeypatch.setattr(

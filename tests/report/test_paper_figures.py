@@ -17,8 +17,7 @@ from ctmasknet.inference.predictions import (
 from ctmasknet.modeling.mask_head import TorchvisionROIMasks
 from ctmasknet.report.dataset_slices import slice_name
 from ctmasknet.report.panels import MASK_CUT, score_map_picture
-from ctmasknet.report.paper_figures import figure_2
-from ctmasknet.report.ranked_box_figure import figure_3
+from ctmasknet.report.paper_figures import figure_2, figure_3
 
 IMAGE = np.full((256, 300, 3), 100, np.uint8)
 COLOURS = [rgb(lesion_colour(index)) for index in range(2)]

@@ -1,4 +1,4 @@
-"""The page: one sound file, its numbers and texts of pictures, and what models leave out."""
+"""The page: valid and self-contained, its numbers, its pictures' texts, and what models lack."""
 
 import re
 from dataclasses import replace
@@ -20,9 +20,9 @@ from report_cases import (
     pictures,
 )
 
-from ctmasknet.data.classes import NOTICE
 from ctmasknet.quantification.case import KeySlice
 from ctmasknet.report.report import as_html, write_report
+from ctmasknet.wording import NOTICE
 
 VOID = {"meta", "img", "br"}
 

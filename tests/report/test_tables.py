@@ -1,4 +1,4 @@
-"""result.json, lesions.csv and ranked_boxes.csv: the numbers that stand in them."""
+"""result.json, lesions.csv and ranked_boxes.csv: their numbers."""
 
 import csv
 import json
@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from ctmasknet.data.classes import NOTICE
 from ctmasknet.inference.predictions import (
     Classification,
     Instance,
@@ -22,6 +21,7 @@ from ctmasknet.report.tables import (
     write_ranked_boxes,
     write_result,
 )
+from ctmasknet.wording import NOTICE
 
 CLASSES = ("Control", "COVID-19")
 LESION = Instance("GGO", np.float32(0.9), (1.0, 1.5, 3.0, 3.25), {}, 4, 1.0)

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tiny_models import CONFIG_FOLDER, CONFIGS, tiny_model
 
-from ctmasknet.data.classes import NOTICE
 from ctmasknet.inference.predictions import RankedBoxTable, SlicePrediction
 from ctmasknet.report.data_figures import Panel, panel_of, save_contact_sheets
 from ctmasknet.report.dataset_slices import (
@@ -26,6 +25,7 @@ from ctmasknet.report.dataset_slices import (
     true_instances,
 )
 from ctmasknet.report.paper_figures import save_paper_figures
+from ctmasknet.wording import NOTICE
 
 PHANTOM_WARNING = "Trained on phantoms: knows only phantoms."
 ROOT = Path(__file__).parents[2]

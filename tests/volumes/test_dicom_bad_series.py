@@ -10,7 +10,7 @@ from ctmasknet.volumes.volume_files import read_volume
 
 
 def refused(folder, match, **options):
-    """Strictly the folder is refused; with a list it is read, and the list says why."""
+    """By default the folder is refused; if errors are collected it is read, and they say why."""
     with pytest.raises(ValueError, match=match) as caught:
         read_volume(folder, **options)
     assert str(caught.value).startswith(str(folder))

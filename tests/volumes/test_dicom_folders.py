@@ -1,4 +1,4 @@
-"""Which files of a folder are taken as DICOM: none of a series vanishes unsaid."""
+"""Which files of a folder are taken as DICOM: none of a series vanishes silently."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from dicom_files import COVID_CT_MD, edit_tags, write_series, write_slice
 
 from ctmasknet.errors import collecting
-from ctmasknet.volumes.dicom_headers import is_dicom
+from ctmasknet.volumes.formats import is_dicom
 from ctmasknet.volumes.volume_files import read_volume
 
 PYDICOM_FILES = Path(os.path.dirname(pydicom.data.__file__), "test_files")

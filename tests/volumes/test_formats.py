@@ -1,4 +1,4 @@
-"""A format of one's own: registered once, known wherever volumes are read."""
+"""A user's format: registered once, known wherever volumes are read."""
 
 import numpy as np
 import pytest

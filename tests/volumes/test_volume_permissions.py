@@ -1,4 +1,4 @@
-"""Files and folders that the system does not open are told as such, and can be skipped."""
+"""Files and folders that the system does not open are named, and can be skipped."""
 
 import builtins
 import errno

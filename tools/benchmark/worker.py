@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from ctmasknet.command_line import quiet_libraries
 from ctmasknet.fast.malloc import keep_freed_memory
 
 from .peak_memory import PeakMemory
@@ -75,6 +76,7 @@ class Worker:
 
 def _serve(connection: Connection, case: Case, contender: Contender) -> None:
     warnings.simplefilter("ignore")  # the libraries' own
+    quiet_libraries()
     torch.set_num_threads(case.threads)
     if contender.keeps_memory:
         keep_freed_memory()

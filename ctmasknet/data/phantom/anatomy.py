@@ -29,7 +29,7 @@ class Shapes(NamedTuple):
 
 
 def _dome(x, y, centre, radii, top: float, z: float) -> np.ndarray:
-    """A section through the diaphragm's dome, whose top lies at z = `top`."""
+    """Cut the diaphragm's dome, whose top lies at z = `top`."""
     depth = float(np.clip((z - top) / 0.35, 0, 1))
     grow = np.sqrt(depth * (2 - depth))
     return ellipse(x, y, centre, (radii[0] * grow, radii[1] * grow))
@@ -89,7 +89,7 @@ def draw_shapes(body: Body, z: float, size: int) -> Shapes:
 
 
 def _draw_bones(hu: np.ndarray, shapes: Shapes, body: Body, z: float, px: float) -> np.ndarray:
-    """Ribs, sternum and vertebra: bright cortex around marrow."""
+    """Draw ribs, sternum and vertebra: bright cortex around marrow."""
     angle = np.arctan2(shapes.y, shapes.x)
     # Ribs run obliquely, so a slice cuts each in a short arc of the chest wall.
     phase = (np.abs(angle) * 9 / np.pi + body.ribs + 6 * z) % 1
@@ -107,7 +107,7 @@ def _draw_bones(hu: np.ndarray, shapes: Shapes, body: Body, z: float, px: float)
 
 
 def _draw_surroundings(around: Surroundings, shapes: Shapes, body: Body, z: float, px: float):
-    """Air, table, cushion and clothes: (size, size) float32 in HU."""
+    """Draw air, table, cushion and clothes: (size, size) float32 in HU."""
     size = shapes.body.shape[0]
     x, y = grid(size)
     hu = np.full((size, size), AIR, np.float32)

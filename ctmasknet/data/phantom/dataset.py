@@ -18,12 +18,12 @@ from ..lesion_masks import coco_from_pairs, write_coco
 from ..list_files import COLUMNS, write_csv
 from .slices import draw_patient, draw_slice, slice_numbers, window
 
-Row = dict[str, str]  # of an image list
+Row = dict[str, str]  # a line of an image list
 
 
 @dataclass(frozen=True, order=True)
 class Task:
-    """One patient to draw."""
+    """A patient to draw."""
 
     index: int
     label: int
@@ -95,19 +95,13 @@ def write_phantom(
 
 
 def plan_patients(patients: int, split: Sequence[float], seed: int) -> list[Task]:
-    """Share the patients out over classes (evenly) and splits (by weight within each class).
+    """Share the patients out evenly over classes, and by weight over splits within each class.
 
-    Args:
-        patients: number of patients.
-        split: weights of train, val and test; (60, 15, 25) and (5, 1, 2) both work.
-        seed: of the data set.
-
-    Raises:
-        ValueError: too few patients to give each class one patient in each split.
+    ValueError: too few patients to give each split one of each class.
     """
     if len(split) != len(SPLITS) or not all(0 < weight < np.inf for weight in split):
         raise ValueError(f"split {list(split)}: expected three positive weights, train val test")
-    rng = np.random.default_rng([seed, 1_000_000])  # no patient's own generator
+    rng = np.random.default_rng([seed, 1_000_000])  # unlike any patient's [seed, index]
     tasks = []
     for label, image_class in enumerate(IMAGE_CLASSES):
         members = rng.permutation(np.arange(label, patients, len(IMAGE_CLASSES)))
@@ -176,7 +170,7 @@ def _mask_of(image: Path) -> Path:
 
 
 def _write_lists(root: Path, split: str, rows: list[Row]) -> dict:
-    """Write a split's image list and lesion JSONs; returns the JSON of merged lesions."""
+    """Write a split's image list and lesion JSONs; return the JSON of merged lesions."""
     write_csv(root / f"{split}.csv", COLUMNS, rows)
     pairs = [
         (image := root / row["file"], _mask_of(image), {k: row[k] for k in ("patient", "scan")})

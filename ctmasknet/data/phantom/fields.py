@@ -13,14 +13,14 @@ NOISE_TURNS = 9.0
 
 
 def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel centres of a size x size image: x and y, each (size, size) float32 in (-1, 1)."""
+    """Return x and y of the pixel centres, each (size, size) float32 in (-1, 1)."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
     x, y = np.meshgrid(axis, axis)
     return x, y
 
 
 def ellipse(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radii: tuple[float, float]):
-    """First-order signed distance to an axis-parallel ellipse; an empty one is far away."""
+    """Return the first-order signed distance to an upright ellipse; far away if it is empty."""
     a, b = radii
     if min(a, b) <= 1e-3:
         return np.full_like(x, 1e3)
@@ -39,7 +39,7 @@ def ellipse(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radii: tu
 
 
 def union(first: np.ndarray, *others: np.ndarray, soft: float = 0.03) -> np.ndarray:
-    """Signed distance to a union whose creases are rounded over a length of `soft`."""
+    """Return the signed distance to a union whose creases are rounded over a length of `soft`."""
     for other in others:
         h = np.maximum(soft - np.abs(first - other), 0) / soft
         first = np.minimum(first, other) - h * h * (soft / 4)
@@ -47,7 +47,7 @@ def union(first: np.ndarray, *others: np.ndarray, soft: float = 0.03) -> np.ndar
 
 
 def coverage(distance: np.ndarray, width: float) -> np.ndarray:
-    """Share of each pixel inside a shape; the edge is spread over `width` (about one pixel)."""
+    """Return the share of each pixel inside a shape; its edge is `width` wide (about one pixel)."""
     share = distance / -width  # in place: most of the drawing's time is spent here
     share += 0.5
     np.maximum(share, 0, out=share)
@@ -55,7 +55,7 @@ def coverage(distance: np.ndarray, width: float) -> np.ndarray:
 
 
 def ramp(value: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Smooth step from 0 at `low` to 1 at `high`."""
+    """Step smoothly from 0 at `low` to 1 at `high`."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -68,17 +68,13 @@ def blend(image: np.ndarray, value: np.ndarray | float, share: np.ndarray) -> np
 
 
 class Noise:
-    """Band-limited noise in (x, y, z), about zero mean and unit variance.
-
-    Args:
-        cells: number of independent values across the image.
-    """
+    """Band-limited noise in (x, y, z), about zero mean and unit variance; `cells` values a row."""
 
     def __init__(self, rng: np.random.Generator, cells: int):
         self.planes = rng.standard_normal((2, cells, cells), dtype=np.float32)
 
     def at(self, z: float, size: int) -> np.ndarray:
-        """The noise on the slice at z (0..1), (size, size) float32."""
+        """Return the noise on the slice at z (0..1), (size, size) float32."""
         turn = z * NOISE_TURNS
         plane = np.cos(turn) * self.planes[0] + np.sin(turn) * self.planes[1]
         # Cubic interpolation of unit noise has a variance of about 0.6.

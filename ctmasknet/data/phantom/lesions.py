@@ -47,7 +47,7 @@ PNEUMONIA_PATCH = Patch((0.18, 0.29), (0.14, 0.21), (0.05, 0.16), 1.0, (0.5, 0.8
 
 
 class Lesions(NamedTuple):
-    """All lesions of a patient, with the noise that shapes and textures them."""
+    """All lesions of a patient, and the noise that shapes and textures them."""
 
     bodies: tuple[Lesion, ...]
     edge: Noise
@@ -56,9 +56,9 @@ class Lesions(NamedTuple):
 
 
 def _sites(rng: np.random.Generator, body: Body, z: float, side: int, depth: tuple[float, float]):
-    """Places in one lung at a depth (half image widths) under the pleura, in random order.
+    """Find places in one lung at a depth under the pleura, in random order.
 
-    Returns an array (n, 3): x, y and the angle of the lung's edge there.
+    Returns (n, 3): x, y and the angle of the lung's edge there.
     """
     shapes = draw_shapes(body, z, SITE_GRID)
     rows_gradient, cols_gradient = np.gradient(shapes.lung)
@@ -107,11 +107,7 @@ def draw_lesions(rng: np.random.Generator, label: int, body: Body, z: float) -> 
 
 
 def lesion_raise(lesions: Lesions, lung_hu: np.ndarray, z: float) -> np.ndarray:
-    """Compute the HU that lesions add to the lung on the slice at z, (size, size) float32.
-
-    Args:
-        lung_hu: the lung without lesions, (size, size) float32 in HU.
-    """
+    """Compute the HU that lesions add to a lung without any, both (size, size) float32, at z."""
     size = lung_hu.shape[0]
     added = np.zeros_like(lung_hu)
     if not lesions.bodies:
@@ -136,9 +132,7 @@ def lesion_raise(lesions: Lesions, lung_hu: np.ndarray, z: float) -> np.ndarray:
 def lesion_mask(added: np.ndarray, lung: np.ndarray) -> np.ndarray:
     """Label a slice as in CNCB: 0 background, 1 lung, 2 GGO, 3 consolidation; uint8.
 
-    Args:
-        added: HU added by lesions, (size, size).
-        lung: the lung field, (size, size) bool; nothing outside it is a lesion.
+    `added` are the HU of `lesion_raise`. Nothing outside the bool field `lung` is a lesion.
     """
     mask = lung.astype(np.uint8)
     mask[lung & (added >= GGO_RAISE)] = 2

@@ -32,13 +32,13 @@ def draw_patient(seed: int, index: int, label: int) -> Patient:
 
 
 def slice_numbers(patient: Patient, count: int) -> list[int]:
-    """Numbers (0 apex .. 999 diaphragm) of `count` slices spread over the patient's span."""
+    """Return the numbers (0 apex .. 999 diaphragm) of `count` slices over the patient's span."""
     z = patient.middle + patient.span * (np.arange(count) + 0.5 - count / 2) / max(count - 1, 1)
     return [int(n) for n in np.rint(z * LAST_SLICE)]
 
 
 def _draw_lung(patient: Patient, shapes: Shapes, z: float) -> np.ndarray:
-    """The lung's tissue without lesions, vessels and airways, in HU."""
+    """Draw the lung's tissue without lesions, vessels and airways, in HU."""
     lung, size = patient.lung, shapes.lung.shape[0]
     height = patient.body.height
     back = np.clip(shapes.y / height, -1, 1)
@@ -55,7 +55,7 @@ def _draw_lung(patient: Patient, shapes: Shapes, z: float) -> np.ndarray:
 
 
 def _scan(hu: np.ndarray, body: np.ndarray, scanner: Scanner, rng: np.random.Generator):
-    """Blur, motion of the body, correlated noise and calibration, as a scanner leaves them."""
+    """Add a scanner's blur, motion of the body, correlated noise and calibration."""
     size = hu.shape[0]
     unit = size / 512
     hu = cv2.GaussianBlur(hu, (0, 0), max(scanner.blur * unit, 0.3))
@@ -72,14 +72,9 @@ def _scan(hu: np.ndarray, body: np.ndarray, scanner: Scanner, rng: np.random.Gen
 
 
 def draw_slice(patient: Patient, number: int, size: int = 512) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one slice.
+    """Draw the slice `number` (0 apex .. 999 diaphragm), `size` pixels high and wide.
 
-    Args:
-        number: 0 (apex) .. 999 (diaphragm).
-        size: height and width in pixels.
-
-    Returns:
-        HU (size, size) float32, and the CNCB mask (size, size) uint8.
+    Returns HU, (size, size) float32, and the mask with CNCB's values, (size, size) uint8.
     """
     z, px = number / LAST_SLICE, 2 / size
     rng = np.random.default_rng([*patient.seed, number])
@@ -96,6 +91,6 @@ def draw_slice(patient: Patient, number: int, size: int = 512) -> tuple[np.ndarr
 
 
 def window(hu: np.ndarray) -> np.ndarray:
-    """HU to the 8-bit grey values of the papers' CT window."""
+    """Turn HU into the 8-bit grey values of the papers' CT window."""
     low = WINDOW_LEVEL - WINDOW_WIDTH / 2
     return np.clip(np.rint((hu - low) * (255 / WINDOW_WIDTH)), 0, 255).astype(np.uint8)

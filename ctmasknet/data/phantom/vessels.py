@@ -26,7 +26,7 @@ class Tree(NamedTuple):
 
 
 def _lung_cells(body: Body) -> np.ndarray:
-    """Centres of the grid's cells in both lungs, (cells, 3)."""
+    """Return the centres of the grid's cells in both lungs, (cells, 3)."""
     places = []
     for z in CELL_LEVELS:
         rows, cols = np.nonzero(draw_shapes(body, z, CELL_GRID).lung < -0.012)
@@ -36,7 +36,7 @@ def _lung_cells(body: Body) -> np.ndarray:
 
 
 def _spread_points(rng: np.random.Generator, cells: np.ndarray, count: int) -> np.ndarray:
-    """Points spread evenly over cells (centres), (count, 3)."""
+    """Spread points evenly over cells, given by their centres: (count, 3)."""
     chosen = cells[rng.integers(len(cells), size=count)]
     cell = np.array([2 / CELL_GRID, 2 / CELL_GRID, CHEST_HEIGHT / len(CELL_LEVELS)])
     return chosen + rng.uniform(-0.5, 0.5, chosen.shape) * cell
@@ -47,7 +47,7 @@ def _grow(points: np.ndarray, root: np.ndarray) -> Tree:
     points = points[np.argsort(((points - root) ** 2).sum(1))]
     nodes = np.concatenate([root[None], points])
     axes = np.ascontiguousarray(nodes.T)  # by coordinate, which NumPy sums five times as fast
-    length = np.zeros(len(nodes))  # way from the root, whose small cost keeps branches straight
+    length = np.zeros(len(nodes))  # path from the root: its small cost keeps branches straight
     parent = np.zeros(len(nodes), int)
     for i in range(1, len(nodes)):
         way = np.sqrt(((axes[:, :i] - axes[:, i, None]) ** 2).sum(0))
@@ -61,7 +61,7 @@ def _grow(points: np.ndarray, root: np.ndarray) -> Tree:
 
 
 def grow_tree(rng: np.random.Generator, body: Body) -> Tree:
-    """The vessels of both lungs, and nodules of normal size (up to 5 mm or so)."""
+    """Grow the vessels of both lungs, and nodules of normal size (up to about 5 mm)."""
     trees = []
     cells = _lung_cells(body)
     for side in (-1, 1):  # right, left
@@ -76,7 +76,7 @@ def grow_tree(rng: np.random.Generator, body: Body) -> Tree:
 
 
 def airways_beside(tree: Tree, body: Body) -> Tree:
-    """Airways: trachea and main bronchi, and a bronchus beside each large vessel."""
+    """Grow trachea and main bronchi, and a bronchus beside each large vessel."""
     large = tree.radius > 5 * TWIG
     radius = tree.radius[large]
     aside = np.stack([radius * 1.5, radius * 1.2, np.zeros_like(radius)], 1)
@@ -90,10 +90,9 @@ def airways_beside(tree: Tree, body: Body) -> Tree:
 
 
 def draw_tree(tree: Tree, z: float, size: int, extra: float = 0.0) -> np.ndarray:
-    """The share of each pixel filled by the tree in the slab at z, (size, size) float32 0..1.
+    """Return the share of each pixel that the tree fills in the slab at z, (size, size) float32.
 
-    Args:
-        extra: added to every radius (an airway's wall), half image widths.
+    `extra` is added to every radius (an airway's wall), in half image widths.
     """
     level = z * CHEST_HEIGHT
     low, high = level - SLAB / 2, level + SLAB / 2
