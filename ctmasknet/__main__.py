@@ -1,7 +1,5 @@
 """The command `ctmasknet`, also as `python -m ctmasknet`."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """What the scripts in datasets/ and tools/ share."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

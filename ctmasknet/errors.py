@@ -1,7 +1,5 @@
 """What becomes of input that cannot be used: it stops the work, or is noted and left out."""
 
-from __future__ import annotations
-
 
 class ErrorPolicy:
     """Raises errors, or collects their messages so that the caller goes on without the bad part.
@@ -28,7 +26,7 @@ class ErrorPolicy:
             raise ValueError(error) if isinstance(error, str) else error
         self.messages.append(f"{error}; {instead}" if instead else str(error))
 
-    def fresh(self) -> ErrorPolicy:
+    def fresh(self) -> "ErrorPolicy":
         """Return a policy of the same kind that has collected nothing."""
         return ErrorPolicy(self.collects)
 

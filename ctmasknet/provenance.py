@@ -1,7 +1,5 @@
 """Where a result comes from: code, files, machine."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

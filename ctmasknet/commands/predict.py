@@ -1,7 +1,5 @@
 """`ctmasknet predict`: arguments, and what is printed."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

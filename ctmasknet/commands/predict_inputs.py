@@ -1,7 +1,5 @@
 """Predict inputs one after the other, each into a folder of its own, whole or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

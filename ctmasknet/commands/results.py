@@ -1,7 +1,5 @@
 """The results of `ctmasknet predict`, read again: for --resume, one line each, and summary.csv."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections import Counter

@@ -1,7 +1,5 @@
 """What a user points at -> scans, and sets of slices, to be predicted one after the other."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections import Counter

@@ -3,8 +3,6 @@
 Shapes: slices of H x W pixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Find the config and the weights of a model by what a user calls it."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Names of results: those of the inputs, each used once."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path

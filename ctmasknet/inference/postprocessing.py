@@ -3,8 +3,6 @@
 Shapes: slices of H x W pixels.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pycocotools.mask as mask_util
 import torch

@@ -4,8 +4,6 @@ Shapes: slices of H x W pixels, Z slices of a scan, n different ranked boxes, N 
 tensor with D numbers, C image classes. Pixels are those of the slice as it was given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Slices and scans -> predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from pathlib import Path

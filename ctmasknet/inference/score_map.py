@@ -3,8 +3,6 @@
 Shapes: slices of H x W pixels, R instances.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from detectron2.layers.mask_ops import _do_paste_mask

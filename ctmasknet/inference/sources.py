@@ -3,8 +3,6 @@
 Shapes: slices of H x W pixels.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """An input -> its Case: read, predicted, measured."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

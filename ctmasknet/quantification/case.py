@@ -1,7 +1,5 @@
 """One input of `ctmasknet predict` with everything that is written about it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

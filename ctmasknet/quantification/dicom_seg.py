@@ -4,8 +4,6 @@ Shapes: Z, Y, X are the axes of the volume. Frames have the rows and columns of 
 images, so each lies exactly on one of them, also in series with uneven steps.
 """
 
-from __future__ import annotations
-
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence

@@ -3,8 +3,6 @@
 Shapes: Z slices, A names of lesions in the case's quantities.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .case import Case

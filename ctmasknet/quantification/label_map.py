@@ -3,8 +3,6 @@
 Shapes: Z slices of H x W pixels, K lesion classes. Values: 0 is background, k the k-th class.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import replace

@@ -3,8 +3,6 @@
 Shapes: Z slices of H x W pixels. docs/quantification.md has the method's accuracy and limits.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

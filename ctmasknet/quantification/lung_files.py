@@ -1,7 +1,5 @@
 """Lung masks that are given as files."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from pathlib import Path

@@ -4,8 +4,6 @@ Shapes: Z slices of H x W pixels, K lesion classes. Index K stands for any lesio
 classes count once. docs/quantification.md has the definitions.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ of a scan lesions.nii.gz and, where its source is DICOM, lesions.seg.dcm; of sli
 overlays/.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace

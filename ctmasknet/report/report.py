@@ -1,7 +1,5 @@
 """A case as one HTML page that loads nothing and runs no script."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path
