@@ -12,8 +12,7 @@ from ctmasknet.inference.predictions import (
     ScanPrediction,
     SlicePrediction,
 )
-from ctmasknet.quantification.case import Case, KeySlice
-from ctmasknet.quantification.key_slices import choose
+from ctmasknet.quantification.case import Case, KeySlice, choose
 from ctmasknet.quantification.lung import LungMask
 from ctmasknet.quantification.quantify import join, quantify
 from ctmasknet.wording import NOTICE

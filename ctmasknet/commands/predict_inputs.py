@@ -18,8 +18,7 @@ from ..inference.inputs import Input, file_states
 from ..inference.predictor import Predictor
 from ..provenance import versions
 from ..quantification.build_case import QuantificationOptions, build_case
-from ..quantification.case import Case, KeySlice
-from ..quantification.key_slices import choose
+from ..quantification.case import Case, KeySlice, choose
 from ..report.case_files import REPORT, write_case
 from ..volumes.window import Window, say_windowed_once
 from ..wording import NOTICE

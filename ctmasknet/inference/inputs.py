@@ -16,7 +16,8 @@ from ..volumes.volume import Volume
 from ..volumes.volume_files import read_volume
 from ..volumes.window import Window
 from ..wording import counted
-from .names import folder_name, numbered_apart, stem_of
+
+_LONGEST = 200  # bytes, of the 255 that a name may have
 
 
 @dataclass(frozen=True)
@@ -167,3 +168,31 @@ def _named_apart(inputs: list[Input]) -> list[Input]:
         names.append(f"{parent}_{item.name}" if item.name in shared and parent else item.name)
     apart = numbered_apart(names)
     return [replace(item, name=name) for item, name in zip(inputs, apart, strict=True)]
+
+
+def stem_of(path: Path) -> str:
+    """Return the name that the user knows a file by, without suffix (.nii.gz is one).
+
+    A link keeps its own name; "." and ".." get that of the folder.
+    """
+    name = Path(os.path.abspath(path)).name
+    return Path(name.removesuffix(".gz")).stem
+
+
+def folder_name(path: Path) -> str:
+    """Return the same of a folder: what looks like a suffix belongs to it."""
+    return Path(os.path.abspath(path)).name
+
+
+def numbered_apart(names: Iterable[str]) -> list[str]:
+    """Cut names that leave no room for a suffix, and number those that are taken."""
+    taken: set[str] = set()
+    apart = []
+    for long in names:
+        name = long.encode()[:_LONGEST].decode(errors="ignore")
+        free, number = name, 2
+        while free in taken:
+            free, number = f"{name}_{number}", number + 1
+        taken.add(free)
+        apart.append(free)
+    return apart

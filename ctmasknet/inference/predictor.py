@@ -17,9 +17,8 @@ from ..volumes.volume_files import read_volume
 from ..volumes.window import Window
 from .loaded_model import LoadedModel
 from .model_spec import DEMO, demo_folders, find_model
-from .postprocessing import postprocess_slice
+from .postprocessing import postprocess_slice, score_map
 from .predictions import Classification, ScanPrediction, SlicePrediction
-from .score_map import score_map
 from .sources import Source, is_slice, read_source
 
 Prediction = SlicePrediction | ScanPrediction

@@ -10,6 +10,9 @@ from ..inference.predictions import ScanPrediction, SlicePrediction
 from ..volumes.volume import Volume
 from .quantify import Quantities
 
+MOST = 6
+_PARTS = 2 * MOST  # chosen slices lie more than this part of the scan from each other
+
 
 @dataclass(frozen=True, eq=False)
 class KeySlice:
@@ -51,3 +54,59 @@ class Case:
     about: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+def choose(case: Case, most: int = MOST) -> list[int]:
+    """Choose slices: in turn the one with most lesion and the one likeliest of the scan's class.
+
+    Most lesion is the largest area, or the highest number of boxes where lesions have no masks. In
+    a scan a slice near a chosen one, within a twelfth of the scan and never a neighbour, is passed
+    over, so that those chosen show different places. Loose slices have no class in common: for
+    them the probability of each one's own class counts.
+
+    Args:
+        case: a scan or loose slices.
+        most: choose at most so many, 1 or more; a case of no more slices is shown whole.
+
+    Returns:
+        Indices of slices, ascending. With neither lesions nor classes the middle one.
+    """
+    count = len(case.slices)
+    if count <= most:
+        return list(range(count))
+    apart = max(2, count // _PARTS + 1) if case.scan else 1
+    rankings = [
+        iter(np.argsort(-values, kind="stable").tolist()[: np.count_nonzero(values)])
+        for values in (_lesion(case), _probability(case))
+        if values is not None
+    ]
+    chosen: list[int] = []
+    while rankings and len(chosen) < most:
+        ranking = rankings.pop(0)
+        index = next((i for i in ranking if all(abs(i - j) >= apart for j in chosen)), None)
+        if index is not None:
+            chosen.append(index)
+            rankings.append(ranking)
+    return sorted(chosen) or [count // 2]
+
+
+def _lesion(case: Case) -> np.ndarray:
+    """(Z,) lesion on each slice, of all classes."""
+    quantities = case.quantities
+    if quantities.areas_px is None:
+        return quantities.instances[:, -1]
+    areas = quantities.areas_px[:, -1]
+    # Slices of unknown and of known pixels can be compared in pixels alone.
+    known = np.isfinite(quantities.pixel_mm2).all()
+    return areas * quantities.pixel_mm2 if known else areas
+
+
+def _probability(case: Case) -> np.ndarray | None:
+    """(Z,) probability of the scan's class, or of each slice's own; None without classes."""
+    found = [s.classification.probabilities for s in case.slices if s.classification]
+    if not found:
+        return None
+    probabilities = np.array(found)
+    if case.scan and case.scan.classification:
+        return probabilities[:, int(case.scan.classification.probabilities.argmax())]
+    return probabilities.max(axis=1)

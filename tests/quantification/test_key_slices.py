@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from ctmasknet.inference.predictions import Classification, ScanPrediction, SlicePrediction
-from ctmasknet.quantification.case import Case
-from ctmasknet.quantification.key_slices import choose
+from ctmasknet.quantification.case import Case, choose
 from ctmasknet.quantification.quantify import Quantities
 
 CLASSES = ("Control", "COVID-19")
