@@ -1,4 +1,4 @@
-"""What becomes of input that cannot be used: it stops the work, or is noted and left out."""
+"""Errors of input that cannot be used: raised, or collected while the work goes on without it."""
 
 
 class ErrorPolicy:

@@ -1,6 +1,6 @@
-"""What a model returns for a slice -> a SlicePrediction.
+"""What a model returns for a slice -> a SlicePrediction, or a score map, in pixels of the slice.
 
-Shapes: slices of H x W pixels.
+Shapes: slices of H x W pixels, R instances.
 """
 
 import numpy as np
@@ -31,13 +31,9 @@ def postprocess_slice(
 ) -> SlicePrediction:
     """Turn one slice's output into plain types, in pixels of the slice.
 
-    Args:
-        output: of `classifier`, "instances" of `lesion_model`.
-        size: (H, W).
-        classifier, lesion_model: perhaps the same.
-        min_score: instances with a lower score are left out, before their masks are pasted.
-        pixel_mm: (height, width) of a pixel, or None.
-        source: the file, or "".
+    `output` is that of `classifier`, its "instances" those of `lesion_model`, perhaps the same.
+    Instances that score below `min_score` are left out before masks are pasted. `size` is (H, W),
+    `pixel_mm` (height, width) of a pixel.
     """
     classification = ranked = None
     if classifier.image_classes:
@@ -83,7 +79,7 @@ def _instances(
 
 
 def _encoded(masks: np.ndarray, pixel_mm: tuple[float, float] | None) -> list[tuple]:
-    """Return the RLE, the area in pixels and that in mm2 of each of (R, H, W) masks."""
+    """Return RLE, area in pixels and area in mm2 of each of (R, H, W) masks."""
     rles = mask_util.encode(np.asfortranarray(masks.transpose(1, 2, 0), np.uint8))
     areas = mask_util.area(rles).tolist()
     return [
@@ -114,16 +110,7 @@ def _array(values: torch.Tensor) -> np.ndarray:
 
 
 def score_map(instances: Instances, size: tuple[int, int], min_score: float) -> np.ndarray:
-    """Paste raw mask logits; see `Predictor.score_map`.
-
-    Args:
-        instances: raw ones of a model with masks.
-        size: (H, W).
-        min_score: instances with a lower score are left out.
-
-    Returns:
-        (H, W) float32, NaN outside all boxes.
-    """
+    """Paste raw mask logits of instances into (H, W) float32; see `Predictor.score_map`."""
     instances = instances[instances.scores >= min_score].to("cpu")
     instances = instances[instances.pred_boxes.nonempty()]
     masks = instances.pred_masks
@@ -148,11 +135,10 @@ def scaled_boxes(
 
 
 def _detectron2(logit: torch.Tensor, box: torch.Tensor, size: tuple[int, int]) -> _Pasted:
-    """Paste a mask's logits by Detectron2's pasting.
+    """Paste a mask's logits as Detectron2 does.
 
-    Returns:
-        The pixels; the logits there, which fade to 0 within half a cell about the box; and the
-        logits without fading, NaN outside the box.
+    Returns the pixels; the logits there, which fade to 0 within half a cell about the box; and the
+    logits without fading, NaN outside the box.
     """
     masks = torch.stack([logit, torch.ones_like(logit)])[:, None]
     (pasted, weight), where = _do_paste_mask(masks, box.expand(2, 4), *size)
@@ -163,7 +149,7 @@ def _detectron2(logit: torch.Tensor, box: torch.Tensor, size: tuple[int, int]) -
 
 
 def _torchvision(logit: torch.Tensor, box: torch.Tensor, size: tuple[int, int]) -> _Pasted:
-    """As `_detectron2`, by torchvision's own pasting, which has no logits without fading."""
+    """Paste as `_detectron2`, but as torchvision does, which has no logits without fading."""
     pasted = paste_masks_in_image(logit[None, None], box[None], size)[0, 0]
     inside = torch.zeros(size, dtype=torch.bool)
     x0, y0 = box[:2].floor().int().clamp(min=0).tolist()

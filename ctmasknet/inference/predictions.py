@@ -128,6 +128,6 @@ class ScanPrediction:
 
     @property
     def probabilities(self) -> np.ndarray | None:
-        """Return the slices' (Z, C); None of a lesion model."""
+        """Return the class probabilities of all slices, (Z, C); None of a lesion model."""
         found = [s.classification.probabilities for s in self.slices if s.classification]
         return np.array(found) if found else None

@@ -1,4 +1,4 @@
-"""One input of `ctmasknet predict` with everything that is written about it."""
+"""One input of `ctmasknet predict` with everything that is written about it; its key slices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,66 +10,41 @@ from ..inference.predictions import ScanPrediction, SlicePrediction
 from ..volumes.volume import Volume
 from .quantify import Quantities
 
-MOST = 6
-_PARTS = 2 * MOST  # chosen slices lie more than this part of the scan from each other
+_MOST = 6
+_PARTS = 2 * _MOST  # chosen slices lie more than this part of the scan from each other
 
 
 @dataclass(frozen=True, eq=False)
 class KeySlice:
-    """A slice worth looking at.
+    """A slice that the report shows."""
 
-    Attributes:
-        index: among the case's slices.
-        image: (H, W, 3) uint8 RGB, as the model saw it.
-        score_map: (H, W) float32; see `Predictor.score_map`. None without a mask head.
-    """
-
-    index: int
-    image: np.ndarray
-    score_map: np.ndarray | None
+    index: int  # among the case's slices
+    image: np.ndarray  # (H, W, 3) uint8 RGB, as the model saw it
+    score_map: np.ndarray | None  # (H, W) float32; see `Predictor.score_map`
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A scan, or slices that are taken one by one (`scan` and `volume` are None).
+    """A scan, or slices that are taken one by one (`scan` and `volume` are None)."""
 
-    Attributes:
-        name: of its folder in the output.
-        source: what the user named, or what was found in it.
-        slices: their predictions; those of `scan` if there is one.
-        scan: the scan's prediction.
-        volume: the scan's HU and geometry.
-        quantities: counts, areas, volumes, shares of the lung.
-        about: models, settings, versions, time and command, in plain types.
-        notes: what the reader should know: files left out, why there is no lung share, ...
-        problems: those of the notes that tell of files that could not be used.
-    """
-
-    name: str
-    source: str
-    slices: tuple[SlicePrediction, ...]
+    name: str  # of its folder in the output
+    source: str  # what the user named, or what was found in it
+    slices: tuple[SlicePrediction, ...]  # those of `scan` if there is one
     scan: ScanPrediction | None
-    volume: Volume | None
+    volume: Volume | None  # the scan's HU and geometry
     quantities: Quantities
-    about: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
+    about: Mapping[str, Any]  # models, settings, versions, time and command, in plain types
+    notes: tuple[str, ...] = ()  # files left out, why there is no share of the lung, ...
+    problems: tuple[str, ...] = ()  # those of the notes that tell of files that cannot be used
 
 
-def choose(case: Case, most: int = MOST) -> list[int]:
-    """Choose slices: in turn the one with most lesion and the one likeliest of the scan's class.
+def choose_key_slices(case: Case, most: int = _MOST) -> list[int]:
+    """Choose at most `most` slices, ascending: in turn by most lesion and by the likeliest class.
 
-    Most lesion is the largest area, or the highest number of boxes where lesions have no masks. In
-    a scan a slice near a chosen one, within a twelfth of the scan and never a neighbour, is passed
-    over, so that those chosen show different places. Loose slices have no class in common: for
-    them the probability of each one's own class counts.
-
-    Args:
-        case: a scan or loose slices.
-        most: choose at most so many, 1 or more; a case of no more slices is shown whole.
-
-    Returns:
-        Indices of slices, ascending. With neither lesions nor classes the middle one.
+    Most lesion is the largest area, or the most boxes where lesions have no masks. In a scan the
+    class is the scan's; a slice within a twelfth of the scan of a chosen one, and always a
+    neighbour, is passed over, so that different places are shown. Each single slice counts by its
+    own class. With neither lesions nor classes the middle slice is chosen.
     """
     count = len(case.slices)
     if count <= most:
@@ -91,7 +66,7 @@ def choose(case: Case, most: int = MOST) -> list[int]:
 
 
 def _lesion(case: Case) -> np.ndarray:
-    """(Z,) lesion on each slice, of all classes."""
+    """Return (Z,) lesion on each slice, of all classes."""
     quantities = case.quantities
     if quantities.areas_px is None:
         return quantities.instances[:, -1]
@@ -102,7 +77,7 @@ def _lesion(case: Case) -> np.ndarray:
 
 
 def _probability(case: Case) -> np.ndarray | None:
-    """(Z,) probability of the scan's class, or of each slice's own; None without classes."""
+    """Return (Z,) probability of the scan's class, or of each slice's own; None without classes."""
     found = [s.classification.probabilities for s in case.slices if s.classification]
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""The lungs by density: the body slice by slice, the lungs in it as parts of the volume.
+"""Find the lungs by density: the body slice by slice, the lungs in it as parts of the volume.
 
 Shapes: Z slices of H x W pixels. docs/quantification.md has the method's accuracy and limits.
 """
@@ -100,7 +100,7 @@ def _filled(mask: np.ndarray) -> np.ndarray:
 
 
 def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
-    """Find the largest piece of tissue with all that it encloses, (H, W) uint8; perhaps nothing."""
+    """Find the largest piece of tissue with all it encloses, (H, W) uint8; perhaps nothing."""
     dense = (hu > LUNG_HU).astype(np.uint8)
     tissue = cv2.morphologyEx(dense, cv2.MORPH_OPEN, _disc(_THIN, pixel))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(tissue)

@@ -27,7 +27,7 @@ def write_report(path: str | os.PathLike, case: Case, key_slices: Sequence[KeySl
     """Write the HTML report of a case, whole or not at all.
 
     Args:
-        key_slices: the slices that are shown, in order; see `quantification.case.choose`.
+        key_slices: the slices that are shown, in order; see `case.choose_key_slices`.
 
     Raises:
         ValueError: the case has no slice, or the key slices are not its own.
