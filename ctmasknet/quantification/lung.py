@@ -38,17 +38,12 @@ _ASSUMED = f", the image's longer side taken as {UNKNOWN_WIDTH:g} mm"
 
 @dataclass(frozen=True, eq=False)
 class LungMask:
-    """The lungs.
+    """The lungs."""
 
-    Attributes:
-        mask: (Z, H, W) bool.
-        method: how it was found, in words for the report; or which file it was given as.
-        grows: whether lesions that touch it belong to it: density misses consolidation. A given
-            mask is taken as it is.
-    """
-
-    mask: np.ndarray
-    method: str
+    mask: np.ndarray  # (Z, H, W) bool
+    method: str  # how it was found, in words for the report, or the file it was given as
+    # Whether lesions that touch it belong to it: density misses consolidation. A given mask is
+    # taken as it is.
     grows: bool
 
 
