@@ -1,7 +1,5 @@
 """The command `ctmasknet`, also as `python -m ctmasknet`."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys
@@ -18,11 +16,7 @@ Training and evaluation: tools/train_net.py and the other scripts in tools/.
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command.
-
-    Args:
-        arguments: without the program's name; None takes the command line's.
-    """
+    """Run the command with arguments, those of the command line if None."""
     parser = argparse.ArgumentParser(
         prog="ctmasknet",
         description=_DESCRIPTION,

@@ -1,6 +1,4 @@
-"""Files that are written whole or not at all."""
-
-from __future__ import annotations
+"""Write files whole or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -10,13 +8,9 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a name to write to, which takes the place of `path` when the block has ended well.
+    """Yield a hidden name beside `path`, which takes its place when the block has ended well.
 
-    Args:
-        path: file to write or to replace; its folder is made.
-
-    Yields:
-        A hidden name in the same folder, with the same suffixes.
+    An existing file is replaced; the folder is made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,4 @@
-"""What the scripts in datasets/ and tools/ share."""
-
-from __future__ import annotations
+"""What the command and the scripts in datasets/ and tools/ share."""
 
 import argparse
 import logging
@@ -22,13 +20,13 @@ def run_script(main: Callable[[], object]) -> None:
 
 
 def quiet_libraries() -> None:
-    """Hide, in the whole process, what PyTorch says of Detectron2's anchors and of its tracing."""
+    """Hide two warnings in the whole process: of Detectron2's anchors and of PyTorch's tracing."""
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser that shows the script's docstring as it is written."""
+    """Return a parser that shows a script's docstring as it is written."""
     return argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,6 +1,4 @@
-"""What becomes of input that cannot be used: it stops the work, or is noted and left out."""
-
-from __future__ import annotations
+"""Errors of input that cannot be used: raised, or collected while the work goes on without it."""
 
 
 class ErrorPolicy:
@@ -18,18 +16,17 @@ class ErrorPolicy:
         self.messages: list[str] = []
 
     def handle(self, error: Exception | str, instead: str = "") -> None:
-        """Raise an error, or collect its message.
+        """Raise an error, a text as a ValueError, or collect its message.
 
-        Args:
-            error: says what is wrong, where, and what to do; a text is raised as a ValueError.
-            instead: what the caller does where it goes on, for the message.
+        It says what is wrong, where, and what to do; `instead` what the caller does where it goes
+        on.
         """
         if not self.collects:
             raise ValueError(error) if isinstance(error, str) else error
         self.messages.append(f"{error}; {instead}" if instead else str(error))
 
-    def fresh(self) -> ErrorPolicy:
-        """Return a policy of the same kind that has collected nothing."""
+    def fresh(self) -> "ErrorPolicy":
+        """Return a policy of the same kind that has collected nothing yet."""
         return ErrorPolicy(self.collects)
 
     @property

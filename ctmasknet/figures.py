@@ -3,8 +3,6 @@
 Matplotlib is imported where a figure is drawn: the palette alone costs nothing.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import os
@@ -46,7 +44,7 @@ def plain(text: str) -> str:
 
 
 def save_figure(
-    figure: Figure, path: str | os.PathLike, foot: str = NOTICE, tight: bool = False
+    figure: "Figure", path: str | os.PathLike, foot: str = NOTICE, tight: bool = False
 ) -> None:
     """Save a figure as PNG, whole or not at all, with a line below its axes ("" for none).
 
@@ -58,7 +56,7 @@ def save_figure(
         figure.savefig(partial, dpi=120, bbox_inches="tight" if tight else None)
 
 
-def svg_uri(figure: Figure) -> str:
+def svg_uri(figure: "Figure") -> str:
     """Return a figure as an SVG data URI, the same bytes each time."""
     import matplotlib
 

@@ -1,6 +1,4 @@
-"""Where a result comes from: code, files, machine."""
-
-from __future__ import annotations
+"""Say where a result comes from: code, files, machine."""
 
 import hashlib
 import os
@@ -16,13 +14,13 @@ _PACKAGES = ("numpy", "scikit-learn", "pycocotools", "torchvision")
 
 
 def sha256_of(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, in hexadecimal; OSError when it cannot be read."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def code_version() -> str:
-    """ctmasknet's version and, in a checkout of its repository, the commit ("-dirty": changed)."""
+    """Return ctmasknet's version and, in a git checkout, the commit ("-dirty": changed since)."""
     from . import __version__
 
     root = Path(__file__).parents[1]
@@ -37,7 +35,7 @@ def code_version() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of ctmasknet and of what computes its numbers."""
+    """Return the versions of ctmasknet and of the libraries that compute its numbers."""
     import detectron2
 
     return {
@@ -50,7 +48,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, its cores, PyTorch's threads, and the GPU where there is one."""
+    """Return processor, cores, PyTorch's threads, GPU (None without one) and system."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "processor": _processor(),

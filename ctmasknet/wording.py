@@ -1,7 +1,5 @@
 """Words and numbers as people read them, the same in every page, table and message."""
 
-from __future__ import annotations
-
 import math
 
 NOTICE = "Research use only, not for diagnosis."

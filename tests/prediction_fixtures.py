@@ -93,5 +93,5 @@ def predict(predict_and_report, monkeypatch):
         path.write_text(case.name)
 
     monkeypatch.setattr("ctmasknet.report.case_files.write_report", write_report)
-    monkeypatch.setattr("ctmasknet.commands.predict_inputs.choose", lambda case: [0])
+    monkeypatch.setattr("ctmasknet.commands.predict_inputs.choose_key_slices", lambda case: [0])
     return predict_and_report

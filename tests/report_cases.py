@@ -12,8 +12,7 @@ from ctmasknet.inference.predictions import (
     ScanPrediction,
     SlicePrediction,
 )
-from ctmasknet.quantification.case import Case, KeySlice
-from ctmasknet.quantification.key_slices import choose
+from ctmasknet.quantification.case import Case, KeySlice, choose_key_slices
 from ctmasknet.quantification.lung import LungMask
 from ctmasknet.quantification.quantify import join, quantify
 from ctmasknet.wording import NOTICE
@@ -97,7 +96,7 @@ def loose(slices, **changes):
 
 def pictures(case, score_map=None):
     grey = np.full((SIDE, SIDE, 3), 90, np.uint8)
-    return [KeySlice(index, grey, score_map) for index in choose(case)[:1]]
+    return [KeySlice(index, grey, score_map) for index in choose_key_slices(case)[:1]]
 
 
 def classified():

@@ -1,1 +1,1 @@
-"""The subcommands of `ctmasknet`; they stand above all rooms and use them."""
+"""The subcommands of `ctmasknet`."""

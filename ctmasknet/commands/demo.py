@@ -1,4 +1,4 @@
-"""The whole idea on phantoms: lesions segmented, slices classified, numbers and pictures."""
+"""The demo on phantoms: lesions segmented, slices classified, numbers and pictures."""
 
 import contextlib
 import json
@@ -34,16 +34,16 @@ from ..wording import NOTICE
 
 
 class Demo:
-    """The stages of the demo, their times and their results."""
+    """The stages of the demo; everything goes to a folder."""
 
     def __init__(self, output: Path, opts: Sequence[str] = ()):
-        """Take the folder for everything and config overrides (KEY VALUE ...) of the trainings."""
+        """`opts` are config overrides (KEY VALUE ...) of the trainings."""
         self.output, self.opts = output, opts
         self.seconds: dict[str, float] = {}
         self._console = sys.stdout
 
     def say(self, text: str = "") -> None:
-        """Print to the person, while stdout goes to the log."""
+        """Print to the console, while stdout goes to the log."""
         print(text, file=self._console, flush=True)
 
     @contextlib.contextmanager

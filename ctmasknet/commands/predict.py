@@ -1,6 +1,4 @@
-"""`ctmasknet predict`: arguments, and what is printed."""
-
-from __future__ import annotations
+"""`ctmasknet predict`: its arguments, and what it prints."""
 
 import argparse
 import os
@@ -35,7 +33,7 @@ has a line for each.
 
 
 def add_predict(commands: argparse._SubParsersAction) -> None:
-    """Add the command to a parser's subcommands."""
+    """Add the command to the subcommands of a parser."""
     parser = commands.add_parser(
         "predict",
         help="scans and slices to lesions, measures, classes and reports",
@@ -121,8 +119,7 @@ def _add_quantification(group: argparse._ArgumentGroup) -> None:
 def run_predict(args: argparse.Namespace) -> int:
     """Run `ctmasknet predict` and return its exit code, 2 if anything could not be used.
 
-    Raises:
-        FileNotFoundError, ValueError: nothing can be done at all.
+    Raises a FileNotFoundError or ValueError where nothing can be done at all.
     """
     keep_freed_memory()
     inputs, problems, left_out = find_inputs(args.inputs, args.as_scan)

@@ -1,7 +1,5 @@
 """Predict inputs one after the other, each into a folder of its own, whole or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -20,8 +18,7 @@ from ..inference.inputs import Input, file_states
 from ..inference.predictor import Predictor
 from ..provenance import versions
 from ..quantification.build_case import QuantificationOptions, build_case
-from ..quantification.case import Case, KeySlice
-from ..quantification.key_slices import choose
+from ..quantification.case import Case, KeySlice, choose_key_slices
 from ..report.case_files import REPORT, write_case
 from ..volumes.window import Window, say_windowed_once
 from ..wording import NOTICE
@@ -34,17 +31,12 @@ _PACKAGES = ("highdicom", "opencv-python-headless", "pydicom", "scipy", "SimpleI
 
 @dataclass
 class Run:
-    """What `predict_inputs` did.
+    """What `predict_inputs` did."""
 
-    Attributes:
-        results: result.json of each input that has one, in order; see docs/prediction.md.
-        resumed: names of the inputs that were done already.
-        problems: what could not be used, a line each.
-    """
-
+    # The result.json of each input that has one, in order; see docs/prediction.md.
     results: list[dict[str, Any]] = field(default_factory=list)
-    resumed: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)  # names of inputs that were done already
+    problems: list[str] = field(default_factory=list)  # what could not be used, a line each
 
 
 def predict_inputs(
@@ -57,18 +49,9 @@ def predict_inputs(
 ) -> Run:
     """Predict inputs and write their folders and summary.csv.
 
-    An input that cannot be used does not stop the others; nothing is written for it.
-
-    Args:
-        predictor: the model.
-        inputs: with names of their own.
-        output: folder, made if needed.
-        options: how inputs are read and measured.
-        command: what was run, for the results.
-        resume: leave alone what an earlier run has done with the same models, settings and input.
-
-    Raises:
-        OSError: the output cannot be written.
+    An input that cannot be used does not stop the others; nothing is written for it. With `resume`,
+    what was done with the same models, settings and input stays. `command` is named in the results.
+    Raises an OSError if the output cannot be written.
     """
     if not all(source.is_scan for source in inputs):  # of scans their reader says so
         say_windowed_once(options.window)
@@ -117,7 +100,7 @@ def _describe_run(
 
 
 def _fingerprint(source: Input, options: QuantificationOptions) -> str:
-    """Hash what changes with a file of the input or of its lung masks, or what it is taken as."""
+    """Hash the state of an input's files and lung masks, and whether it is taken as a scan."""
     masks = file_states(options.masks(source))
     return hashlib.sha256(json.dumps([source.is_scan, source.state(), masks]).encode()).hexdigest()
 
@@ -148,7 +131,9 @@ def _predict(
 def _key_slices(predictor: Predictor, case: Case, window: Window) -> list[KeySlice]:
     """Read the slices that the report shows, and predict them again for their score maps."""
     found = []
-    for index in tqdm(choose(case), f"{case.name[:24]}: key slices", unit="slice", leave=False):
+    for index in tqdm(
+        choose_key_slices(case), f"{case.name[:24]}: key slices", unit="slice", leave=False
+    ):
         if case.volume is not None:
             image = case.volume.slice(index, window)
         else:

@@ -1,6 +1,4 @@
-"""The results of `ctmasknet predict`, read again: for --resume, one line each, and summary.csv."""
-
-from __future__ import annotations
+"""Read the results of `ctmasknet predict`: for --resume, one line each, and summary.csv."""
 
 import csv
 import json
@@ -28,7 +26,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 
 def made_from(about: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what a result follows from: runs that have it in common give the same result."""
+    """Return what a result follows from: runs that agree in it give the same result."""
     models = [(model["sha256"], model["config_sha256"]) for model in about["models"]]
     return about["input_fingerprint"], about["settings"], models
 

@@ -1,6 +1,7 @@
-"""What a user points at -> scans, and sets of slices, to be predicted one after the other."""
+"""What a user gives: files and folders in which scans and slices are found, and single slices.
 
-from __future__ import annotations
+Shapes: slices of H x W pixels.
+"""
 
 import glob
 import os
@@ -9,33 +10,31 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..data.images import IMAGE_SUFFIXES
+import numpy as np
+
+from ..data.images import IMAGE_SUFFIXES, read_slice
 from ..errors import ErrorPolicy, collecting
 from ..volumes.dicom_grouping import group_series
 from ..volumes.dicom_headers import SliceHeader, read_headers
 from ..volumes.formats import VOLUME_FORMATS, is_image, natural_order, sort_files
-from ..volumes.volume import Volume
+from ..volumes.volume import Volume, hu_problem
 from ..volumes.volume_files import read_volume
-from ..volumes.window import Window
+from ..volumes.window import LUNG, Window
 from ..wording import counted
-from .names import folder_name, numbered_apart, stem_of
+
+Source = str | Path | np.ndarray | Volume
+
+_LONGEST = 200  # bytes, of the 255 that a name may have
 
 
 @dataclass(frozen=True)
 class Input:
-    """A scan, or slices that are taken one by one.
+    """A scan, or a set of slices that are predicted one by one."""
 
-    Attributes:
-        name: of its results' folder.
-        path: the file or folder to name in results.
-        files: the slices of a set, or of a scan of images; the files of a DICOM series that was
-            found in a folder, damaged ones beside them too. Empty for what `read_volume` takes as
-            it is.
-        is_scan: False for a set of slices.
-    """
-
-    name: str
-    path: Path
+    name: str  # of its results' folder
+    path: Path  # the file or folder that results name
+    # The slices of a set or of a scan of images, or the files of a DICOM series that was found in a
+    # folder, damaged ones included; empty where `read_volume` takes `path` as it is.
     files: tuple[Path, ...] = ()
     is_scan: bool = True
 
@@ -45,7 +44,7 @@ class Input:
         return read_volume(self.path, files=self.files, series=series, window=window, errors=errors)
 
     def state(self) -> list[tuple[str, int, int]]:
-        """Return names, sizes and times of its files, by which a changed input is known."""
+        """Return names, sizes and times of the files, by which a changed input is recognised."""
         files: Iterable[Path] = self.files or [self.path]
         if self.path.suffix.lower() in (".mhd", ".nhdr"):  # the voxels are in files beside it
             files = sorted(self.path.parent.glob(f"{glob.escape(self.path.stem)}.*"))
@@ -53,7 +52,7 @@ class Input:
 
 
 def file_states(files: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Return name, size and time of each file that is there."""
+    """Return the absolute name, size and modification time of each file that exists."""
     states = [(path, path.stat()) for path in files if path.is_file()]
     return [(str(path.absolute()), stat.st_size, stat.st_mtime_ns) for path, stat in states]
 
@@ -61,19 +60,14 @@ def file_states(files: Iterable[Path]) -> list[tuple[str, int, int]]:
 def find_inputs(
     paths: Sequence[str | os.PathLike], as_scan: bool = False
 ) -> tuple[list[Input], list[str], list[str]]:
-    """Find what there is to predict.
+    """Find the inputs in files and folders.
 
-    A folder may hold anything at any depth: each series of CT slices in DICOM, each volume file and
-    each zip in it is a scan, and the images of each folder are a set of slices (images beside DICOM
-    files are previews and left out).
+    A folder may hold anything at any depth. Each series of CT slices in DICOM, each volume file and
+    each zip is a scan. The images of each folder are a set of slices, or with `as_scan` one scan in
+    the order of their names; images beside DICOM files are previews and left out.
 
-    Args:
-        paths: files and folders.
-        as_scan: take the images of a folder as the slices of one scan, in the order of their names.
-
-    Returns:
-        The inputs, each with a name of its own; what cannot be used, a line each; and what is left
-        out on purpose (scouts, reports, previews), a line each.
+    Returns the inputs, each with a name of its own; what cannot be used, a line each; and what is
+    left out on purpose (scouts, reports, previews), a line each.
     """
     found: list[Input] = []
     errors = collecting()
@@ -117,9 +111,9 @@ def _in_folder(
 
 
 def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], list[Input]]:
-    """The CT series among DICOM files, and the files of each folder that belong to none.
+    """Return the CT series among DICOM files, and for each folder the files that belong to none.
 
-    A damaged file goes to the series of its folder; reading it will tell.
+    A damaged file goes to the series of its folder, whose reader then names it.
     """
     headers = read_headers(dicom, collecting())
     groups = group_series(headers)
@@ -149,7 +143,7 @@ def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], l
 
 
 def _beside_the_point(header: SliceHeader) -> bool:
-    """Scouts, dose reports, segmentations: what a study has beside its CT slices."""
+    """Return whether a file is no CT slice of its study: a scout, a report, a segmentation."""
     return header.localiser or header.identifiers.get("Modality", "CT") != "CT"
 
 
@@ -161,7 +155,7 @@ def _by_folder(files: Iterable[Path]) -> dict[Path, list[Path]]:
 
 
 def _named_apart(inputs: list[Input]) -> list[Input]:
-    """Names that several inputs share get their folder in front, and then a number behind."""
+    """Put the folder before names that several inputs share, and number those that still agree."""
     shared = {name for name, n in Counter(item.name for item in inputs).items() if n > 1}
     names = []
     for item in inputs:
@@ -169,3 +163,59 @@ def _named_apart(inputs: list[Input]) -> list[Input]:
         names.append(f"{parent}_{item.name}" if item.name in shared and parent else item.name)
     apart = numbered_apart(names)
     return [replace(item, name=name) for item, name in zip(inputs, apart, strict=True)]
+
+
+def stem_of(path: Path) -> str:
+    """Return a file's name without its suffix (.nii.gz is one); a link keeps its own name."""
+    name = Path(os.path.abspath(path)).name
+    return Path(name.removesuffix(".gz")).stem
+
+
+def folder_name(path: Path) -> str:
+    """Return a folder's name, also of "." and ".."; what looks like a suffix belongs to it."""
+    return Path(os.path.abspath(path)).name
+
+
+def numbered_apart(names: Iterable[str]) -> list[str]:
+    """Cut names that leave no room for a suffix, and number those that are taken."""
+    taken: set[str] = set()
+    apart = []
+    for long in names:
+        name = long.encode()[:_LONGEST].decode(errors="ignore")
+        free, number = name, 2
+        while free in taken:
+            free, number = f"{name}_{number}", number + 1
+        taken.add(free)
+        apart.append(free)
+    return apart
+
+
+def is_slice(source: Source) -> bool:
+    """Return whether a source is a slice, an array or an image file, and not a scan."""
+    if isinstance(source, str | Path):
+        return is_image(Path(source)) and not Path(source).is_dir()
+    return isinstance(source, np.ndarray)
+
+
+def read_source(source: Source, window: str | Window | None) -> tuple[np.ndarray, str]:
+    """Read a slice; return (H, W, 3) uint8 RGB and its file ("" of an array).
+
+    HU are windowed, by the papers' window if None. Raises a FileNotFoundError or ValueError for a
+    file or an array that is no slice.
+    """
+    if not isinstance(source, np.ndarray):
+        return read_slice(str(source)), str(source)
+    if source.dtype == np.uint8 and source.ndim == 3 and source.shape[2] == 3 and source.size:
+        return source, ""
+    if source.ndim != 2 or not source.size or source.dtype.kind not in "iuf":
+        raise ValueError(
+            f"found an array of shape {source.shape} and type {source.dtype}, expected a slice: "
+            "(H, W) or (H, W, 3) uint8, or (H, W) of HU; give a scan as a Volume"
+        )
+    grey = source
+    if grey.dtype != np.uint8:
+        problem = hu_problem(source) if np.isfinite(source).all() else "found NaN or infinity"
+        if problem:
+            raise ValueError(f"an array of type {source.dtype}: {problem}")
+        grey = Window.parse(LUNG if window is None else window).to_uint8(source)
+    return np.repeat(grey[..., np.newaxis], 3, axis=-1), ""

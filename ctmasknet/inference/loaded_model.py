@@ -1,15 +1,9 @@
-"""A model with its weights that takes slices of any size.
-
-Shapes: slices of H x W pixels.
-"""
-
-from __future__ import annotations
+"""A model with its weights that takes slices of any size."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
 from ..checkpoint import load_weights
@@ -23,26 +17,16 @@ from .model_spec import ModelSpec
 
 
 class LoadedModel:
-    """A lesion model or a CT-Mask-Net at inference.
+    """A lesion model or a CT-Mask-Net at inference, which threads may share.
 
-    Nothing in it changes after it is built, so threads may share it.
-
-    Attributes:
-        spec: what it was built from.
-        model: the Detectron2 model.
-        precision: of its convolutions and matrices, "bfloat16" for example.
-        lesion_classes: names in the order of `pred_classes`.
-        image_classes: names in the order of the logits; empty for a lesion model.
-        has_masks: whether instances have masks.
+    `lesion_classes` are the names in the order of `pred_classes`, `image_classes` those in the
+    order of the logits (none for a lesion model). `precision` is that of convolutions and matrices.
     """
 
     def __init__(self, spec: ModelSpec, device: str, precision: str | None = None):
         """Build the model and load its weights; errors as `load_weights`.
 
-        Args:
-            spec: the config the weights were trained with, and the weights.
-            device: "cpu", "cuda", "cuda:1", ...
-            precision: as MODEL.PRECISION; None takes the config's.
+        `precision` is as MODEL.PRECISION; None takes the config's.
         """
         self.spec = spec
         cfg = spec.cfg.clone()
@@ -51,7 +35,10 @@ class LoadedModel:
         cfg.MODEL.PRECISION = precision or cfg.MODEL.PRECISION
         cfg = with_precision(cfg)
         self.precision = cfg.MODEL.PRECISION
-        self.model = _build(cfg, spec.weights)
+        self.model: torch.nn.Module = build_model(cfg).eval()
+        load_weights(self.model, spec.weights)
+        if cfg.MODEL.FAST:
+            accelerate(self.model)
         self._resize = build_test_resize(cfg)
         self._bgr = cfg.INPUT.FORMAT == "BGR"
         self.has_masks = bool(cfg.MODEL.MASK_ON)
@@ -66,19 +53,11 @@ class LoadedModel:
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray], names: Sequence[str] = ()) -> list[dict]:
-        """Run a batch.
+        """Run a batch of slices of one size, each (H, W, 3) uint8 RGB.
 
-        Args:
-            images: (H, W, 3) uint8 RGB each, all of one size.
-            names: for errors.
-
-        Returns:
-            One dict per image: "instances", on the model's device, with raw masks, in pixels of the
-            network's input; "input_size", its (h, w); of a CT-Mask-Net also what its `inference`
-            returns.
-
-        Raises:
-            NotFiniteError: an image gives NaN or infinity; names it.
+        Returns one dict per slice: "instances" with raw masks, on the model's device, in pixels of
+        the network's input; "input_size", its (h, w); of a CT-Mask-Net also what its `inference`
+        returns. Raises a NotFiniteError, with the slice's name, if one gives NaN or infinity.
         """
         inputs: list[dict] = [{"image": self._tensor(image)} for image in images]
         for x, name in zip(inputs, names, strict=False):
@@ -95,14 +74,6 @@ class LoadedModel:
             image = image[:, :, ::-1]
         resized = self._resize.get_transform(image).apply_image(image)
         return torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
-
-
-def _build(cfg: CfgNode, weights: str) -> torch.nn.Module:
-    model = build_model(cfg).eval()
-    load_weights(model, weights)
-    if cfg.MODEL.FAST:
-        accelerate(model)
-    return model
 
 
 def _class_names(count: int, fallback: str, *known: tuple[str, ...]) -> tuple[str, ...]:

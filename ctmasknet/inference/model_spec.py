@@ -1,7 +1,5 @@
 """Find the config and the weights of a model by what a user calls it."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 from collections.abc import Sequence
@@ -29,15 +27,10 @@ _RUN_WEIGHTS = (BEST_WEIGHTS, "model_final.pth")
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A config with its weights.
+    """A config with its weights; `config` is the file it was read from, "" if it was given as such.
 
-    Attributes:
-        name: MODEL.NAME.
-        cfg: the config.
-        config: the file it was read from; "" if it was given as a config.
-        weights: the checkpoint.
-        trained_on: data sets, as the checkpoint or the config.yaml beside it says; "" if neither
-            does.
+    `trained_on` names data sets, as the checkpoint or the config.yaml beside it does; "" if
+    neither.
     """
 
     name: str
@@ -102,8 +95,7 @@ def find_model(
 def demo_folders() -> tuple[Path, Path]:
     """Return the folders of the CT-Mask-Net and the lesion model that `make demo` has trained.
 
-    Raises:
-        FileNotFoundError: it has not run to its end, here or in the repository.
+    Raises a FileNotFoundError unless it has run to its end, here or in the repository.
     """
     for root in (Path.cwd(), _REPOSITORY):
         folders = [root / "output" / "demo" / name for name in (DEMO_CLASSIFIER, DEMO_LESION)]

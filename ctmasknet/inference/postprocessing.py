@@ -1,20 +1,23 @@
-"""What a model returns for a slice -> a SlicePrediction.
+"""What a model returns for a slice -> a SlicePrediction, or a score map, in pixels of the slice.
 
-Shapes: slices of H x W pixels.
+Shapes: slices of H x W pixels, R instances.
 """
-
-from __future__ import annotations
 
 import numpy as np
 import pycocotools.mask as mask_util
 import torch
-from detectron2.structures import Instances
+from detectron2.layers.mask_ops import _do_paste_mask
+from detectron2.structures import Instances, ROIMasks
+from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from ..modeling.mask_head import MASK_CUT, TorchvisionROIMasks
 from ..modeling.occlusion import box_contributions
 from ..modeling.ranked_boxes import first_places
 from .loaded_model import LoadedModel
 from .predictions import Classification, Instance, RankedBoxTable, SlicePrediction
-from .score_map import scaled_boxes
+
+_BELOW_CUT = float(np.nextafter(np.float32(MASK_CUT), np.float32(0)))
+_Pasted = tuple[tuple[slice, slice], torch.Tensor, torch.Tensor]
 
 
 def postprocess_slice(
@@ -28,13 +31,9 @@ def postprocess_slice(
 ) -> SlicePrediction:
     """Turn one slice's output into plain types, in pixels of the slice.
 
-    Args:
-        output: of `classifier`, "instances" of `lesion_model`.
-        size: (H, W).
-        classifier, lesion_model: perhaps the same.
-        min_score: instances with a lower score are left out, before their masks are pasted.
-        pixel_mm: (height, width) of a pixel, or None.
-        source: the file, or "".
+    `output` is that of `classifier`, its "instances" those of `lesion_model`, perhaps the same.
+    Instances that score below `min_score` are left out before masks are pasted. `size` is (H, W),
+    `pixel_mm` (height, width) of a pixel.
     """
     classification = ranked = None
     if classifier.image_classes:
@@ -80,7 +79,7 @@ def _instances(
 
 
 def _encoded(masks: np.ndarray, pixel_mm: tuple[float, float] | None) -> list[tuple]:
-    """Return the RLE, the area in pixels and that in mm2 of each of (R, H, W) masks."""
+    """Return RLE, area in pixels and area in mm2 of each of (R, H, W) masks."""
     rles = mask_util.encode(np.asfortranarray(masks.transpose(1, 2, 0), np.uint8))
     areas = mask_util.area(rles).tolist()
     return [
@@ -108,3 +107,52 @@ def _ranked_table(output: dict, model: LoadedModel, size: tuple[int, int]) -> Ra
 
 def _array(values: torch.Tensor) -> np.ndarray:
     return values.float().cpu().numpy()
+
+
+def score_map(instances: Instances, size: tuple[int, int], min_score: float) -> np.ndarray:
+    """Paste raw mask logits of instances into (H, W) float32; see `Predictor.score_map`."""
+    instances = instances[instances.scores >= min_score].to("cpu")
+    instances = instances[instances.pred_boxes.nonempty()]
+    masks = instances.pred_masks
+    logits = (masks.tensor if isinstance(masks, ROIMasks) else masks[:, 0]).float()
+    boxes = scaled_boxes(instances.pred_boxes.tensor.float(), instances.image_size, size)
+    combined = np.full(size, np.nan, np.float32)
+    paste = _torchvision if isinstance(masks, TorchvisionROIMasks) else _detectron2
+    for logit, box in zip(logits, boxes, strict=True):
+        where, pasted, below = paste(logit, box, size)
+        # Pasting fades to 0 at the box, which would frame every box; it counts for the cut alone.
+        values = torch.where(pasted >= MASK_CUT, pasted, below.clamp(max=_BELOW_CUT)).numpy()
+        combined[where] = np.fmax(combined[where], values)
+    return combined
+
+
+def scaled_boxes(
+    boxes: torch.Tensor, input_size: tuple[int, int], size: tuple[int, int]
+) -> torch.Tensor:
+    """Scale (R, 4) boxes from pixels of the network's input (h, w) to those of the slice (H, W)."""
+    x, y = size[1] / input_size[1], size[0] / input_size[0]
+    return boxes * boxes.new_tensor([x, y, x, y])
+
+
+def _detectron2(logit: torch.Tensor, box: torch.Tensor, size: tuple[int, int]) -> _Pasted:
+    """Paste a mask's logits as Detectron2 does.
+
+    Returns the pixels; the logits there, which fade to 0 within half a cell about the box; and the
+    logits without fading, NaN outside the box.
+    """
+    masks = torch.stack([logit, torch.ones_like(logit)])[:, None]
+    (pasted, weight), where = _do_paste_mask(masks, box.expand(2, 4), *size)
+    x0, y0, x1, y1 = box
+    ys, xs = (torch.arange(pixels.start, pixels.stop) + 0.5 for pixels in where)
+    inside = (xs >= x0) & (xs <= x1) & ((ys >= y0) & (ys <= y1))[:, None]
+    return where, pasted, torch.where(inside, pasted / weight, torch.nan)
+
+
+def _torchvision(logit: torch.Tensor, box: torch.Tensor, size: tuple[int, int]) -> _Pasted:
+    """Paste as `_detectron2`, but as torchvision does, which has no logits without fading."""
+    pasted = paste_masks_in_image(logit[None, None], box[None], size)[0, 0]
+    inside = torch.zeros(size, dtype=torch.bool)
+    x0, y0 = box[:2].floor().int().clamp(min=0).tolist()
+    x1, y1 = box[2:].ceil().int().tolist()
+    inside[y0:y1, x0:x1] = True
+    return np.s_[:, :], pasted, torch.where(inside, pasted, torch.nan)

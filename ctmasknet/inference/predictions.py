@@ -4,8 +4,6 @@ Shapes: slices of H x W pixels, Z slices of a scan, n different ranked boxes, N 
 tensor with D numbers, C image classes. Pixels are those of the slice as it was given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +128,6 @@ class ScanPrediction:
 
     @property
     def probabilities(self) -> np.ndarray | None:
-        """Return the slices' (Z, C); None of a lesion model."""
+        """Return the class probabilities of all slices, (Z, C); None of a lesion model."""
         found = [s.classification.probabilities for s in self.slices if s.classification]
         return np.array(found) if found else None

@@ -1,7 +1,5 @@
 """Slices and scans -> predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from pathlib import Path
@@ -17,12 +15,11 @@ from ..modeling.mask_head import MASK_CUT
 from ..volumes.volume import Volume
 from ..volumes.volume_files import read_volume
 from ..volumes.window import Window
+from .inputs import Source, is_slice, read_source
 from .loaded_model import LoadedModel
 from .model_spec import DEMO, demo_folders, find_model
-from .postprocessing import postprocess_slice
+from .postprocessing import postprocess_slice, score_map
 from .predictions import Classification, ScanPrediction, SlicePrediction
-from .score_map import score_map
-from .sources import Source, is_slice, read_source
 
 Prediction = SlicePrediction | ScanPrediction
 
@@ -249,13 +246,7 @@ def slice_bar(
 ) -> Iterable[SlicePrediction]:
     """Show a bar with the remaining time while the slices of an input are predicted."""
     return tqdm(
-        slices,
-        desc=name[:24],
-        total=total,
-        unit="slice",
-        mininterval=1,
-        leave=False,
-        disable=not shown,
+        slices, name[:24], total, leave=False, unit="slice", mininterval=1, disable=not shown
     )
 
 

@@ -1,1 +1,1 @@
-"""Predictions to measures: lung, areas and volumes, label maps, DICOM SEG."""
+"""Predictions -> measures: lung, areas and volumes, label maps, DICOM SEG."""

@@ -1,7 +1,5 @@
 """An input -> its Case: read, predicted, measured."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,26 +29,18 @@ _NOT_LOOKED_FOR = "No share of the lung: it was not looked for (--no-lung)."
 
 @dataclass(frozen=True)
 class QuantificationOptions:
-    """How inputs are read and measured.
+    """How inputs are read and measured."""
 
-    Attributes:
-        window: of HU, and what 8-bit images are taken to have.
-        lung: whether to look for the lung where no mask is given.
-        lung_mask: a mask file, or a folder with a mask for each scan or slice, of its name.
-        series: SeriesInstanceUID to take of a zip with several.
-    """
-
-    window: Window = LUNG
-    lung: bool = True
-    lung_mask: Path | None = None
-    series: str | None = None
+    window: Window = LUNG  # of HU, and what 8-bit images are taken to have
+    lung: bool = True  # whether to look for the lung where no mask is given
+    lung_mask: Path | None = None  # a file, or a folder with a mask for each scan or slice by name
+    series: str | None = None  # SeriesInstanceUID to take of a zip with several
 
     def mask_of(self, name: str, is_scan: bool) -> Path | None:
         """Return the file of the lung mask given for a scan or slice.
 
-        Raises:
-            FileNotFoundError: there is none in the folder of masks.
-            ValueError: there are several.
+        Raises a FileNotFoundError where a folder of masks holds none of the name, a ValueError
+        where it holds several.
         """
         if self.lung_mask is None or not self.lung_mask.is_dir():
             return self.lung_mask
@@ -79,18 +69,10 @@ class QuantificationOptions:
 def build_case(
     predictor: Predictor, source: Input, options: QuantificationOptions, about: dict[str, Any]
 ) -> Case:
-    """Read, predict and measure an input; a bar shows the remaining time.
+    """Read, predict and measure an input; a bar shows the remaining time. `about` as in Case.
 
-    Args:
-        predictor: the model.
-        source: the input.
-        options: how it is read and measured.
-        about: see `Case`.
-
-    Raises:
-        FileNotFoundError, ValueError: nothing of the input can be used, or not the lung mask that
-            was given for a scan.
-        NotFiniteError: a slice gives NaN or infinity.
+    Raises a FileNotFoundError or ValueError if nothing of the input, or not the lung mask given for
+    a scan, can be used; a NotFiniteError if a slice gives NaN or infinity.
     """
     errors = collecting()
     volume = scan = None
@@ -123,7 +105,7 @@ def _no_lung(predictor: Predictor, options: QuantificationOptions) -> list[str]:
 def _measured_scan(
     predictor: Predictor, volume: Volume, name: str, options: QuantificationOptions
 ) -> tuple[ScanPrediction, Quantities, list[str]]:
-    """Return what was predicted, how much it is, and notes."""
+    """Predict and measure a scan; return its prediction, its quantities and notes."""
     lung, no_lung = None, _no_lung(predictor, options)
     if not no_lung:
         mask = options.mask_of(name, is_scan=True)
@@ -171,7 +153,7 @@ def _outside_lung(quantities: Quantities) -> list[str]:
 def _measured_slices(
     predictor: Predictor, source: Input, options: QuantificationOptions, errors: ErrorPolicy
 ) -> tuple[tuple[SlicePrediction, ...], Quantities, list[str]]:
-    """As `_measured_scan`; a slice that cannot be used is left out."""
+    """Do the same for a set of slices; leave out and note those that cannot be used."""
     notes = _no_lung(predictor, options)
     wants_lung = not notes
     slices: list[SlicePrediction] = []

@@ -4,8 +4,6 @@ Shapes: Z, Y, X are the axes of the volume. Frames have the rows and columns of 
 images, so each lies exactly on one of them, also in series with uneven steps.
 """
 
-from __future__ import annotations
-
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -61,17 +59,11 @@ def write_dicom_seg(
     Frames without lesions are left out, as viewers expect. A scan without any lesion has one empty
     frame for each segment, since a segmentation needs frames.
 
-    Args:
-        path: ends with .dcm; an existing file is replaced.
-        volume: read from DICOM files, or a zip of them, that still are where they were: their
-            headers are read again.
-        labels: (Z, Y, X) uint8; 0 is background, k the k-th class.
-        lesion_classes: names; those that LESION_CODES does not know are coded as lesions.
-        about: see Case; "models" and "versions" become the algorithm.
-
-    Raises:
-        ValueError: the volume is not from DICOM, the labels do not fit it, or its files lack what
-            a segmentation must refer to, such as FrameOfReferenceUID.
+    The headers of the volume's DICOM files are read again. `labels` is (Z, Y, X) uint8, 0
+    background, k the k-th class. Classes that LESION_CODES lacks are coded as lesions. "models" and
+    "versions" of `about` (see Case) become the algorithm. Raises a ValueError if the volume is not
+    from DICOM, labels do not fit it, or its files lack what a segmentation refers to, such as
+    FrameOfReferenceUID.
     """
     check_labels(labels, volume)
     if not (volume.identifiers and volume.slice_files):

@@ -1,9 +1,7 @@
-"""Instances -> one class number for each pixel, and these as files.
+"""Instances -> one class number for each pixel, and files of these.
 
-Shapes: Z slices of H x W pixels, K lesion classes. Values: 0 is background, k the k-th class.
+Shapes: Z slices of H x W pixels. Values: 0 is background, k the k-th lesion class.
 """
-
-from __future__ import annotations
 
 import os
 from collections.abc import Sequence
@@ -20,13 +18,9 @@ from ..volumes.volume import Volume
 
 
 def label_map(prediction: SlicePrediction) -> np.ndarray:
-    """Paint instances; where they overlap, the one with the highest score has the pixel.
+    """Paint instances into (H, W) uint8; where they overlap, the highest score has the pixel.
 
-    Returns:
-        (H, W) uint8 in 0..K.
-
-    Raises:
-        ValueError: the model has no masks.
+    Raises a ValueError if the model has no masks.
     """
     if not prediction.has_masks:
         raise ValueError(
@@ -41,16 +35,9 @@ def label_map(prediction: SlicePrediction) -> np.ndarray:
 
 
 def label_volume(slices: Sequence[SlicePrediction]) -> np.ndarray:
-    """Paint the instances of a scan; see `label_map`.
+    """Paint the instances of a scan's slices into (Z, H, W) uint8; see `label_map`.
 
-    Args:
-        slices: Z predictions of one size, by one model.
-
-    Returns:
-        (Z, H, W) uint8 in 0..K.
-
-    Raises:
-        ValueError: no slices, different sizes or classes, or the model has no masks.
+    Raises a ValueError for no slices, or slices that differ in size or classes.
     """
     kinds = {(prediction.size, prediction.lesion_classes) for prediction in slices}
     if len(kinds) != 1:
@@ -69,8 +56,8 @@ def write_slice_masks(
 ) -> None:
     """Write the label map of each slice as 8-bit grey PNG, <folder>/<name>.png.
 
-    `data.images.read_mask` reads it; `datasets/prepare_lesion_masks.py` takes it with e.g.
-    --values 1=GGO,2=C.
+    `data.images.read_mask` reads it, `datasets/prepare_lesion_masks.py` with e.g. --values
+    1=GGO,2=C.
     """
     for prediction, name in zip(slices, names, strict=True):
         picture = Image.fromarray(label_map(prediction))
@@ -79,15 +66,9 @@ def write_slice_masks(
 
 
 def write_nifti_mask(path: str | os.PathLike, volume: Volume, labels: np.ndarray) -> None:
-    """Write labels where their volume lies in the patient: viewers lay them over its source.
+    """Write (Z, H, W) uint8 labels with the geometry of their volume; viewers lay them over it.
 
-    Args:
-        path: ends with .nii.gz or .nii; an existing file is replaced.
-        volume: that the labels belong to.
-        labels: (Z, H, W) uint8.
-
-    Raises:
-        ValueError: another suffix, or labels of another shape or type.
+    Raises a ValueError unless `path` ends with .nii or .nii.gz and the labels fit the volume.
     """
     if not volume_suffix(Path(path)).startswith(".nii"):
         raise ValueError(f"{path}: expected a name that ends with .nii.gz or .nii")

@@ -1,9 +1,7 @@
-"""The lungs by density: the body slice by slice, the lungs in it as parts of the volume.
+"""Find the lungs by density: the body slice by slice, the lungs in it as parts of the volume.
 
 Shapes: Z slices of H x W pixels. docs/quantification.md has the method's accuracy and limits.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -40,17 +38,12 @@ _ASSUMED = f", the image's longer side taken as {UNKNOWN_WIDTH:g} mm"
 
 @dataclass(frozen=True, eq=False)
 class LungMask:
-    """The lungs.
+    """The lungs."""
 
-    Attributes:
-        mask: (Z, H, W) bool.
-        method: how it was found, in words for the report; or which file it was given as.
-        grows: whether lesions that touch it belong to it: density misses consolidation. A given
-            mask is taken as it is.
-    """
-
-    mask: np.ndarray
-    method: str
+    mask: np.ndarray  # (Z, H, W) bool
+    method: str  # how it was found, in words for the report, or the file it was given as
+    # Whether lesions that touch it belong to it: density misses consolidation. A given mask is
+    # taken as it is.
     grows: bool
 
 
@@ -102,7 +95,7 @@ def _filled(mask: np.ndarray) -> np.ndarray:
 
 
 def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
-    """Find the largest piece of tissue with all that it encloses, (H, W) uint8; perhaps nothing."""
+    """Find the largest piece of tissue with all it encloses, (H, W) uint8; perhaps nothing."""
     dense = (hu > LUNG_HU).astype(np.uint8)
     tissue = cv2.morphologyEx(dense, cv2.MORPH_OPEN, _disc(_THIN, pixel))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(tissue)

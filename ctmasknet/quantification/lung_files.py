@@ -1,7 +1,5 @@
 """Lung masks that are given as files."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from pathlib import Path
@@ -17,16 +15,11 @@ from .lung import LungMask
 
 
 def read_lung_mask(path: str | os.PathLike, volume: Volume) -> LungMask:
-    """Read the lung mask of a volume.
+    """Read the lung mask of a volume, nonzero in the lung, from a file with one of VOLUME_SUFFIXES.
 
-    Args:
-        path: a file with one of VOLUME_SUFFIXES, nonzero in the lung; is turned upright.
-        volume: that it must fit, by its corners within half a pixel; by size alone where the volume
-            has no known geometry.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, does not fit, or is empty.
+    It is turned upright, and its corners must lie within half a pixel of the volume's; without a
+    known geometry its size alone must fit. Raises a FileNotFoundError if there is no such file, a
+    ValueError if it cannot be read, does not fit, or is empty.
     """
     path = Path(path)
     require_readable(path)
@@ -52,18 +45,9 @@ def read_lung_mask(path: str | os.PathLike, volume: Volume) -> LungMask:
 
 
 def read_lung_image(path: str | os.PathLike, size: tuple[int, int]) -> LungMask:
-    """Read the lung mask of a single slice.
+    """Read the lung mask (1, H, W) of a single slice of (H, W), from an image as for `read_mask`.
 
-    Args:
-        path: an image as for `read_mask`, nonzero in the lung.
-        size: (H, W) that it must have.
-
-    Returns:
-        A mask (1, H, W).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, has another size, or is empty.
+    It is nonzero in the lung; errors as `read_lung_mask`.
     """
     values = read_mask(path)
     if values.shape != tuple(size):
@@ -100,7 +84,7 @@ def _check_geometry(given: Volume, volume: Volume) -> None:
 
 
 def _corners(volume: Volume) -> np.ndarray:
-    """Place the corner voxels: (8, 3), x y z in mm."""
+    """Return the places of the corner voxels: (8, 3), x y z in mm."""
     lengths = [(count - 1) * mm for count, mm in zip(volume.hu.shape, volume.spacing, strict=True)]
     corners = np.array(list(itertools.product((0, 1), repeat=3))) * lengths[::-1]
     return volume.origin + corners @ volume.direction.T

@@ -1,10 +1,8 @@
-"""How much lesion there is: counts, areas, volumes, shares of the lung, severity.
+"""Measure how much lesion there is: counts, areas, volumes, shares of the lung, severity.
 
-Shapes: Z slices of H x W pixels, K lesion classes. Index K stands for any lesion: pixels of two
-classes count once. docs/quantification.md has the definitions.
+Shapes: Z slices of H x W pixels, K lesion classes, A names. If K > 1, index K stands for any
+lesion, and pixels of two classes count once. docs/quantification.md has the definitions.
 """
-
-from __future__ import annotations
 
 import math
 from bisect import bisect_right
@@ -109,12 +107,8 @@ def quantify(
 def join(parts: Sequence[Quantities]) -> Quantities:
     """Join the quantities of slices that do not lie on each other: no volumes, no lesions in 3D.
 
-    Args:
-        parts: at least one, of one model. If only some have a lung mask, shares are those of their
-            slices alone.
-
-    Raises:
-        ValueError: no parts, or parts of different models.
+    If only some parts have a lung mask, shares are those of their slices alone. Raises a ValueError
+    for no parts, or parts of different models.
     """
     if len({(part.names, part.areas_px is None) for part in parts}) != 1:
         raise ValueError(
@@ -129,8 +123,7 @@ def join(parts: Sequence[Quantities]) -> Quantities:
 def slice_shares(quantities: Quantities) -> np.ndarray:
     """Return the share of the lung in each slice that is lesion; errors as `shares`.
 
-    Returns:
-        (Z, A) float64 in 0..1, NaN where a slice has no lung.
+    (Z, A) float64 in 0..1, NaN where a slice has no lung.
     """
     lesion, lung = _known(quantities)
     return lesion / np.where(lung > 0, lung, np.nan)[:, np.newaxis]
@@ -173,11 +166,7 @@ def severity(share: float) -> str:
 
 
 def grown_lung(lung: np.ndarray, lesion: np.ndarray) -> np.ndarray:
-    """Add to a lung the whole 26-connected lesions that touch or overlap it.
-
-    Args:
-        lung, lesion: (Z, H, W) bool; not changed.
-    """
+    """Add to a lung (Z, H, W) bool the whole 26-connected lesions that touch or overlap it."""
     grown = lung.copy()
     box = _bounding_box(lesion, margin=1)
     labels, count = ndimage.label(lesion[box], _NEIGHBOURS)
@@ -222,7 +211,7 @@ def _count_pixels(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _with_any(counts: np.ndarray) -> np.ndarray:
-    """(Z, K) -> (Z, A)."""
+    """Add the sum over classes: (Z, K) -> (Z, A)."""
     if counts.shape[1] == 1:
         return counts
     return np.concatenate([counts, counts.sum(axis=1, keepdims=True)], axis=1)

@@ -5,8 +5,6 @@ of a scan lesions.nii.gz and, where its source is DICOM, lesions.seg.dcm; of sli
 overlays/.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..data.images import read_slice
-from ..inference.names import numbered_apart
+from ..inference.inputs import numbered_apart
 from ..inference.predictions import SlicePrediction
 from ..quantification.case import Case, KeySlice
 from ..quantification.dicom_seg import write_dicom_seg

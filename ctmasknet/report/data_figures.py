@@ -1,7 +1,5 @@
 """Contact sheets of what data sets hold and of what training sees."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Slices of a data set with their truth, chosen by number, by file or evenly."""
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections import Counter

@@ -1,7 +1,5 @@
 """HTML pages from Jinja templates."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ Slices are H x W pixels, (H, W, 3) uint8 RGB. They are enlarged by a whole facto
 so that the shorter side has 512 pixels or more: labels become legible, narrow strips drawable.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import cv2

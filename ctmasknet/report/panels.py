@@ -3,8 +3,6 @@
 Slices and pictures are (H, W, 3) uint8 RGB.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

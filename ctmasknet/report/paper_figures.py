@@ -3,8 +3,6 @@
 Source: Ter-Sarkisov 2020, the paper on lightweight models, Figures 2 and 3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import fill

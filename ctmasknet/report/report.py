@@ -1,7 +1,5 @@
 """A case as one HTML page that loads nothing and runs no script."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +27,7 @@ def write_report(path: str | os.PathLike, case: Case, key_slices: Sequence[KeySl
     """Write the HTML report of a case, whole or not at all.
 
     Args:
-        key_slices: the slices that are shown, in order; see `quantification.key_slices`.
+        key_slices: the slices that are shown, in order; see `case.choose_key_slices`.
 
     Raises:
         ValueError: the case has no slice, or the key slices are not its own.

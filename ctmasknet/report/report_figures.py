@@ -1,7 +1,5 @@
 """Pictures and charts of a report, each with a text that says what is seen."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The numbers of a report as tables of text."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

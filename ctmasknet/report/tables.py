@@ -4,8 +4,6 @@ Numbers have at most six decimals. What is unknown is null, or empty in CSV. Sli
 the lowest, positions are in mm above it, boxes in pixels.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import math

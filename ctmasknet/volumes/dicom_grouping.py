@@ -3,8 +3,6 @@
 Messages name the folder `source`. What cannot be used, or is unusual, goes to `errors`.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path

@@ -4,8 +4,6 @@ pydicom reads headers: it is tolerant, and stops before the pixels. SimpleITK de
 GDCM knows every transfer syntax, such as JPEG Lossless, for which pydicom needs a GPL plugin.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path

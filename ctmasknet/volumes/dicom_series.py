@@ -3,8 +3,6 @@
 Slices are ordered by their position along the normal, not by file name or InstanceNumber.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor

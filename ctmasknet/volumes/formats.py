@@ -1,7 +1,5 @@
 """What a file is taken for: one of VOLUME_FORMATS, a zip, an image, DICOM, or nothing."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """A stack of 8-bit slices -> a Volume; spacing, position and orientation are unknown."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ MetaImage) the memory of the volume; int32 and float64 take 1.6 times (MetaImage
 compressed MetaImage) that of the int16 or float32 they become (tools/benchmark_volumes.py).
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterable

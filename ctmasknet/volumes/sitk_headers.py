@@ -1,7 +1,5 @@
 """Checks of NIfTI, MetaImage and NRRD files that SimpleITK's readers do not make."""
 
-from __future__ import annotations
-
 import gzip
 import shutil
 import tempfile

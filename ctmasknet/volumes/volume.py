@@ -4,8 +4,6 @@ Z, Y, X are the array's axes; patient coordinates are LPS as in DICOM (x grows t
 left, y to the back, z to the head), in mm.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Any CT volume -> Volume: VOLUME_FORMATS, DICOM, images, and folders and zips of these."""
 
-from __future__ import annotations
-
 import errno
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """CT volumes -> a folder of 8-bit slices and the image list that training and prediction read."""
 
-from __future__ import annotations
-
 import csv
 import os
 import shutil

@@ -1,7 +1,5 @@
 """CT windows: HU -> the 8-bit grey values that the models take, and back."""
 
-from __future__ import annotations
-
 import difflib
 import logging
 import math
@@ -47,7 +45,7 @@ class Window:
         return self.level + self.width / 2
 
     @classmethod
-    def parse(cls, text: str | Window) -> Window:
+    def parse(cls, text: "str | Window") -> "Window":
         """Parse "lung" (a name in WINDOWS) or "1500,-600" (width, level); a Window stays itself.
 
         Raises:

@@ -15,8 +15,8 @@ import ctmasknet
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.data.mapper import build_test_resize
 from ctmasknet.inference.model_spec import find_model
+from ctmasknet.inference.postprocessing import score_map
 from ctmasknet.inference.predictions import ScanPrediction, SlicePrediction
-from ctmasknet.inference.score_map import score_map
 from ctmasknet.modeling import CTMaskNet
 from ctmasknet.volumes.volume import upright_volume
 
