@@ -9,7 +9,7 @@ from torch import nn
 
 from ..config import require_one_of
 from ..modeling import LesionRCNN
-from .convolution import channels_last, folded_batch_norm, winograd
+from .convolution import channels_last, folded_batch_norm
 from .grey_input import grey_input
 from .kept_rois import kept_rois
 from .mask_head import linear_upsampling
@@ -21,13 +21,13 @@ from .roi_align import separable_roi_align
 from .stem import pooled_stem
 
 # Each changes a LesionRCNN or CTMaskNet in place; parameters, buffers and their names stay. They
-# are applied in this order. What is computed stays the same up to rounding (tests/fast).
+# are applied in this order. What is computed stays the same up to rounding (tests/fast). Methods
+# that a subclass overrides are left alone.
 ACCELERATIONS: dict[str, Callable[[LesionRCNN], None]] = {
     function.__name__: function
     for function in (
         channels_last,
         folded_batch_norm,
-        winograd,
         pooled_stem,
         grey_input,
         separable_roi_align,
@@ -45,6 +45,8 @@ _Model = TypeVar("_Model", bound=nn.Module)
 
 def accelerate(model: _Model, only: Iterable[str] | None = None) -> _Model:
     """Make a model faster in place; what it computes stays the same up to rounding.
+
+    But images of several sizes in a batch are not padded to the largest.
 
     Args:
         model: a LesionRCNN or CTMaskNet; other models are left as they are. Its attribute

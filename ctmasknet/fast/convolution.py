@@ -7,7 +7,6 @@ from torch.nn import functional as F
 
 from ..modeling import LesionRCNN
 from .rebind import rebind
-from .winograd import convolve, convolve_frozen, winograd_wins
 
 
 def channels_last(model: LesionRCNN) -> None:
@@ -26,46 +25,20 @@ def folded_batch_norm(model: nn.Module) -> None:
     activation. It is made anew at each call, so weights may change at any time and threads may
     share the network.
     """
-    for conv in _convolutions(model):
-        conv.folds = True
-
-
-def winograd(model: nn.Module) -> None:
-    """Compute 3 x 3 convolutions in float32 by fewer multiplications, where that pays."""
-    for conv in _convolutions(model):
-        conv.by_winograd = True
-
-
-def _convolutions(model: nn.Module) -> list[Conv2d]:
-    """The convolutions without norm or with BatchNorm, with `_forward` in place of theirs."""
-    found = [
-        conv
-        for conv in model.modules()
-        if type(conv) is Conv2d and (conv.norm is None or type(conv.norm) is nn.BatchNorm2d)
-    ]
-    for conv in found:
-        rebind(conv, "forward", _forward)
-    return found
+    for conv in model.modules():
+        if type(conv) is Conv2d and type(conv.norm) is nn.BatchNorm2d:
+            # The first one may read grey images already.
+            name = "three_channels" if hasattr(conv, "three_channels") else "forward"
+            rebind(conv, name, _forward)
 
 
 def _forward(conv: Conv2d, x: torch.Tensor) -> torch.Tensor:
     """As Conv2d; the same up to the rounding of its precision."""
-    grad = torch.is_grad_enabled()
-    if (conv.norm is not None and conv.norm.training) or (grad and conv.weight.requires_grad):
+    learns = x.requires_grad or any(p.requires_grad for p in conv.parameters())
+    if conv.norm.training or torch.is_grad_enabled() and learns:
         return Conv2d.forward(conv, x)
-    geometry = (conv.stride, conv.padding, conv.dilation, conv.groups)
-    by_winograd = getattr(conv, "by_winograd", False) and winograd_wins(x, conv.weight, *geometry)
-    # A gradient passes through, or BatchNorm or bias learn.
-    passes = grad and (x.requires_grad or any(p.requires_grad for p in conv.parameters()))
-    if getattr(conv, "folds", False) and not passes:
-        weight, bias = folded(conv)
-        x = convolve(x, weight, bias) if by_winograd else F.conv2d(x, weight, bias, *geometry)
-    elif by_winograd:
-        x = convolve_frozen(x, conv.weight) if passes else convolve(x, conv.weight)
-        x = x if conv.bias is None else x + conv.bias[:, None, None]
-        x = x if conv.norm is None else conv.norm(x)
-    else:
-        return Conv2d.forward(conv, x)
+    weight, bias = folded(conv)
+    x = F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
     return x if conv.activation is None else conv.activation(x)
 
 

@@ -29,30 +29,36 @@ _EDGE = 16
 
 
 def grey_input(model: LesionRCNN) -> None:
-    """Read batches of grey 8-bit images as one channel, on a CPU and where its weights are fixed.
+    """Read batches of grey 8-bit images as one channel, on a CPU.
 
-    float64 networks keep three channels: they are compared with others to the last bit.
+    Only where the first convolution's weights are fixed. float64 networks keep three channels, so
+    that they can be compared with others to the last bit.
     """
     stem = getattr(getattr(model.backbone, "bottom_up", None), "stem", None)
+    preprocess = type(model).preprocess_image
     if not isinstance(stem, BasicStem) or stem.in_channels != 3:
+        return
+    squares = model.backbone.padding_constraints.get("square_size", 0)
+    if preprocess is not LesionRCNN.preprocess_image or squares:
         return
     conv = stem.conv1
     conv.mean_and_std = model.mean_and_std
     conv.three_channels = conv.forward
     rebind(conv, "forward", _forward)
-    rebind(model, "extract_features", _extract_features)
+    rebind(model, "extract_features", _extract_features, LesionRCNN)
 
 
 def _extract_features(
     model: LesionRCNN, batched_inputs: list[dict]
 ) -> tuple[ImageList, dict[str, torch.Tensor]]:
-    with profiled("preprocess"):
-        images = [x["image"].to(model.device) for x in batched_inputs]
-        height, width = images[0].shape[-2:]
-        step = max(model.backbone.size_divisibility, 1)
-        padded = height % step or width % step or any(x.shape != images[0].shape for x in images)
-        takes_grey = not padded and _takes_grey(model.backbone.bottom_up.stem.conv1)
-        grey = grey_batch(images) if takes_grey else None
+    images = [x["image"] for x in batched_inputs]
+    height, width = images[0].shape[-2:]
+    step = max(model.backbone.size_divisibility, 1)
+    padded = height % step or width % step or any(x.shape != images[0].shape for x in images)
+    grey = None
+    if not padded and _takes_grey(model.backbone.bottom_up.stem.conv1):
+        with profiled("preprocess"):
+            grey = grey_batch(images)
     if grey is None:
         return type(model).extract_features(model, batched_inputs)
     return ImageList(grey, [(height, width)] * len(images)), model.backbone(grey)

@@ -21,7 +21,7 @@ def keep_freed_memory() -> None:
     It holds for the whole process, so the program that owns it calls this: `engine.set_up` for
     tools/train_net.py, `ctmasknet predict`, the benchmark. A notebook or a service may, too.
 
-    Otherwise it gives activations back and maps them anew for each group of images, page by page.
+    Otherwise it gives activations back and maps them anew for each microbatch, page by page.
     Threads that begin later share the pools there are. Those that began before may have pools of
     their own, in pieces of 64 MB, which glibc unmaps when they are empty unless a whole piece is to
     stay. What glibc's variables (MALLOC_ARENA_MAX, ...) say is left alone.

@@ -20,7 +20,7 @@ def linear_upsampling(model: LesionRCNN) -> None:
     """
     head = getattr(model.roi_heads, "mask_head", None)
     if isinstance(head, MaskLogitHead):
-        rebind(head, "layers", _layers)
+        rebind(head, "layers", _layers, MaskLogitHead)
 
 
 def _layers(head: MaskLogitHead, x: torch.Tensor) -> torch.Tensor:
@@ -28,7 +28,7 @@ def _layers(head: MaskLogitHead, x: torch.Tensor) -> torch.Tensor:
         return type(head).layers(head, x)
     values = 4 * head.deconv.out_channels * x.shape[2] * x.shape[3]
     at_a_time = max(1, _MEMORY // (values * x.element_size()))
-    if torch.is_grad_enabled():  # all is kept for its gradient
+    if torch.is_grad_enabled() or head.training:  # all is kept, or seen by norms
         at_a_time = max(1, len(x))
     return torch.cat([_some_layers(head, part) for part in x.split(at_a_time)])
 

@@ -15,7 +15,8 @@ _GROUP = 16  # masks pasted by one product; alike in size, as each takes the pla
 
 def separable_mask_paste(model: LesionRCNN) -> None:
     """Let `LesionRCNN.postprocess` paste many masks at a time."""
-    model.postprocess = postprocess
+    if model.postprocess is LesionRCNN.postprocess:
+        model.postprocess = postprocess
 
 
 class SeparableROIMasks(ROIMasks):

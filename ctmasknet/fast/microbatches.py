@@ -1,4 +1,4 @@
-"""A batch in microbatches that go through the network together, side by side on PyTorch's threads.
+"""A batch split into microbatches, which PyTorch's threads take side by side.
 
 On a CPU a few images at a time are as fast as any number, as long as the memory of their
 activations is reused: what glibc gives back to the system must be mapped anew, page by page, at
@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import torch
 from torch.autograd.function import once_differentiable
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..modeling import CTMaskNet, LesionRCNN
@@ -44,13 +45,13 @@ def microbatches(model: LesionRCNN) -> None:
     `model.concurrent = False` lets microbatches take turns, each on all threads.
     """
     model.concurrent = True
-    rebind(model, "run_batch", _run_batch)
+    rebind(model, "run_batch", _run_batch, LesionRCNN)
     if isinstance(model, CTMaskNet):
-        rebind(model, "run_losses", _run_losses)
+        rebind(model, "run_losses", _run_losses, CTMaskNet)
 
 
 def _run_batch(model: LesionRCNN, infer: Callable[[list[dict]], list], inputs: list[dict]) -> list:
-    # With gradients, a microbatch's are not taken here: nothing would be freed before the next.
+    # With gradients no activation is freed between microbatches: threads would only take memory.
     threads = 1 if torch.is_grad_enabled() else _threads_for(model, len(inputs))
     parts = split_batch(inputs, model.device, model.precision, at_least=threads)
     return list(chain.from_iterable(map_parts(infer, list(parts), threads)))
@@ -65,6 +66,8 @@ def _run_losses(
         # Small gradients in float16 vanish unless the loss is scaled, which is done to what this
         # returns: they must not be taken before.
         return type(model).run_losses(model, losses, inputs)
+    if any(isinstance(x, _BatchNorm) and x.training for x in model.image_head.modules()):
+        return type(model).run_losses(model, losses, inputs)  # statistics of the whole batch
     threads = 1 if _draws_random_numbers(model) else _threads_for(model, len(inputs))
     parts = split_batch(inputs, model.device, model.precision, TRAINED_VALUES, at_least=threads)
     trained = [x for x in model.parameters() if x.requires_grad]
@@ -150,7 +153,7 @@ def map_parts(
         with (
             torch.inference_mode(inference),
             torch.set_grad_enabled(gradient),
-            torch.autocast("cpu", dtype, enabled=half),
+            torch.autocast("cpu", dtype, enabled=half, cache_enabled=False),
         ):
             return function(part)
 
@@ -159,7 +162,7 @@ def map_parts(
 
 @cache
 def _pool(count: int) -> ThreadPoolExecutor:
-    """Threads on which PyTorch computes without helpers."""
+    """Threads that each compute on one thread of PyTorch."""
     barrier = Barrier(count + 1)
 
     def start() -> None:

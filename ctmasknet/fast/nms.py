@@ -10,7 +10,7 @@ from ..modeling.box_selection import nms
 def best_first_nms(model: LesionRCNN) -> None:
     """Let the RPN and the box predictor look at few boxes first."""
     for owner in model.modules():
-        if isinstance(owner, LesionRPN | LesionBoxPredictor):
+        if isinstance(owner, LesionRPN | LesionBoxPredictor) and owner.nms is nms:
             owner.nms = nms_best_first
 
 

@@ -21,9 +21,9 @@ from .roi_align import MAX_CELLS, is_separable, sampling
 
 
 def projected_roi_align(model: LesionRCNN) -> None:
-    """Compute `RankedROIHeads.box_features` in that order, on a CPU where it is less work."""
+    """Project before pooling in `RankedROIHeads.box_features`, on a CPU where it is less work."""
     if isinstance(model.roi_heads, RankedROIHeads):
-        rebind(model.roi_heads, "box_features", _box_features)
+        rebind(model.roi_heads, "box_features", _box_features, RankedROIHeads)
 
 
 def _box_features(

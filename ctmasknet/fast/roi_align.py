@@ -26,8 +26,8 @@ _MEMORY = 2**24  # bytes of intermediate values; more falls out of the cache
 def separable_roi_align(model: LesionRCNN) -> None:
     """Pool RoIs by matrices on a CPU where they win, with its gradient.
 
-    Both differ by rounding alone (tested to 1e-5). Half precision stays in the features:
-    coordinates are never rounded to it.
+    Values and gradient differ from torchvision's by rounding alone (tested to 1e-5). Half precision
+    stays in the features: coordinates are never rounded to it.
     """
     for align in model.roi_heads.modules():
         if type(align) is PreciseROIAlign:

@@ -25,6 +25,8 @@ def pooled_stem(model: LesionRCNN) -> None:
 def _forward(stem: BasicStem, x: torch.Tensor) -> torch.Tensor:
     """(B, 3, H, W), or (B, 1, H, W) of `grey_batch`, to (B, channels, H / 4, W / 4)."""
     conv, norm = stem.conv1, stem.conv1.norm
+    if norm is not None and norm.training:  # its statistics are of the whole batch
+        return F.relu_(_pooled(conv(x)))
     if not torch.is_grad_enabled():
         return F.relu_(_pooled_in_parts(conv, x))
     if x.requires_grad or not norm_alone_learns(conv):

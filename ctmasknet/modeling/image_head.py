@@ -18,10 +18,11 @@ LOSSES = ("binary_cross_entropy", "cross_entropy")
 IMAGE_HEAD_REGISTRY = Registry("IMAGE_HEAD")
 IMAGE_HEAD_REGISTRY.__doc__ = """
 Image heads: modules that map the ranked tensor (B, N, D) to image logits (B, C) and have
-`losses(logits, labels)`, which returns scalars by name; each is logged under its own. Called as
-`head(cfg)`. On a CPU an accelerated model calls them from several threads at a time, in training,
-too; a head that draws random numbers (PyTorch's dropout layers are known) or changes its own state
-has the attribute `concurrent = False`.
+`losses(logits, labels)`, which returns scalars by name; each is logged under its own. They are
+means over images, and no image's depends on the others. Called as `head(cfg)`. On a CPU an
+accelerated model calls them from several threads at a time, in training, too; a head that draws
+random numbers (PyTorch's dropout layers are known) or changes its own state has the attribute
+`concurrent = False`.
 """
 
 

@@ -15,11 +15,11 @@ def dtype_of(name: str) -> torch.dtype:
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
     """PyTorch's autocast to `dtype`; nothing for float32. float64 networks stay in float64.
 
-    On a CPU cast weights are not kept: threads would share them, and with them parts of a graph.
+    Cast weights are not kept: threads would share them, and with them parts of a graph.
     """
     if dtype == torch.float32:
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype, cache_enabled=device.type != "cpu")
+    return torch.autocast(device.type, dtype, cache_enabled=False)
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager:

@@ -12,6 +12,8 @@ from detectron2.utils.events import EventStorage
 from tiny_models import batch, fast_model, small_cfg, tiny_cfg, tiny_model
 
 from ctmasknet.fast import ACCELERATIONS, accelerate
+from ctmasknet.fast import microbatches as microbatches_module
+from ctmasknet.modeling import CTMaskNet, RankedROIHeads
 
 CONFIGS = ("lesion/R18_T1", "ctmasknet/R18_T1_heads_BN")
 LARGE = ("lesion/R34_T2", "ctmasknet/R34_T2_full", "lesion/R50_both", "ctmasknet/R50_both_full")
@@ -102,12 +104,17 @@ def test_names_and_values_in_checkpoints_stay():
         assert torch.equal(a, b) and a.requires_grad == b.requires_grad
 
 
-def test_accelerations_are_applied_once_and_may_be_added():
+@pytest.mark.parametrize("first", ACCELERATIONS)
+def test_accelerations_are_applied_once_and_may_be_added(first):
     model = tiny_model("ctmasknet")
-    assert accelerate(model, ["winograd"]) is model and model.accelerations == ("winograd",)
-    accelerate(accelerate(model))
+    assert accelerate(model, [first]) is model and model.accelerations == (first,)
+    accelerate(accelerate(model)).eval()
     assert sorted(model.accelerations) == sorted(ACCELERATIONS)
     assert len(model.backbone._forward_pre_hooks) == 1
+    with torch.no_grad():
+        found, expected = (x(inputs(False)) for x in (model, fast_model("ctmasknet").eval()))
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one["image_logits"], other["image_logits"])
 
 
 def test_an_unknown_acceleration_names_the_valid_ones():
@@ -137,3 +144,48 @@ def test_a_copy_computes_with_its_own_weights():
 def test_building_a_model_changes_no_setting_of_the_process(two_threads):
     fast_model("ctmasknet")
     assert torch.get_num_threads() == 2
+
+
+def test_a_method_of_ones_own_stays():
+    class OwnHeads(RankedROIHeads):
+        def rank(self, *args):
+            raise AssertionError("called")
+
+    class OwnModel(CTMaskNet):
+        def run_losses(self, losses, inputs):
+            return {"own": torch.zeros(())}
+
+    model = tiny_model("ctmasknet")
+    model.__class__, model.roi_heads.__class__ = OwnModel, OwnHeads
+    accelerate(model)
+    assert list(model(batch())) == ["own"]
+    with pytest.raises(AssertionError, match="called"):
+        model.eval()(batch())
+
+
+def test_norms_that_follow_the_images_see_the_whole_batch_without_gradient_too(monkeypatch):
+    monkeypatch.setattr(microbatches_module, "_MAX_BYTES", 1)
+    results = []
+    for build in (tiny_model, fast_model):
+        model = build("lesion").train()
+        with torch.no_grad():
+            model.backbone(model.preprocess_image(inputs(False)).tensor)
+        results.append(model.backbone.bottom_up.stem.conv1.norm.running_mean)
+    torch.testing.assert_close(*results)
+
+
+def test_a_head_with_batch_norm_trains_on_the_whole_batch():
+    losses = []
+    for build in (tiny_model, fast_model):
+        model = build("ctmasknet")
+        head = model.image_head
+        head.fc2 = torch.nn.Sequential(torch.nn.BatchNorm1d(8), head.fc2)
+        losses.append(model(batch())["loss_image"])
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_cast_without_gradient_do_not_keep_it_from_those_scored_again():
+    model = fast_model("ctmasknet", "MODEL.TRAINABLE", "full")
+    with torch.autocast("cpu", torch.bfloat16):  # a user's own, which keeps cast weights
+        model(batch(1))["loss_image"].backward()
+    assert all(p.grad is not None for p in model.roi_heads.box_head.parameters())

@@ -2,9 +2,8 @@ import pytest
 import torch
 from detectron2.layers import Conv2d, FrozenBatchNorm2d
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from ctmasknet.fast.convolution import folded_batch_norm, winograd
+from ctmasknet.fast.convolution import folded_batch_norm
 
 
 def conv(bias=False):
@@ -55,49 +54,3 @@ def test_another_norm_stays():
     frozen = Conv2d(3, 5, 3, norm=FrozenBatchNorm2d(5))
     folded_batch_norm(nn.Sequential(frozen))
     assert "forward" not in vars(frozen)
-
-
-def many_channels(norm):
-    torch.manual_seed(0)
-    layer = Conv2d(
-        *(128, 128, 3),
-        padding=1,
-        bias=not norm,
-        norm=nn.BatchNorm2d(128) if norm else None,
-        activation=nn.ReLU(),
-    )
-    return layer.double().eval()
-
-
-@pytest.mark.parametrize("folds", [True, False])
-@pytest.mark.parametrize("norm", [True, False])
-def test_many_channels_take_few_multiplications(norm, folds):
-    layer, x = many_channels(norm), torch.randn(1, 128, 16, 16).double()
-    winograd(nn.Sequential(layer))
-    if folds:
-        folded_batch_norm(nn.Sequential(layer))
-    with torch.no_grad(), FlopCounterMode(display=False) as few:
-        found = layer(x)
-    with FlopCounterMode(display=False) as plain:
-        expected = layer(x)  # its weights want gradients
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    assert few.get_total_flops() < 0.5 * plain.get_total_flops()
-
-
-@pytest.mark.parametrize("norm", [True, False])
-def test_gradients_pass_frozen_weights_with_few_multiplications(norm):
-    flops, results = [], []
-    for by_winograd in (False, True):
-        layer = many_channels(norm)
-        layer.weight.requires_grad_(False)
-        if by_winograd:
-            winograd(nn.Sequential(layer))
-        x = torch.linspace(-1, 1, 128 * 256).view(1, 128, 16, 16).double().requires_grad_()
-        with FlopCounterMode(display=False) as counter:
-            out = layer(x)
-            out.square().sum().backward()
-        flops.append(counter.get_total_flops())
-        results.append((out, x.grad, *(p.grad for p in layer.parameters() if p.requires_grad)))
-    for plain, other in zip(*results, strict=True):
-        torch.testing.assert_close(other, plain, rtol=1e-12, atol=1e-12)
-    assert flops[1] < 0.5 * flops[0]
