@@ -102,8 +102,8 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.MODEL.TRAIN_SHORTCUT_NORMS = True
     # SGD (with Detectron2's momentum keys), ADAM or ADAMW.
     cfg.SOLVER.OPTIMIZER = "SGD"
-    # Images per evaluation batch. With images of one size any value gives the same results; with
-    # several, padding to the largest of a batch changes them, so leave it at 1.
+    # Images per evaluation batch. With images of one size any value gives the same results. With
+    # several sizes and MODEL.FAST False, padding to the largest of a batch changes them: leave 1.
     cfg.TEST.IMS_PER_BATCH = 1
     # Metric whose best value on the first validation set selects model_best.pth, as
     # "task/metric", for example "segm/AP50" or "image/accuracy". Empty: keep no best checkpoint.
