@@ -7,7 +7,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def two_threads():
-    """Groups of images are computed side by side."""
+    """Microbatches are computed side by side."""
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(1)

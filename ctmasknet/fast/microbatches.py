@@ -83,7 +83,7 @@ def _threads_for(model: LesionRCNN, images: int) -> int:
 
 
 def _draws_random_numbers(model: CTMaskNet) -> bool:
-    """Whether training draws random numbers, which threads would do in any order."""
+    """Return whether training draws random numbers, which threads would do in any order."""
     drops = any(isinstance(x, _DropoutNd) for x in model.image_head.modules())
     return drops or getattr(model.roi_heads, "fill_generator", None) is not None
 

@@ -29,7 +29,7 @@ class RoundedAnchorGenerator(DefaultAnchorGenerator):
             (ratios * sizes, 4) float32, x0 y0 x1 y1; index = ratio * len(sizes) + size. Half
             widths and heights are rounded, halves to the even number.
         """
-        # float32 as in the author's code: the rounding of halves hangs on it.
+        # float32 as in the author's code: the rounding of halves depends on it.
         height = torch.tensor(aspect_ratios, dtype=torch.float32).sqrt()
         lengths = torch.tensor(sizes, dtype=torch.float32)
         half_heights = (height[:, None] * lengths / 2).flatten()

@@ -24,7 +24,7 @@ def lengths(*args):
     return [len(group) for group in split_batch(*args)]
 
 
-def test_groups_fit_the_memory_of_a_cpu():
+def test_microbatches_fit_the_memory_of_a_cpu():
     eight = sizes(*[(512, 512)] * 8)
     # 16 MiB: one float32 image in the stem, half of one later.
     assert lengths(eight, CPU, torch.float32, STEM_VALUES) == [1] * 8
@@ -36,7 +36,7 @@ def test_groups_fit_the_memory_of_a_cpu():
     assert lengths(sizes((8192, 8192)), CPU, torch.float32) == [1]
 
 
-def test_there_are_groups_for_all_threads():
+def test_there_are_microbatches_for_all_threads():
     eight = sizes(*[(128, 128)] * 8)
     for threads, expected in ((2, [4, 4]), (3, [3, 3, 2]), (16, [1] * 8)):
         found = split_batch(eight, CPU, torch.float32, at_least=threads)
@@ -44,7 +44,7 @@ def test_there_are_groups_for_all_threads():
 
 
 @pytest.mark.parametrize("gradient", [True, False])
-def test_groups_side_by_side_are_answered_in_order(two_threads, gradient):
+def test_microbatches_side_by_side_are_answered_in_order(two_threads, gradient):
     seen = []
 
     def answer(group):
@@ -62,7 +62,7 @@ def fail(group):
     raise ValueError(f"this one: {group}")
 
 
-def test_an_error_in_a_group_is_raised(two_threads):
+def test_an_error_in_a_microbatch_is_raised(two_threads):
     with torch.no_grad(), pytest.raises(ValueError, match=r"this one: \[1\]"):
         list(map_parts(fail, [[1], [2]], 2))
 
@@ -79,7 +79,7 @@ def test_a_model_answers_the_same_on_one_thread_and_two(two_threads):
 
 
 @pytest.mark.parametrize("kind", ["lesion", "ctmasknet"])
-def test_an_image_that_gives_nan_is_named_whatever_its_group(monkeypatch, kind):
+def test_an_image_that_gives_nan_is_named_whatever_its_microbatch(monkeypatch, kind):
     monkeypatch.setattr(module, "_MAX_BYTES", 1)
     images = batch(3)
     images[2]["image"][:] = torch.nan
@@ -89,14 +89,14 @@ def test_an_image_that_gives_nan_is_named_whatever_its_group(monkeypatch, kind):
         model(images)
 
 
-def test_grey_images_have_groups_of_their_own():
+def test_grey_images_have_microbatches_of_their_own():
     mixed = sizes(*[(32, 32)] * 4)
     mixed[1]["image"][0] = 1
     assert lengths(mixed, CPU, torch.float32) == [1, 1, 2]
     assert lengths(mixed, torch.device("cuda"), torch.float32) == [4]
 
 
-def test_groups_have_one_size_and_keep_the_order():
+def test_microbatches_have_one_size_and_keep_the_order():
     mixed = sizes((64, 64), (64, 64), (32, 64), (64, 64))
     groups = list(split_batch(mixed, CPU, torch.float32))
     assert [x for group in groups for x in group] == mixed
@@ -105,7 +105,7 @@ def test_groups_have_one_size_and_keep_the_order():
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("part", ["heads", "heads+bn", "full"])
-def test_group_by_group_the_gradients_are_the_batchs(monkeypatch, two_threads, part, threads):
+def test_accumulated_gradients_are_the_batchs(monkeypatch, two_threads, part, threads):
     results = []
     for most in (module._MAX_BYTES, 1):
         monkeypatch.setattr(module, "_MAX_BYTES", most)
@@ -170,7 +170,7 @@ def test_random_numbers_are_drawn_in_one_order(monkeypatch, two_threads):
     assert asked == [2, 1, 1]
 
 
-def test_a_group_is_freed_before_the_next_begins():
+def test_a_microbatch_is_freed_before_the_next_begins():
     weight = torch.ones(1, requires_grad=True)
     alive = []
 
