@@ -1,6 +1,10 @@
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 
 def python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -12,6 +12,8 @@ from ctmasknet.checkpoint import load_weights
 from ctmasknet.checkpoint.loading import NEW_IN_CT_MASK_NET
 from ctmasknet.engine.optimizer import build_optimizer
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 SIZE = (64, 96)
 
 

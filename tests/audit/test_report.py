@@ -11,6 +11,8 @@ from PIL import Image
 
 from ctmasknet.wording import NOTICE
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 REFERENCE = Path(
     os.environ.get("CTMASKNET_REFERENCE")
     or Path(__file__).resolve().parents[3] / "shared" / "reference"

@@ -11,6 +11,8 @@ from tiny_models import CONFIG_FOLDER, meta_model
 
 from ctmasknet.fast.grey_input import is_grey
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 TINY = ("MODEL.RPN.PRE_NMS_TOPK_TEST", "60", "MODEL.RPN.PRE_NMS_TOPK_TRAIN", "60")
 
 

@@ -25,6 +25,8 @@ from ctmasknet.checkpoint import load_weights, read_checkpoint
 from ctmasknet.checkpoint.convert import convert_reference_checkpoint
 from ctmasknet.engine import load_config
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 TOOL = Path(__file__).parents[2] / "tools" / "convert_reference_checkpoint.py"
 FEW_ANCHORS = ((8.0, 16.0, 24.0), (0.5, 2.0))
 

@@ -13,6 +13,8 @@ from ctmasknet.checkpoint.loading import (
 )
 from ctmasknet.checkpoint.settings import settings_of
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 
 @pytest.fixture(scope="module")
 def lesion_file(tmp_path_factory):

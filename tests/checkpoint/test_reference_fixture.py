@@ -17,6 +17,8 @@ from ctmasknet.checkpoint.convert import convert_reference_checkpoint
 from ctmasknet.data.mapper import build_test_resize
 from ctmasknet.engine import load_config
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 REFERENCE = Path(
     os.environ.get("CTMASKNET_REFERENCE")
     or Path(__file__).resolve().parents[3] / "shared" / "reference"

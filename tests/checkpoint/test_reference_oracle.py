@@ -20,6 +20,8 @@ from ctmasknet.checkpoint.convert import convert_reference_checkpoint
 from ctmasknet.data.mapper import build_test_resize
 from ctmasknet.engine import load_config
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 NAMES = ("R50", "R34_T1", "R18", "R18_T2")
 SIDE = 128  # short side of the networks' input, to save time; the author's is 512
 # The square image keeps its size; the odd one becomes 166 (of 166.5) x 128, padded to 192 x 128.
@@ -211,7 +213,6 @@ def classifier(network, tmp_path_factory):
     return weights, converted(tmp_path_factory.mktemp("classifier"), weights, legacy=True)
 
 
-@pytest.mark.slow
 def test_lesions_are_the_authors(network, tmp_path):
     predict = converted(tmp_path, author_weights(network.float()))
     for image in IMAGES.values():
@@ -263,7 +264,6 @@ def test_the_judge_would_see_a_wrong_order_class_or_choice(network):
     assert ranking["empty"] > 10  # proposals without area
 
 
-@pytest.mark.slow
 def test_r50_from_before_november_2020(tmp_path):
     """Frozen norms and a pooled RPN level; the classifier's file still has the mask head."""
     torch.manual_seed(len(NAMES))

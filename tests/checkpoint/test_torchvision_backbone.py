@@ -14,6 +14,8 @@ from ctmasknet.checkpoint import load_weights, read_checkpoint
 from ctmasknet.checkpoint.convert import convert_torchvision_checkpoint
 from ctmasknet.checkpoint.loading import BACKBONE, NEW_IN_LESION_MODEL
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 # Lesion configs by depth, and how many tensors their backbones have: convolutions x (its weight,
 # four numbers and a counter of its norm).
 TENSORS = {

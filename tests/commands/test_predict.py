@@ -14,6 +14,8 @@ from ctmasknet.__main__ import main
 from ctmasknet.data.images import read_mask
 from ctmasknet.volumes.volume_files import read_volume, write_volume
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 
 def assert_close(a, b):
     """Formats keep the spacing with 32 or 64 bits."""

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from prediction_files import result_of, written
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 
 def test_resume_skips_what_is_done_and_only_that(predict, slices, scan, tmp_path):
     predict(slices, scan)

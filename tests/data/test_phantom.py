@@ -18,6 +18,8 @@ from ctmasknet.data.phantom.dataset import SPLITS, plan_patients
 from ctmasknet.data.phantom.lesions import lesion_mask
 from ctmasknet.data.phantom.patient import LAST_SLICE
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 CONTROL, PNEUMONIA, COVID = (
     IMAGE_CLASSES.index(n) for n in ("Control", "Common Pneumonia", "COVID-19")
 )

@@ -29,6 +29,8 @@ from ctmasknet.engine.ranked_cache import (
     what_varies,
 )
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 CONFIG = str(Path(__file__).parents[2] / "configs/quick/ctmasknet_R18_T1.yaml")
 SMALL = {
     "MODEL.TRAINABLE": "heads",
@@ -85,7 +87,6 @@ def never(*_):
     raise AssertionError("the network was run")
 
 
-@pytest.mark.slow
 def test_training_and_validation_are_those_without_a_cache(opts, tmp_path, monkeypatch):
     monkeypatch.setattr(comm, "shared_random_seed", lambda: 5)  # the same order of images each time
     heads, metrics = [], []

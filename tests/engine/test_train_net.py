@@ -21,6 +21,8 @@ from ctmasknet.evaluation.lesion_files import read_lesions
 from ctmasknet.evaluation.lesion_report import LesionReportSettings, report_lesions
 from ctmasknet.provenance import sha256_of
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 ROOT = Path(__file__).parents[2]
 SMALL = {
     "INPUT.MIN_SIZE_TRAIN": "(64,)",
@@ -80,7 +82,6 @@ def lines_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.slow
 def test_resumed_training_goes_on_where_it_stopped(lesion_run):
     output, _, _ = lesion_run
     iterations = [line["iteration"] for line in lines_of(output / "metrics.json")]
@@ -90,7 +91,6 @@ def test_resumed_training_goes_on_where_it_stopped(lesion_run):
     assert list(output.glob("events.out.tfevents.*"))
 
 
-@pytest.mark.slow
 def test_best_value_survives_resuming(lesion_run):
     output, first, _ = lesion_run
     best = json.loads((output / "model_best.json").read_text())
@@ -98,7 +98,6 @@ def test_best_value_survives_resuming(lesion_run):
     assert best["value"] >= first["value"]
 
 
-@pytest.mark.slow
 def test_results_hold_all_metrics_of_the_test_set(lesion_run, data):
     output, _, metrics = lesion_run
     saved = read_results(output / "results.json")
@@ -117,7 +116,6 @@ def test_results_hold_all_metrics_of_the_test_set(lesion_run, data):
     assert last["lesion_merge_test/per_image_ap/mAP"] == tasks["per_image_ap"]["mAP"]
 
 
-@pytest.mark.slow
 def test_one_results_file_tells_all_of_a_test_set(lesion_run, data):
     folder = lesion_run[0] / "inference" / "lesion_merge_test"
     results = read_results(folder / "results.json")
@@ -143,7 +141,6 @@ def test_one_results_file_tells_all_of_a_test_set(lesion_run, data):
     assert again["dataset"]["fingerprint"] == results["dataset"]["fingerprint"]
 
 
-@pytest.mark.slow
 def test_ct_mask_net_from_the_lesion_checkpoint(lesion_run, data, train_net, tmp_path):
     lesion, _, _ = lesion_run
     weights = ["MODEL.WEIGHTS", str(lesion / "model_best.pth")]
@@ -193,7 +190,6 @@ def test_ct_mask_net_from_the_lesion_checkpoint(lesion_run, data, train_net, tmp
     assert (tmp_path / "eval/inference/test/predictions.csv").is_file()
 
 
-@pytest.mark.slow
 def test_checkpoint_of_another_architecture_is_one_clear_line(
     lesion_run, data, monkeypatch, tmp_path
 ):
@@ -209,7 +205,6 @@ def test_checkpoint_of_another_architecture_is_one_clear_line(
     assert "\n" not in str(stop.value.code)
 
 
-@pytest.mark.slow
 def test_weights_made_with_other_anchors_are_refused(lesion_run, data, train_net, tmp_path):
     weights = ["MODEL.WEIGHTS", str(lesion_run[0] / "model_best.pth")]
     other = ["MODEL.ANCHOR_GENERATOR.NAME", "RoundedAnchorGenerator"]
@@ -276,7 +271,6 @@ def test_unknown_best_metric_names_the_valid_ones(data, train_net, tmp_path):
         run(train_net, "lesion_R18_T1", data, tmp_path, *opts)
 
 
-@pytest.mark.slow
 def test_a_new_run_in_a_used_folder_forgets_the_old_best(lesion_run, data, train_net, tmp_path):
     shutil.copytree(lesion_run[0], tmp_path, dirs_exist_ok=True)
     none = ["DATASETS.VALIDATION", "()", "SOLVER.MAX_ITER", "1"]
@@ -284,14 +278,12 @@ def test_a_new_run_in_a_used_folder_forgets_the_old_best(lesion_run, data, train
     assert read_results(tmp_path / "results.json")["weights"].endswith("model_final.pth")
 
 
-@pytest.mark.slow
 def test_resuming_with_another_model_is_refused(lesion_run, data, train_net):
     with pytest.raises(ValueError, match="another architecture"):
         opts = ["MODEL.ROI_BOX_HEAD.FC_DIM", "64"]
         run(train_net, "lesion_R18_T1", data, lesion_run[0], *opts, resume=True)
 
 
-@pytest.mark.slow
 def test_saved_config_can_be_used_again(lesion_run, data):
     cfg = load_config(str(lesion_run[0] / "config.yaml"))
     assert cfg.DATASETS.TRAIN == ("lesion_merge_train",)

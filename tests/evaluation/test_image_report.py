@@ -13,6 +13,8 @@ from ctmasknet.evaluation.prediction_table import make_table
 from ctmasknet.evaluation.text import confusion_table, describe
 from ctmasknet.wording import NOTICE
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 FEW = ImageReportSettings(resamples=20)
 PNG = b"\x89PNG"
 

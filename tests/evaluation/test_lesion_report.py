@@ -17,6 +17,8 @@ from ctmasknet.evaluation.metric_names import metric_suffix
 from ctmasknet.evaluation.text import describe
 from ctmasknet.wording import NOTICE
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 QUICK = LesionReportSettings(resamples=20)
 LESION, FOUND = (1, 0, 0, 0, 20, 20), (1, 0, 0.9, 0, 0, 20, 20)
 

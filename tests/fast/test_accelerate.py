@@ -15,6 +15,8 @@ from ctmasknet.fast import ACCELERATIONS, accelerate
 from ctmasknet.fast import microbatches as microbatches_module
 from ctmasknet.modeling import CTMaskNet, RankedROIHeads
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 CONFIGS = ("lesion/R18_T1", "ctmasknet/R18_T1_heads_BN")
 LARGE = ("lesion/R34_T2", "ctmasknet/R34_T2_full", "lesion/R50_both", "ctmasknet/R50_both_full")
 ROWS = (*((name,) for name in ACCELERATIONS), tuple(ACCELERATIONS))

@@ -5,6 +5,8 @@ from torch.nn import functional as F
 
 from ctmasknet.fast.grey_input import CENTRE, convolve_grey, grey_batch
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 

@@ -13,6 +13,8 @@ from ctmasknet.fast.microbatches import (
 )
 from ctmasknet.modeling.finite import NotFiniteError, naming_images
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 CPU = torch.device("cpu")
 
 

@@ -20,6 +20,8 @@ from ctmasknet.inference.predictions import ScanPrediction, SlicePrediction
 from ctmasknet.modeling import CTMaskNet
 from ctmasknet.volumes.volume import upright_volume
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 
 def pixels(seed=0, size=(80, 100)):
     return np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)

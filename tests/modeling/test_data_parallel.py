@@ -6,6 +6,8 @@ import torch.distributed as dist
 from tiny_models import batch, fast_model, tiny_model
 from torch.nn.parallel import DistributedDataParallel
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 
 @pytest.fixture
 def process_group(tmp_path):

@@ -8,6 +8,8 @@ from tiny_models import batch, tiny_cfg, tiny_model
 
 from ctmasknet.fast.precision import choose_precision, with_precision
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 LESION, IMAGE = "lesion", "ctmasknet"
 
 

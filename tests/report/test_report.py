@@ -24,6 +24,8 @@ from ctmasknet.quantification.case import KeySlice
 from ctmasknet.report.report import as_html, write_report
 from ctmasknet.wording import NOTICE
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 VOID = {"meta", "img", "br"}
 
 

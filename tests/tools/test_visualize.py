@@ -27,6 +27,8 @@ from ctmasknet.report.dataset_slices import (
 from ctmasknet.report.paper_figures import save_paper_figures
 from ctmasknet.wording import NOTICE
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 PHANTOM_WARNING = "Trained on phantoms: knows only phantoms."
 ROOT = Path(__file__).parents[2]
 SMALL = {
