@@ -42,12 +42,13 @@ setup(
         "PyYAML>=6,<7",
     ],
     extras_require={
+        "lungmask": ["lungmask>=0.2.20,<0.3"],  # predict --lung lungmask
         "dev": [
             "mypy>=2.4,<3",
             "pytest>=9.2,<10",
             "pytest-xdist>=3.8,<4",
             "ruff>=0.17,<0.18",
             "torchmetrics>=1.6,<2",  # what our calibration error is checked against
-        ]
+        ],
     },
 )

@@ -11,6 +11,7 @@ from ..inference.inputs import Input, find_inputs
 from ..inference.predictor import Predictor
 from ..modeling.precision import PRECISIONS
 from ..quantification.build_case import QuantificationOptions
+from ..quantification.lung_source import THRESHOLD, LungSource
 from ..report.case_files import RESULT
 from ..volumes.window import LUNG, Window
 from ..wording import NOTICE
@@ -107,11 +108,12 @@ def _add_quantification(group: argparse._ArgumentGroup) -> None:
     add("--series", metavar="UID", help="SeriesInstanceUID to take of a zip that holds several")
     add = group.add_mutually_exclusive_group().add_argument
     add(
-        "--lung-mask",
-        type=Path,
-        metavar="PATH",
-        help="lung mask of the only input, or a folder with one for each scan or slice, of its "
-        "name (default: the lung is found by its density)",
+        "--lung",
+        metavar="LUNG",
+        default=THRESHOLD,
+        help="threshold (default): found by its density; lungmask: by that package, if it is there "
+        "with its weights; or a lung mask of the only input, or a folder with one for each scan or "
+        "slice, of its name. A mask of a scan with five values is taken as its lobes",
     )
     add("--no-lung", action="store_true", help="do not look for the lung")
 
@@ -123,11 +125,10 @@ def run_predict(args: argparse.Namespace) -> int:
     """
     keep_freed_memory()
     inputs, problems, left_out = find_inputs(args.inputs, args.as_scan)
-    options = QuantificationOptions(
-        Window.parse(args.window), not args.no_lung, args.lung_mask, args.series
-    )
+    lung = LungSource("") if args.no_lung else LungSource.parse(args.lung)
+    options = QuantificationOptions(Window.parse(args.window), lung, args.series)
     _check_output(args, inputs)
-    _check_lung_masks(args.lung_mask, inputs, options)
+    _check_lung_masks(lung, inputs)
     if inputs:
         predictor = Predictor(
             args.model,
@@ -182,19 +183,13 @@ def _check_output(args: argparse.Namespace, inputs: Sequence[Input]) -> None:
             )
 
 
-def _check_lung_masks(
-    given: Path | None, inputs: Sequence[Input], options: QuantificationOptions
-) -> None:
+def _check_lung_masks(lung: LungSource, inputs: Sequence[Input]) -> None:
     """Refuse lung masks that are not there, or one for several scans or slices."""
-    if given is None:
-        return
-    if not given.exists():
-        raise FileNotFoundError(f"{given}: no such lung mask")
     slices = sum(1 if item.is_scan else len(item.files) for item in inputs)
-    if slices > 1 and not given.is_dir():
+    if lung.path and slices > 1 and not lung.path.is_dir():
         raise ValueError(
-            f"--lung-mask {given}: one mask for {slices} scans or slices; give a "
-            "folder with a mask for each, of its name"
+            f"--lung {lung.path}: one mask for {slices} scans or slices; give a folder with a mask "
+            "for each, of its name"
         )
     for item in inputs:
-        options.masks(item)
+        lung.masks(item)

@@ -85,8 +85,11 @@ def _describe_run(
 ) -> dict[str, Any]:
     """Say in plain types where results come from: models, settings, versions, time, command."""
     found = predictor.describe()
-    lung = str(options.lung_mask) if options.lung_mask else "found" if options.lung else "no"
-    settings = {**found["settings"], "window": str(options.window), "lung": lung}
+    settings = {
+        **found["settings"],
+        "window": str(options.window),
+        "lung": str(options.lung),
+    }
     if options.series:
         settings["series"] = options.series
     return {
@@ -101,7 +104,7 @@ def _describe_run(
 
 def _fingerprint(source: Input, options: QuantificationOptions) -> str:
     """Hash the state of an input's files and lung masks, and whether it is taken as a scan."""
-    masks = file_states(options.masks(source))
+    masks = file_states(options.lung.masks(source))
     return hashlib.sha256(json.dumps([source.is_scan, source.state(), masks]).encode()).hexdigest()
 
 

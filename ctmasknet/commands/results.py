@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic_write import atomic_write
+from ..quantification.lobes import LARGEST_SCORE
 from ..report.case_files import RESULT
 from ..wording import counted
 
@@ -49,6 +50,8 @@ def describe_result(result: dict[str, Any]) -> str:
         parts.append(f"{total['volume_ml']:.1f} ml")
     if total["share_of_lung"] is not None:
         parts.append(f"{total['share_of_lung']:.1%} of the lung")
+    if result["quantities"].get("lobes"):
+        parts.append(f"CT score {result['quantities']['ct_score']} of {LARGEST_SCORE}")
     return f"{result['name']}: {', '.join(parts)}"
 
 
@@ -84,4 +87,15 @@ def _columns(result: dict[str, Any]) -> list[dict[str, Any]]:
             for measure in _MEASURES
         },
         {key: quantities[key] for key in ("lung_volume_ml", "severity")},
+        _lobe_columns(quantities.get("lobes") or {}, quantities.get("ct_score")),
     ]
+
+
+def _lobe_columns(lobes: dict[str, Any], ct_score: int | None) -> dict[str, Any]:
+    if not lobes:
+        return {}
+    shares = {
+        f"share_of_{name.replace(' ', '_')}_lobe": list(found["share_of_lobe"].values())[-1]
+        for name, found in lobes.items()
+    }
+    return {**shares, "ct_score": ct_score}

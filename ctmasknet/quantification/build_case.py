@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ..data.images import IMAGE_SUFFIXES, read_slice
+from ..data.images import read_slice
 from ..errors import ErrorPolicy, collecting
 from ..inference.inputs import Input
 from ..inference.predictions import ScanPrediction, SlicePrediction
 from ..inference.predictor import Predictor, slice_bar
-from ..volumes.sitk_files import VOLUME_SUFFIXES
 from ..volumes.volume import Volume
 from ..volumes.window import LUNG, Window
 from .case import Case
-from .lung import LungMask, find_lung
-from .lung_files import read_lung_image, read_lung_mask
+from .lung_source import LungSource
 from .quantify import Quantities, join, quantify
 
 _NO_AREAS = (
@@ -32,38 +30,8 @@ class QuantificationOptions:
     """How inputs are read and measured."""
 
     window: Window = LUNG  # of HU, and what 8-bit images are taken to have
-    lung: bool = True  # whether to look for the lung where no mask is given
-    lung_mask: Path | None = None  # a file, or a folder with a mask for each scan or slice by name
+    lung: LungSource = LungSource()
     series: str | None = None  # SeriesInstanceUID to take of a zip with several
-
-    def mask_of(self, name: str, is_scan: bool) -> Path | None:
-        """Return the file of the lung mask given for a scan or slice.
-
-        Raises a FileNotFoundError where a folder of masks holds none of the name, a ValueError
-        where it holds several.
-        """
-        if self.lung_mask is None or not self.lung_mask.is_dir():
-            return self.lung_mask
-        suffixes = VOLUME_SUFFIXES if is_scan else IMAGE_SUFFIXES
-        wanted = {f"{name}{suffix}" for suffix in suffixes}
-        found = sorted(path for path in self.lung_mask.iterdir() if path.name in wanted)
-        if not found:
-            raise FileNotFoundError(
-                f"{self.lung_mask}: holds no lung mask called {name}, with one of "
-                f"{', '.join(suffixes)}"
-            )
-        if len(found) > 1:
-            raise ValueError(
-                f"{self.lung_mask}: holds {found[0].name} and {found[1].name}, expected one lung "
-                f"mask called {name}"
-            )
-        return found[0]
-
-    def masks(self, source: Input) -> list[Path]:
-        """Return all files of lung masks given for an input; errors as `mask_of`."""
-        named = [source.name] if source.is_scan else [path.stem for path in source.files]
-        masks = (self.mask_of(name, source.is_scan) for name in named)
-        return [path for path in masks if path is not None]
 
 
 def build_case(
@@ -99,7 +67,7 @@ def _no_lung(predictor: Predictor, options: QuantificationOptions) -> list[str]:
     """Say why no lung is wanted; empty if one is."""
     if not predictor.has_masks:
         return [_NO_AREAS]
-    return [] if options.lung or options.lung_mask else [_NOT_LOOKED_FOR]
+    return [] if options.lung else [_NOT_LOOKED_FOR]
 
 
 def _measured_scan(
@@ -108,14 +76,12 @@ def _measured_scan(
     """Predict and measure a scan; return its prediction, its quantities and notes."""
     lung, no_lung = None, _no_lung(predictor, options)
     if not no_lung:
-        mask = options.mask_of(name, is_scan=True)
-        if mask is not None:
-            lung = read_lung_mask(mask, volume)
-        else:
-            try:
-                lung = find_lung(volume.hu, volume.spacing if volume.measured else None)
-            except ValueError as error:
-                no_lung = [f"No share of the lung: {error}"]
+        try:
+            lung = options.lung.of_scan(name, volume)
+        except ValueError as error:
+            if options.lung.path:  # a mask that was given must be of use
+                raise
+            no_lung = [f"No share of the lung: {error}"]
     scan = predictor.predict_volume(volume, options.window, progress=True)
     quantities = quantify(scan.slices, scan.spacing, lung=lung)
     return scan, quantities, [*_geometry(volume), *no_lung, *_outside_lung(quantities)]
@@ -162,10 +128,12 @@ def _measured_slices(
     for prediction in slice_bar(found, source.name, len(source.files)):
         lung, path = None, Path(prediction.source)
         try:
-            lung = _slice_lung(path, options) if wants_lung else None
+            if wants_lung:
+                image = read_slice(path)  # again: the predictor keeps none
+                lung = options.lung.of_slice(path.stem, image, options.window)
         except (FileNotFoundError, ValueError) as error:
             notes.append(f"{path.name}: no share of the lung: {error}")
-            if options.lung_mask:  # a mask that was given is a problem, too
+            if options.lung.path:  # a mask that was given is a problem, too
                 errors.handle(error)
         slices.append(prediction)
         parts.append(quantify([prediction], lung=lung))
@@ -182,11 +150,3 @@ def _read_all(files: tuple[Path, ...], errors: ErrorPolicy) -> Iterator[tuple[np
             yield read_slice(path), str(path)
         except (FileNotFoundError, ValueError) as error:
             errors.handle(error)
-
-
-def _slice_lung(path: Path, options: QuantificationOptions) -> LungMask:
-    image = read_slice(path)  # again: the predictor keeps none
-    mask = options.mask_of(path.stem, is_scan=False)
-    if mask is not None:
-        return read_lung_image(mask, image.shape[:2])
-    return find_lung(options.window.to_hu(image[..., 1])[np.newaxis], None)

@@ -1,26 +1,26 @@
 """Find the lungs by density: the body slice by slice, the lungs in it as parts of the volume.
 
-Shapes: Z slices of H x W pixels. docs/quantification.md has the method's accuracy and limits.
+Shapes: Z slices of H x W pixels, searched at h x w. docs/quantification.md has the method's
+accuracy and limits.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scipy import ndimage
 
-LUNG_HU = -320  # aerated lung is below, the body above; foam and cloth mostly below
-GAS_HU = -930  # the median of airways and bowel gas is below, of most lungs above
+from .lung_gas import GAS_HU, trace_airway, without_gas
+from .lung_sections import LUNG_HU, closed, cut_area, find_body, refined
+
 UNKNOWN_WIDTH = 400.0  # mm that the longer side of an image of unknown spacing is taken to have
 CLOSING = 8.0  # mm, radius
 
-_THIN = 2.0  # mm, radius: clothes, tubes and the table's shell are thinner, body walls are not
+_SIDE = 256  # pixels: larger images are searched at about this size, and outlined at their own
 _PART = 0.05  # of the largest part: smaller ones are something else
-_BODY_AREA = 0.05  # of the image: smaller pieces of tissue are no body
-# Of the body's section in the slice:
-_GAS_AREA = 0.10  # larger areas of GAS_HU are lungs with emphysema
-_HOLE_AREA = 0.04  # larger holes are the heart between lungs that meet before and behind it
-_INSIDE = 0.5  # of what is open to the image's border: more inside the body's hull is cut lung
+_HOLE_AREA = 0.04  # of the body's section: larger holes are the heart between lungs that meet
 
 # What is plausible:
 _SHARE = (0.05, 0.75)  # of the body's section in the slice with the largest share
@@ -30,8 +30,8 @@ _CUT = 0.2  # of the lung found: what a cropped image may have cut open
 
 METHOD = (
     f"threshold and connected components in HU (air inside the body below {LUNG_HU} HU, without "
-    f"airways and gas of a median below {GAS_HU} HU; closed by {CLOSING:g} mm, holes filled; "
-    "lesions that touch it added)"
+    f"airways and bowel: gas of a median below {GAS_HU} HU in walls of its own; closed by "
+    f"{CLOSING:g} mm, holes filled; lesions that touch it added)"
 )
 _ASSUMED = f", the image's longer side taken as {UNKNOWN_WIDTH:g} mm"
 
@@ -45,114 +45,81 @@ class LungMask:
     # Whether lesions that touch it belong to it: density misses consolidation. A given mask is
     # taken as it is.
     grows: bool
+    lobes: np.ndarray | None = None  # (Z, H, W) uint8, 1 + the lobe's index in LOBES, if known
 
 
 def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> LungMask:
     """Find both lungs by threshold and connected components.
 
-    Besides `hu` it takes about 5 bytes for each voxel.
+    Besides `hu` it takes about 3 bytes for each voxel.
 
     Args:
-        hu: (Z, H, W) int16 or float32, HU, upright; Z may be 1; values may be clipped by the
-            papers' window.
+        hu: (Z, H, W) int16 or float32, HU, upright, lowest slice first; Z may be 1; values may be
+            clipped by the papers' window.
         spacing: (z, y, x) in mm; None if unknown.
 
     Returns:
-        The lungs with their vessels, without the trachea and without main bronchi where they lie
-        apart from the lung in a slice.
+        The lungs with their vessels, without trachea, main bronchi and bowel.
 
     Raises:
         ValueError: what was found is no plausible lung.
     """
     if hu.ndim != 3:
         raise ValueError(f"found HU of the shape {hu.shape}, expected (Z, H, W)")
-    pixel = spacing[2] if spacing else UNKNOWN_WIDTH / max(hu.shape[1:])
-    mask = np.zeros(hu.shape, bool)
-    sections, cut = np.zeros((2, len(hu)), np.int64)  # pixels of the body, and cut open
-    for index, part in enumerate(hu):
-        values = np.ascontiguousarray(part, np.float32)
-        body = _body(values, pixel)
-        sections[index] = np.count_nonzero(body)
-        cut[index] = _cut_area(body)
-        mask[index] = _aerated(values, body)
-    _keep_large_parts(mask)
-    for part, section in zip(mask, sections, strict=True):
-        if part.any():
-            part[:] = _closed(part, section, pixel)
-    _refuse_implausible(hu, mask, sections, cut, spacing)
+    step = max(1, round(max(hu.shape[1:]) / _SIDE))
+    pixel = step * (spacing[2] if spacing else UNKNOWN_WIDTH / max(hu.shape[1:]))
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # OpenCV leaves Python's lock
+        small = np.stack(list(pool.map(lambda part: _reduced(part, step), hu)))
+        bodies = np.stack(list(pool.map(lambda part: find_body(part, pixel), small)))
+        sections = np.count_nonzero(bodies, axis=(1, 2))
+        cut = np.array(list(pool.map(cut_area, bodies)))
+        airway = trace_airway(small, bodies, pixel)
+        lung = np.stack(
+            list(pool.map(lambda *part: without_gas(*part, pixel), small, bodies, airway))
+        )
+        _keep_lungs(lung)
+        mask = np.zeros(hu.shape, bool)
+
+        def finish(z: int) -> None:
+            if lung[z].any():
+                whole = closed(lung[z], _HOLE_AREA * sections[z], CLOSING / pixel)
+                lung[z] = whole & ~airway[z]
+                mask[z] = refined(lung[z], hu[z]) if step > 1 else lung[z]
+
+        list(pool.map(finish, range(len(hu))))
+    voxel_ml = spacing[0] * pixel**2 / 1000 if spacing else 0.0
+    _refuse_implausible(small, lung, sections, cut, voxel_ml)
     return LungMask(mask, METHOD if spacing else METHOD + _ASSUMED, grows=True)
 
 
-def _disc(radius: float, pixel: float) -> np.ndarray:
-    pixels = max(1, round(radius / pixel))
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
+def _reduced(part: np.ndarray, step: int) -> np.ndarray:
+    """Average a slice (H, W) over `step` x `step` pixels: (h, w) int16."""
+    values = np.ascontiguousarray(part)
+    if step > 1:
+        height, width = values.shape
+        size = max(1, width // step), max(1, height // step)
+        values = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+    return np.clip(values, -2000, 4000).astype(np.int16)
 
 
-def _filled(mask: np.ndarray) -> np.ndarray:
-    """Fill all holes of (H, W) uint8."""
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(np.zeros_like(mask), contours, -1, 1, cv2.FILLED)
+def _keep_lungs(lung: np.ndarray) -> None:
+    """Clear all but the large parts of (Z, h, w) bool, in place.
 
-
-def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
-    """Find the largest piece of tissue with all it encloses, (H, W) uint8; perhaps nothing."""
-    dense = (hu > LUNG_HU).astype(np.uint8)
-    tissue = cv2.morphologyEx(dense, cv2.MORPH_OPEN, _disc(_THIN, pixel))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(tissue)
-    largest = stats[1:, cv2.CC_STAT_AREA].argmax() + 1 if len(stats) > 1 else -1
-    body = _filled((labels == largest).astype(np.uint8))
-    return body if np.count_nonzero(body) >= _BODY_AREA * body.size else np.zeros_like(body)
-
-
-def _cut_area(body: np.ndarray) -> int:
-    """Count the pixels inside the body's hull that are open to the image's border."""
-    if not body.any():
-        return 0
-    hull = cv2.convexHull(cv2.findNonZero(body))
-    inside = cv2.fillConvexPoly(np.zeros_like(body), hull, 1) > 0
-    count, labels = cv2.connectedComponents(1 - body, connectivity=4)
-    areas = np.bincount(labels[body == 0], minlength=count)
-    cut = np.bincount(labels[inside], minlength=count) >= _INSIDE * areas
-    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    return int(areas[border[cut[border]]].sum())
-
-
-def _aerated(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """Find what may be lung in a slice, (H, W) bool."""
-    air = (hu < LUNG_HU) & (body > 0)
-    if not air.any():
-        return air
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(air.astype(np.uint8), connectivity=4)
-    medians = ndimage.median(hu[air], labels[air], np.arange(count))
-    small = stats[:, cv2.CC_STAT_AREA] < _GAS_AREA * np.count_nonzero(body)
-    kept = ~(small & (medians < GAS_HU))
-    kept[0] = False
-    return kept[labels]
-
-
-def _keep_large_parts(mask: np.ndarray) -> None:
-    """Clear all but the large parts of (Z, H, W) bool, in place."""
-    labels, count = ndimage.label(mask)
-    sizes = np.zeros(count + 1, np.int64)
-    for part in labels:  # by slices: bincount would hold 8 bytes for each voxel
-        sizes += np.bincount(part.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    kept = (sizes > 0) & (sizes >= _PART * sizes.max())
+    Parts that lie wholly below the largest section of the largest part are bowel: lungs are widest
+    above the diaphragm.
+    """
+    labels, count = ndimage.label(lung)
+    sizes = np.zeros((len(lung), count + 1), np.int64)
+    for size, part in zip(sizes, labels, strict=True):
+        size[:] = np.bincount(part.ravel(), minlength=count + 1)
+    sizes[:, 0] = 0
+    totals = sizes.sum(axis=0)
+    largest = totals.argmax()
+    top = len(lung) - 1 - (sizes[::-1] > 0).argmax(axis=0)
+    kept = (totals > 0) & (totals >= _PART * totals[largest])
+    kept &= top >= sizes[:, largest].argmax()
     for index, part in enumerate(labels):
-        mask[index] = kept[part]
-
-
-def _closed(lung: np.ndarray, section: int, pixel: float) -> np.ndarray:
-    """Add to the lung of a slice (H, W) bool its vessels and the small lesions at its edge."""
-    disc = _disc(CLOSING, pixel)
-    margin = len(disc) // 2
-    padded = cv2.morphologyEx(np.pad(lung.astype(np.uint8), margin), cv2.MORPH_CLOSE, disc)
-    closed = np.ascontiguousarray(padded[margin:-margin, margin:-margin])
-    holes = _filled(closed) - closed
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(holes, connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] <= _HOLE_AREA * section
-    small[0] = False
-    return (closed > 0) | small[labels]
+        lung[index] = kept[part]
 
 
 def _refuse_implausible(
@@ -160,7 +127,7 @@ def _refuse_implausible(
     mask: np.ndarray,
     sections: np.ndarray,
     cut: np.ndarray,
-    spacing: tuple[float, float, float] | None,
+    voxel_ml: float,
 ) -> None:
     areas, sections = np.count_nonzero(mask, axis=(1, 2)), np.maximum(sections, 1)
     share = (areas / sections).max()
@@ -177,7 +144,7 @@ def _refuse_implausible(
     mean = float(hu[mask].mean(dtype=np.float64))
     if not _MEAN_HU[0] <= mean <= _MEAN_HU[1]:
         raise _implausible(f"a mean of {mean:.0f} HU", f"{_MEAN_HU[0]} to {_MEAN_HU[1]} HU")
-    ml = areas.sum() * float(np.prod(spacing)) / 1000 if spacing else 0.0
+    ml = areas.sum() * voxel_ml
     if ml > _LARGEST_ML:
         raise _implausible(f"{ml:.0f} ml", f"at most {_LARGEST_ML} ml")
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,17 @@ from ..data.images import read_mask, require_readable, what_else_it_is
 from ..errors import collecting
 from ..volumes.sitk_files import VOLUME_SUFFIXES, volume_suffix
 from ..volumes.volume import Volume, upright_volume
+from .lobes import find_lobes
 from .lung import LungMask
 
 
 def read_lung_mask(path: str | os.PathLike, volume: Volume) -> LungMask:
     """Read the lung mask of a volume, nonzero in the lung, from a file with one of VOLUME_SUFFIXES.
 
-    It is turned upright, and its corners must lie within half a pixel of the volume's; without a
-    known geometry its size alone must fit. Raises a FileNotFoundError if there is no such file, a
-    ValueError if it cannot be read, does not fit, or is empty.
+    With five values it is a label map of the lobes (`find_lobes`). It is turned upright, and its
+    corners must lie within half a pixel of the volume's; without a known geometry its size alone
+    must fit. Raises a FileNotFoundError if there is no such file, a ValueError if it cannot be
+    read, does not fit, or is empty, or if its five values do not lie as lobes.
     """
     path = Path(path)
     require_readable(path)
@@ -41,7 +44,14 @@ def read_lung_mask(path: str | os.PathLike, volume: Volume) -> LungMask:
     values, spacing = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
     given = upright_volume(values, spacing, image.GetOrigin(), direction, path, errors=collecting())
     _check_geometry(given, volume)
-    return _given(given.hu, path)
+    lung = _given(given.hu, path)
+    try:
+        lobes = find_lobes(given.hu)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if lobes is None:
+        return lung
+    return replace(lung, lobes=lobes, method=f"{lung.method}, with lobes")
 
 
 def read_lung_image(path: str | os.PathLike, size: tuple[int, int]) -> LungMask:

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from ..inference.predictions import SlicePrediction
 from .label_map import label_volume
+from .lobes import count_by_lobe
 from .lung import LungMask
 
 ANY_LESION = "any lesion"
@@ -43,6 +44,9 @@ class Quantities:
         lung_method: where the lung mask comes from; "" without one.
         lung_volume_ml: None where volumes_ml is, or without a lung mask.
         lung_lesion_px: (Z, A) int64, the part of areas_px inside the lung; None without either.
+        lobe_px: (5,) int64, pixels of each of LOBES in a scan; None without their label map, or
+            without masks.
+        lobe_lesion_px: (5, A) int64, those of them that are lesion; None where lobe_px is.
     """
 
     names: tuple[str, ...]
@@ -55,6 +59,8 @@ class Quantities:
     lung_method: str = ""
     lung_volume_ml: float | None = None
     lung_lesion_px: np.ndarray | None = None
+    lobe_px: np.ndarray | None = None
+    lobe_lesion_px: np.ndarray | None = None
 
 
 def quantify(
@@ -76,7 +82,7 @@ def quantify(
     """
     _check(slices, lung)
     classes = slices[0].lesion_classes
-    areas = lesions = volumes = inside = None
+    areas = lesions = volumes = inside = by_lobe = None
     lung_mask = lung.mask if lung else None
     voxel_ml = float(np.prod(spacing)) / 1000 if spacing else None
     if slices[0].has_masks:
@@ -87,6 +93,8 @@ def quantify(
         if lung:
             lung_mask = grown_lung(lung.mask, labels > 0) if lung.grows else lung.mask
             inside = _count_pixels(labels * lung_mask, len(classes))
+            if lung.lobes is not None:
+                by_lobe = count_by_lobe(labels, lung.lobes, len(classes))
     lung_px = lung_mask.sum(axis=(1, 2)) if lung_mask is not None else None
     return Quantities(
         names=(*classes, ANY_LESION) if len(classes) > 1 else classes,
@@ -101,6 +109,8 @@ def quantify(
             float(lung_px.sum() * voxel_ml) if lung_px is not None and volumes is not None else None
         ),
         lung_lesion_px=inside,
+        lobe_px=None if by_lobe is None else by_lobe.sum(axis=1),
+        lobe_lesion_px=None if by_lobe is None else _with_any(by_lobe[:, 1:]),
     )
 
 
@@ -143,6 +153,16 @@ def shares(quantities: Quantities) -> np.ndarray:
     pixel = quantities.pixel_mm2
     pixel = np.ones(len(pixel)) if np.isnan(pixel).any() else pixel
     return pixel @ lesion / (pixel @ lung or np.nan)
+
+
+def lobe_shares(quantities: Quantities) -> np.ndarray:
+    """Return the share of each lobe that is lesion: (5, A) float64 in 0..1, in the order of LOBES.
+
+    Raises a ValueError without a label map of the lobes, or if the model has no masks.
+    """
+    if quantities.lobe_px is None or quantities.lobe_lesion_px is None:
+        raise ValueError("found no lobes, or a model without masks; expected both for their shares")
+    return quantities.lobe_lesion_px / quantities.lobe_px[:, np.newaxis]
 
 
 def severity(share: float) -> str:

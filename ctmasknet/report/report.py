@@ -11,13 +11,14 @@ from ..atomic_write import atomic_write
 from ..figures import lesion_colour, rgb
 from ..modeling.mask_head import MASK_CUT
 from ..quantification.case import Case, KeySlice
+from ..quantification.lobes import LARGEST_SCORE
 from ..quantification.quantify import severity
 from ..wording import NOTICE, area_text, counted, percent, volume_text
 from . import report_figures as figures
 from . import report_tables as tables
 from .html_pages import render
 from .overlay import AGAINST, FOR
-from .tables import lung_shares, position_mm, total_area
+from .tables import lobe_scores, lung_shares, position_mm, total_area
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _FIRST_NOTES = 3  # shown in the summary
@@ -58,6 +59,7 @@ def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
         headlines=_headlines(case),
         share_words=_share_words(case),
         sums=tables.lesion_sums(case) if case.scan else None,
+        lobes=tables.lobes(case),
         loose=None if case.scan else tables.loose_slices(case),
         # Notes on the lung come first: they say why its share is missing.
         first_notes=sorted(case.notes, key=lambda note: "lung" not in note.lower())[:_FIRST_NOTES],
@@ -127,6 +129,9 @@ def _headlines(case: Case) -> list[tuple[str, str, str]]:
         if share == 0 and quantities.areas_px is not None and quantities.areas_px[:, -1].any():
             band += "; the lesions found lie outside the lung"
         found.append(("Share of the lung", percent(share), band))
+    if scores := lobe_scores(case):
+        what = "0 to 5 for each lobe by its share of lesion (Pan et al. 2020)"
+        found.append(("CT score", f"{sum(scores)} of {LARGEST_SCORE}", what))
     return found
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from ..inference.predictions import Instance
 from ..quantification.case import Case
-from ..quantification.quantify import slice_shares
+from ..quantification.lobes import LOBES
+from ..quantification.quantify import lobe_shares, slice_shares
 from ..wording import UNKNOWN, area_text, percent, volume_text
-from .tables import lung_shares, total_area
+from .tables import lobe_scores, lobe_volumes_ml, lung_shares, total_area
 
 MOST_LESIONS = 100  # rows; all of them are in lesions.csv
 _BOX = "{:.0f}, {:.0f} to {:.0f}, {:.0f}"
@@ -55,6 +56,20 @@ def lesion_sums(case: Case) -> Table:
         columns["area, all slices"] = [area_text(*total_area(quantities, i)) for i in places]
     if of_lung is not None:
         columns["share of the lung"] = [percent(share) for share in of_lung]
+    return Table(columns, named=1)
+
+
+def lobes(case: Case) -> Table | None:
+    """Return a row for each lobe: volume, shares, score; None if lobes are not known."""
+    scores, volumes = lobe_scores(case), lobe_volumes_ml(case)
+    if scores is None:
+        return None
+    columns: dict[str, Sequence[str]] = {"lobe": LOBES}
+    if volumes is not None:
+        columns["volume"] = [volume_text(ml) for ml in volumes]
+    for name, of_lobes in zip(case.quantities.names, lobe_shares(case.quantities).T, strict=True):
+        columns[f"share that is {name}"] = [percent(share) for share in of_lobes]
+    columns["score, 0 to 5"] = [str(score) for score in scores]
     return Table(columns, named=1)
 
 

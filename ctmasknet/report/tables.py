@@ -16,7 +16,8 @@ import numpy as np
 from ..atomic_write import atomic_write
 from ..inference.predictions import Classification, Instance
 from ..quantification.case import Case
-from ..quantification.quantify import Quantities, severity, shares, slice_shares
+from ..quantification.lobes import LOBES, lobe_score
+from ..quantification.quantify import Quantities, lobe_shares, severity, shares, slice_shares
 from ..wording import NOTICE
 
 _BOX = ("x0", "y0", "x1", "y1")
@@ -112,6 +113,19 @@ def lung_shares(case: Case) -> np.ndarray | None:
     return None if np.isnan(found).any() else found
 
 
+def lobe_scores(case: Case) -> list[int] | None:
+    """Return the score of each lobe, in the order of LOBES; None if lobes are not known."""
+    if case.quantities.lobe_lesion_px is None:
+        return None
+    return [lobe_score(float(share)) for share in lobe_shares(case.quantities)[:, -1]]
+
+
+def lobe_volumes_ml(case: Case) -> np.ndarray | None:
+    """Return the volume of each lobe, (5,) float64; None if unknown."""
+    px, spacing = case.quantities.lobe_px, case.scan.spacing if case.scan else None
+    return None if px is None or spacing is None else px * float(np.prod(spacing)) / 1000
+
+
 def _slices(case: Case) -> list[dict[str, Any]]:
     quantities = case.quantities
     known = quantities.lung_lesion_px is not None
@@ -172,7 +186,25 @@ def _sums(case: Case) -> dict[str, Any]:
         "lung_method": quantities.lung_method or None,
         "lung_volume_ml": _number(quantities.lung_volume_ml),
         "severity": None if of_lung is None else severity(float(of_lung[-1])),
+        **_lobes(case),
     }
+
+
+def _lobes(case: Case) -> dict[str, Any]:
+    """Return what is known of the lobes, and the CT score of Pan et al."""
+    scores = lobe_scores(case)
+    if scores is None:
+        return {"lobes": None, "ct_score": None}
+    of_lobes, volumes = lobe_shares(case.quantities), lobe_volumes_ml(case)
+    lobes = {
+        name: {
+            "volume_ml": None if volumes is None else _number(volumes[index]),
+            "share_of_lobe": _named(case.quantities.names, of_lobes[index]),
+            "score": scores[index],
+        }
+        for index, name in enumerate(LOBES)
+    }
+    return {"lobes": lobes, "ct_score": sum(scores)}
 
 
 def _answer(found: Classification | None) -> dict[str, Any]:

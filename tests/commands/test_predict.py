@@ -135,7 +135,7 @@ def test_a_lung_mask_that_is_given(predict, scan, tmp_path):
     lung = np.zeros(volume.hu.shape, np.int16)
     lung[:, 4:12] = 1
     write_volume(replace(volume, hu=lung), tmp_path / "lung.nii.gz")
-    code, _, errors = predict(scan, options=["--lung-mask", tmp_path / "lung.nii.gz"])
+    code, _, errors = predict(scan, options=["--lung", tmp_path / "lung.nii.gz"])
     assert (code, errors) == (0, [])
     found = result_of(tmp_path / "out" / "scan")["quantities"]
     assert found["lung_volume_ml"] == pytest.approx(4 * 8 * 16 * 0.7 * 0.7 * 2 / 1000)
@@ -147,16 +147,16 @@ def test_a_lung_mask_that_does_not_fit(predict, slices, scan, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()
     Image.fromarray(np.ones((80, 100), np.uint8)).save(masks / "grey.png")
-    code, _, errors = predict(slices, options=["--lung-mask", masks])
+    code, _, errors = predict(slices, options=["--lung", masks])
     assert code == 2 and "holds no lung mask called colour" in errors[0]
     assert not (tmp_path / "out").exists()
     Image.fromarray(np.ones((8, 10), np.uint8)).save(masks / "colour.png")
-    code, _, errors = predict(slices, options=["--lung-mask", masks])
+    code, _, errors = predict(slices, options=["--lung", masks])
     assert code == 2 and len(errors) == 1 and "colour.png" in errors[0]
     result = result_of(tmp_path / "out" / "slices")  # the other slice has its share
     assert [x["share_of_lung"] is None for x in result["slices"]] == [False, False]
     assert [x["share_of_lung"]["lesion"] is None for x in result["slices"]] == [True, False]
-    code, _, errors = predict(scan, options=["--lung-mask", masks / "grey.png"])
+    code, _, errors = predict(scan, options=["--lung", masks / "grey.png"])
     assert code == 2 and "grey.png" in errors[0]
 
 
@@ -185,7 +185,7 @@ def test_noise_has_no_lung_and_says_so(predict, scan, tmp_path):
     "options, message",
     [
         (["--window", "narrow"], "narrow"),
-        (["--lung-mask", "none.nii"], "none.nii: no such lung mask"),
+        (["--lung", "none.nii"], "none.nii: no such lung mask"),
         (["--aggregation", "median"], "median"),
         (["--device", "cuda:99"], "cuda:99"),
     ],
@@ -198,7 +198,7 @@ def test_options_that_cannot_be(predict, slices, tmp_path, options, message):
 
 def test_one_lung_mask_for_many_slices_is_refused(predict, slices, tmp_path):
     Image.fromarray(np.zeros((80, 100), np.uint8)).save(tmp_path / "lung.png")
-    code, _, errors = predict(slices, options=["--lung-mask", tmp_path / "lung.png"])
+    code, _, errors = predict(slices, options=["--lung", tmp_path / "lung.png"])
     assert code == 2 and "one mask for 2 scans or slices" in errors[0]
 
 

@@ -64,7 +64,7 @@ def test_resume_knows_another_lung_mask(predict, slices, tmp_path):
     for name in ("grey", "colour"):
         Image.fromarray(lung).save(masks / f"{name}.png")
         (masks / f"{name}.json").write_text("{}")
-    code, *_ = predict(slices, options=["--lung-mask", masks])
+    code, *_ = predict(slices, options=["--lung", masks])
     assert code == 0
     found = result_of(tmp_path / "out" / "slices")
     assert [x["lung_px"] for x in found["slices"]] == [8000, 8000]
@@ -73,7 +73,7 @@ def test_resume_knows_another_lung_mask(predict, slices, tmp_path):
     assert found["quantities"]["severity"] is None
     lung[:40] = 0
     Image.fromarray(lung).save(masks / "grey.png")
-    _, printed, _ = predict(slices, options=["--resume", "--lung-mask", masks])
+    _, printed, _ = predict(slices, options=["--resume", "--lung", masks])
     assert "before" not in printed
     found = result_of(tmp_path / "out" / "slices")
     assert sorted(x["lung_px"] for x in found["slices"]) == [4000, 8000]

@@ -1,0 +1,85 @@
+"""The section of a body in a CT slice, and of the lung in it.
+
+Shapes: slices of H x W pixels, searched at h x w. Masks are (h, w) bool, pixels in mm.
+"""
+
+import cv2
+import numpy as np
+
+LUNG_HU = -320  # aerated lung is below, the body above; foam and cloth mostly below
+
+_THIN = 2.0  # mm, radius: clothes, tubes and the table's shell are thinner, body walls are not
+_BODY_AREA = 0.05  # of the image: smaller pieces of tissue are no body
+_INSIDE = 0.5  # of what is open to the image's border: more inside the body's hull is cut lung
+
+
+def disc(radius: float) -> np.ndarray:
+    """Return a disc of a radius in pixels, at least 1, as (side, side) uint8."""
+    pixels = max(1, round(radius))
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
+
+
+def find_body(hu: np.ndarray, pixel: float) -> np.ndarray:
+    """Find the largest piece of tissue in (h, w) HU with all it encloses; perhaps nothing."""
+    dense = (hu > LUNG_HU).view(np.uint8)
+    tissue = cv2.morphologyEx(dense, cv2.MORPH_OPEN, disc(_THIN / pixel))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(tissue)
+    largest = stats[1:, cv2.CC_STAT_AREA].argmax() + 1 if len(stats) > 1 else -1
+    body = filled(labels == largest)
+    return body if np.count_nonzero(body) >= _BODY_AREA * body.size else np.zeros_like(body)
+
+
+def cut_area(body: np.ndarray) -> int:
+    """Count the pixels inside the body's hull that are open to the image's border."""
+    if not body.any():
+        return 0
+    hull = cv2.convexHull(cv2.findNonZero(body.view(np.uint8)))
+    inside = cv2.fillConvexPoly(np.zeros(body.shape, np.uint8), hull, 1) > 0
+    outside = (~body).view(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
+    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    border = border[border > 0]
+    within = np.bincount(labels[inside], minlength=count)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    return int(areas[border[within[border] >= _INSIDE * areas[border]]].sum())
+
+
+def filled(mask: np.ndarray) -> np.ndarray:
+    """Fill all holes."""
+    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    canvas = np.zeros(mask.shape, np.uint8)
+    return cv2.drawContours(canvas, contours, -1, 1, cv2.FILLED).view(bool)
+
+
+def closed(lung: np.ndarray, largest_hole: float, radius: float) -> np.ndarray:
+    """Add to the lung of a slice its vessels and the small lesions at its edge.
+
+    Args:
+        lung: (h, w) bool.
+        largest_hole: in pixels.
+        radius: in pixels.
+    """
+    element = disc(radius)
+    margin = len(element) // 2
+    padded = cv2.morphologyEx(np.pad(lung.view(np.uint8), margin), cv2.MORPH_CLOSE, element)
+    whole = np.ascontiguousarray(padded[margin:-margin, margin:-margin]).view(bool)
+    holes = filled(whole) & ~whole
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(holes.view(np.uint8), connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] <= largest_hole
+    small[0] = False
+    return whole | small[labels]
+
+
+def refined(lung: np.ndarray, hu: np.ndarray) -> np.ndarray:
+    """Bring the lung of a slice from (h, w) to the size of its HU, (H, W).
+
+    Inside its edge it is as given; at the edge it is where the lung's density is.
+    """
+    small = lung.view(np.uint8)
+    near = _enlarged(cv2.dilate(small, disc(1)), hu.shape)
+    inside = _enlarged(cv2.erode(small, disc(1)), hu.shape)
+    return inside | (near & (hu < LUNG_HU))
+
+
+def _enlarged(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST).view(bool)
