@@ -267,3 +267,16 @@ def test_the_mask_of_a_slice(tmp_path):
     Image.fromarray(values * 0).save(path)
     with pytest.raises(ValueError, match="empty lung mask"):
         read_lung_image(path, (5, 7))
+
+
+def test_a_label_map_of_lobes(tmp_path, scan):
+    volume, _ = scan
+    lobes = np.zeros(volume.hu.shape, np.uint8)
+    lobes[2, :, 4], lobes[0, :, 4], lobes[2, :, 1], lobes[1, :, 1], lobes[0, :, 1] = range(1, 6)
+    path = write_mask(tmp_path / "lobes.nii.gz", lobes, orientation="RAS")
+    given = read_lung_mask(path, volume)
+    assert (given.lobes == lobes).all() and (given.mask == (lobes > 0)).all()
+    assert given.method == "given as lobes.nii.gz, with lobes" and not given.grows
+    lobes[lobes == 1] = 6
+    with pytest.raises(ValueError, match="lobes.nii.gz: found the values 2, 3, 4, 5, 6, which do"):
+        read_lung_mask(write_mask(path, lobes), volume)

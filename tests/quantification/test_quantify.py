@@ -9,6 +9,7 @@ from ctmasknet.quantification.lung import LungMask
 from ctmasknet.quantification.quantify import (
     grown_lung,
     join,
+    lobe_shares,
     quantify,
     severity,
     shares,
@@ -183,3 +184,22 @@ def test_severity_bands(share, band):
 def test_no_share_has_no_severity(share):
     with pytest.raises(ValueError, match="expected 0 to 1"):
         severity(share)
+
+
+def test_shares_of_lobes():
+    lobes = np.zeros((4, *SIZE), np.uint8)
+    for lobe, columns in enumerate(np.split(np.arange(SIZE[1]), 5), 1):
+        lobes[..., columns] = lobe
+    lung = LungMask(lobes > 0, "drawn", False, lobes)
+    quantities = quantify(scan(), SPACING, lung=lung)
+    assert quantities.lobe_px.tolist() == [64] * 5
+    # 8 + 6 pixels on the first slice: columns 0 to 2 of ground glass, 1 to 3 of consolidation.
+    assert quantities.lobe_lesion_px[:2].tolist() == [[6, 2, 8], [2, 4, 6]]
+    assert lobe_shares(quantities)[0] == pytest.approx([6 / 64, 2 / 64, 8 / 64])
+    assert (
+        quantities.lobe_lesion_px.sum(axis=0).tolist() == quantities.areas_px.sum(axis=0).tolist()
+    )
+    without = quantify(scan(), SPACING, lung=lung_of(4))
+    assert without.lobe_px is None
+    with pytest.raises(ValueError, match="no lobes"):
+        lobe_shares(without)
