@@ -73,7 +73,7 @@ def a_slice(instances=(), logits=None, names=("GGO", "C"), boxes=2, masks=True, 
     )
 
 
-def a_scan(slices, spacing=(2.0, 0.5, 0.5), lung=False, **changes):
+def a_scan(slices, spacing=(2.0, 0.5, 0.5), lung=False, lobes=None, **changes):
     first = slices[0].classification
     answer = None
     if first:
@@ -82,7 +82,7 @@ def a_scan(slices, spacing=(2.0, 0.5, 0.5), lung=False, **changes):
     scan = ScanPrediction(tuple(slices), "a/scan", "p7", "1.2", spacing, answer)
     mask = np.zeros((len(slices), SIDE, SIDE), bool)
     mask[:, :32] = True
-    found = LungMask(mask, "a threshold", False) if lung else None
+    found = LungMask(mask, "a threshold", False, lobes) if lung else None
     measured = quantify(slices, spacing, lung=found)
     case = Case("scan_7", "a/scan", scan.slices, scan, None, measured, ABOUT)
     return replace(case, **changes)
@@ -105,6 +105,15 @@ def classified():
     return a_scan([a_slice(found, [0.0, np.log(3)]), a_slice([], [0.0, 0.0])], lung=True)
 
 
+def with_lobes():
+    """As `classified`: each lobe has 6 columns of 32 pixels; the GGO lies in the first two lobes."""
+    found = [an_instance("GGO", 0.93, 4, 8, 12, 24), an_instance("C", 0.61, 40, 40, 44, 44)]
+    lobes = np.zeros((2, SIDE, SIDE), np.uint8)
+    for lobe in range(5):
+        lobes[:, :32, 6 * lobe : 6 * lobe + 6] = lobe + 1
+    return a_scan([a_slice(found), a_slice()], lung=True, lobes=lobes)
+
+
 def a_score_map():
     scores = np.full((SIDE, SIDE), np.nan, np.float32)
     scores[8:24, 4:12] = -2
@@ -114,6 +123,7 @@ def a_score_map():
 
 CASES = {
     "both models": classified,
+    "lobes": with_lobes,
     "lesion model": lambda: a_scan([a_slice([an_instance("GGO", 0.9, 4, 8, 12, 24)])] * 3),
     "no lesion": lambda: a_scan([a_slice()] * 8),
     "one slice": lambda: a_scan([a_slice([], [0.0, 1.0])]),

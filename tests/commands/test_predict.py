@@ -143,6 +143,24 @@ def test_a_lung_mask_that_is_given(predict, scan, tmp_path):
     assert "lung.nii.gz" in found["lung_method"]
 
 
+def test_a_label_map_of_lobes(predict, scan, tmp_path):
+    volume = read_volume(scan)
+    lobes = np.zeros(volume.hu.shape, np.int16)
+    lobes[2:, :, 9:], lobes[:2, :, 9:], lobes[2:, :, :7] = 1, 2, 3
+    lobes[1, :, :7], lobes[0, :, :7] = 4, 5
+    write_volume(replace(volume, hu=lobes), tmp_path / "lobes.nii.gz")
+    code, printed, errors = predict(scan, options=["--lung", tmp_path / "lobes.nii.gz"])
+    assert (code, errors) == (0, [])
+    found = result_of(tmp_path / "out" / "scan")["quantities"]
+    scores = [lobe["score"] for lobe in found["lobes"].values()]
+    assert found["ct_score"] == sum(scores) and f"CT score {sum(scores)} of 25" in printed
+    with (tmp_path / "out" / "summary.csv").open() as stream:
+        (row,) = csv.DictReader(stream)
+    assert row["ct_score"] == str(sum(scores))
+    share = found["lobes"]["right middle"]["share_of_lobe"]["lesion"]
+    assert float(row["share_of_right_middle_lobe"]) == share
+
+
 def test_a_lung_mask_that_does_not_fit(predict, slices, scan, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()
@@ -185,7 +203,8 @@ def test_noise_has_no_lung_and_says_so(predict, scan, tmp_path):
     "options, message",
     [
         (["--window", "narrow"], "narrow"),
-        (["--lung", "none.nii"], "none.nii: no such lung mask"),
+        (["--lung", "none.nii"], "none.nii: no such lung mask; expected threshold, lungmask"),
+        (["--lung", "lungmask"], "lungmask is not installed"),
         (["--aggregation", "median"], "median"),
         (["--device", "cuda:99"], "cuda:99"),
     ],

@@ -113,6 +113,15 @@ def test_numbers_of_a_scan():
     assert "slice 0 GGO 0.93 4, 8 to 12, 24 32 mm²" in text
 
 
+def test_lobes_and_their_score():
+    text = page_of("lobes").text
+    # 16 of 32 rows on one of two slices: of 2 of 6 columns in the first lobe, of all in the second.
+    assert re.search(r"left upper 0\.19 ml 8\.3% 0\.0% 8\.3% 2 left lower 0\.19 ml 25\.0%", text)
+    assert re.search(r"right lower 0\.19 ml 0\.0% 0\.0% 0\.0% 0", text)
+    assert "CT score 4 of 25" in text and "Pan et al." in text
+    assert "CT score" not in page_of("both models").text
+
+
 def test_pictures_tell_their_numbers():
     alts = " ".join(image["alt"] for image in page_of("both models").all("img"))
     assert "COVID-19 62.5% on average, at most 75.0% on slice 0" in alts

@@ -130,6 +130,8 @@ def test_result_of_a_classified_scan():
         "lung_method": "threshold",
         "lung_volume_ml": 0.0125,
         "severity": severity(0.1),
+        "lobes": None,
+        "ct_score": None,
     }
     first, second = result["slices"]
     assert first == {
@@ -180,6 +182,20 @@ def test_what_is_unknown_is_null_and_never_nan(tmp_path):
     assert first["lesions"][0]["box"] == [0.0, 0.0, 1.0, None]
     for key in ("file", "position_mm", "class", "probabilities", "logits", "areas", "lung_px"):
         assert first[key] is None, key
+
+
+def test_lobes_have_shares_and_scores():
+    """Of voxels of 0.625 mm3: 8 in each lobe; 2 of the first and all of the last are lesion."""
+    lesion = np.array([[2, 0, 2], [0, 0, 0], [0, 0, 0], [0, 0, 0], [3, 5, 8]])
+    case = a_scan([a_slice([LESION]), a_slice()], lobe_px=np.full(5, 8), lobe_lesion_px=lesion)
+    found = result_json(case)["quantities"]
+    assert found["lobes"]["left upper"] == {
+        "volume_ml": 0.005,
+        "share_of_lobe": {"GGO": 0.25, "C": 0.0, "any lesion": 0.25},
+        "score": 2,
+    }
+    assert [lobe["score"] for lobe in found["lobes"].values()] == [2, 0, 0, 0, 5]
+    assert found["ct_score"] == 7
 
 
 def test_a_lung_of_nothing_has_no_share():
