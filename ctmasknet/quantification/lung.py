@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from .lung_gas import GAS_HU, trace_airway, without_gas
-from .lung_sections import LUNG_HU, closed, cut_area, find_body, refined
+from .lung_sections import LUNG_HU, closed, cut_area, fill_holes, find_body, refine
 
 UNKNOWN_WIDTH = 400.0  # mm that the longer side of an image of unknown spacing is taken to have
 CLOSING = 8.0  # mm, radius
@@ -74,19 +74,21 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
         sections = np.count_nonzero(bodies, axis=(1, 2))
         cut = np.array(list(pool.map(cut_area, bodies)))
         airway = trace_airway(small, bodies, pixel)
-        lung = np.stack(
-            list(pool.map(lambda *part: without_gas(*part, pixel), small, bodies, airway))
-        )
+        lung = np.empty(small.shape, bool)
+        for z, part in enumerate(lung):
+            below = lung[z - 1] if z else None
+            part[:] = without_gas(small[z], bodies[z], airway[z], below, pixel)
         _keep_lungs(lung)
-        mask = np.zeros(hu.shape, bool)
-
-        def finish(z: int) -> None:
-            if lung[z].any():
-                whole = closed(lung[z], _HOLE_AREA * sections[z], CLOSING / pixel)
-                lung[z] = whole & ~airway[z]
-                mask[z] = refined(lung[z], hu[z]) if step > 1 else lung[z]
-
-        list(pool.map(finish, range(len(hu))))
+        other_gas = airway | ((small < GAS_HU) & ~lung)
+        lung = np.stack(list(pool.map(lambda part: closed(part, CLOSING / pixel), lung)))
+        lung &= ~other_gas
+        for z, part in enumerate(lung):
+            fill_holes(part, lung[z - 1] if z else None, _HOLE_AREA * sections[z])
+        lung &= ~airway
+        mask = lung
+        if step > 1:
+            mask = np.empty(hu.shape, bool)
+            list(pool.map(refine, lung, hu, mask))
     voxel_ml = spacing[0] * pixel**2 / 1000 if spacing else 0.0
     _refuse_implausible(small, lung, sections, cut, voxel_ml)
     return LungMask(mask, METHOD if spacing else METHOD + _ASSUMED, grows=True)

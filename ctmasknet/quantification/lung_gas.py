@@ -11,8 +11,8 @@ from .lung_sections import LUNG_HU, disc
 GAS_HU = -930  # the median of airways and bowel gas is below, of most lungs above
 
 _WALL = 3.0  # mm, of airways and bowel, with the edge that is gas in part
-_RING = 4.0  # mm, beyond the wall: what a piece of gas lies in
-_IN_TISSUE = 0.5  # of the ring: bowel and airways lie in tissue, bullae in lung
+_WALLED = 0.8  # of the edge of gas: bowel and airways have a wall, emphysema goes over into lung
+_BRANCHED = 0.5  # the same of an airway that is followed: it opens into its branches
 _LUMEN = 50.0  # mm2: smaller pieces of gas are noise, or bronchi in the lung
 _LUNG_SHARE = 0.10  # of the body's section: larger pieces of gas are lungs with emphysema
 
@@ -34,81 +34,92 @@ def trace_airway(hu: np.ndarray, bodies: np.ndarray, pixel: float) -> np.ndarray
         (Z, h, w) bool, the lumen with its wall; perhaps nothing.
     """
     airway = np.zeros(hu.shape, bool)
-    found, limit = None, 0.0
+    found, limit = np.zeros(hu.shape[1:], bool), 0.0
     for z in reversed(range(len(hu))):
-        gas = ((hu[z] < GAS_HU) & bodies[z]).view(np.uint8)
-        count, labels, stats, centres = cv2.connectedComponentsWithStats(gas, connectivity=4)
-        areas = stats[:, cv2.CC_STAT_AREA] * pixel**2
-        if found is None:
-            chosen = _trachea(stats, areas, centres, bodies[z])
-        else:
-            chosen = np.unique(labels[found])
-            chosen = chosen[(chosen > 0) & (areas[chosen] <= limit)]
-        if not len(chosen):
-            found = None
-            continue
-        found = np.isin(labels, chosen)
-        limit = _LEAK * areas[chosen].sum()
-        airway[z] = cv2.dilate(found.view(np.uint8), disc(_WALL / pixel)).view(bool)
+        pieces = Pieces((hu[z] < GAS_HU) & bodies[z], pixel)
+        fits = (pieces.areas >= _TRACHEA[0]) & (pieces.areas <= (limit or _TRACHEA[1]))
+        fits &= pieces.counts(found) > 0 if limit else _like_trachea(pieces, bodies[z])
+        least = _BRANCHED if limit else _WALLED
+        fits[fits] = [pieces.wall(hu[z], piece) >= least for piece in np.flatnonzero(fits)]
+        found = fits[pieces.labels]
+        limit = min(_LEAK * pieces.areas[fits].sum(), _TRACHEA[1])
+        if limit:
+            airway[z] = cv2.dilate(found.view(np.uint8), disc(_WALL / pixel)).view(bool)
     return airway
 
 
-def _trachea(
-    stats: np.ndarray, areas: np.ndarray, centres: np.ndarray, body: np.ndarray
-) -> np.ndarray:
-    """Return the number of the piece of gas that may be the trachea, if there is one."""
+def _like_trachea(pieces: "Pieces", body: np.ndarray) -> np.ndarray:
+    """Tell which pieces are round and lie near the middle of the body, (count,) bool."""
     columns = np.flatnonzero(body.any(axis=0))
     if not len(columns):
-        return np.zeros(0, int)
-    middle, width = (columns[0] + columns[-1]) / 2, len(columns)
-    boxes = stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT]
-    fits = (areas >= _TRACHEA[0]) & (areas <= _TRACHEA[1])
-    fits &= np.abs(centres[:, 0] - middle) <= _MIDDLE * width
-    fits &= stats[:, cv2.CC_STAT_AREA] >= _ROUND * boxes
-    fits[0] = False
-    return np.flatnonzero(fits * areas == (fits * areas).max()) if fits.any() else np.zeros(0, int)
+        return np.zeros(len(pieces.areas), bool)
+    middle = (columns[0] + columns[-1]) / 2
+    return (pieces.filling >= _ROUND) & (np.abs(pieces.columns - middle) <= _MIDDLE * len(columns))
 
 
-def without_gas(hu: np.ndarray, body: np.ndarray, airway: np.ndarray, pixel: float) -> np.ndarray:
+class Pieces:
+    """The 4-connected pieces of a mask (h, w) bool; number 0 is what is outside."""
+
+    def __init__(self, mask: np.ndarray, pixel: float):
+        count, self.labels, self._stats, centres = cv2.connectedComponentsWithStats(
+            mask.view(np.uint8), connectivity=4
+        )
+        self._pixel = pixel
+        self.count = count
+        self.areas = self._stats[:, cv2.CC_STAT_AREA] * pixel**2  # mm2
+        self.areas[0] = 0
+        self.columns = centres[:, 0]
+        boxes = self._stats[:, cv2.CC_STAT_WIDTH] * self._stats[:, cv2.CC_STAT_HEIGHT]
+        self.filling = self._stats[:, cv2.CC_STAT_AREA] / boxes  # of the box around it
+
+    def counts(self, mask: np.ndarray) -> np.ndarray:
+        """Count the pixels of each piece in a mask (h, w) bool."""
+        return np.bincount(self.labels[mask], minlength=self.count)
+
+    def with_wall(self, piece: int) -> tuple[tuple[slice, slice], np.ndarray]:
+        """Return the box around a piece and its wall, and their mask in it."""
+        element = disc(_WALL / self._pixel)
+        edge = len(element)
+        x, y, width, height = self._stats[piece, :4]
+        box = np.s_[max(y - edge, 0) : y + height + edge, max(x - edge, 0) : x + width + edge]
+        return box, cv2.dilate((self.labels[box] == piece).view(np.uint8), element).view(bool)
+
+    def wall(self, hu: np.ndarray, piece: int) -> float:
+        """Return the share of a piece's edge, (h, w) HU, that has a wall and is not open to lung."""
+        box, _ = self.with_wall(piece)
+        lumen = (self.labels[box] == piece).view(np.uint8)
+        edge = cv2.dilate(lumen, disc(1)) > lumen
+        highest = cv2.dilate(hu[box], disc(_WALL / self._pixel))
+        return float(np.mean(highest[edge] > LUNG_HU))
+
+
+def without_gas(
+    hu: np.ndarray, body: np.ndarray, airway: np.ndarray, below: np.ndarray | None, pixel: float
+) -> np.ndarray:
     """Find what may be lung in a slice: air in the body without gas in walls of its own.
 
     Args:
         hu: (h, w) int16.
         body, airway: (h, w) bool.
+        below: (h, w) bool, what was found in the slice below, if there is one. Gas that stands on
+            lung is a cavity or a bronchus in it.
         pixel: side of a pixel.
     """
-    air = (hu < LUNG_HU) & body & ~airway
-    largest = _LUNG_SHARE * np.count_nonzero(body)
-    air &= ~_in_walls(hu, air, largest, pixel)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(air.view(np.uint8), connectivity=4)
+    air, gas = (hu < LUNG_HU) & body & ~airway, hu < GAS_HU
+    largest = _LUNG_SHARE * np.count_nonzero(body) * pixel**2
+    pieces = Pieces(air & gas, pixel)
+    fits = (pieces.areas >= _LUMEN) & (pieces.areas < largest)
+    if below is not None:
+        fits &= 2 * pieces.counts(below) * pixel**2 < pieces.areas
+    for piece in np.flatnonzero(fits):
+        if pieces.wall(hu, piece) >= _WALLED:
+            box, whole = pieces.with_wall(piece)
+            air[box] &= ~whole
+    pieces = Pieces(air, pixel)
     inner = cv2.erode(air.view(np.uint8), disc(1)).view(bool)
-    gas = hu < GAS_HU
-    inside, dark = (np.bincount(labels[x], minlength=count) for x in (inner, inner & gas))
-    areas, all_dark = stats[:, cv2.CC_STAT_AREA], np.bincount(labels[air & gas], minlength=count)
-    is_gas = np.where(inside > 0, 2 * dark > inside, 2 * all_dark > areas)
-    kept = ~(is_gas & (areas < largest))
+    within = pieces.counts(inner)
+    dark = np.where(within, pieces.counts(inner & gas), pieces.counts(air & gas))
+    is_gas = 2 * dark > np.where(within, within, pieces.counts(air))
+    kept = ~is_gas | (pieces.areas >= largest)
     kept[0] = False
-    return kept[labels]
-
-
-def _in_walls(hu: np.ndarray, air: np.ndarray, largest: float, pixel: float) -> np.ndarray:
-    """Find the pieces of gas that lie in tissue, with their walls."""
-    gas = ((hu < GAS_HU) & air).view(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(gas, connectivity=4)
-    areas = stats[:, cv2.CC_STAT_AREA]
-    pieces = np.flatnonzero((areas >= _LUMEN / pixel**2) & (areas < largest))
-    pieces = pieces[pieces > 0]
-    found = np.zeros(hu.shape, np.uint8)
-    wall, ring = disc(_WALL / pixel), disc((_WALL + _RING) / pixel)
-    margin = len(ring)
-    for piece in pieces:
-        x, y, width, height = stats[piece, :4]
-        box = np.s_[
-            max(y - margin, 0) : y + height + margin, max(x - margin, 0) : x + width + margin
-        ]
-        lumen = (labels[box] == piece).view(np.uint8)
-        walled = cv2.dilate(lumen, wall)
-        around = cv2.dilate(lumen, ring) > walled
-        if np.mean(hu[box][around] > LUNG_HU) >= _IN_TISSUE:
-            found[box] |= walled
-    return found.view(bool)
+    return kept[pieces.labels]

@@ -22,7 +22,7 @@ def disc(radius: float) -> np.ndarray:
 def find_body(hu: np.ndarray, pixel: float) -> np.ndarray:
     """Find the largest piece of tissue in (h, w) HU with all it encloses; perhaps nothing."""
     dense = (hu > LUNG_HU).view(np.uint8)
-    tissue = cv2.morphologyEx(dense, cv2.MORPH_OPEN, disc(_THIN / pixel))
+    tissue = cv2.morphologyEx(dense, cv2.MORPH_OPEN, disc(int(_THIN / pixel)))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(tissue)
     largest = stats[1:, cv2.CC_STAT_AREA].argmax() + 1 if len(stats) > 1 else -1
     body = filled(labels == largest)
@@ -31,9 +31,10 @@ def find_body(hu: np.ndarray, pixel: float) -> np.ndarray:
 
 def cut_area(body: np.ndarray) -> int:
     """Count the pixels inside the body's hull that are open to the image's border."""
-    if not body.any():
-        return 0
-    hull = cv2.convexHull(cv2.findNonZero(body.view(np.uint8)))
+    if not any(edge.any() for edge in (body[0], body[-1], body[:, 0], body[:, -1])):
+        return 0  # all around it is air
+    contours, _ = cv2.findContours(body.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    hull = cv2.convexHull(np.concatenate(contours))
     inside = cv2.fillConvexPoly(np.zeros(body.shape, np.uint8), hull, 1) > 0
     outside = (~body).view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
@@ -51,34 +52,47 @@ def filled(mask: np.ndarray) -> np.ndarray:
     return cv2.drawContours(canvas, contours, -1, 1, cv2.FILLED).view(bool)
 
 
-def closed(lung: np.ndarray, largest_hole: float, radius: float) -> np.ndarray:
+def closed(lung: np.ndarray, radius: float) -> np.ndarray:
     """Add to the lung of a slice its vessels and the small lesions at its edge.
 
     Args:
         lung: (h, w) bool.
-        largest_hole: in pixels.
-        radius: in pixels.
+        radius: of the closing, in pixels.
     """
     element = disc(radius)
     margin = len(element) // 2
     padded = cv2.morphologyEx(np.pad(lung.view(np.uint8), margin), cv2.MORPH_CLOSE, element)
-    whole = np.ascontiguousarray(padded[margin:-margin, margin:-margin]).view(bool)
-    holes = filled(whole) & ~whole
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(holes.view(np.uint8), connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] <= largest_hole
-    small[0] = False
-    return whole | small[labels]
+    return np.ascontiguousarray(padded[margin:-margin, margin:-margin]).view(bool)
 
 
-def refined(lung: np.ndarray, hu: np.ndarray) -> np.ndarray:
-    """Bring the lung of a slice from (h, w) to the size of its HU, (H, W).
+def fill_holes(lung: np.ndarray, below: np.ndarray | None, largest: float) -> None:
+    """Fill vessels and lesions in the lung of a slice, in place.
+
+    Args:
+        lung: (h, w) bool.
+        below: (h, w) bool, the lung of the slice below, if there is one. A hole that stands on what
+            is no lung there is the dome of the diaphragm, the mediastinum or the hilum.
+        largest: pixels of a hole.
+    """
+    holes = filled(lung) & ~lung
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(holes.view(np.uint8), connectivity=4)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    inside = areas <= largest
+    if below is not None:
+        inside &= 2 * np.bincount(labels[below], minlength=count) >= areas
+    inside[0] = False
+    lung |= inside[labels]
+
+
+def refine(lung: np.ndarray, hu: np.ndarray, result: np.ndarray) -> None:
+    """Bring the lung of a slice from (h, w) to the size of its HU, (H, W) bool, in `result`.
 
     Inside its edge it is as given; at the edge it is where the lung's density is.
     """
     small = lung.view(np.uint8)
     near = _enlarged(cv2.dilate(small, disc(1)), hu.shape)
     inside = _enlarged(cv2.erode(small, disc(1)), hu.shape)
-    return inside | (near & (hu < LUNG_HU))
+    result[:] = inside | (near & (hu < LUNG_HU))
 
 
 def _enlarged(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -57,7 +57,7 @@ def _package() -> Any:
     try:
         return import_module("lungmask.mask")
     except ModuleNotFoundError as error:
-        if error.name != "lungmask":
+        if (error.name or "").split(".")[0] != "lungmask":
             raise ValueError(f"lungmask: cannot be used without {error.name}: install it") from None
         raise ValueError(
             "lungmask is not installed: pip install 'ctmasknet[lungmask]', or use the lung that is "
