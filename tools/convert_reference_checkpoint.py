@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ctmasknet.checkpoint.convert import convert_reference_checkpoint
 from ctmasknet.command_line import new_parser, run_script
-from ctmasknet.data.classes import LESION_CLASSES
+from ctmasknet.data.mask_rule import PAPERS_RULES
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, metavar="OUT.pth")
     parser.add_argument(
         "--mask-type",
-        choices=LESION_CLASSES,
+        choices=PAPERS_RULES,
         help="what the lesion classes are; a file with one class does not tell merge from ggo "
         "(default: merge with one class, both with two)",
     )
