@@ -9,6 +9,7 @@ from ..checkpoint.loading import stored_lesion_classes
 from ..data.mask_rule import MaskRule, check_lesion_names
 from ..data.regroup import lesion_classes_of, regrouped_dataset
 from ..modeling import is_classifier
+from ..wording import counted
 
 
 def check_lesion_keys(cfg: CfgNode) -> None:
@@ -70,7 +71,7 @@ def match_lesion_classes(cfg: CfgNode, names: Sequence[str]) -> dict[str, str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return f"{len(names)} class(es) ({', '.join(names)})"
+    return f"{counted(len(names), 'class')} ({', '.join(names)})"
 
 
 def _check_count(found: str, names: Sequence[str], count: int) -> None:

@@ -66,7 +66,8 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
     say_windowed_once()
     if names := cfg.DATASETS.LESION_CLASSES:
-        logger.info("lesion classes, in the order of the model's indices: %s", ", ".join(names))
+        text = "lesion classes in the order of their indices: %s (INPUT.MASK_TYPE '%s')"
+        logger.info(text, ", ".join(names), cfg.INPUT.MASK_TYPE)
     if comm.is_main_process():
         # Written again with the paths of data sets that were given as paths, for later use.
         saved = cfg.clone()
