@@ -11,6 +11,8 @@ from ..data.regroup import lesion_classes_of, regrouped_dataset
 from ..modeling import is_classifier
 from ..wording import counted
 
+_BY_RULE = ", or change INPUT.MASK_TYPE ('' keeps a data set's classes, 'lesion=*' merges them)"
+
 
 def check_lesion_keys(cfg: CfgNode) -> None:
     """Raise a ValueError unless the config's keys of lesions can be used and agree.
@@ -34,7 +36,7 @@ def check_lesion_keys(cfg: CfgNode) -> None:
         raise ValueError(f"INPUT.MASK_TYPE: {error}, or '' for the data set's own") from None
     if made and not is_classifier(cfg):
         rule = f"INPUT.MASK_TYPE is '{cfg.INPUT.MASK_TYPE}'"
-        _check_count(f"{rule} with {_listed(made)}", made, count)
+        _check_count(f"{rule} with {_listed(made)}", made, count, _BY_RULE)
 
 
 def match_lesion_classes(cfg: CfgNode, names: Sequence[str]) -> dict[str, str]:
@@ -54,15 +56,17 @@ def match_lesion_classes(cfg: CfgNode, names: Sequence[str]) -> dict[str, str]:
         ValueError: a file that cannot be used, other classes in one of the data sets than in the
             run, or another number than MODEL.ROI_HEADS.NUM_CLASSES.
     """
-    stored = stored_lesion_classes(cfg.MODEL.WEIGHTS)
+    stored, count = stored_lesion_classes(cfg.MODEL.WEIGHTS), cfg.MODEL.ROI_HEADS.NUM_CLASSES
     if is_classifier(cfg):
+        if stored:
+            _check_count(f"{cfg.MODEL.WEIGHTS} has {_listed(stored)}", stored, count)
         cfg.DATASETS.LESION_CLASSES = tuple(cfg.DATASETS.LESION_CLASSES) or stored
         return {}
     mask_type, min_area = cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA
     if not cfg.DATASETS.LESION_CLASSES:
         for name in names:
             if found := lesion_classes_of(name, mask_type):
-                _check_count(f"{name} has {_listed(found)}", found, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
+                _check_count(f"{name} has {_listed(found)}", found, count, _BY_RULE)
                 same = sorted(found) == sorted(stored)
                 cfg.DATASETS.LESION_CLASSES = stored if same else found
                 break
@@ -74,9 +78,8 @@ def _listed(names: Sequence[str]) -> str:
     return f"{counted(len(names), 'class')} ({', '.join(names)})"
 
 
-def _check_count(found: str, names: Sequence[str], count: int) -> None:
+def _check_count(found: str, names: Sequence[str], count: int, or_else: str = "") -> None:
     if len(names) != count:
         raise ValueError(
-            f"{found}, but MODEL.ROI_HEADS.NUM_CLASSES is {count}: set it to {len(names)}, or "
-            "change INPUT.MASK_TYPE ('' keeps the data set's classes, 'lesion=*' merges them)"
+            f"{found}, but MODEL.ROI_HEADS.NUM_CLASSES is {count}: set it to {len(names)}{or_else}"
         )
