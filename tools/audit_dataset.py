@@ -49,7 +49,9 @@ def parse_args(argv=None):
     )
     values = parser.add_mutually_exclusive_group()
     values.add_argument("--preset", choices=MASK_PRESETS, help="the masks' values")
-    values.add_argument("--values", help='the masks\' values, as in "1=GGO,2=C,3=background"')
+    values.add_argument(
+        "--values", help='the masks\' values, as in "1=nodule,2=cavity,3=background"'
+    )
     parser.add_argument(
         "--near",
         type=int,

@@ -85,7 +85,8 @@ def add_lesions(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="DETECTIONS.json",
-        help="COCO results; several (as of the folds of a cross-validation) are taken together",
+        help="COCO results, or a COCO file with scores, whose classes are matched by name; several "
+        "(as of the folds of a cross-validation) are taken together",
     )
     add("--score-thresh", LESIONS.score_thresh, "T", "per-image AP: detections score above it")
     add("--min-area", LESIONS.min_area, "PX", "per-image AP: larger lesions only")
@@ -118,7 +119,7 @@ def classification(args: argparse.Namespace, about: dict) -> str:
 
 def lesions(args: argparse.Namespace, about: dict) -> str:
     check_output(args.output, (args.truth, *args.detections))
-    found = read_lesions(args.truth, args.detections)
+    found = read_lesions(args.truth, args.detections, names_beside=True)
     settings = LesionReportSettings(
         score_thresh=args.score_thresh,
         min_area=args.min_area,
