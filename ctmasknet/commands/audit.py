@@ -98,7 +98,7 @@ def _gather(args: argparse.Namespace) -> list[Split]:
     if args.folders:
         values = MASK_PRESETS[args.preset] if args.preset else MaskValues.parse(args.values)
         folders = _named(args.folders, 2, "SPLIT=IMAGES,MASKS")
-        splits += splits_of_folders([(name, *both) for name, both in folders], values)
+        splits += splits_of_folders([(name, a, b) for name, (a, b) in folders], values)
     return splits
 
 

@@ -13,7 +13,7 @@ from ..wording import NOTICE
 from .evaluate_files import PREDICTION_OPTIONS, add_prediction_options, evaluate_files
 from .train import add_processes, train
 
-_DESCRIPTION = f"""Evaluate a model on a data set, or predictions of any system from their files. {NOTICE}
+_DESCRIPTION = f"""Evaluate a model on a data set, or any system's predictions in files. {NOTICE}
 
 A data set is a COCO file of lesions (.json), an image list (.csv) or a registered name.
 DIR/inference/<data set> gets results.json with all metrics and intervals, figures and the

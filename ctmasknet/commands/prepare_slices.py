@@ -12,7 +12,7 @@ from ..data.splits import split_file
 from ..volumes.volume_slices import VolumeEntry, read_volume_list, write_slices
 from ..volumes.window import WINDOWS, Window, say_windowed_once
 
-_VOLUMES = """Cut CT volumes into windowed 8-bit slices and write the image list that training reads.
+_VOLUMES = """Cut CT volumes into windowed 8-bit slices with the image list that training reads.
 
 A volume is a folder or zip of DICOM files or images, or a NIfTI, MetaImage or NRRD file. Name a
 list of them (CSV file,label,patient,scan; `file` is relative to the list), or the volumes

@@ -24,6 +24,7 @@ from .images import require_files
 
 _NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 _SOURCES: dict[str, str] = {}  # name -> the path or data set that it comes from
+_FILES: dict[str, Path] = {}  # name -> its file, which may not be there
 
 
 def register_lesion_dataset(name: str, json_file: str | os.PathLike, hint: str = "") -> None:
@@ -159,6 +160,12 @@ def dataset_source(name: str) -> str:
     return _SOURCES.get(name, name)
 
 
+def registered_files() -> dict[str, Path]:
+    """Return the name and the file of each data set that was registered here, by name."""
+    names = sorted(name for name in _FILES if name in DatasetCatalog)
+    return {name: _FILES[name] for name in names}
+
+
 def read_dataset(name: str, errors: ErrorPolicy = RAISE) -> list[dict]:
     """Read a registered data set; errors are those of its own reader.
 
@@ -198,6 +205,7 @@ def _register(name: str, load: Callable[..., list[dict]], **metadata: Any) -> No
                 "choose another name (for a file: rename it)"
             )
     known.set(**metadata)
+    _FILES[name] = Path(next(iter(metadata.values())))
     if not registered:
         DatasetCatalog.register(name, load)
 
