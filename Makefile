@@ -22,7 +22,7 @@ help:  ## this list
 	@echo "For a quick look while you edit: $(VENV)/bin/python -m pytest -m 'not slow'"
 
 demo: $(SETUP)  ## set up if needed, then train and evaluate on phantoms: results in output/demo
-	$(PY) tools/demo.py
+	$(PY) -m ctmasknet demo
 
 test: lint  ## set up if needed, then lint and run all tests
 	$(PY) -m pytest -n 2 --dist loadfile

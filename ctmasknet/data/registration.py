@@ -180,7 +180,7 @@ def unusable_lesions(path: str | os.PathLike, error: Exception) -> ValueError:
     """Turn an error met in reading a COCO JSON into one that says what the file should be."""
     return ValueError(
         f"{path}: not a usable COCO instances file ({type(error).__name__}: {error}); make "
-        "one with datasets/prepare_lesion_masks.py"
+        "one with `ctmasknet prepare masks`"
     )
 
 

@@ -120,8 +120,8 @@ def _new_category_ids(names: dict[int, str], mask_type: str) -> dict[int, int | 
             f"found {f'mask type {found!r}' if found else 'no known mask type'} (classes "
             f"{', '.join(names.values())}), which cannot be read as mask type '{mask_type}' "
             f"(classes {', '.join(classes)}); choose another INPUT.MASK_TYPE ('' takes the "
-            f"classes as they are) or make the file with datasets/prepare_lesion_masks.py "
-            f"--mask-type {mask_type}"
+            f"classes as they are) or make the file with `ctmasknet prepare masks "
+            f"--mask-type {mask_type}`"
         )
     if mask_type == "merge":
         return dict.fromkeys(names, 1)

@@ -56,8 +56,7 @@ def write_slice_masks(
 ) -> None:
     """Write the label map of each slice as 8-bit grey PNG, <folder>/<name>.png.
 
-    `data.images.read_mask` reads it, `datasets/prepare_lesion_masks.py` with e.g. --values
-    1=GGO,2=C.
+    `data.images.read_mask` reads it, and `ctmasknet prepare masks`, e.g. with --values 1=GGO,2=C.
     """
     for prediction, name in zip(slices, names, strict=True):
         picture = Image.fromarray(label_map(prediction))

@@ -11,6 +11,7 @@ import pytest
 from ctmasknet.data.phantom import write_phantom
 
 ROOT = Path(__file__).parents[2]
+DEMO = [sys.executable, "-m", "ctmasknet", "demo"]
 SMALL = """INPUT.MIN_SIZE_TRAIN (64,) INPUT.MIN_SIZE_TEST 64 SOLVER.MAX_ITER 4 TEST.EVAL_PERIOD 2
 MODEL.RPN.POST_NMS_TOPK_TRAIN 50 MODEL.RPN.POST_NMS_TOPK_TEST 30 DATALOADER.NUM_WORKERS 0"""
 
@@ -19,7 +20,15 @@ MODEL.RPN.POST_NMS_TOPK_TRAIN 50 MODEL.RPN.POST_NMS_TOPK_TEST 30 DATALOADER.NUM_
 def test_demo_leaves_numbers_and_pictures(tmp_path):
     write_phantom(tmp_path / "data" / "phantom", patients=9, slices=2, size=128, split=(1, 1, 1))
     process = subprocess.run(
-        [sys.executable, "tools/demo.py", "--output", str(tmp_path / "out"), *SMALL.split()],
+        [
+            sys.executable,
+            "-m",
+            "ctmasknet",
+            "demo",
+            "--output",
+            str(tmp_path / "out"),
+            *SMALL.split(),
+        ],
         cwd=ROOT,
         env=os.environ
         | {
