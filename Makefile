@@ -36,7 +36,7 @@ bench: $(SETUP)  ## set up if needed, then time the models beside their peers: u
 	$(PY) tools/benchmark.py
 
 clean:  ## remove .venv, the demo's phantoms and results, and caches; other results in output/ stay
-	rm -rf $(VENV) output/demo datasets/phantom build dist *.egg-info
+	rm -rf $(VENV) output/demo output/demo_quick datasets/phantom build dist *.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find ctmasknet datasets tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rmdir output 2>/dev/null || true

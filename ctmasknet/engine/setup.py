@@ -44,6 +44,8 @@ def config_from_args(args: Namespace) -> CfgNode:
     Raises:
         FileNotFoundError, ValueError: see `load_config` and `check_files`.
     """
+    if args.config_file:
+        args.config_file = str(find_config(args.config_file))  # which Detectron2 puts into the log
     cfg = load_config(args.config_file, args.opts)
     check_files(cfg, datasets_to_predict(cfg) if args.eval_only else None)
     set_up(cfg, args)
