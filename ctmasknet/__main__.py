@@ -23,7 +23,7 @@ COMMANDS = {
     "evaluate": "a model on a data set, or files of predictions of any system",
     "predict": "scans and slices to lesions, measures, classes and reports",
     "prepare": "masks, scans and lists to data sets; other weights to ours",
-    "audit": "leaks between the splits of a data set, damaged files, confounders",
+    "audit": "leaks between splits of a data set, damaged files, confounders",
     "compare": "two models on the same data, or many in a table",
     "demo": "both models trained, evaluated and shown on drawn phantoms",
     "info": "versions, hardware, configs, models and data sets at hand",

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import textwrap
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -141,7 +142,7 @@ def describe_info(found: dict[str, Any]) -> str:
             f"GPUs: {', '.join(hardware['gpus']) or 'none'}",
         ],
         "precision": [f"auto is {precision['auto']}: {precision['why']}"],
-        "configs": found["configs"],
+        "configs": _by_folder({Path(name).name: name for name in found["configs"]}),
         "models, in output": [
             f"{model['folder']} ({model['weights']}{', of the demo' if model['demo'] else ''})"
             for model in found["models"]
@@ -149,8 +150,22 @@ def describe_info(found: dict[str, Any]) -> str:
         "data sets found": _by_folder(datasets["found"]),
         "data sets missing, and where they are expected": _by_folder(datasets["missing"]),
     }
-    blocks = (f"{head}\n  " + "\n  ".join(lines or ["none"]) for head, lines in sections.items())
+    blocks = (
+        "\n".join([head, *(_indented(line) for line in lines or ["none"])])
+        for head, lines in sections.items()
+    )
     return "\n".join([*blocks, NOTICE])
+
+
+def _indented(line: str) -> str:
+    return textwrap.fill(
+        line,
+        100,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _by_folder(files: dict[str, str]) -> list[str]:

@@ -18,7 +18,7 @@ def test_help_lists_all_commands(command):
 def test_each_command_explains_itself(command, name):
     code, printed, _ = command(name, "--help")
     assert code == 0 and printed.startswith(f"usage: ctmasknet {name} ")
-    assert f"\n  ctmasknet {name} " in printed and NOTICE in printed
+    assert f"\n  ctmasknet {name}" in printed and NOTICE in printed
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def test_split_lesions_and_covidx(run, fail, tmp_path):
         assert message in fail("split", *args)
 
 
-@pytest.mark.parametrize("script", SCRIPTS.glob("*.py"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.py")), ids=lambda path: path.stem)
 def test_scripts_beside_the_data_are_the_same(script, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(script), "--help"])
     with pytest.raises(SystemExit) as stop:
