@@ -66,7 +66,7 @@ def write_slice_masks(
 ) -> None:
     """Write the label map of each slice as 8-bit grey PNG, <folder>/<name>.png.
 
-    `data.images.read_mask` reads it, `datasets/prepare_lesion_masks.py` with the names of the
+    `data.images.read_mask` reads it, `ctmasknet prepare masks` with the names of the
     classes, as in --values "1=nodule,2=effusion".
     """
     for prediction, name in zip(slices, names, strict=True):
