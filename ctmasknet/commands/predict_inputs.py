@@ -1,5 +1,6 @@
 """Predict inputs one after the other, each into a folder of its own, whole or not at all."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,13 +8,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from ..data.images import read_slice
+from ..extras import require
 from ..inference.inputs import Input, file_states
 from ..inference.predictor import Predictor
 from ..provenance import versions
@@ -53,6 +55,9 @@ def predict_inputs(
     what was done with the same models, settings and input stays. `command` is named in the results.
     Raises an OSError if the output cannot be written.
     """
+    require("report")
+    if any(source.is_scan for source in inputs):
+        require("ct")
     if not all(source.is_scan for source in inputs):  # of scans their reader says so
         say_windowed_once(options.window)
     run = Run()
@@ -94,9 +99,18 @@ def _describe_run(
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "models": found["models"],
         "settings": settings,
-        "versions": versions() | {name: version(name) for name in _PACKAGES},
+        "versions": versions() | _installed(_PACKAGES),
         "notice": NOTICE,
     }
+
+
+def _installed(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed; some are of extras."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _fingerprint(source: Input, options: QuantificationOptions) -> str:

@@ -14,10 +14,9 @@ from ..checkpoint.settings import TRAINING_DATA
 from ..config import get_cfg
 from ..engine import load_config
 from ..engine.hooks import BEST_WEIGHTS
+from ..package_files import CHECKOUT, CONFIGS, shipped_configs
 from ..provenance import sha256_of
 
-_REPOSITORY = Path(__file__).parents[2]
-CONFIGS = _REPOSITORY / "configs"
 DEMO = "demo"
 # What the demo trains, by the names of its quick configs.
 DEMO_LESION, DEMO_CLASSIFIER = "lesion_R18_T1", "ctmasknet_R18_T1"
@@ -95,14 +94,15 @@ def find_model(
 def demo_folders() -> tuple[Path, Path]:
     """Return the folders of the CT-Mask-Net and the lesion model that `make demo` has trained.
 
-    Raises a FileNotFoundError unless it has run to its end, here or in the repository.
+    Raises a FileNotFoundError unless it has run to its end, here or in the checkout.
     """
-    for root in (Path.cwd(), _REPOSITORY):
-        folders = [root / "output" / "demo" / name for name in (DEMO_CLASSIFIER, DEMO_LESION)]
+    places = [root / "output" / DEMO for root in (Path.cwd(), CHECKOUT) if root]
+    for place in places:
+        folders = [place / name for name in (DEMO_CLASSIFIER, DEMO_LESION)]
         if all((folder / _RUN_WEIGHTS[0]).is_file() for folder in folders):
             return folders[0], folders[1]
     raise FileNotFoundError(
-        f"{_REPOSITORY / 'output' / 'demo'}: the demo's models are not there; run `make demo` "
+        f"{places[-1]}: the demo's models are not there; run `make demo` or `ctmasknet demo` "
         "first (minutes), or name another model"
     )
 
@@ -120,7 +120,7 @@ def _config_file(name: str | Path) -> Path:
         return path / _RUN_CONFIG
     if path.suffix in (".yaml", ".yml"):
         return path  # `load_config` says whether it is there
-    shipped = {file.stem: file for file in sorted(CONFIGS.glob("*/*.yaml"))}
+    shipped = shipped_configs()
     if str(name) in shipped:
         return shipped[str(name)]
     near = difflib.get_close_matches(str(name), [DEMO, *shipped], n=3, cutoff=0.4)
