@@ -14,9 +14,12 @@ class MissingExtraError(ImportError):
     """A package of an extra is not installed; the message has the command that installs it."""
 
 
-def require(extra: str) -> None:
-    """Import the modules of one of EXTRAS; raises a MissingExtraError if one is not installed."""
-    for module in EXTRAS[extra]:
+def require(extra: str, *modules: str) -> None:
+    """Import modules of an extra, by default all that EXTRAS has for it.
+
+    Raises a MissingExtraError if one is not installed.
+    """
+    for module in modules or EXTRAS[extra]:
         try:
             import_module(module)
         except ModuleNotFoundError as error:

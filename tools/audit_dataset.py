@@ -26,6 +26,7 @@ from ctmasknet.audit.report import as_text, write_report
 from ctmasknet.audit.run import run_audit
 from ctmasknet.command_line import new_parser
 from ctmasknet.data.classes import MASK_PRESETS, MaskValues
+from ctmasknet.extras import MissingExtraError
 
 
 def parse_args(argv=None):
@@ -100,7 +101,7 @@ def main(argv=None) -> int:
             raise ValueError(f"{args.output}: is a file, expected a folder for the report")
         audit = run_audit(gather(args), args.sample, args.near)
         write_report(audit, args.output, shlex.join(sys.argv))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(as_text(audit))

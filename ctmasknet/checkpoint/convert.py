@@ -10,7 +10,7 @@ from tabulate import tabulate
 from torch import nn
 
 from ..config import get_cfg
-from ..package_files import CONFIGS
+from ..shipped_configs import CONFIGS
 from .loading import BACKBONE, LoadReport, is_state_dict, load_weights, read_tensors, save_converted
 from .reference import Architecture, convert_reference_weights, find_architecture
 from .reference_config import reference_config, write_config

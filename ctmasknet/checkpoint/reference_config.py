@@ -10,7 +10,7 @@ from detectron2.config import get_cfg as get_detectron2_cfg
 from ..atomic_write import atomic_write
 from ..config import get_cfg
 from ..data.classes import LESION_CLASSES
-from ..package_files import CONFIGS
+from ..shipped_configs import CONFIGS
 from .reference import Architecture
 from .reference_file import ReferenceCheckpoint
 

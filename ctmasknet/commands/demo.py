@@ -27,10 +27,10 @@ from ..evaluation.results import RESULTS, read_results
 from ..evaluation.text import confusion_table
 from ..inference import Predictor
 from ..inference.model_spec import DEMO_CLASSIFIER, DEMO_LESION
-from ..package_files import CONFIGS
 from ..report.dataset_slices import true_instances
 from ..report.overlay import draw_instances
 from ..report.panels import save_panels
+from ..shipped_configs import CONFIGS
 from ..wording import NOTICE
 
 

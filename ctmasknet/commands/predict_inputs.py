@@ -15,7 +15,6 @@ from typing import Any
 from tqdm import tqdm
 
 from ..data.images import read_slice
-from ..extras import require
 from ..inference.inputs import Input, file_states
 from ..inference.predictor import Predictor
 from ..provenance import versions
@@ -55,9 +54,6 @@ def predict_inputs(
     what was done with the same models, settings and input stays. `command` is named in the results.
     Raises an OSError if the output cannot be written.
     """
-    require("report")
-    if any(source.is_scan for source in inputs):
-        require("ct")
     if not all(source.is_scan for source in inputs):  # of scans their reader says so
         say_windowed_once(options.window)
     run = Run()

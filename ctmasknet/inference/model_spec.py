@@ -14,8 +14,8 @@ from ..checkpoint.settings import TRAINING_DATA
 from ..config import get_cfg
 from ..engine import load_config
 from ..engine.hooks import BEST_WEIGHTS
-from ..package_files import CHECKOUT, CONFIGS, shipped_configs
 from ..provenance import sha256_of
+from ..shipped_configs import CHECKOUT, CONFIGS
 
 DEMO = "demo"
 # What the demo trains, by the names of its quick configs.
@@ -120,7 +120,7 @@ def _config_file(name: str | Path) -> Path:
         return path / _RUN_CONFIG
     if path.suffix in (".yaml", ".yml"):
         return path  # `load_config` says whether it is there
-    shipped = shipped_configs()
+    shipped = {file.stem: file for file in sorted(CONFIGS.glob("*/*.yaml"))}
     if str(name) in shipped:
         return shipped[str(name)]
     near = difflib.get_close_matches(str(name), [DEMO, *shipped], n=3, cutoff=0.4)

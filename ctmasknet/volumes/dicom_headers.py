@@ -58,7 +58,7 @@ class SliceHeader:
 
 def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader]:
     """Read the headers of DICOM files, leaving out indexes (DICOMDIR) and what cannot be read."""
-    require("ct")
+    require("ct", "pydicom")
     import pydicom
 
     headers = []

@@ -8,7 +8,7 @@ from ..extras import require
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):  # Python's own questions to a module
         raise AttributeError(name)
-    require("ct")
+    require("ct", "SimpleITK")
     import SimpleITK
 
     # ITK prints its warnings to stderr, with addresses in memory; our errors say what matters.
