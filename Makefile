@@ -22,7 +22,7 @@ help:  ## this list
 	@echo "For a quick look while you edit: $(VENV)/bin/python -m pytest -m 'not slow'"
 
 demo: $(SETUP)  ## set up if needed, then train and evaluate on phantoms: results in output/demo
-	$(PY) tools/demo.py
+	$(PY) -m ctmasknet demo
 
 test: lint  ## set up if needed, then lint and run all tests
 	$(PY) -m pytest -n 2 --dist loadfile
@@ -36,7 +36,7 @@ bench: $(SETUP)  ## set up if needed, then time the models beside their peers: u
 	$(PY) tools/benchmark.py
 
 clean:  ## remove .venv, the demo's phantoms and results, and caches; other results in output/ stay
-	rm -rf $(VENV) output/demo datasets/phantom build dist *.egg-info
+	rm -rf $(VENV) output/demo output/demo_quick datasets/phantom build dist *.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find ctmasknet ctmasknet_detectron2 datasets tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rmdir output 2>/dev/null || true
