@@ -106,7 +106,7 @@ def classified():
 
 
 def with_lobes():
-    """As `classified`: each lobe has 6 columns of 32 pixels; the GGO lies in the first two lobes."""
+    """As `classified`: each lobe has 6 columns of 32 pixels; GGO lies in the first two lobes."""
     found = [an_instance("GGO", 0.93, 4, 8, 12, 24), an_instance("C", 0.61, 40, 40, 44, 44)]
     lobes = np.zeros((2, SIDE, SIDE), np.uint8)
     for lobe in range(5):

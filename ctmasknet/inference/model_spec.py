@@ -1,6 +1,5 @@
 """Find the config and the weights of a model by what a user calls it."""
 
-import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +9,15 @@ from detectron2.config import CfgNode
 from yaml import YAMLError
 
 from ..checkpoint import read_checkpoint
-from ..checkpoint.settings import TRAINING_DATA
+from ..checkpoint.settings import TRAINING_DATA, check_lesion_classes, lesion_classes_in
 from ..config import get_cfg
+from ..data.mask_rule import MaskRule
 from ..engine import load_config
 from ..engine.hooks import BEST_WEIGHTS
+from ..engine.lesion_classes import check_lesion_keys
 from ..provenance import sha256_of
+from ..shipped_configs import CHECKOUT, find_config
 
-_REPOSITORY = Path(__file__).parents[2]
-CONFIGS = _REPOSITORY / "configs"
 DEMO = "demo"
 # What the demo trains, by the names of its quick configs.
 DEMO_LESION, DEMO_CLASSIFIER = "lesion_R18_T1", "ctmasknet_R18_T1"
@@ -30,7 +30,7 @@ class ModelSpec:
     """A config with its weights; `config` is the file it was read from, "" if it was given as such.
 
     `trained_on` names data sets, as the checkpoint or the config.yaml beside it does; "" if
-    neither.
+    neither. `lesion_classes` are the names in the order of the model's indices.
     """
 
     name: str
@@ -38,6 +38,7 @@ class ModelSpec:
     config: str
     weights: str
     trained_on: str
+    lesion_classes: tuple[str, ...]
 
     def describe(self) -> dict[str, str | bool]:
         """Return the model in plain types, for results and reports; hashes the weights."""
@@ -72,63 +73,74 @@ def find_model(
 
     Raises:
         FileNotFoundError: no such model or checkpoint; names the nearest one.
-        ValueError: there are no weights, or the config or the checkpoint cannot be read.
+        ValueError: there are no weights, the config or the checkpoint cannot be read, or they
+            name other lesion classes.
     """
     if isinstance(config_or_name, CfgNode):
         cfg, config = config_or_name, ""
+        check_lesion_keys(cfg)
     else:
         path = _config_file(config_or_name)
         if weights is None and path.name == _RUN_CONFIG:
-            found = [path.with_name(name) for name in _RUN_WEIGHTS]
-            weights = next((file for file in found if file.is_file()), None)
+            weights = run_weights(path.parent)
         cfg, config = load_config(str(path), opts, datasets=False), str(path)
     if weights is None:
         raise ValueError(
             f"{config_or_name if config else 'the config given'}: no weights: ctmasknet ships "
             "none; name a checkpoint (--weights), or the output folder of a training run"
         )
-    recorded = read_checkpoint(weights).settings.get(TRAINING_DATA, "")
-    trained_on = recorded or _run_training_data(Path(weights).parent / _RUN_CONFIG)
-    return ModelSpec(cfg.MODEL.NAME or "model", cfg, config, str(weights), trained_on)
+    settings = read_checkpoint(weights).settings
+    trained_on = settings.get(TRAINING_DATA) or _run_training_data(
+        Path(weights).parent / _RUN_CONFIG
+    )
+    stored = lesion_classes_in(settings)
+    check_lesion_classes(weights, stored, cfg.DATASETS.LESION_CLASSES)
+    name = cfg.MODEL.NAME or "model"
+    return ModelSpec(name, cfg, config, str(weights), trained_on, stored or _lesion_classes(cfg))
+
+
+def run_weights(folder: Path) -> Path | None:
+    """Return the checkpoint of a training run's folder, the best or the last; None without one."""
+    return next((file for name in _RUN_WEIGHTS if (file := folder / name).is_file()), None)
 
 
 def demo_folders() -> tuple[Path, Path]:
-    """Return the folders of the CT-Mask-Net and the lesion model that `make demo` has trained.
+    """Return the folders of the CT-Mask-Net and the lesion model that `ctmasknet demo` has trained.
 
-    Raises a FileNotFoundError unless it has run to its end, here or in the repository.
+    Raises a FileNotFoundError unless it has run to its end, here or in the checkout.
     """
-    for root in (Path.cwd(), _REPOSITORY):
-        folders = [root / "output" / "demo" / name for name in (DEMO_CLASSIFIER, DEMO_LESION)]
+    places = [root / "output" / DEMO for root in (Path.cwd(), CHECKOUT) if root]
+    for place in places:
+        folders = [place / name for name in (DEMO_CLASSIFIER, DEMO_LESION)]
         if all((folder / _RUN_WEIGHTS[0]).is_file() for folder in folders):
             return folders[0], folders[1]
     raise FileNotFoundError(
-        f"{_REPOSITORY / 'output' / 'demo'}: the demo's models are not there; run `make demo` "
-        "first (minutes), or name another model"
+        f"{Path('output') / 'demo'}: the demo's models are not there; run `ctmasknet demo` first "
+        "(minutes), or name another model"
     )
 
 
 def _config_file(name: str | Path) -> Path:
     path = Path(name)
-    if path.is_dir():
-        if not (path / _RUN_CONFIG).is_file():
-            runs = sorted(str(file.parent) for file in path.glob(f"*/{_RUN_CONFIG}"))
-            hint = f"; did you mean {' or '.join(runs)}?" if runs else "."
-            raise FileNotFoundError(
-                f"{path}: holds no {_RUN_CONFIG}{hint} Expected the output folder of a training "
-                f"run, a config file, the name of a shipped config, or {DEMO}"
-            )
-        return path / _RUN_CONFIG
-    if path.suffix in (".yaml", ".yml"):
-        return path  # `load_config` says whether it is there
-    shipped = {file.stem: file for file in sorted(CONFIGS.glob("*/*.yaml"))}
-    if str(name) in shipped:
-        return shipped[str(name)]
-    near = difflib.get_close_matches(str(name), [DEMO, *shipped], n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise FileNotFoundError(
-        f"{name}: no model of this name{hint} Expected a config file (.yaml), the output folder "
-        f"of a training run, the name of a config in {CONFIGS}, or {DEMO}"
-    )
+    if not path.is_dir():
+        return find_config(name)
+    if not (path / _RUN_CONFIG).is_file():
+        runs = sorted(str(file.parent) for file in path.glob(f"*/{_RUN_CONFIG}"))
+        hint = f"; did you mean {' or '.join(runs)}?" if runs else "."
+        raise FileNotFoundError(
+            f"{path}: holds no {_RUN_CONFIG}{hint} Expected the output folder of a training "
+            f"run, a config file, the name of a shipped config, or {DEMO}"
+        )
+    return path / _RUN_CONFIG
+
+
+def _lesion_classes(cfg: CfgNode) -> tuple[str, ...]:
+    """Return the names that a config tells, else numbered ones, as a guess could be wrong."""
+    count = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    for known in (cfg.DATASETS.LESION_CLASSES, MaskRule.parse(cfg.INPUT.MASK_TYPE).classes):
+        if len(known) == count:
+            return tuple(known)
+    return ("lesion",) if count == 1 else tuple(f"class_{k}" for k in range(1, count + 1))
 
 
 def _run_training_data(config: Path) -> str:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..data.images import read_mask, require_readable, what_else_it_is
 from ..errors import collecting
+from ..volumes import sitk
 from ..volumes.sitk_files import VOLUME_SUFFIXES, volume_suffix
 from ..volumes.volume import Volume, upright_volume
 from .lobes import find_lobes

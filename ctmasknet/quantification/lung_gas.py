@@ -85,7 +85,7 @@ class Pieces:
         return box, cv2.dilate((self.labels[box] == piece).view(np.uint8), element).view(bool)
 
     def wall(self, hu: np.ndarray, piece: int) -> float:
-        """Return the share of a piece's edge, (h, w) HU, that has a wall and is not open to lung."""
+        """Return the share of a piece's edge that has a wall and does not go over into lung."""
         box, _ = self.with_wall(piece)
         lumen = (self.labels[box] == piece).view(np.uint8)
         edge = cv2.dilate(lumen, disc(1)) > lumen

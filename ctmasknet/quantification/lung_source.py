@@ -28,7 +28,7 @@ class LungSource:
     def parse(cls, text: str) -> "LungSource":
         """Parse "threshold", "lungmask" or the path of lung masks.
 
-        Raises a FileNotFoundError if it is none of these, a ValueError if lungmask is not there.
+        Raises a FileNotFoundError if it is none of these; for lungmask as `require_lungmask`.
         """
         if text == LUNGMASK:
             require_lungmask()

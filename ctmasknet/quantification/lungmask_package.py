@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..extras import require
 from .lung import LungMask
 
 MODEL = "R231"  # both lungs with dense lesions and effusion, without the trachea
@@ -22,7 +23,8 @@ def require_lungmask() -> None:
     """Check that the package is installed and its weights are where it keeps them.
 
     Raises:
-        ValueError: either is missing. The package itself would download its weights.
+        MissingExtraError: the package is missing.
+        ValueError: its weights are; the package itself would download them.
     """
     url = _package().MODEL_URLS[MODEL][0]
     weights = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
@@ -43,7 +45,8 @@ def apply_lungmask(hu: np.ndarray) -> LungMask:
         The lungs with their dense lesions, so that it does not grow.
 
     Raises:
-        ValueError: the package or its weights are missing, or it found no lung.
+        MissingExtraError: the package is missing.
+        ValueError: its weights are, or it found no lung.
     """
     require_lungmask()
     values = np.ascontiguousarray(np.clip(hu, -1024, 3071), np.int16)
@@ -54,15 +57,8 @@ def apply_lungmask(hu: np.ndarray) -> LungMask:
 
 
 def _package() -> Any:
-    try:
-        return import_module("lungmask.mask")
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "lungmask":
-            raise ValueError(f"lungmask: cannot be used without {error.name}: install it") from None
-        raise ValueError(
-            "lungmask is not installed: pip install 'ctmasknet[lungmask]', or use the lung that is "
-            "found by threshold"
-        ) from None
+    require("lungmask", "lungmask.mask")
+    return import_module("lungmask.mask")
 
 
 def _version() -> str:

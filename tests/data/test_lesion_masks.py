@@ -1,17 +1,14 @@
 """Masks -> instances, by hand-made examples; folders -> COCO JSON that opens anywhere."""
 
 import json
-import runpy
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 from PIL import Image
 
-from ctmasknet.data.classes import MASK_PRESETS, MaskValues
+from ctmasknet.data.classes import MASK_PRESETS, MaskValues, default_mask_type
 from ctmasknet.data.lesion_masks import (
     coco_from_pairs,
     describe_coco,
@@ -23,7 +20,6 @@ from ctmasknet.data.mask_pairs import pair_files
 from ctmasknet.errors import collecting
 
 CNCB = MASK_PRESETS["cncb"]
-SCRIPT = Path(__file__).parents[2] / "datasets" / "prepare_lesion_masks.py"
 
 
 @pytest.fixture
@@ -112,7 +108,7 @@ def test_empty_and_full_masks():
 def test_contract(mask):
     with pytest.raises(ValueError, match=r"unknown value\(s\) 3, expected .*1=GGO, 2=C"):
         lesion_instances(mask, MaskValues({1: "GGO", 2: "C"}), "both")
-    with pytest.raises(ValueError, match="mask type 'all': expected one of both, merge, ggo"):
+    with pytest.raises(ValueError, match="mask type 'all' asks for .*found GGO, C.*both, merge, g"):
         lesion_instances(mask, CNCB, "all")
 
 
@@ -121,11 +117,40 @@ def test_mask_values_parse():
     assert values.names == {1: "GGO", 2: "C", 3: "background"}
     assert values.categories("both") == {0: 0, 1: 1, 2: 2, 3: 0}
     assert MaskValues.parse("7=lesion").categories("merge") == {0: 0, 7: 1}
-    for text in ("", "GGO", "1=", "x=C", "1=GGO,1=C", "1=tumour", "0=C", "256=C"):
+    for text in ("", "GGO", "1=", "x=C", "1=GGO,1=C", "1=a+b", "0=C", "256=C"):
         with pytest.raises(ValueError, match="mask value"):
             MaskValues.parse(text)
-    with pytest.raises(ValueError, match="use mask type 'merge'"):
-        MaskValues.parse("7=lesion").categories("both")
+
+
+def test_lesion_is_either_of_ggo_and_consolidation():
+    for text in ("7=lesion", "1=GGO,2=C,7=lesion"):
+        for mask_type in ("both", "ggo"):
+            with pytest.raises(ValueError, match="use mask type 'merge'"):
+                MaskValues.parse(text).categories(mask_type)
+    assert MaskValues.parse("1=GGO,2=C,7=lesion").categories("merge") == {0: 0, 1: 1, 2: 1, 7: 1}
+
+
+def test_values_of_ones_own():
+    values = MaskValues.parse("5=nodule,2=cavity,3=background,9=nodule")
+    assert values.lesions == values.classes("") == ("cavity", "nodule")
+    assert values.categories("") == {0: 0, 2: 1, 3: 0, 5: 2, 9: 2}
+    assert values.categories("nodule") == {0: 0, 2: 0, 3: 0, 5: 1, 9: 1}
+    assert values.categories("hole=cavity,nodule") == values.categories("")
+    assert values.classes("any=*") == ("any",)
+    with pytest.raises(ValueError, match="all mask values are background"):
+        MaskValues.parse("3=background").categories("")
+
+
+@pytest.mark.parametrize(
+    ("text", "mask_type"), [("1=GGO,2=C", "merge"), ("7=lesion", "merge"), ("1=GGO,2=scar", "")]
+)
+def test_classes_other_than_the_papers_are_kept_by_default(text, mask_type):
+    assert default_mask_type(MaskValues.parse(text)) == mask_type
+
+
+def test_a_rule_that_cannot_be_is_no_fault_of_the_pairs(tmp_path):
+    with pytest.raises(ValueError, match="asks for the class 'scar'"):
+        coco_from_pairs([], tmp_path, CNCB, "scar", errors=collecting())
 
 
 @pytest.fixture
@@ -247,24 +272,25 @@ def test_write_leaves_nothing_behind(tmp_path):
     assert len(list((tmp_path / "new").iterdir())) == 1
 
 
-def test_script(folders, tmp_path, monkeypatch, capsys):
+def test_command(folders, tmp_path, command):
     def run(*args):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, (*folders, *args))])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return command("prepare", "masks", *folders, *args)
 
-    run(tmp_path / "a.json", "--val-fraction", "0.4")
-    printed = capsys.readouterr().out
+    _, printed, _ = run(tmp_path / "a.json", "--val-fraction", "0.4")
     assert "2 GGO" in printed
     assert "4 images, 2 lesion-free" in printed
     assert {path.name for path in tmp_path.glob("*.json")} == {"a_train.json", "a_val.json"}
-    with pytest.raises(SystemExit) as stopped:
-        run(tmp_path / "b.json", "--values", "1=GGO,2=C")
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err.startswith(f"error: {folders[1]}/p1/1.png: found the unknown")
+    code, _, error = run(tmp_path / "b.json", "--values", "1=GGO,2=C")
+    assert code == 2
+    assert error.startswith(f"error: {folders[1]}/p1/1.png: found the unknown")
     assert not (tmp_path / "b.json").exists()
+    own = ("--values", "1=lung edge,2=nodule,3=cavity", "--min-area", "0")
+    _, printed, _ = run(tmp_path / "own.json", *own)
+    assert "lung edge" in printed
+    names = [x["name"] for x in json.loads((tmp_path / "own.json").read_text())["categories"]]
+    assert names == ["lung edge", "nodule", "cavity"]
     (folders[0] / "p1" / "1.jpg").write_bytes(b"")
-    run(tmp_path / "c.json", "--skip-bad")
-    printed = capsys.readouterr().out
+    _, printed, _ = run(tmp_path / "c.json", "--skip-bad")
     assert "5 images, 3 lesion-free" in printed
     assert printed.rstrip().split("\n")[-2:][0] == "skipped 1:"
     assert "p1/1.jpg" in printed.rstrip().split("\n")[-1]

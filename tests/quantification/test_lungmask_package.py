@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ctmasknet.extras import MissingExtraError
 from ctmasknet.quantification import lungmask_package
 from ctmasknet.quantification.lung_source import LungSource
 from ctmasknet.quantification.lungmask_package import apply_lungmask
@@ -73,5 +74,5 @@ def test_weights_are_not_fetched(lungmask):
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "lungmask", None)
     monkeypatch.setitem(sys.modules, "lungmask.mask", None)
-    with pytest.raises(ValueError, match=r"not installed: pip install 'ctmasknet\[lungmask\]'"):
+    with pytest.raises(MissingExtraError, match=r"needs lungmask.*'ctmasknet\[lungmask\]'"):
         LungSource.parse("lungmask")
