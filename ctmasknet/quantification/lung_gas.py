@@ -6,7 +6,7 @@ Shapes: Z slices of h x w pixels, lowest first. Masks are bool, areas in mm2, pi
 import cv2
 import numpy as np
 
-from .lung_sections import LUNG_HU, disc
+from .lung_sections import LUNG_HU, disc, filled
 
 GAS_HU = -930  # the median of airways and bowel gas is below, of most lungs above
 
@@ -15,6 +15,8 @@ _WALLED = 0.8  # of the edge of gas: bowel and airways have a wall, emphysema go
 _BRANCHED = 0.5  # the same of an airway that is followed: it opens into its branches
 _LUMEN = 50.0  # mm2: smaller pieces of gas are noise, or bronchi in the lung
 _LUNG_SHARE = 0.10  # of the body's section: larger pieces of gas are lungs with emphysema
+
+_EMPTY = 0.98  # of such a piece: the lumen of bowel is, a lung with its vessels is not
 
 _TRACHEA = (50.0, 800.0)  # mm2
 _MIDDLE = 0.15  # of the body's width: how far from its middle the trachea may lie
@@ -84,6 +86,12 @@ class Pieces:
         box = np.s_[max(y - edge, 0) : y + height + edge, max(x - edge, 0) : x + width + edge]
         return box, cv2.dilate((self.labels[box] == piece).view(np.uint8), element).view(bool)
 
+    def is_empty(self, piece: int) -> bool:
+        """Tell whether a piece is gas throughout, as a lumen, without vessels, as a lung has."""
+        box, _ = self.with_wall(piece)
+        lumen = self.labels[box] == piece
+        return bool(np.mean(lumen[filled(lumen)]) >= _EMPTY)
+
     def wall(self, hu: np.ndarray, piece: int) -> float:
         """Return the share of a piece's edge that has a wall and does not go over into lung."""
         box, _ = self.with_wall(piece)
@@ -108,11 +116,12 @@ def without_gas(
     air, gas = (hu < LUNG_HU) & body & ~airway, hu < GAS_HU
     largest = _LUNG_SHARE * np.count_nonzero(body) * pixel**2
     pieces = Pieces(air & gas, pixel)
-    fits = (pieces.areas >= _LUMEN) & (pieces.areas < largest)
+    fits = pieces.areas >= _LUMEN
     if below is not None:
         fits &= 2 * pieces.counts(below) * pixel**2 < pieces.areas
     for piece in np.flatnonzero(fits):
-        if pieces.wall(hu, piece) >= _WALLED:
+        may_be_lung = pieces.areas[piece] >= largest and not pieces.is_empty(piece)
+        if not may_be_lung and pieces.wall(hu, piece) >= _WALLED:
             box, whole = pieces.with_wall(piece)
             air[box] &= ~whole
     pieces = Pieces(air, pixel)
