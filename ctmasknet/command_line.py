@@ -8,16 +8,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import RAISE, ErrorPolicy, collecting
+from .extras import MissingExtraError
 
 _OF_ALL = ("run", "words", "command_line")  # what `ctmasknet` itself puts into its arguments
 
 
 def run_script(main: Callable[[], object]) -> None:
-    """Run a script; ValueError and OSError become one line for its user, and exit code 2."""
+    """Run a script; what a user can mend becomes one line for him, and exit code 2."""
     quiet_libraries()
     try:
         main()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 

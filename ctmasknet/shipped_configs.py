@@ -3,7 +3,11 @@
 import difflib
 from pathlib import Path
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+_PACKAGE = Path(__file__).parent
+# The checkout that the package runs from, an editable install included; None if it is a wheel's,
+# which has the configs inside the package (setup.py).
+CHECKOUT = None if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent
+CONFIGS = (CHECKOUT or _PACKAGE) / "configs"
 
 
 def config_names() -> list[str]:

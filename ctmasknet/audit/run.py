@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..extras import require
 from .confounding import Association, Position, position_association, source_association
 from .findings import Finding
 from .groups import count_groups, lesion_counts, scans_are_numbered, shared_files, shared_groups
@@ -39,6 +40,7 @@ def run_audit(
     Hashes of nearly identical images differ by at most `max_bits` of 256 bits. ValueError: two
     splits of one name, or an empty sample.
     """
+    require("audit")
     twice = [name for name, n in Counter(split.name for split in splits).items() if n > 1]
     if twice:
         raise ValueError(f"two splits are called '{twice[0]}': give each its own name")

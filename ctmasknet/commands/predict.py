@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..command_line import new_subparser
+from ..extras import require
 from ..fast.malloc import keep_freed_memory
 from ..inference.inputs import Input, find_inputs
 from ..inference.predictor import Predictor
@@ -117,7 +118,10 @@ def run_predict(args: argparse.Namespace) -> int:
     Raises a FileNotFoundError or ValueError where nothing can be done at all.
     """
     keep_freed_memory()
+    require("report")
     inputs, problems, left_out = find_inputs(args.inputs, args.as_scan)
+    if any(item.is_scan for item in inputs):
+        require("ct")
     options = QuantificationOptions(
         Window.parse(args.window), not args.no_lung, args.lung_mask, args.series
     )

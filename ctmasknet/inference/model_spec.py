@@ -14,9 +14,8 @@ from ..config import get_cfg
 from ..engine import load_config
 from ..engine.hooks import BEST_WEIGHTS
 from ..provenance import sha256_of
-from ..shipped_configs import find_config
+from ..shipped_configs import CHECKOUT, find_config
 
-_REPOSITORY = Path(__file__).parents[2]
 DEMO = "demo"
 # What the demo trains, by the names of its quick configs.
 DEMO_LESION, DEMO_CLASSIFIER = "lesion_R18_T1", "ctmasknet_R18_T1"
@@ -98,15 +97,16 @@ def run_weights(folder: Path) -> Path | None:
 def demo_folders() -> tuple[Path, Path]:
     """Return the folders of the CT-Mask-Net and the lesion model that `ctmasknet demo` has trained.
 
-    Raises a FileNotFoundError unless it has run to its end, here or in the repository.
+    Raises a FileNotFoundError unless it has run to its end, here or in the checkout.
     """
-    for root in (Path.cwd(), _REPOSITORY):
-        folders = [root / "output" / "demo" / name for name in (DEMO_CLASSIFIER, DEMO_LESION)]
+    places = [root / "output" / DEMO for root in (Path.cwd(), CHECKOUT) if root]
+    for place in places:
+        folders = [place / name for name in (DEMO_CLASSIFIER, DEMO_LESION)]
         if all((folder / _RUN_WEIGHTS[0]).is_file() for folder in folders):
             return folders[0], folders[1]
     raise FileNotFoundError(
-        f"{Path('output') / 'demo'}: the demo's models are not there; run `ctmasknet demo` first "
-        "(minutes), or name another model"
+        f"{places[-1]}: the demo's models are not there; run `ctmasknet demo` first (minutes), or "
+        "name another model"
     )
 
 

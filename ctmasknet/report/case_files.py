@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from ..data.images import read_slice
+from ..extras import require
 from ..inference.inputs import numbered_apart
 from ..inference.predictions import SlicePrediction
 from ..quantification.case import Case, KeySlice
-from ..quantification.dicom_seg import write_dicom_seg
 from ..quantification.label_map import label_volume, write_nifti_mask, write_slice_masks
 from ..wording import NOTICE, counted
 from .overlay import draw_instances
@@ -55,6 +55,9 @@ def _write_volume_masks(folder: Path, case: Case) -> Case:
     write_nifti_mask(folder / NIFTI_MASK, case.volume, labels)
     if "SeriesInstanceUID" not in case.volume.identifiers:
         return case  # no DICOM: there is nothing that a DICOM SEG could refer to
+    require("ct")
+    from ..quantification.dicom_seg import write_dicom_seg
+
     classes = case.slices[0].lesion_classes
     try:
         write_dicom_seg(folder / DICOM_SEG, case.volume, labels, classes, case.about)

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..atomic_write import atomic_write
 from ..data.images import require_readable, what_else_it_is
 from ..errors import ErrorPolicy
+from . import sitk
 from .formats import VOLUME_FORMATS, ReadOptions, VolumeFormat
 from .sitk_headers import check_header, check_metaimage, nifti_floats, unpacked_nifti
 from .volume import Volume, hu_problem, upright_volume
@@ -27,10 +27,6 @@ WRITABLE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd")
 
 _AIR = -1024
 _PARTS = 8
-_KEPT_TYPES = (sitk.sitkInt16, sitk.sitkFloat32, sitk.sitkUInt8)
-
-# ITK prints its warnings to stderr, with addresses in memory; what matters is said by our errors.
-sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 def volume_suffix(path: Path) -> str:
@@ -104,7 +100,7 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
         raise ValueError(f"{path}: cannot be written ({_reason(error)})") from None
 
 
-def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray, sitk.Image]:
+def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> "tuple[np.ndarray, sitk.Image]":
     """Return pixels (K, J, I), perhaps read-only, and geometry of `path`, unpacked as `file`."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
@@ -118,7 +114,8 @@ def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray
         if suffix in (".mha", ".mhd"):
             voxel = sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
             in_parts = check_metaimage(path, math.prod(reader.GetSize()) * voxel)
-            parts = _PARTS if in_parts and reader.GetPixelID() not in _KEPT_TYPES else 1
+            kept = reader.GetPixelID() in (sitk.sitkInt16, sitk.sitkFloat32, sitk.sitkUInt8)
+            parts = _PARTS if in_parts and not kept else 1
         return _read_parts(reader, parts)
     except RuntimeError as error:
         found = what_else_it_is(file)
@@ -131,7 +128,7 @@ def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray
         ) from None
 
 
-def _read_parts(reader: sitk.ImageFileReader, parts: int) -> tuple[np.ndarray, sitk.Image]:
+def _read_parts(reader: "sitk.ImageFileReader", parts: int) -> "tuple[np.ndarray, sitk.Image]":
     width, height, depth, *frames = reader.GetSize()
     single = [0] * len(frames)  # of a fourth dimension the only frame, without the dimension
     step = -(-depth // parts)
@@ -156,7 +153,7 @@ def _read_parts(reader: sitk.ImageFileReader, parts: int) -> tuple[np.ndarray, s
 class _Owner:
     """Lends an image's memory to NumPy and, unlike SimpleITK's view, keeps the image alive."""
 
-    def __init__(self, image: sitk.Image) -> None:
+    def __init__(self, image: "sitk.Image") -> None:
         self.image = image
         self.__array_interface__ = sitk.GetArrayViewFromImage(image).__array_interface__
 

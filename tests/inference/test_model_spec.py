@@ -85,7 +85,7 @@ def test_a_folder_without_a_run(tmp_path):
 
 def test_the_demo(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(models, "_REPOSITORY", tmp_path / "elsewhere")
+    monkeypatch.setattr(models, "CHECKOUT", None)
     with pytest.raises(FileNotFoundError, match="run `ctmasknet demo` first"):
         demo_folders()
     demo = tmp_path / "output" / "demo"
