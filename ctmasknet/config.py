@@ -26,10 +26,17 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # Names of the image classes in the order of their labels. (): the papers' three, or, where
     # image lists have other labels, the names in them, sorted; the saved config has what was found.
     cfg.DATASETS.IMAGE_CLASSES = ()
+    # Names of the lesion classes in the order of the model's class indices. (): those that
+    # INPUT.MASK_TYPE makes of the data sets, in the order of the checkpoint in MODEL.WEIGHTS if it
+    # has the same, else of the mask type or of the first data set; data sets of a run are matched
+    # by name. A CT-Mask-Net takes them from its lesion model's checkpoint. The saved config and
+    # checkpoints have what was found.
+    cfg.DATASETS.LESION_CLASSES = ()
     # How lesion data sets are read, in training and in evaluation alike. "": lesions as the data
-    # set has them. From a data set with GGO and C: "merge" (8-connected components of their
-    # union, one class), "ggo" (C is background) or "both". Must agree with
-    # MODEL.ROI_HEADS.NUM_CLASSES.
+    # set has them. "nodule,effusion": these two, others are background. "opacity=GGO+C,effusion":
+    # GGO and C become one class, the 8-connected components of their union. "lesion=*": all become
+    # one class. The papers' "both", "merge" and "ggo" are names for "GGO,C", "lesion=*" and "GGO".
+    # Must agree with MODEL.ROI_HEADS.NUM_CLASSES. A CT-Mask-Net reads no masks.
     cfg.INPUT.MASK_TYPE = ""
     # Lesions of at most so many pixels are background, after merging.
     cfg.INPUT.MIN_LESION_AREA = MIN_LESION_AREA

@@ -7,8 +7,8 @@ UNKNOWN = "–"
 
 
 def counted(number: int, unit: str) -> str:
-    """Return a number of something: "1 scan", "2 boxes", "21,191 slices"."""
-    plural = "es" if unit.endswith("x") else "s"
+    """Return a number of something: "1 scan", "2 boxes", "3 classes"."""
+    plural = "es" if unit.endswith(("x", "ss")) else "s"
     return f"{number:,} {unit}{'' if number == 1 else plural}"
 
 

@@ -5,7 +5,7 @@ from detectron2.config import get_cfg as get_detectron2_cfg
 from tiny_models import meta_model
 
 from ctmasknet import get_cfg
-from ctmasknet.data.classes import LESION_CLASSES
+from ctmasknet.data.mask_rule import MaskRule
 from ctmasknet.engine import load_config
 
 FOLDER = Path(__file__).parents[1] / "configs"
@@ -43,7 +43,7 @@ def test_lesion_models_follow_the_papers(name):
     cfg = load_config(str(FOLDER / "lesion" / f"{name}.yaml"), datasets=False)
     mask_type = name.removeprefix("R50_") if name in HEAVY else "merge"
     assert cfg.INPUT.MASK_TYPE == mask_type
-    assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == len(LESION_CLASSES[mask_type])
+    assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == len(MaskRule.parse(mask_type).classes)
     depth, cut = int(name[1:3]), name[3:] if name in LIGHT else ""
     assert cfg.MODEL.RESNETS.DEPTH == depth
     stages = {"": "res5", "_T1": "res4", "_T2": "res3"}

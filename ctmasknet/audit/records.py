@@ -11,12 +11,13 @@ import pycocotools.mask as mask_util
 from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
-from ..data.classes import IMAGE_CLASSES, MaskValues, lesion_classes
+from ..data.classes import IMAGE_CLASSES, MaskValues
 from ..data.covidx import read_covidx_list
 from ..data.image_lists import find_classes, load_image_list
 from ..data.images import check_slice, read_mask
 from ..data.lesion_masks import lesion_instances
 from ..data.mask_pairs import Pair, pair_files, with_flattened_patients
+from ..data.mask_rule import ALL_CLASSES
 from ..data.registration import read_dataset, register_lesion_dataset
 from ..errors import ErrorPolicy, collecting
 from .findings import Finding
@@ -97,17 +98,16 @@ def splits_of_folders(folders: Sequence[tuple[str, Path, Path]], values: MaskVal
 
     FileNotFoundError, ValueError: a folder without any pair of image and mask.
     """
-    mask_type = "merge" if "lesion" in values.names.values() else "both"
+    classes = values.classes(ALL_CLASSES)
     splits = []
     for name, images, masks in folders:
         errors = collecting()
         pairs = with_flattened_patients(pair_files(images, masks, errors))
         findings = _set_aside("unpaired_file", name, errors)
         slices = [
-            _masked_slice(name, pair, values, mask_type, findings)
+            _masked_slice(name, pair, values, findings)
             for pair in tqdm(pairs, desc=f"masks of {name}", unit="mask", disable=None)
         ]
-        classes = lesion_classes(mask_type)
         origin = f"{images},{masks}"
         splits.append(Split(name, origin, classes, slices, findings, of_lesions=True))
     return splits
@@ -208,16 +208,14 @@ def _area(annotation: dict, size: tuple[int, int]) -> int:
     return int(mask_util.area(mask))
 
 
-def _masked_slice(
-    split: str, pair: Pair, values: MaskValues, mask_type: str, findings: list[Finding]
-) -> Slice:
+def _masked_slice(split: str, pair: Pair, values: MaskValues, findings: list[Finding]) -> Slice:
     """Make a slice with its mask's lesions; what is wrong with the mask goes to `findings`."""
     image, path, extra = pair
     item = Slice(split, str(image), image.name, patient=extra.get("patient"))
     try:
         mask = read_mask(path)
         item.size = mask.shape[0], mask.shape[1]
-        found = lesion_instances(mask, values, mask_type)
+        found = lesion_instances(mask, values, ALL_CLASSES)
         if check_slice(image) == item.size:  # else reported with the images
             item.lesions = [Lesion(lesion["category_id"] - 1, lesion["area"]) for lesion in found]
     except (OSError, ValueError) as error:

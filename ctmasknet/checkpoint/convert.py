@@ -43,7 +43,7 @@ def convert_reference_checkpoint(
     except (IndexError, TypeError):
         raise ValueError(f"{source}: a tensor has fewer dimensions than the author's") from None
     cfg.MODEL.WEIGHTS = str(target.resolve())
-    save_converted(target, weights, settings_of(model))
+    save_converted(target, weights, settings_of(model, cfg.DATASETS.LESION_CLASSES))
     report = load_weights(model, target)
     write_config(cfg, target.with_suffix(".yaml"))
     return _describe(architecture, cfg), LoadReport(

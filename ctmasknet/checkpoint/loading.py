@@ -12,6 +12,7 @@ from tabulate import tabulate
 from torch import nn
 
 from ..atomic_write import atomic_write
+from ..modeling import CTMaskNet
 from . import settings
 
 NEW_IN_CT_MASK_NET = ("image_head",)
@@ -91,6 +92,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(weights, converted, content.get(settings.KEY, {}))
 
 
+def stored_lesion_classes(path: str | Path) -> tuple[str, ...]:
+    """Return the names of the lesion classes of a checkpoint.
+
+    () if it does not tell, is not there or is none; loading it says so.
+    """
+    try:
+        return settings.lesion_classes_in(read_checkpoint(path).settings)
+    except (FileNotFoundError, ValueError):
+        return ()
+
+
 def is_state_dict(content: Any) -> bool:
     """Return whether a file's content is a dict of tensors."""
     return isinstance(content, dict) and all(isinstance(x, torch.Tensor) for x in content.values())
@@ -128,17 +140,25 @@ def save_converted(
         torch.save(content, partial)
 
 
-def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) -> LoadReport:
+def load_weights(
+    model: nn.Module,
+    path: str | Path,
+    new: Sequence[str] = (),
+    lesion_classes: Sequence[str] = (),
+) -> LoadReport:
     """Fill a model from a checkpoint, if everything fits.
 
     Args:
         model: a lesion model or CT-Mask-Net.
         path: a .pth checkpoint.
         new: prefixes of parameters that the checkpoint may lack; they stay as initialised.
+        lesion_classes: names of the model's lesion classes, compared with those in the checkpoint;
+            a lesion model with `new` may start from other ones. () compares nothing.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_checkpoint`; ValueError when shapes differ, a
-            tensor outside `new` is missing, or the file has parts that this model does not know.
+        FileNotFoundError, ValueError: as `read_checkpoint`; ValueError when shapes, settings or
+            lesion classes differ, a tensor outside `new` is missing, or the file has parts that
+            this model does not know.
     """
     checkpoint = read_checkpoint(path)
     weights, own = checkpoint.weights, model.state_dict()
@@ -148,6 +168,9 @@ def load_weights(model: nn.Module, path: str | Path, new: Sequence[str] = ()) ->
         )
     _check_numbers(path, model, weights)
     settings.check_settings(path, model, checkpoint.settings)
+    stored = settings.lesion_classes_in(checkpoint.settings)
+    retrained = bool(new) and not isinstance(model, CTMaskNet)
+    settings.check_lesion_classes(path, stored, lesion_classes, retrained)
     mismatched = [
         f"{k} (file {tuple(weights[k].shape)}, model {tuple(own[k].shape)})"
         for k in own

@@ -9,7 +9,7 @@ from detectron2.config import get_cfg as get_detectron2_cfg
 
 from ..atomic_write import atomic_write
 from ..config import get_cfg
-from ..data.classes import LESION_CLASSES
+from ..data.mask_rule import MaskRule
 from ..shipped_configs import CONFIGS
 from .reference import Architecture
 from .reference_file import ReferenceCheckpoint
@@ -20,22 +20,23 @@ def reference_config(
 ) -> CfgNode:
     """Build the config, not frozen, of one of the author's checkpoints.
 
-    mask_type is what one lesion class is, which the file does not tell: "merge" or "ggo". Empty
-    stands for "merge" with one class and "both" with two. Raises a ValueError if the anchors or the
-    mask type do not fit the network.
+    mask_type is what the lesion classes are, which the file does not tell: "merge", "ggo", "both"
+    or a rule. Empty stands for "merge" with one class and "both" with two. Raises a ValueError if
+    the anchors or the mask type do not fit the network.
     """
     classes = architecture.lesion_classes
     mask_type = mask_type or {1: "merge", 2: "both"}.get(classes, "")
-    if mask_type and len(LESION_CLASSES[mask_type]) != classes:
+    names = MaskRule.parse(mask_type).classes
+    if mask_type and len(names) != classes:
         raise ValueError(
-            f"it has {classes} lesion class(es), but mask type {mask_type!r} has "
-            f"{len(LESION_CLASSES[mask_type])}"
+            f"it has {classes} lesion class(es), but mask type {mask_type!r} has {len(names)}"
         )
     cfg = get_cfg()
     name = architecture.name + ("_both" if classes == 2 else "_merge") * (architecture.depth == 50)
     kind = "_heads_BN" if architecture.ranked else ""
     cfg.merge_from_file(str(CONFIGS / "reference" / f"{name}{kind}_reference.yaml"))
     cfg.INPUT.MASK_TYPE = mask_type
+    cfg.DATASETS.LESION_CLASSES = names
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = classes
     _set_levels(cfg, checkpoint, architecture)
     _set_heads(cfg, checkpoint)

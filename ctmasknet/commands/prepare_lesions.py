@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..command_line import add_skip_bad, new_subparser, options_of, print_skipped
 from ..data.builtin import LESION_TREES
-from ..data.classes import LESION_CLASSES, MASK_PRESETS, MIN_LESION_AREA
+from ..data.classes import MASK_PRESETS, MIN_LESION_AREA
 from ..data.prepare import prepare_lesion_dataset, prepare_lesion_masks
 from ..volumes.window import say_windowed_once
 
@@ -46,14 +46,15 @@ def add_masks(parts: argparse._SubParsersAction) -> None:
     )
     meaning.add_argument(
         "--values",
-        metavar='"1=GGO,2=C"',
-        help="meaning of every non-zero value: GGO, C, lesion or background",
+        metavar='"1=nodule,2=cavity"',
+        help="meaning of every non-zero value: the name of a lesion class, or background",
     )
     parser.add_argument(
         "--mask-type",
-        choices=LESION_CLASSES,
-        default="merge",
-        help="both: GGO and C; merge: one class; ggo: C is background (default: merge)",
+        metavar="RULE",
+        help="which classes are kept: both (GGO and C), merge (all in one), ggo (C is background), "
+        "or a rule such as nodule,cavity or opacity=GGO+C,effusion; '' keeps all (default: merge, "
+        "or '' where --values has classes other than GGO and C)",
     )
     parser.add_argument(
         "--min-area",

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..checkpoint.convert import convert_reference_checkpoint, convert_torchvision_checkpoint
 from ..checkpoint.loading import read_tensors
 from ..command_line import new_subparser
-from ..data.classes import LESION_CLASSES
+from ..data.mask_rule import PAPERS_RULES
 
 _WEIGHTS = """Convert weights that you have; nothing is downloaded, and no code in them is run.
 
@@ -35,7 +35,7 @@ def add_weights(parts: argparse._SubParsersAction) -> None:
     add = parser.add_argument_group("the author's files").add_argument
     add(
         "--mask-type",
-        choices=LESION_CLASSES,
+        choices=PAPERS_RULES,
         help="what the lesion classes are; a file with one class does not tell merge from ggo "
         "(default: merge with one class, both with two)",
     )

@@ -3,15 +3,15 @@
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..checkpoint import read_checkpoint
 from ..command_line import new_subparser, take_words
-from ..data.classes import LESION_CLASSES
 from ..data.image_lists import find_classes
-from ..data.registration import reading_coco
+from ..data.mask_rule import PAPERS_RULES, MaskRule
+from ..data.registration import category_names, reading_coco
 from ..engine import Trainer, config_from_args
 from ..engine.processes import run_processes
 from ..inference.model_spec import run_weights
@@ -31,7 +31,7 @@ KEY VALUE pairs override the config, in any number.
   ctmasknet train quick/ctmasknet_R18_T1 --weights lesions --train slices_train.csv \\
       --validation slices_val.csv --test slices_test.csv --output classes SOLVER.MAX_ITER 900
 """
-_PAPERS = {name for names in LESION_CLASSES.values() for name in names}
+_PAPERS = {name for rule in PAPERS_RULES for name in MaskRule.parse(rule).classes}
 
 
 def add_train(commands: argparse._SubParsersAction) -> None:
@@ -79,7 +79,7 @@ def run_train(args: argparse.Namespace) -> int:
         if not words:
             raise ValueError("no CONFIG: name a shipped config, as quick/lesion_R18_T1, or a file")
         args.config_file = words.pop(0)
-    classes, args.notes = _fit_classes(args, set(words[::2]))
+    classes, args.notes = _fit_classes(args, dict(zip(words[::2], words[1::2], strict=False)))
     args.opts = [*_overrides(args), *classes, *words]
     run_processes(train, args)
     return 0
@@ -130,40 +130,41 @@ def _checkpoint(path: str) -> Path:
     return weights
 
 
-def _fit_classes(args: argparse.Namespace, given: set[str]) -> tuple[list[Any], list[str]]:
+def _fit_classes(args: argparse.Namespace, given: Mapping[str, str]) -> tuple[list[Any], list[str]]:
     """Return the numbers of classes in the files, as overrides and in words for the log.
 
-    A key that the user has `given` stays as it is, and lesions of the papers' names are read as the
-    config says.
+    Keys that the user has `given` stay as they are.
     """
-    files = [*map(Path, (*args.train, *args.validation, *args.test))]
+    files = [Path(name) for name in (*args.train, *args.validation, *args.test)]
     lists = [path for path in files if path.suffix.lower() == ".csv"]
     lesions = [path for path in files if path.suffix.lower() == ".json" and path.is_file()]
     fitted: dict[str, Any] = {}
     notes = []
-    if lists and not given & {"MODEL.IMAGE_HEAD.NUM_CLASSES", "DATASETS.IMAGE_CLASSES"}:
-        names: Sequence[str] = find_classes(lists)
+    if lists and "DATASETS.IMAGE_CLASSES" not in given:
+        names = find_classes(lists)
         fitted["MODEL.IMAGE_HEAD.NUM_CLASSES"] = len(names)
         notes.append(f"image classes of the data: {', '.join(names)}")
-    own = given & {"MODEL.ROI_HEADS.NUM_CLASSES", "INPUT.MASK_TYPE"}
-    if lists and args.weights and not own:
-        weights = read_checkpoint(_checkpoint(args.weights)).weights
-        scores = weights.get("roi_heads.box_predictor.cls_score.weight")
-        if scores is not None and len(scores) > 2:  # with the background
-            fitted |= {"MODEL.ROI_HEADS.NUM_CLASSES": len(scores) - 1, "INPUT.MASK_TYPE": ""}
-            notes.append(f"lesion classes of {args.weights}: {len(scores) - 1}")
-    elif lesions and not lists and not own:
-        names = _categories(lesions[0])
-        if not set(names) <= _PAPERS:
-            fitted |= {"MODEL.ROI_HEADS.NUM_CLASSES": len(names), "INPUT.MASK_TYPE": ""}
-            notes.append(f"lesion classes of {lesions[0]}: {', '.join(names)}")
-    if notes:
+    if lists and args.weights:
+        if count := _lesion_classes_in(_checkpoint(args.weights)):
+            fitted["MODEL.ROI_HEADS.NUM_CLASSES"] = count
+            notes.append(f"lesion classes of {args.weights}: {count}")
+    elif lesions and not lists:
+        with reading_coco(lesions[0]):
+            found = category_names(json.loads(lesions[0].read_text(encoding="utf-8")))
+            # Lesions of the papers' names are read as the config says, others as they are.
+            rule = given.get("INPUT.MASK_TYPE", None if set(found) <= _PAPERS else "")
+            if rule is not None:
+                names = tuple(MaskRule.parse(rule).apply(found))
+                fitted |= {"MODEL.ROI_HEADS.NUM_CLASSES": len(names), "INPUT.MASK_TYPE": rule}
+                notes.append(f"lesion classes of {lesions[0]}: {', '.join(names)}")
+    fitted = {key: value for key, value in fitted.items() if key not in given}
+    if fitted:
         pairs = ", ".join(f"{key} {value!r}" for key, value in fitted.items())
         notes.append(f"so unless they are given: {pairs}")
     return [x for pair in fitted.items() for x in pair], notes
 
 
-def _categories(path: Path) -> list[str]:
-    with reading_coco(path):
-        categories = json.loads(path.read_text(encoding="utf-8"))["categories"]
-        return [str(x["name"]) for x in sorted(categories, key=lambda x: x["id"])]
+def _lesion_classes_in(weights: Path) -> int:
+    """Return how many lesion classes a checkpoint tells apart; 0 for a backbone alone."""
+    scores = read_checkpoint(weights).weights.get("roi_heads.box_predictor.cls_score.weight")
+    return 0 if scores is None else len(scores) - 1  # the last one is the background

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .mask_rule import ALL_CLASSES, BACKGROUND, LESION, MaskRule, check_lesion_names
+
 IMAGE_CLASSES = ("Control", "Common Pneumonia", "COVID-19")  # index = label
 
 SPLITS = ("train", "val", "test")
 
-# Mask type -> lesion classes; COCO category id = index + 1. The papers train all three types.
-LESION_CLASSES = {"both": ("GGO", "C"), "merge": ("lesion",), "ggo": ("GGO",)}
 PHANTOM_MASK_TYPES = ("merge", "both")
 
 # Components of at most this many pixels are background: better precision (Ter-Sarkisov 2020, the
@@ -21,61 +21,68 @@ MIN_LESION_AREA = 100
 WINDOW_WIDTH = 1500
 WINDOW_LEVEL = -600
 
-BACKGROUND = "background"
-_VALUE_NAMES = ("GGO", "C", "lesion", BACKGROUND)  # "lesion": either of GGO and C
-
-
-def lesion_classes(mask_type: str) -> tuple[str, ...]:
-    """Return the lesion classes of a mask type; ValueError when it is unknown."""
-    if mask_type not in LESION_CLASSES:
-        raise ValueError(f"mask type '{mask_type}': expected one of {', '.join(LESION_CLASSES)}")
-    return LESION_CLASSES[mask_type]
-
 
 @dataclass(frozen=True)
 class MaskValues:
     """The meaning of a mask file's pixel values; 0 is always background."""
 
-    names: Mapping[int, str]  # value (1..255) -> "GGO", "C", "lesion" or "background" (e.g. lung)
+    # Value (1..255) -> the name of a lesion class, or "background" (e.g. lung). "lesion" is either
+    # of GGO and C. Several values may have one name.
+    names: Mapping[int, str]
 
     def __post_init__(self) -> None:
         for value, name in self.names.items():
             if not 1 <= value <= 255:
                 raise ValueError(f"mask value {value}: expected 1 to 255 (0 is background)")
-            if name not in _VALUE_NAMES:
-                valid = ", ".join(_VALUE_NAMES)
-                raise ValueError(f"mask value {value} is called '{name}', expected one of {valid}")
+            if name != BACKGROUND:
+                try:
+                    check_lesion_names([name])
+                except ValueError as error:
+                    raise ValueError(f"mask value {value}: {error}") from None
 
     @classmethod
     def parse(cls, text: str) -> MaskValues:
-        """Read "1=GGO,2=C,3=background"; ValueError when it is something else."""
+        """Read "1=nodule,2=cavity,3=background"; ValueError when it is something else."""
         names: dict[int, str] = {}
         for item in text.split(","):
             value, _, name = (part.strip() for part in item.partition("="))
             if not (value.isdecimal() and name) or int(value) in names:
                 raise ValueError(
                     f"mask values '{text}': cannot use '{item}', expected each value once, "
-                    'as in "1=GGO,2=C,3=background"'
+                    'as in "1=nodule,2=cavity,3=background"'
                 )
             names[int(value)] = name
         return cls(names)
 
+    @property
+    def lesions(self) -> tuple[str, ...]:
+        """The lesion classes, in the order of their lowest values."""
+        named = (name for _, name in sorted(self.names.items()) if name != BACKGROUND)
+        return tuple(dict.fromkeys(named))
+
+    def classes(self, mask_type: str) -> tuple[str, ...]:
+        """Return the classes that a mask type makes of these values; errors as `categories`."""
+        return tuple(self._sources(mask_type))
+
     def categories(self, mask_type: str) -> dict[int, int]:
         """Map pixel values to category ids (0 background, k = k-th class) of a mask type.
 
-        ValueError: unknown mask type, or a value named "lesion" where GGO and C are told apart.
+        ValueError: a mask type that is no rule, or that these values cannot fill.
         """
-        classes = lesion_classes(mask_type)
-        if mask_type != "merge" and "lesion" in self.names.values():
-            raise ValueError(
-                f"mask type '{mask_type}' tells GGO from C, but the masks have one value for "
-                "'lesion': use mask type 'merge'"
-            )
-        ids = {0: 0}
-        for value, name in self.names.items():
-            merged = "lesion" if mask_type == "merge" and name != BACKGROUND else name
-            ids[value] = classes.index(merged) + 1 if merged in classes else 0
-        return ids
+        groups = enumerate(self._sources(mask_type).values(), start=1)
+        ids = {name: k for k, made_of in groups for name in made_of}
+        return {0: 0, **{value: ids.get(name, 0) for value, name in self.names.items()}}
+
+    def _sources(self, mask_type: str) -> dict[str, tuple[str, ...]]:
+        rule = MaskRule.parse(mask_type)
+        if not self.lesions:
+            raise ValueError("all mask values are background, expected a lesion class")
+        return rule.apply(self.lesions)
+
+
+def default_mask_type(values: MaskValues) -> str:
+    """Return "merge", as in the papers, for their classes alone; "" keeps others as they are."""
+    return "merge" if set(values.lesions) <= {"GGO", "C", LESION} else ALL_CLASSES
 
 
 MASK_PRESETS = {

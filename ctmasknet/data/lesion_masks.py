@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..atomic_write import atomic_write
 from ..errors import RAISE, ErrorPolicy
-from .classes import MIN_LESION_AREA, MaskValues, lesion_classes
+from .classes import MIN_LESION_AREA, MaskValues
 from .image_lists import relative_path
 from .images import check_slice, read_mask, read_slice
 from .mask_pairs import Pair
@@ -31,7 +31,7 @@ def lesion_instances(
     """Find the lesion instances of one value mask, (H, W) uint8.
 
     Args:
-        mask_type: "both" (GGO and C), "merge" (one class) or "ggo" (C is background).
+        mask_type: which classes are kept or merged, as `MaskRule.parse` reads it.
         min_area: components of at most so many pixels are background.
         by_rank: read values as `values_by_rank` does.
 
@@ -41,7 +41,8 @@ def lesion_instances(
         (compressed RLE, counts as str).
 
     Raises:
-        ValueError: unknown mask type, or values in the mask that `values` does not name.
+        ValueError: a mask type that `values` cannot fill, or values in the mask that it does not
+            name.
     """
     categories = values.categories(mask_type)
     unknown = sorted({int(value) for value in np.unique(mask)} - set(categories))
@@ -55,7 +56,7 @@ def lesion_instances(
     if by_rank:
         mask = values_by_rank(mask, values)
     instances = []
-    for category in range(1, len(lesion_classes(mask_type)) + 1):
+    for category in range(1, max(categories.values()) + 1):
         lesion = np.isin(mask, [value for value, k in categories.items() if k == category])
         instances += component_instances(lesion, category, min_area)
     return instances
@@ -99,9 +100,9 @@ def component_instances(lesion: np.ndarray, category: int, min_area: int) -> lis
     return instances
 
 
-def lesion_categories(mask_type: str) -> list[dict]:
-    """Return the COCO categories of a mask type; ids start at 1."""
-    return [{"id": k, "name": name} for k, name in enumerate(lesion_classes(mask_type), start=1)]
+def lesion_categories(classes: Sequence[str]) -> list[dict]:
+    """Return the COCO categories of lesion classes; ids start at 1."""
+    return [{"id": k, "name": name} for k, name in enumerate(classes, start=1)]
 
 
 def coco_from_pairs(
@@ -121,9 +122,11 @@ def coco_from_pairs(
     reads images to their end, as the header of a truncated file looks intact. `errors` is the
     policy for unusable pairs; ValueError when none is left.
     """
+    categories = lesion_categories(values.classes(mask_type))  # first: no pair is to blame
     images: list[dict] = []
     annotations: list[dict] = []
-    for image, mask, extra in tqdm(pairs, desc=f"masks ({mask_type})", unit="slice", disable=None):
+    progress = f"masks ({mask_type})" if mask_type else "masks"
+    for image, mask, extra in tqdm(pairs, desc=progress, unit="slice", disable=None):
         try:
             height, width = read_slice(image).shape[:2] if whole_images else check_slice(image)
             pixels = _read_mask_of(image, mask, (height, width))
@@ -147,7 +150,7 @@ def coco_from_pairs(
         "info": {**info, "values_by_rank": True} if by_rank else info,
         "images": images,
         "annotations": annotations,
-        "categories": lesion_categories(mask_type),
+        "categories": categories,
     }
 
 

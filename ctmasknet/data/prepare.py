@@ -11,7 +11,14 @@ from pathlib import Path
 
 from ..errors import RAISE, ErrorPolicy
 from .builtin import BY_RANK, LESION_TREES, datasets_root
-from .classes import IMAGE_CLASSES, MASK_PRESETS, MIN_LESION_AREA, SPLITS, MaskValues
+from .classes import (
+    IMAGE_CLASSES,
+    MASK_PRESETS,
+    MIN_LESION_AREA,
+    SPLITS,
+    MaskValues,
+    default_mask_type,
+)
 from .covidx import balanced_sample, listed_sample, read_covidx_list
 from .image_lists import describe_records, usable_images, write_image_list
 from .lesion_masks import coco_from_pairs, part_file, write_parts
@@ -54,7 +61,7 @@ def prepare_lesion_masks(
     output: Path,
     preset: str = "cncb",
     values: str | None = None,
-    mask_type: str = "merge",
+    mask_type: str | None = None,
     min_area: int = MIN_LESION_AREA,
     val_fraction: float | None = None,
     seed: int = 0,
@@ -63,9 +70,9 @@ def prepare_lesion_masks(
     """Turn folders of slices and value masks into a COCO file of lesions.
 
     With `val_fraction`, that share of the patients goes to <stem>_val.json and the rest to
-    <stem>_train.json. `values`, as `MaskValues.parse` reads it, replaces the preset. With the
-    preset "cncb", flat names {patient}_{slice} tell the patients. `errors` is the policy for
-    unusable pairs.
+    <stem>_train.json. `values`, as `MaskValues.parse` reads it, replaces the preset. `mask_type`
+    is a rule as `MaskRule.parse` reads it; None is `default_mask_type`. With the preset "cncb",
+    flat names {patient}_{slice} tell the patients. `errors` is the policy for unusable pairs.
     """
     if output.suffix.lower() != ".json" or output.is_dir():
         raise ValueError(f"{output}: expected the name of a .json file to write")
@@ -77,6 +84,8 @@ def prepare_lesion_masks(
     if values is None and preset == "cncb":
         pairs = with_flattened_patients(pairs)
     meaning = MASK_PRESETS[preset] if values is None else MaskValues.parse(values)
+    if mask_type is None:
+        mask_type = default_mask_type(meaning)
     coco = coco_from_pairs(
         pairs, output.parent, meaning, mask_type, min_area, whole_images=True, errors=errors
     )

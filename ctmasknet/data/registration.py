@@ -21,6 +21,7 @@ from .classes import IMAGE_CLASSES
 from .covidx import listed_sample, read_covidx_list
 from .image_lists import load_image_list
 from .images import require_files
+from .mask_rule import check_lesion_names
 
 _NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 _SOURCES: dict[str, str] = {}  # name -> the path or data set that it comes from
@@ -40,8 +41,9 @@ def register_lesion_dataset(name: str, json_file: str | os.PathLike, hint: str =
     def load(errors: ErrorPolicy = RAISE) -> list[dict]:
         _require(path, hint)
         with reading_coco(path):
-            records = load_coco_json(path, root, name)
             coco = json.loads(Path(path).read_text(encoding="utf-8"))
+            category_names(coco)
+            records = load_coco_json(path, root, name)
             images = {image["id"]: image for image in coco["images"]}
         for record in records:  # Detectron2 leaves an image's own keys out
             image = images[record["image_id"]]
@@ -184,13 +186,25 @@ def unusable_lesions(path: str | os.PathLike, error: Exception) -> ValueError:
     )
 
 
+def category_names(coco: dict) -> tuple[str, ...]:
+    """Return the class names of a COCO dictionary in Detectron2's order, that of their ids.
+
+    ValueError: a class without a usable name (`check_lesion_names`), or none at all.
+    """
+    names = [item["name"] for item in sorted(coco["categories"], key=lambda item: item["id"])]
+    check_lesion_names(names)
+    return tuple(names)
+
+
 @contextmanager
 def reading_coco(path: str | os.PathLike) -> Iterator[None]:
-    """Raise `unusable_lesions` for what a malformed COCO JSON makes the block raise."""
+    """Name the file in ValueErrors; raise `unusable_lesions` for what a malformed JSON causes."""
     try:
         yield
     except (AssertionError, AttributeError, KeyError, TypeError, *_NOT_JSON) as error:
         raise unusable_lesions(path, error) from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _register(name: str, load: Callable[..., list[dict]], **metadata: Any) -> None:

@@ -1,4 +1,4 @@
-"""Lesion data sets converted to another mask type, without tiny lesions.
+"""Lesion data sets with the classes that a run wants, in its order, without tiny lesions.
 
 The result is a file and a data set of its own, because training reads the catalog and evaluators
 read the file, and all must see the same lesions.
@@ -6,82 +6,130 @@ read the file, and all must see the same lesions.
 
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pycocotools.mask as mask_util
 from detectron2.data import MetadataCatalog
 
-from .classes import LESION_CLASSES, lesion_classes
 from .lesion_masks import component_instances, lesion_categories, write_coco
-from .registration import reading_coco, register_derived_dataset
+from .mask_rule import PAPERS_RULES, MaskRule
+from .registration import category_names, reading_coco, register_derived_dataset
+
+_LONGEST_SUFFIX = 60  # characters that class names add to a file's name
 
 
-def regroup(coco: dict, mask_type: str, min_area: int) -> dict:
-    """Convert lesions to another mask type and drop the tiny ones.
+def regroup(coco: dict, mask_type: str, min_area: int, order: Sequence[str] = ()) -> dict:
+    """Convert lesions to another mask type or order of classes and drop the tiny ones.
 
-    "merge" turns GGO and C into the 8-connected components of their union, "ggo" drops C, "" keeps
-    the classes. Crowd annotations (iscrowd) are kept, unmerged.
+    Classes that are merged become the 8-connected components of their union, others keep their
+    instances. Crowd annotations (iscrowd) are kept, unmerged.
 
     Args:
         coco: COCO dictionary with RLE or polygon masks; it is not changed.
-        mask_type: "both", "merge", "ggo" or "".
+        mask_type: which classes are kept or merged, as `MaskRule.parse` reads it.
         min_area: instances of at most so many pixels of their mask are background.
+        order: the classes that result, in the order of their ids; () leaves that to the mask type
+            or, for "", to the file.
 
     Returns:
         A new dictionary with the same images; annotation ids start at 1, areas are in pixels,
-        "info" holds mask_type ("" for classes other than the papers') and min_area.
+        "info" holds mask_type and min_area.
 
     Raises:
-        ValueError: a mask type that is unknown or cannot be made from the file's classes, or an
-            unusable mask.
+        ValueError: a mask type that cannot be made from the file's classes, other classes than
+            those of `order`, or an unusable mask.
     """
-    names = {item["id"]: item["name"] for item in coco["categories"]}
-    merging = mask_type == "merge" and len(names) > 1
-    new_ids = _new_category_ids(names, mask_type)
+    classes = _classes(coco, mask_type, order)
     by_image = defaultdict(list)
     for item in coco["annotations"]:
-        category = new_ids[item["category_id"]]
-        if category is not None:
+        if (category := classes.new_ids[item["category_id"]]) is not None:
             by_image[item["image_id"]].append({**item, "category_id": category})
     annotations: list[dict] = []
     for image in coco["images"]:
         mine = by_image[image["id"]]
         crowds = [item for item in mine if item.get("iscrowd")]
         lesions = [item for item in mine if not item.get("iscrowd")]
-        kept = (_merged if merging else _larger)(lesions, image, min_area)
+        kept = _larger(
+            [x for x in lesions if x["category_id"] not in classes.merged], image, min_area
+        )
+        for category in classes.merged:
+            parts = [item for item in lesions if item["category_id"] == category]
+            kept += _merged(parts, image, category, min_area)
         for item in kept + crowds:
             ids = {"id": len(annotations) + 1, "image_id": image["id"]}
             annotations.append({**item, **ids})
-    info = {"mask_type": mask_type or _mask_type(list(names.values())), "min_area": min_area}
+    info = {"mask_type": mask_type, "min_area": min_area}
     return {
         **coco,
         "info": {**coco.get("info", {}), **info},
         "annotations": annotations,
-        "categories": lesion_categories(mask_type) if mask_type else coco["categories"],
+        "categories": classes.categories,
     }
 
 
-def regrouped_dataset(name: str, mask_type: str, min_area: int, folder: Path) -> str:
-    """Find or make the data set with this mask type and without tiny lesions, and return its name.
+class _Classes(NamedTuple):
+    """What becomes of a file's classes."""
 
-    That is `name` when nothing would change, or when its file does not exist (loading it says what
-    to do). Else it is "<name>_merge_min100", or "<name>_min100" where the classes stay: registered,
-    and written to `folder` in each call, so that it follows its source. ValueError: a file that
-    cannot be used or regrouped, or a new name that belongs to another data set.
+    categories: list[dict]  # the file's own where nothing changes
+    new_ids: dict[int, int | None]  # category id -> new one, None: background
+    merged: list[int]  # new ids of classes that are made of several
+
+
+def _classes(coco: dict, mask_type: str, order: Sequence[str]) -> _Classes:
+    found = category_names(coco)
+    sources = _sources(found, mask_type)
+    classes = tuple(order or sources)
+    if sorted(classes) != sorted(sources):
+        raise ValueError(
+            f"found the lesion classes {', '.join(sources)}, expected those of the run, "
+            f"{', '.join(classes)}; INPUT.MASK_TYPE ('{mask_type}') can leave out, merge and "
+            "rename classes, DATASETS.LESION_CLASSES names the run's"
+        )
+    same = classes == found and all(made_of == (name,) for name, made_of in sources.items())
+    categories = coco["categories"] if same else lesion_categories(classes)
+    id_of = {item["name"]: item["id"] for item in categories}
+    part_of = {part: id_of[name] for name, parts in sources.items() for part in parts}
+    return _Classes(
+        categories,
+        {item["id"]: part_of.get(item["name"]) for item in coco["categories"]},
+        sorted(id_of[name] for name, parts in sources.items() if len(parts) > 1),
+    )
+
+
+def lesion_classes_of(name: str, mask_type: str) -> tuple[str, ...]:
+    """Return the classes of a lesion data set as a mask type reads it.
+
+    Without a file, they are those in its metadata, () if there are none. ValueError: a file that
+    cannot be used or read so.
     """
-    metadata = MetadataCatalog.get(name)
-    source = Path(metadata.get("json_file", ""))
-    if not source.is_file():
+    source, coco = _read(name)
+    with reading_coco(source):
+        if coco:
+            return tuple(_sources(category_names(coco), mask_type))
+    return tuple(MetadataCatalog.get(name).get("thing_classes", ()))
+
+
+def regrouped_dataset(
+    name: str, mask_type: str, min_area: int, folder: Path, order: Sequence[str] = ()
+) -> str:
+    """Find or make the data set with this mask type and order of classes, without tiny lesions.
+
+    Returns its name. That is `name` when nothing would change, or when its file does not exist
+    (loading it says what to do). Else it is "<name>_merge_min100", "<name>_nodule_effusion_min100",
+    or "<name>_min100" where the classes stay: registered, and written to `folder` in each call, so
+    that it follows its source. ValueError: a file that cannot be used or regrouped, or a new name
+    that belongs to another data set.
+    """
+    source, coco = _read(name)
+    if not coco:
         return name
     with reading_coco(source):
-        coco = json.loads(source.read_text(encoding="utf-8"))
-        try:
-            regrouped = regroup(coco, mask_type, min_area)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from None
-    same_classes = _classes(regrouped) == _classes(coco)
+        regrouped = regroup(coco, mask_type, min_area, order)
+    same_classes = regrouped["categories"] is coco["categories"]
     # The per-image AP takes the "area" in the file, regrouping that of the mask.
     if (
         same_classes
@@ -89,51 +137,48 @@ def regrouped_dataset(name: str, mask_type: str, min_area: int, folder: Path) ->
         and all(x.get("iscrowd") or x.get("area", 0) > min_area for x in coco["annotations"])
     ):
         return name
-    root = os.path.abspath(metadata.get("image_root", source.parent))
+    root = os.path.abspath(MetadataCatalog.get(name).get("image_root", source.parent))
     regrouped["images"] = [
         {**image, "file_name": os.path.join(root, image["file_name"])} for image in coco["images"]
     ]
-    new_name = "_".join([name, *([] if same_classes else [mask_type]), f"min{min_area}"])
+    suffix = [] if same_classes else [_suffix(mask_type, category_names(regrouped))]
+    new_name = "_".join([name, *suffix, f"min{min_area}"])
     path = folder / f"{new_name}.json"
     register_derived_dataset(new_name, path, source=name)  # first: it refuses a name that is taken
     write_coco(regrouped, path)
     return new_name
 
 
-def _classes(coco: dict) -> list[str]:
-    """Return the class names in Detectron2's order."""
-    return [item["name"] for item in sorted(coco["categories"], key=lambda item: item["id"])]
+def _read(name: str) -> tuple[Path, dict]:
+    """Return the file of a registered data set, and what is in it; {} where there is none."""
+    path = Path(MetadataCatalog.get(name).get("json_file", ""))
+    if not path.is_file():
+        return path, {}
+    with reading_coco(path):
+        return path, json.loads(path.read_text(encoding="utf-8"))
 
 
-def _mask_type(names: Sequence[str]) -> str:
-    known = (kind for kind, classes in LESION_CLASSES.items() if sorted(classes) == sorted(names))
-    return next(known, "")
-
-
-def _new_category_ids(names: dict[int, str], mask_type: str) -> dict[int, int | None]:
-    """Map category ids to new ones, None for background."""
-    if not mask_type:
-        return {old: old for old in names}
-    classes, found = lesion_classes(mask_type), _mask_type(list(names.values()))
-    if found not in (mask_type, "both"):
+def _sources(found: Sequence[str], mask_type: str) -> dict[str, tuple[str, ...]]:
+    """Return class -> the file's classes that it is made of."""
+    if mask_type == "merge" and tuple(found) == ("GGO",):
         raise ValueError(
-            f"found {f'mask type {found!r}' if found else 'no known mask type'} (classes "
-            f"{', '.join(names.values())}), which cannot be read as mask type '{mask_type}' "
-            f"(classes {', '.join(classes)}); choose another INPUT.MASK_TYPE ('' takes the "
-            f"classes as they are) or make the file with `ctmasknet prepare masks "
-            f"--mask-type {mask_type}`"
+            "found GGO alone, so consolidation may be background, where mask type 'merge' expects "
+            "both; use 'ggo', or write 'lesion=*' if there is nothing else"
         )
-    if mask_type == "merge":
-        return dict.fromkeys(names, 1)
-    new_ids = {name: k for k, name in enumerate(classes, start=1)}
-    return {old: new_ids.get(name) for old, name in names.items()}
+    return MaskRule.parse(mask_type).apply(found)
 
 
-def _merged(lesions: list[dict], image: dict, min_area: int) -> list[dict]:
+def _suffix(mask_type: str, classes: Sequence[str]) -> str:
+    if mask_type in PAPERS_RULES:
+        return mask_type
+    return re.sub(r"\W+", "_", "_".join(classes))[:_LONGEST_SUFFIX]
+
+
+def _merged(lesions: list[dict], image: dict, category: int, min_area: int) -> list[dict]:
     if not lesions:
         return []
     union = mask_util.decode(mask_util.merge([_rle(item, image) for item in lesions]))
-    return component_instances(union, 1, min_area)
+    return component_instances(union, category, min_area)
 
 
 def _larger(lesions: list[dict], image: dict, min_area: int) -> list[dict]:

@@ -1,5 +1,6 @@
 """From a command line to a frozen config whose files have been checked."""
 
+import logging
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,10 @@ from yaml import YAMLError
 
 from ..checkpoint import read_checkpoint
 from ..config import get_cfg
-from ..data.classes import IMAGE_CLASSES, lesion_classes
+from ..data.classes import IMAGE_CLASSES
 from ..data.image_lists import find_classes
 from ..data.images import check_slice
 from ..data.registration import dataset_source, register_paths
-from ..data.regroup import regrouped_dataset
 from ..evaluation.lesion_files import read_lesions
 from ..evaluation.metric_names import check_class_names
 from ..evaluation.prediction_table import RESERVED
@@ -27,8 +27,10 @@ from ..fast.malloc import keep_freed_memory
 from ..modeling import is_classifier
 from ..shipped_configs import find_config
 from ..volumes.window import say_windowed_once
+from .lesion_classes import check_lesion_keys, match_lesion_classes
 from .reports import datasets_to_predict
 
+logger = logging.getLogger(__name__)
 DATASET_KEYS = ("TRAIN", "VALIDATION", "TEST")
 
 
@@ -66,6 +68,9 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
     # Detectron2 sets up its own loggers only; without this the plugin's lines are lost.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
     say_windowed_once()
+    if names := cfg.DATASETS.LESION_CLASSES:
+        text = "lesion classes in the order of their indices: %s (INPUT.MASK_TYPE '%s')"
+        logger.info(text, ", ".join(names), cfg.INPUT.MASK_TYPE)
     if comm.is_main_process():
         # Written again with the paths of data sets that were given as paths, for later use.
         saved = cfg.clone()
@@ -79,8 +84,9 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
     """Read a config file, apply overrides, register its data sets and freeze it.
 
     OUTPUT_DIR becomes output/<MODEL.NAME> unless it is given. Lesion data sets that are not as
-    INPUT.MASK_TYPE and INPUT.MIN_LESION_AREA want them are written anew to OUTPUT_DIR/datasets, and
-    DATASETS names the new ones. MODEL.DEVICE becomes "cpu" where there is no GPU.
+    INPUT.MASK_TYPE, INPUT.MIN_LESION_AREA and the run's order of classes want them are written anew
+    to OUTPUT_DIR/datasets, and DATASETS names the new ones. DATASETS.IMAGE_CLASSES and
+    LESION_CLASSES become what is found. MODEL.DEVICE becomes "cpu" where there is no GPU.
 
     Args:
         config_file: path of a YAML file, or the name of a shipped config.
@@ -92,8 +98,8 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
 
     Raises:
         FileNotFoundError: no such config file, or data set file.
-        ValueError: an unknown key or value, or a data set of the wrong kind for the model or that
-            cannot be read as INPUT.MASK_TYPE.
+        ValueError: an unknown key or value, or a data set of the wrong kind for the model, that
+            cannot be read as INPUT.MASK_TYPE, or with other lesion classes than the run.
         KeyError: no such meta-architecture.
     """
     if not config_file:
@@ -107,7 +113,7 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
     except (AssertionError, KeyError, ValueError, YAMLError) as error:
         reason = " ".join(str(error).split())  # YAML's errors have many lines
         raise ValueError(f"{config_file} or an override of it: {reason}") from None
-    _check_lesion_keys(cfg)
+    check_lesion_keys(cfg)
     if datasets and is_classifier(cfg):
         cfg.DATASETS.IMAGE_CLASSES = _image_classes(cfg)
     classes = cfg.DATASETS.IMAGE_CLASSES or IMAGE_CLASSES
@@ -117,8 +123,10 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
     cfg.MODEL.NAME = cfg.MODEL.NAME or path.stem
     if default_output == cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = str(Path("output") / cfg.MODEL.NAME)
-    if not is_classifier(cfg):
-        _regroup_datasets(cfg)
+    if datasets:
+        matched = match_lesion_classes(cfg, _names(cfg))
+        for key in DATASET_KEYS:
+            cfg.DATASETS[key] = tuple(matched.get(name, name) for name in cfg.DATASETS[key])
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
@@ -139,36 +147,6 @@ def _image_classes(cfg: CfgNode) -> tuple[str, ...]:
         if name in DatasetCatalog and "image_classes" in MetadataCatalog.get(name).as_dict():
             return tuple(MetadataCatalog.get(name).image_classes)
     return find_classes([name for name in names if name.lower().endswith(".csv")])
-
-
-def _check_lesion_keys(cfg: CfgNode) -> None:
-    mask_type, count = cfg.INPUT.MASK_TYPE, cfg.MODEL.ROI_HEADS.NUM_CLASSES
-    if cfg.INPUT.MIN_LESION_AREA < 0:
-        raise ValueError(
-            f"INPUT.MIN_LESION_AREA is {cfg.INPUT.MIN_LESION_AREA}, expected 0 or more pixels"
-        )
-    if not mask_type:
-        return
-    try:
-        names = lesion_classes(mask_type)
-    except ValueError as error:
-        raise ValueError(f"INPUT.MASK_TYPE: {error}, or '' for the data set's own") from None
-    if len(names) != count:
-        raise ValueError(
-            f"INPUT.MASK_TYPE is '{mask_type}' with {len(names)} class(es) ({', '.join(names)}), "
-            f"but MODEL.ROI_HEADS.NUM_CLASSES is {count}: change one of the two"
-        )
-
-
-def _regroup_datasets(cfg: CfgNode) -> None:
-    """Let DATASETS name data sets with the mask type and the minimum area of the config."""
-    folder = Path(cfg.OUTPUT_DIR) / "datasets"
-    regrouped = {
-        name: regrouped_dataset(name, cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA, folder)
-        for name in _names(cfg)
-    }
-    for key in DATASET_KEYS:
-        cfg.DATASETS[key] = tuple(regrouped[name] for name in cfg.DATASETS[key])
 
 
 def _check_kinds(cfg: CfgNode) -> None:
@@ -207,16 +185,19 @@ def _check_classes(cfg: CfgNode, dataset_name: str) -> None:
     metadata = MetadataCatalog.get(dataset_name)
     if metadata.evaluator_type == "image":
         check_class_names(metadata.image_classes, RESERVED)
-        key, names, count = "IMAGE_HEAD", metadata.image_classes, cfg.MODEL.IMAGE_HEAD.NUM_CLASSES
-        if tuple(names) != tuple(cfg.DATASETS.IMAGE_CLASSES):
-            raise ValueError(
-                f"{dataset_name} has the classes {', '.join(names)}, expected "
-                f"{', '.join(cfg.DATASETS.IMAGE_CLASSES)} as in DATASETS.IMAGE_CLASSES"
-            )
+        key, names = "IMAGE", metadata.image_classes
+        head, count = "IMAGE_HEAD", cfg.MODEL.IMAGE_HEAD.NUM_CLASSES
     else:
-        key, names, count = "ROI_HEADS", metadata.thing_classes, cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        key, names = "LESION", metadata.thing_classes
+        head, count = "ROI_HEADS", cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    expected = cfg.DATASETS[f"{key}_CLASSES"]
+    if tuple(names) != tuple(expected or names):
+        raise ValueError(
+            f"{dataset_name} has the classes {', '.join(names)}, expected {', '.join(expected)} as "
+            f"in DATASETS.{key}_CLASSES"
+        )
     if len(names) != count:
         raise ValueError(
             f"{dataset_name} has {len(names)} classes ({', '.join(names)}), but "
-            f"MODEL.{key}.NUM_CLASSES is {count}: set it to {len(names)}"
+            f"MODEL.{head}.NUM_CLASSES is {count}: set it to {len(names)}"
         )

@@ -45,22 +45,25 @@ class Trainer(SliceTrainer):
     def __init__(self, cfg: CfgNode):
         super().__init__(cfg)
         training_data = [*map(dataset_source, cfg.DATASETS.TRAIN)]
-        record = SettingsRecord(unwrapped(self.model), training_data)
+        classes = cfg.DATASETS.LESION_CLASSES
+        record = SettingsRecord(unwrapped(self.model), training_data, classes)
         self.checkpointer.add_checkpointable(KEY, record)
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS."""
         model, weights = unwrapped(self.model), self.cfg.MODEL.WEIGHTS
+        classes = self.cfg.DATASETS.LESION_CLASSES
         if resume and self.checkpointer.has_checkpoint():
             last = self.checkpointer.get_checkpoint_file()
-            load_weights(model, last)  # Detectron2 itself only warns of what does not fit
+            # Detectron2 itself only warns of what does not fit.
+            load_weights(model, last, lesion_classes=classes)
             try:
                 super().resume_or_load(resume)
             except ValueError as error:  # the optimiser's, for other trainable parameters
                 raise ValueError(f"{last}: cannot be resumed with this config: {error}") from None
         elif weights:
             new = NEW_IN_CT_MASK_NET if is_classifier(self.cfg) else NEW_IN_LESION_MODEL
-            logger.info("%s:\n%s", weights, load_weights(model, weights, new))
+            logger.info("%s:\n%s", weights, load_weights(model, weights, new, classes))
         elif is_classifier(self.cfg):
             raise ValueError(
                 "MODEL.WEIGHTS is empty: CT-Mask-Net starts from the checkpoint of a lesion model"
@@ -119,7 +122,8 @@ class Trainer(SliceTrainer):
         model = build_model(with_precision(cfg))
         if cfg.MODEL.FAST:
             accelerate(model)
-        logger.info("%s:\n%s", cfg.MODEL.WEIGHTS, load_weights(model, cfg.MODEL.WEIGHTS))
+        report = load_weights(model, cfg.MODEL.WEIGHTS, lesion_classes=cfg.DATASETS.LESION_CLASSES)
+        logger.info("%s:\n%s", cfg.MODEL.WEIGHTS, report)
         return cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS))
 
     @classmethod

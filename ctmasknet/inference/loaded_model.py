@@ -7,7 +7,7 @@ import torch
 from detectron2.modeling import build_model
 
 from ..checkpoint import load_weights
-from ..data.classes import IMAGE_CLASSES, LESION_CLASSES
+from ..data.classes import IMAGE_CLASSES
 from ..data.mapper import build_test_resize
 from ..fast import accelerate
 from ..fast.precision import with_precision
@@ -42,14 +42,11 @@ class LoadedModel:
         self._resize = build_test_resize(cfg)
         self._bgr = cfg.INPUT.FORMAT == "BGR"
         self.has_masks = bool(cfg.MODEL.MASK_ON)
-        mask_types = (cfg.INPUT.MASK_TYPE,) if cfg.INPUT.MASK_TYPE else ("merge", "both")
-        known = (LESION_CLASSES[mask_type] for mask_type in mask_types)
-        self.lesion_classes = _class_names(cfg.MODEL.ROI_HEADS.NUM_CLASSES, "lesion class", *known)
+        self.lesion_classes = spec.lesion_classes
         self.image_classes: tuple[str, ...] = ()
         if is_classifier(cfg):
-            self.image_classes = _class_names(
-                cfg.MODEL.IMAGE_HEAD.NUM_CLASSES, "class", cfg.DATASETS.IMAGE_CLASSES, IMAGE_CLASSES
-            )
+            count = cfg.MODEL.IMAGE_HEAD.NUM_CLASSES
+            self.image_classes = _class_names(count, cfg.DATASETS.IMAGE_CLASSES, IMAGE_CLASSES)
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray], names: Sequence[str] = ()) -> list[dict]:
@@ -76,7 +73,7 @@ class LoadedModel:
         return torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
 
 
-def _class_names(count: int, fallback: str, *known: tuple[str, ...]) -> tuple[str, ...]:
+def _class_names(count: int, *known: tuple[str, ...]) -> tuple[str, ...]:
     """Return the known names that fit the number of classes, or numbered ones."""
-    numbered = tuple(f"{fallback} {i}" for i in range(count))
+    numbered = tuple(f"class {i}" for i in range(count))
     return next((tuple(names) for names in known if len(names) == count), numbered)

@@ -9,10 +9,12 @@ from detectron2.config import CfgNode
 from yaml import YAMLError
 
 from ..checkpoint import read_checkpoint
-from ..checkpoint.settings import TRAINING_DATA
+from ..checkpoint.settings import TRAINING_DATA, check_lesion_classes, lesion_classes_in
 from ..config import get_cfg
+from ..data.mask_rule import MaskRule
 from ..engine import load_config
 from ..engine.hooks import BEST_WEIGHTS
+from ..engine.lesion_classes import check_lesion_keys
 from ..provenance import sha256_of
 from ..shipped_configs import CHECKOUT, find_config
 
@@ -28,7 +30,7 @@ class ModelSpec:
     """A config with its weights; `config` is the file it was read from, "" if it was given as such.
 
     `trained_on` names data sets, as the checkpoint or the config.yaml beside it does; "" if
-    neither.
+    neither. `lesion_classes` are the names in the order of the model's indices.
     """
 
     name: str
@@ -36,6 +38,7 @@ class ModelSpec:
     config: str
     weights: str
     trained_on: str
+    lesion_classes: tuple[str, ...]
 
     def describe(self) -> dict[str, str | bool]:
         """Return the model in plain types, for results and reports; hashes the weights."""
@@ -70,10 +73,12 @@ def find_model(
 
     Raises:
         FileNotFoundError: no such model or checkpoint; names the nearest one.
-        ValueError: there are no weights, or the config or the checkpoint cannot be read.
+        ValueError: there are no weights, the config or the checkpoint cannot be read, or they
+            name other lesion classes.
     """
     if isinstance(config_or_name, CfgNode):
         cfg, config = config_or_name, ""
+        check_lesion_keys(cfg)
     else:
         path = _config_file(config_or_name)
         if weights is None and path.name == _RUN_CONFIG:
@@ -84,9 +89,14 @@ def find_model(
             f"{config_or_name if config else 'the config given'}: no weights: ctmasknet ships "
             "none; name a checkpoint (--weights), or the output folder of a training run"
         )
-    recorded = read_checkpoint(weights).settings.get(TRAINING_DATA, "")
-    trained_on = recorded or _run_training_data(Path(weights).parent / _RUN_CONFIG)
-    return ModelSpec(cfg.MODEL.NAME or "model", cfg, config, str(weights), trained_on)
+    settings = read_checkpoint(weights).settings
+    trained_on = settings.get(TRAINING_DATA) or _run_training_data(
+        Path(weights).parent / _RUN_CONFIG
+    )
+    stored = lesion_classes_in(settings)
+    check_lesion_classes(weights, stored, cfg.DATASETS.LESION_CLASSES)
+    name = cfg.MODEL.NAME or "model"
+    return ModelSpec(name, cfg, config, str(weights), trained_on, stored or _lesion_classes(cfg))
 
 
 def run_weights(folder: Path) -> Path | None:
@@ -122,6 +132,15 @@ def _config_file(name: str | Path) -> Path:
             f"run, a config file, the name of a shipped config, or {DEMO}"
         )
     return path / _RUN_CONFIG
+
+
+def _lesion_classes(cfg: CfgNode) -> tuple[str, ...]:
+    """Return the names that a config tells, else numbered ones, as a guess could be wrong."""
+    count = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    for known in (cfg.DATASETS.LESION_CLASSES, MaskRule.parse(cfg.INPUT.MASK_TYPE).classes):
+        if len(known) == count:
+            return tuple(known)
+    return ("lesion",) if count == 1 else tuple(f"class_{k}" for k in range(1, count + 1))
 
 
 def _run_training_data(config: Path) -> str:

@@ -126,7 +126,7 @@ def test_lesion_figures(audit, folder, tmp_path):
         (["--covidx", "train"], "expected SPLIT=LIST"),
         (["--covidx", "train=gone.txt"], "gone.txt: no such split list"),
         (["--folders", "a=gone", "--preset", "cncb"], "expected SPLIT=IMAGES,MASKS"),
-        (["--folders", "a=gone,gone", "--values", "1=x"], "mask value 1 is called 'x'"),
+        (["--folders", "a=gone,gone", "--values", "1=x+y"], "mask value 1: lesion class"),
     ],
 )
 def test_what_cannot_be_audited(audit, tmp_path, arguments, message):

@@ -134,7 +134,10 @@ def test_the_command_line(tmp_path, weights, command):
     assert ["roi_heads.mask_head", "0", "6", "0", "0"] in table
     assert ["total", "0", str(len(weights)), "0", "0"] in table
     assert f"wrote {target} and {tmp_path / 'ours.yaml'}" in printed
-    assert yaml.safe_load((tmp_path / "ours.yaml").read_text())["INPUT"]["MASK_TYPE"] == "ggo"
+    config = yaml.safe_load((tmp_path / "ours.yaml").read_text())
+    assert config["INPUT"]["MASK_TYPE"] == "ggo"
+    assert config["DATASETS"]["LESION_CLASSES"] == ["GGO"]
+    assert read_checkpoint(target).settings["DATASETS.LESION_CLASSES"] == "GGO"
     assert sorted(x.name for x in tmp_path.iterdir()) == ["ours.pth", "ours.yaml", "theirs.pth"]
 
 

@@ -97,6 +97,34 @@ def test_settings_that_no_shape_tells_are_compared(tmp_path, key, found, expecte
         load_weights(tiny_model("ctmasknet"), tmp_path / "made.pth")
 
 
+@pytest.fixture
+def two_classes(tmp_path):
+    """A checkpoint that names two lesion classes."""
+    model = tiny_model("lesion", "MODEL.ROI_HEADS.NUM_CLASSES", 2)
+    save_converted(tmp_path / "two.pth", model.state_dict(), settings_of(model, ("scar", "cyst")))
+    return tmp_path / "two.pth"
+
+
+def test_lesion_classes_are_compared_by_name_and_order(two_classes):
+    model = tiny_model("lesion", "MODEL.ROI_HEADS.NUM_CLASSES", 2)
+    for fits in (("scar", "cyst"), ()):
+        load_weights(model, two_classes, lesion_classes=fits)
+    for other in (("cyst", "scar"), ("scar", "GGO")):
+        with pytest.raises(ValueError, match=f"scar, cyst, in this .* here they are {other[0]}, "):
+            load_weights(model, two_classes, lesion_classes=other)
+
+
+def test_training_may_start_from_other_lesions_but_not_from_another_order(two_classes, caplog):
+    model = tiny_model("lesion", "MODEL.ROI_HEADS.NUM_CLASSES", 2)
+    load_weights(model, two_classes, NEW_IN_LESION_MODEL, ("nodule", "scar"))
+    assert "made for the lesion classes scar, cyst, training starts" in caplog.text
+    with pytest.raises(ValueError, match="scar, cyst, in this order, but here they are cyst, scar"):
+        load_weights(model, two_classes, NEW_IN_LESION_MODEL, ("cyst", "scar"))
+    image = tiny_model("ctmasknet", "MODEL.ROI_HEADS.NUM_CLASSES", 2)  # learns no lesions
+    with pytest.raises(ValueError, match="scar, cyst, in this order, but here they are nodule"):
+        load_weights(image, two_classes, NEW_IN_CT_MASK_NET, ("nodule", "scar"))
+
+
 def test_converted_tensors_and_stages_after_the_cut_are_told_apart(tmp_path):
     body = build_backbone(
         tiny_cfg(

@@ -90,7 +90,10 @@ def test_classes_of_the_data_unless_they_are_given(parsed, tmp_path):
         "so unless they are given: MODEL.ROI_HEADS.NUM_CLASSES 2, INPUT.MASK_TYPE ''",
     ]
     args, _ = parsed("train", "R18_T1", "--train", own, "INPUT.MASK_TYPE", "merge")
-    assert "MODEL.ROI_HEADS.NUM_CLASSES" not in pairs(args) and args.notes == []
+    assert pairs(args)["MODEL.ROI_HEADS.NUM_CLASSES"] == 1
+    assert pairs(args)["INPUT.MASK_TYPE"] == "merge"
+    args, _ = parsed("train", "R18_T1", "--train", own, "MODEL.ROI_HEADS.NUM_CLASSES", 3)
+    assert pairs(args)["MODEL.ROI_HEADS.NUM_CLASSES"] == "3"
     both = write_lesions(tmp_path / "papers.json", ["GGO", "C"])
     args, _ = parsed("train", "R18_T1", "--train", both)
     assert "INPUT.MASK_TYPE" not in pairs(args)  # the config's own, as the papers merge them

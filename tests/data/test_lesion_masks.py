@@ -8,7 +8,7 @@ import pycocotools.mask as mask_util
 import pytest
 from PIL import Image
 
-from ctmasknet.data.classes import MASK_PRESETS, MaskValues
+from ctmasknet.data.classes import MASK_PRESETS, MaskValues, default_mask_type
 from ctmasknet.data.lesion_masks import (
     coco_from_pairs,
     describe_coco,
@@ -108,7 +108,7 @@ def test_empty_and_full_masks():
 def test_contract(mask):
     with pytest.raises(ValueError, match=r"unknown value\(s\) 3, expected .*1=GGO, 2=C"):
         lesion_instances(mask, MaskValues({1: "GGO", 2: "C"}), "both")
-    with pytest.raises(ValueError, match="mask type 'all': expected one of both, merge, ggo"):
+    with pytest.raises(ValueError, match="mask type 'all' asks for .*found GGO, C.*both, merge, g"):
         lesion_instances(mask, CNCB, "all")
 
 
@@ -117,11 +117,40 @@ def test_mask_values_parse():
     assert values.names == {1: "GGO", 2: "C", 3: "background"}
     assert values.categories("both") == {0: 0, 1: 1, 2: 2, 3: 0}
     assert MaskValues.parse("7=lesion").categories("merge") == {0: 0, 7: 1}
-    for text in ("", "GGO", "1=", "x=C", "1=GGO,1=C", "1=tumour", "0=C", "256=C"):
+    for text in ("", "GGO", "1=", "x=C", "1=GGO,1=C", "1=a+b", "0=C", "256=C"):
         with pytest.raises(ValueError, match="mask value"):
             MaskValues.parse(text)
-    with pytest.raises(ValueError, match="use mask type 'merge'"):
-        MaskValues.parse("7=lesion").categories("both")
+
+
+def test_lesion_is_either_of_ggo_and_consolidation():
+    for text in ("7=lesion", "1=GGO,2=C,7=lesion"):
+        for mask_type in ("both", "ggo"):
+            with pytest.raises(ValueError, match="use mask type 'merge'"):
+                MaskValues.parse(text).categories(mask_type)
+    assert MaskValues.parse("1=GGO,2=C,7=lesion").categories("merge") == {0: 0, 1: 1, 2: 1, 7: 1}
+
+
+def test_values_of_ones_own():
+    values = MaskValues.parse("5=nodule,2=cavity,3=background,9=nodule")
+    assert values.lesions == values.classes("") == ("cavity", "nodule")
+    assert values.categories("") == {0: 0, 2: 1, 3: 0, 5: 2, 9: 2}
+    assert values.categories("nodule") == {0: 0, 2: 0, 3: 0, 5: 1, 9: 1}
+    assert values.categories("hole=cavity,nodule") == values.categories("")
+    assert values.classes("any=*") == ("any",)
+    with pytest.raises(ValueError, match="all mask values are background"):
+        MaskValues.parse("3=background").categories("")
+
+
+@pytest.mark.parametrize(
+    ("text", "mask_type"), [("1=GGO,2=C", "merge"), ("7=lesion", "merge"), ("1=GGO,2=scar", "")]
+)
+def test_classes_other_than_the_papers_are_kept_by_default(text, mask_type):
+    assert default_mask_type(MaskValues.parse(text)) == mask_type
+
+
+def test_a_rule_that_cannot_be_is_no_fault_of_the_pairs(tmp_path):
+    with pytest.raises(ValueError, match="asks for the class 'scar'"):
+        coco_from_pairs([], tmp_path, CNCB, "scar", errors=collecting())
 
 
 @pytest.fixture
@@ -255,6 +284,10 @@ def test_command(folders, tmp_path, command):
     assert code == 2
     assert error.startswith(f"error: {folders[1]}/p1/1.png: found the unknown")
     assert not (tmp_path / "b.json").exists()
+    own = ("--values", "1=lung edge,2=nodule,3=cavity", "--min-area", "0")
+    assert "lung edge" in run(tmp_path / "own.json", *own)[1]
+    names = [x["name"] for x in json.loads((tmp_path / "own.json").read_text())["categories"]]
+    assert names == ["lung edge", "nodule", "cavity"]
     (folders[0] / "p1" / "1.jpg").write_bytes(b"")
     _, printed, _ = run(tmp_path / "c.json", "--skip-bad")
     assert "5 images, 3 lesion-free" in printed

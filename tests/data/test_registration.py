@@ -103,6 +103,15 @@ def test_unusable_json(tmp_path):
             DatasetCatalog.get(name)
 
 
+def test_names_of_lesion_classes_are_checked(lesions):
+    coco = json.loads(lesions.read_text())
+    coco["categories"][0]["name"] = "GGO, early"
+    lesions.write_text(json.dumps(coco))
+    register_lesion_dataset("mine", lesions)
+    with pytest.raises(ValueError, match=r"\.json: lesion class 'GGO, early': expected printable"):
+        DatasetCatalog.get("mine")
+
+
 def test_missing_image_of_a_json(lesions):
     (lesions.parent / "well.png").unlink()
     register_lesion_dataset("mine", lesions)

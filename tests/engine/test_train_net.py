@@ -238,8 +238,8 @@ def test_other_classes_than_the_models(data, train_net, tmp_path):
     opts = ["DATASETS.TRAIN", f"('{file}',)", "INPUT.MASK_TYPE"]
     with pytest.raises(ValueError, match=r"2 classes \(lesion, scar\), but .*NUM_CLASSES is 1"):
         run(train_net, "lesion_R18_T1", data, tmp_path, *opts, "")
-    with pytest.raises(ValueError, match=r"two_classes\.json: found no known .*'merge'"):
-        run(train_net, "lesion_R18_T1", data, tmp_path, *opts, "merge")
+    with pytest.raises(ValueError, match=r"two_classes\.json: mask type 'cyst' asks for .*scar"):
+        run(train_net, "lesion_R18_T1", data, tmp_path, *opts, "cyst")
 
 
 def test_a_test_set_that_cannot_be_reported_stops_before_training(data, train_net, tmp_path):

@@ -48,6 +48,40 @@ def test_a_shipped_config_does_not_tell_what_weights_have_seen(runs, tmp_path):
     assert found.describe()["trained_on"] == "not recorded"
 
 
+@pytest.mark.parametrize(
+    ("opts", "names"),
+    [
+        (("INPUT.MASK_TYPE", "both"), ("GGO", "C")),  # as runs of before have it
+        (("INPUT.MASK_TYPE", "opacity=GGO+C,effusion"), ("opacity", "effusion")),
+        (("DATASETS.LESION_CLASSES", ("nodule", "effusion")), ("nodule", "effusion")),
+        ((), ("class_1", "class_2")),  # never GGO and C by their number
+    ],
+)
+def test_lesion_classes_of_a_config_with_weights_that_do_not_tell(runs, opts, names):
+    cfg = tiny_cfg("lesion", "MODEL.ROI_HEADS.NUM_CLASSES", 2, "INPUT.MASK_TYPE", "", *opts)
+    assert find_model(cfg, runs.lesion / "model_best.pth").lesion_classes == names
+
+
+def test_lesion_classes_of_a_checkpoint_win_over_the_mask_type(runs, tmp_path):
+    content = torch.load(runs.lesion / "model_best.pth")
+    content["settings"] = {"DATASETS.LESION_CLASSES": "pleural effusion"}
+    torch.save(content, tmp_path / "own.pth")
+    assert find_model(runs.lesion, tmp_path / "own.pth").lesion_classes == ("pleural effusion",)
+    classifier = find_model(runs.ctmasknet, runs.ctmasknet / "model_best.pth")
+    assert classifier.lesion_classes == ("lesion",)
+    with pytest.raises(ValueError, match="classes pleural effusion, in this .* they are nodule"):
+        opts = ("DATASETS.LESION_CLASSES", "('nodule',)")
+        find_model(runs.lesion, tmp_path / "own.pth", opts)
+
+
+def test_a_classifier_is_not_asked_what_masks_mean(runs):
+    two = ("MODEL.ROI_HEADS.NUM_CLASSES", 2)  # with INPUT.MASK_TYPE merge
+    found = find_model(tiny_cfg("ctmasknet", *two), runs.ctmasknet / "model_best.pth")
+    assert found.lesion_classes == ("class_1", "class_2")
+    with pytest.raises(ValueError, match=r"is 'merge' with 1 class \(lesion\), but .* 2"):
+        find_model(tiny_cfg("lesion", *two), runs.lesion / "model_best.pth")
+
+
 def test_a_config_of_another_program_beside_the_weights(runs, tmp_path):
     (tmp_path / "bare.pth").write_bytes((runs.lesion / "model_best.pth").read_bytes())
     (tmp_path / "config.yaml").write_text("epochs: 3\n")

@@ -1,0 +1,85 @@
+"""The lesion classes of a run: the same names in one order for model, data sets and checkpoint."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from ..checkpoint.loading import stored_lesion_classes
+from ..data.mask_rule import MaskRule, check_lesion_names
+from ..data.regroup import lesion_classes_of, regrouped_dataset
+from ..modeling import is_classifier
+from ..wording import counted
+
+_BY_RULE = ", or change INPUT.MASK_TYPE ('' keeps a data set's classes, 'lesion=*' merges them)"
+
+
+def check_lesion_keys(cfg: CfgNode) -> None:
+    """Raise a ValueError unless the config's keys of lesions can be used and agree.
+
+    A CT-Mask-Net reads no masks, so nothing is asked of its INPUT.MASK_TYPE.
+    """
+    count, names = cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.DATASETS.LESION_CLASSES
+    if cfg.INPUT.MIN_LESION_AREA < 0:
+        raise ValueError(
+            f"INPUT.MIN_LESION_AREA is {cfg.INPUT.MIN_LESION_AREA}, expected 0 or more pixels"
+        )
+    if names:
+        try:
+            check_lesion_names(names)
+        except ValueError as error:
+            raise ValueError(f"DATASETS.LESION_CLASSES: {error}") from None
+        _check_count(f"DATASETS.LESION_CLASSES has {_listed(names)}", names, count)
+    try:
+        made = MaskRule.parse(cfg.INPUT.MASK_TYPE).classes
+    except ValueError as error:
+        raise ValueError(f"INPUT.MASK_TYPE: {error}, or '' for the data set's own") from None
+    if made and not is_classifier(cfg):
+        rule = f"INPUT.MASK_TYPE is '{cfg.INPUT.MASK_TYPE}'"
+        _check_count(f"{rule} with {_listed(made)}", made, count, _BY_RULE)
+
+
+def match_lesion_classes(cfg: CfgNode, names: Sequence[str]) -> dict[str, str]:
+    """Find the classes of a run, and for each of its data sets one that has them in one order.
+
+    DATASETS.LESION_CLASSES is set, unless it is given: see there. Data sets that are to be read
+    otherwise than their files have it are written anew to OUTPUT_DIR/datasets.
+
+    Args:
+        cfg: the config, changed in place.
+        names: the registered data sets of the run, those of training first.
+
+    Returns:
+        Data set -> the one to use for it; itself if it can be used as it is. Of a CT-Mask-Net: {}.
+
+    Raises:
+        ValueError: a file that cannot be used, other classes in one of the data sets than in the
+            run, or another number than MODEL.ROI_HEADS.NUM_CLASSES.
+    """
+    stored, count = stored_lesion_classes(cfg.MODEL.WEIGHTS), cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    if is_classifier(cfg):
+        if stored:
+            _check_count(f"{cfg.MODEL.WEIGHTS} has {_listed(stored)}", stored, count)
+        cfg.DATASETS.LESION_CLASSES = tuple(cfg.DATASETS.LESION_CLASSES) or stored
+        return {}
+    mask_type, min_area = cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA
+    if not cfg.DATASETS.LESION_CLASSES:
+        for name in names:
+            if found := lesion_classes_of(name, mask_type):
+                _check_count(f"{name} has {_listed(found)}", found, count, _BY_RULE)
+                same = sorted(found) == sorted(stored)
+                cfg.DATASETS.LESION_CLASSES = stored if same else found
+                break
+    order, folder = cfg.DATASETS.LESION_CLASSES, Path(cfg.OUTPUT_DIR) / "datasets"
+    return {name: regrouped_dataset(name, mask_type, min_area, folder, order) for name in names}
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{counted(len(names), 'class')} ({', '.join(names)})"
+
+
+def _check_count(found: str, names: Sequence[str], count: int, or_else: str = "") -> None:
+    if len(names) != count:
+        raise ValueError(
+            f"{found}, but MODEL.ROI_HEADS.NUM_CLASSES is {count}: set it to {len(names)}{or_else}"
+        )
