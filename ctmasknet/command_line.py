@@ -41,7 +41,7 @@ def new_subparser(
     name: str,
     description: str,
     run: Callable[[argparse.Namespace], int | None] | None = None,
-    **keywords: str,
+    help: str | None = None,
 ) -> argparse.ArgumentParser:
     """Add a subcommand, whose description is shown as it is written, and return its parser.
 
@@ -49,9 +49,9 @@ def new_subparser(
     """
     parser = commands.add_parser(
         name,
+        help=help,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        **keywords,
     )
     parser.set_defaults(run=run)
     return parser

@@ -47,7 +47,8 @@ both trainings.
 _FULL, _QUICK = Path("output/demo"), Path("output/demo_quick")
 _QUICK_OPTS = (
     *("INPUT.MIN_SIZE_TRAIN", (128,), "INPUT.MIN_SIZE_TEST", 128, "DATALOADER.NUM_WORKERS", 0),
-    *("SOLVER.MAX_ITER", 20, "TEST.EVAL_PERIOD", 10, "TEST.BOOTSTRAP_RESAMPLES", 100),
+    *("SOLVER.IMS_PER_BATCH", 2, "SOLVER.MAX_ITER", 10, "TEST.EVAL_PERIOD", 10),
+    *("TEST.BOOTSTRAP_RESAMPLES", 100),
 )
 _MEANINGLESS = "A quick run only shows that everything runs: its numbers mean nothing."
 
