@@ -48,7 +48,9 @@ def add_audit(commands: argparse._SubParsersAction) -> None:
     )
     values = parser.add_mutually_exclusive_group()
     values.add_argument("--preset", choices=MASK_PRESETS, help="the masks' values")
-    values.add_argument("--values", help='the masks\' values, as in "1=GGO,2=C,3=background"')
+    values.add_argument(
+        "--values", help='the masks\' values, as in "1=nodule,2=cavity,3=background"'
+    )
     add(
         "--near",
         type=int,

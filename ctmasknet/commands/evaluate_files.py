@@ -110,7 +110,7 @@ def _lesions(args: argparse.Namespace, about: dict[str, Any]) -> str:
     if args.dataset in DatasetCatalog:
         truth = Path(MetadataCatalog.get(args.dataset).get("json_file", args.dataset))
     check_output(args.output, (truth, *args.predictions))
-    found = read_lesions(truth, args.predictions)
+    found = read_lesions(truth, args.predictions, names_beside=True)
     about["dataset"] = {"name": truth.stem, "source": str(truth.resolve())}
     return describe(report_lesions(found, args.output, settings, about))
 

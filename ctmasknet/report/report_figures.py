@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ _LISTED = 8  # lesions in the text of a picture
 _WIDTH, _PANEL_HEIGHT = 5.2, 2.5  # inches, for the same reason
 _CLASS_COLOURS = (BLUE, VERMILION, GREEN, BLACK)
 _LETTER, _HANDLE = 0.085, 0.6  # inches, in a legend
-_NAME_LETTERS = 50
+_NAME_LETTERS = 50  # on a line of a legend
 _FEW_SLICES = 40  # up to so many, each gets a point
 
 
@@ -85,7 +86,7 @@ def mask_logit_picture(score_map: np.ndarray) -> Picture | None:
     return _photo(score_map_picture(score_map), alt)
 
 
-def score_figure(ranked: RankedBoxTable) -> Picture:
+def score_figure(ranked: RankedBoxTable, lesion_classes: Sequence[str]) -> Picture:
     """Draw the papers' Figure 3 of one ranked box or more."""
     scores = ranked.scores
     alt = (
@@ -93,7 +94,7 @@ def score_figure(ranked: RankedBoxTable) -> Picture:
         f"{np.median(scores):.2f}, {(scores >= 0.5).sum()} of 0.5 or more; and scores over the "
         "areas of the boxes."
     )
-    figure = figure_3(ranked)
+    figure = figure_3(ranked, lesion_classes=lesion_classes)
     figure.set_size_inches(*_SCORES_SIZE)
     figure.suptitle("")  # the page's caption says it
     for ax in figure.axes:
@@ -194,9 +195,8 @@ def _areas(ax: Axes, case: Case) -> str:
 def _plot(ax: Axes, line: np.ndarray, index: int, name: str, **look: Any) -> None:
     """Plot a class in the line style of its index."""
     marker = "o" if len(line) <= _FEW_SLICES else ""
-    short = name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
     style = LINE_STYLES[index % len(LINE_STYLES)]
-    ax.plot(line, style, marker=marker, ms=4, label=short, **look)
+    ax.plot(line, style, marker=marker, ms=4, label=fill(name, _NAME_LETTERS), **look)
 
 
 def _legend(ax: Axes) -> None:

@@ -24,6 +24,7 @@ from .window import say_windowed_once
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 WRITABLE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd")
+NIFTI_DESCRIPTION = 79  # bytes that the header has room for
 
 _AIR = -1024
 _PARTS = 8
@@ -73,7 +74,7 @@ def _format(suffix: str) -> VolumeFormat:
 VOLUME_FORMATS.update({suffix: _format(suffix) for suffix in VOLUME_SUFFIXES})
 
 
-def write_volume(volume: Volume, path: str | os.PathLike) -> None:
+def write_volume(volume: Volume, path: str | os.PathLike, description: str = "") -> None:
     """Write a volume as NIfTI, MHA or NRRD, whole or not at all.
 
     HU are written as they are, in int16 or float32; 8-bit input as its grey values again, in
@@ -81,6 +82,7 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
 
     Args:
         path: ends with one of WRITABLE_SUFFIXES; an existing file is replaced.
+        description: for the header of NIfTI, at most NIFTI_DESCRIPTION bytes.
 
     Raises:
         ValueError: another suffix, or SimpleITK cannot write it.
@@ -93,6 +95,8 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
     image.SetSpacing(volume.spacing[::-1])
     image.SetOrigin(volume.origin)
     image.SetDirection(volume.direction.ravel().tolist())
+    if description:
+        image.SetMetaData("ITK_FileNotes", description)
     try:
         with atomic_write(path) as partial:
             sitk.WriteImage(image, str(partial), useCompression=path.suffix in (".gz", ".nrrd"))

@@ -36,6 +36,7 @@ def test_a_folder_of_slices(predict_and_report, slices, tmp_path):
     assert "Research use only" in printed and "1 of 1 predicted" in printed
     out = tmp_path / "out"
     assert written(out) == [
+        "slices/labels.csv",
         "slices/lesions.csv",
         "slices/masks/colour.png",
         "slices/masks/grey.png",

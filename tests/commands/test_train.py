@@ -172,9 +172,7 @@ def test_a_model_of_ones_own_classes_by_one_command(command, tmp_path):
     cfg = load_config(str(output / "config.yaml"), datasets=False)
     assert (cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.INPUT.MASK_TYPE) == (2, "")
     metrics = json.loads((output / "results.json").read_text())["metrics"]["own_val"]
-    assert {"AP50-nodule", "AP50-effusion"} <= set(metrics["segm"]) | {
-        key.replace("AP-", "AP50-") for key in metrics["segm"]
-    }
+    assert {"dice_nodule", "dice_effusion"} <= set(metrics["pixel"])
 
 
 @pytest.fixture(scope="module")

@@ -217,7 +217,7 @@ def test_command(write, tmp_path, command):
     code, _, error = run(tmp_path / "all.csv")
     assert code == 2 and names[0] in error
     assert not (tmp_path / "all.csv").exists()
-    printed = run(tmp_path / "all.csv", "--skip-bad")
+    _, printed, _ = run(tmp_path / "all.csv", "--skip-bad")
     assert "11 slices" in printed
     assert "skipped 1:" in printed
     assert names[0] in printed
