@@ -71,16 +71,18 @@ def command(*arguments):
 
 
 def test_commands_say_it_in_one_line_before_they_look_for_a_model(without, tmp_path, capsys):
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "slice.png")
+    slices = tmp_path / "slices"
+    slices.mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(slices / "slice.png")
     predict = ["predict", "--model", "none", "--output", tmp_path / "out"]
     without("highdicom")
-    assert command(*predict, tmp_path, "--as-scan") == 2
+    assert command(*predict, slices, "--as-scan") == 2
     line = "error: this needs {}, which is not installed: pip install 'ctmasknet[{}]'\n"
     assert capsys.readouterr().err == line.format("highdicom", "ct")
-    assert command(*predict, tmp_path) == 2  # of slices nothing is missing but the model
+    assert command(*predict, slices) == 2  # of slices nothing is missing but the model
     assert "no model of this name" in capsys.readouterr().err
     without("jinja2")
-    assert command(*predict, tmp_path) == 2
+    assert command(*predict, slices) == 2
     assert capsys.readouterr().err == line.format("jinja2", "report")
     assert not (tmp_path / "out").exists()
 

@@ -24,7 +24,6 @@ from ..quantification.label_map import (
     write_nifti_mask,
     write_slice_masks,
 )
-from ..quantification.segment_codes import private_code_notes
 from ..wording import NOTICE, counted
 from .overlay import draw_instances
 from .picture_text import text_picture
@@ -66,6 +65,7 @@ def _write_volume_masks(folder: Path, case: Case) -> Case:
         return case  # no DICOM: there is nothing that a DICOM SEG could refer to
     require("ct")
     from ..quantification.dicom_seg import write_dicom_seg
+    from ..quantification.segment_codes import private_code_notes
 
     try:
         write_dicom_seg(folder / DICOM_SEG, case.volume, labels, classes, case.about)
