@@ -25,7 +25,8 @@ from PIL import Image
 from ctmasknet.__main__ import main
 from ctmasknet.checkpoint.convert import convert_torchvision_checkpoint
 from ctmasknet.engine import load_config
-from ctmasknet.inference.model_spec import CONFIGS, demo_folders
+from ctmasknet.inference.model_spec import demo_folders
+from ctmasknet.shipped_configs import CONFIGS
 from detectron2.modeling import build_model
 
 site = Path(sys.argv[1])
