@@ -15,6 +15,7 @@ IMAGES and MASKS are matched by relative path without extension: image/12/55.jpg
 mask/12/55.png. Image paths in OUT are relative to OUT's folder, so move them together.
 
   ctmasknet prepare masks IMAGES MASKS lesions.json --preset medseg --val-fraction 0.2
+  ctmasknet prepare masks IMAGES MASKS lesions.json --values "1=nodule,2=cavity"
 """
 _DATASET = """Make a downloaded lesion data set ready for training under its registered names.
 

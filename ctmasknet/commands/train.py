@@ -10,7 +10,7 @@ from typing import Any
 from ..checkpoint import read_checkpoint
 from ..command_line import new_subparser, take_words
 from ..data.image_lists import find_classes
-from ..data.mask_rule import PAPERS_RULES, MaskRule
+from ..data.mask_rule import PAPERS_CLASSES, MaskRule
 from ..data.registration import category_names, reading_coco
 from ..engine import Trainer, config_from_args
 from ..engine.processes import run_processes
@@ -31,7 +31,6 @@ KEY VALUE pairs override the config, in any number.
   ctmasknet train quick/ctmasknet_R18_T1 --weights lesions --train slices_train.csv \\
       --validation slices_val.csv --test slices_test.csv --output classes SOLVER.MAX_ITER 900
 """
-_PAPERS = {name for rule in PAPERS_RULES for name in MaskRule.parse(rule).classes}
 
 
 def add_train(commands: argparse._SubParsersAction) -> None:
@@ -152,7 +151,7 @@ def _fit_classes(args: argparse.Namespace, given: Mapping[str, str]) -> tuple[li
         with reading_coco(lesions[0]):
             found = category_names(json.loads(lesions[0].read_text(encoding="utf-8")))
             # Lesions of the papers' names are read as the config says, others as they are.
-            rule = given.get("INPUT.MASK_TYPE", None if set(found) <= _PAPERS else "")
+            rule = given.get("INPUT.MASK_TYPE", None if set(found) <= PAPERS_CLASSES else "")
             if rule is not None:
                 names = tuple(MaskRule.parse(rule).apply(found))
                 fitted |= {"MODEL.ROI_HEADS.NUM_CLASSES": len(names), "INPUT.MASK_TYPE": rule}

@@ -66,8 +66,8 @@ def write_slice_masks(
 ) -> None:
     """Write the label map of each slice as 8-bit grey PNG, <folder>/<name>.png.
 
-    `data.images.read_mask` reads it, and `ctmasknet prepare masks` with the names of the classes,
-    as in --values "1=nodule,2=effusion".
+    `data.images.read_mask` reads it, `ctmasknet prepare masks` with the names of the
+    classes, as in --values "1=nodule,2=effusion".
     """
     for prediction, name in zip(slices, names, strict=True):
         picture = Image.fromarray(label_map(prediction))

@@ -34,7 +34,7 @@ _SCORES_SIZE = (5.6, 5.0)  # inches: at the width of a phone the text is still r
 _LISTED = 8  # lesions in the text of a picture
 _WIDTH, _PANEL_HEIGHT = 5.2, 2.5  # inches, for the same reason
 _CLASS_COLOURS = (BLUE, VERMILION, GREEN, BLACK)
-_LETTER, _HANDLE = 0.085, 0.6  # inches, in a legend
+_LETTER, _HANDLE, _LINE = 0.085, 0.6, 0.2  # inches, in a legend
 _NAME_LETTERS = 50  # on a line of a legend
 _FEW_SLICES = 40  # up to so many, each gets a point
 
@@ -139,7 +139,7 @@ def scan_chart(case: Case, marked: Sequence[int]) -> Picture | None:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.25)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        _legend(ax)
+        figure.set_figheight(figure.get_figheight() + _LINE * (_legend(ax) - 1))
     spacing = case.scan.spacing
     axes[-1].set_xlabel("slice, 0 is the lowest" + (" (mm from it below)" if spacing else ""))
     if spacing:
@@ -199,14 +199,15 @@ def _plot(ax: Axes, line: np.ndarray, index: int, name: str, **look: Any) -> Non
     ax.plot(line, style, marker=marker, ms=4, label=fill(name, _NAME_LETTERS), **look)
 
 
-def _legend(ax: Axes) -> None:
+def _legend(ax: Axes) -> int:
+    """Put the legend above the axes, where it hides no line, and return its number of lines."""
     handles, names = ax.get_legend_handles_labels()
     beside = _LETTER * sum(map(len, names)) + _HANDLE * len(names) < _WIDTH
     legend = ax.legend(
         handles,
         names,
         loc="lower left",
-        bbox_to_anchor=(-0.15, 1),  # above the axes, where it hides no line
+        bbox_to_anchor=(-0.15, 1),
         ncols=len(names) if beside else 1,
         frameon=False,
         fontsize=10,
@@ -215,3 +216,4 @@ def _legend(ax: Axes) -> None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+    return 1 if beside else sum(name.count("\n") + 1 for name in names)

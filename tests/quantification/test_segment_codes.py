@@ -39,7 +39,7 @@ def test_codes_are_those_of_the_dictionary():
 
 def _dictionary():
     for scheme in (codes.SCT, codes.DCM):
-        for keyword in dir(scheme):
+        for keyword in scheme.dir():
             try:
                 yield getattr(scheme, keyword)
             except RuntimeError:  # a keyword of several codes: none of ours

@@ -10,7 +10,7 @@ import pycocotools.mask as mask_util
 import pytest
 from dicom_files import SIZE, lung_hu, save_volume, write_series
 from report_cases import ABOUT, a_scan, a_slice, an_instance, loose, pictures
-from test_report import Page
+from report_page import Page
 
 from ctmasknet.inference.predictions import Instance, ScanPrediction, SlicePrediction
 from ctmasknet.quantification.case import Case, KeySlice
@@ -124,7 +124,8 @@ def test_classes_called_as_sums_and_columns_lose_no_number():
     measured = quantify([a_slice(found, names=names)])
     assert measured.names == ("any lesion", "nodule", "all of any lesion")
     assert measured.areas_px.tolist() == [[128, 16, 144]]
-    case = loose([a_slice(found, [0.0, np.log(3)], classes=("file", "lesions"))])
+    answers = [a_slice(found, [0.0, np.log(3)], names, classes=("file", "lesions"))]
+    case = loose(answers)
     titles = [title for title, _ in loose_slices(case).columns]
     assert titles[:5] == ["file", "class", "file", "lesions", "lesions"]
     assert loose_slices(case).rows[0][2:5] == ("25.0%", "75.0%", "2")
