@@ -26,8 +26,8 @@ override the model's config.
 
 With --predictions nothing is predicted, and DIR itself gets the report. A CSV of slices has the
 columns file_name,patient,scan,label,logit_0,logit_1,... (of probabilities: their logarithms);
-detections are COCO results, or a COCO file with scores, whose classes are matched by name; masks are
-RLE, and --dataset is their ground truth.
+detections are COCO results, or a COCO file with scores, whose classes are matched by name; masks
+are RLE, and --dataset is their ground truth.
 
   ctmasknet evaluate --predictions test.csv --validation val.csv --output results
   ctmasknet evaluate --predictions detections.json --dataset truth.json --output results
