@@ -56,7 +56,7 @@ def test_a_folder_of_slices(predict_and_report, slices, tmp_path):
     mask = read_mask(out / "slices" / "masks" / "grey.png")
     assert mask.shape == (80, 100) and set(np.unique(mask)) <= {0, 1}
     overlay = Image.open(out / "slices" / "overlays" / "grey.png")
-    assert overlay.size == (700, 7 * 80 + 34)  # enlarged by 7, with a strip of text above
+    assert overlay.size == (700, 7 * 80 + 37)  # enlarged by 7, with a strip of text above
 
 
 def test_a_scan_in_every_format_has_one_answer(predict, scan, tmp_path):
