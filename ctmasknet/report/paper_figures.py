@@ -36,7 +36,7 @@ def save_paper_figures(predictor: Predictor, slices: Sequence[DatasetSlice], fol
         save_figure(figure, folder / f"{one.stem}_figure2.png", foot)
         if prediction.ranked_boxes is not None:
             figure = figure_3(
-                prediction.ranked_boxes, slice_name(one.file), predictor.lesion_classes
+                prediction.ranked_boxes, slice_name(one.file), prediction.lesion_classes
             )
             save_figure(figure, folder / f"{one.stem}_figure3.png", foot)
 

@@ -49,7 +49,7 @@ def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
         answer=case.scan.classification if case.scan else None,
         classifies=first.classification is not None,
         has_masks=first.has_masks,
-        papers_classes=set(first.lesion_classes) <= {"GGO", "C"},
+        papers_classes=set(first.lesion_classes) in ({"GGO"}, {"GGO", "C"}),
         lesion_colours=[(x, rgb(lesion_colour(i))) for i, x in enumerate(first.lesion_classes)],
         for_colour=FOR,
         against_colour=AGAINST,

@@ -246,6 +246,19 @@ def test_coco_masks_without_image_or_of_another_size(folder):
     )
 
 
+def test_masks_of_any_names(folder):
+    mask = np.zeros((96, 96), np.uint8)
+    mask[10:30, 10:30], mask[50:70, 50:60] = 1, 2
+    folder.image("image/a.png")
+    folder.image("mask/a.png", Image.fromarray(mask))
+    trees = [("train", folder.path / "image", folder.path / "mask")]
+    audit = run_audit(splits_of_folders(trees, MaskValues.parse("1=nodule,2=pleural effusion")))
+    assert audit.findings == [] and audit.splits[0].classes == ("nodule", "pleural effusion")
+    found = [(row["label"], row["lesions"]) for row in audit.lesions]
+    assert found == [("nodule", 1), ("pleural effusion", 1), ("all", 2)]
+    assert "pleural effusion" in as_text(audit)
+
+
 def coco_file(folder, name, *classes, annotated=1):
     """A COCO file of one image with one lesion of a category; classes are (id, name)."""
     coco = {

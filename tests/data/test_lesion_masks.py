@@ -285,7 +285,8 @@ def test_command(folders, tmp_path, command):
     assert error.startswith(f"error: {folders[1]}/p1/1.png: found the unknown")
     assert not (tmp_path / "b.json").exists()
     own = ("--values", "1=lung edge,2=nodule,3=cavity", "--min-area", "0")
-    assert "lung edge" in run(tmp_path / "own.json", *own)[1]
+    _, printed, _ = run(tmp_path / "own.json", *own)
+    assert "lung edge" in printed
     names = [x["name"] for x in json.loads((tmp_path / "own.json").read_text())["categories"]]
     assert names == ["lung edge", "nodule", "cavity"]
     (folders[0] / "p1" / "1.jpg").write_bytes(b"")

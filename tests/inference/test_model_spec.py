@@ -120,7 +120,7 @@ def test_a_folder_without_a_run(tmp_path):
 def test_the_demo(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(models, "CHECKOUT", None)
-    with pytest.raises(FileNotFoundError, match=r"output/demo: the demo's models are not there"):
+    with pytest.raises(FileNotFoundError, match="run `ctmasknet demo` first"):
         demo_folders()
     demo = tmp_path / "output" / "demo"
     for name in ("ctmasknet_R18_T1", "lesion_R18_T1"):
