@@ -78,7 +78,7 @@ def mask_logit_picture(score_map: np.ndarray) -> Picture | None:
     known = score_map[np.isfinite(score_map)]
     if not known.size:
         return None
-    lesion = np.count_nonzero(known >= MASK_CUT)
+    lesion = int(np.count_nonzero(known >= MASK_CUT))
     alt = (
         f"Map of the mask logits: {known.min():.1f} to {known.max():.1f} in the boxes, which cover "
         f"{percent(known.size / score_map.size)} of the slice; "
