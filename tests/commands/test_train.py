@@ -12,6 +12,7 @@ from ctmasknet.commands import evaluate as evaluate_command
 from ctmasknet.commands import train as train_command
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import load_config
+from ctmasknet.shipped_configs import find_config
 
 SMALL = (
     *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "SOLVER.MAX_ITER", "2"),
@@ -100,6 +101,33 @@ def test_classes_of_the_data_unless_they_are_given(parsed, tmp_path):
     (tmp_path / "fitted.csv").write_text("file,label,patient,scan\na.png,ill,a,a\nb.png,well,b,b\n")
     args, _ = parsed("train", "R18_T1_heads_BN", "--train", tmp_path / "fitted.csv")
     assert pairs(args)["MODEL.IMAGE_HEAD.NUM_CLASSES"] == 2
+
+
+def test_a_users_own_config_stays_as_it_is(parsed, tmp_path):
+    data = write_lesions(tmp_path / "mixed.json", ["GGO", "C", "effusion"])
+    (tmp_path / "base.yaml").write_text(
+        f"_BASE_: {find_config('R18_T1')}\nINPUT: {{MASK_TYPE: 'opacity=GGO+C,effusion'}}\n"
+    )
+    (tmp_path / "own.yaml").write_text("_BASE_: base.yaml\nSOLVER: {MAX_ITER: 9}\n")
+    args, _ = parsed("train", tmp_path / "own.yaml", "--train", data)
+    fitted = {"MODEL.ROI_HEADS.NUM_CLASSES": 2}
+    assert pairs(args) | fitted == pairs(args) and "INPUT.MASK_TYPE" not in pairs(args)
+    saved = load_config("R18_T1", ("INPUT.MASK_TYPE", "GGO"), datasets=False)
+    (tmp_path / "saved.yaml").write_text(saved.dump())  # as a run does
+    args, _ = parsed("train", tmp_path / "saved.yaml", "--train", data)
+    assert not {"MODEL.ROI_HEADS.NUM_CLASSES", "INPUT.MASK_TYPE"} & set(pairs(args))
+    (tmp_path / "short.yaml").write_text(f"_BASE_: {find_config('R18_T1')}\n")
+    args, _ = parsed("train", tmp_path / "short.yaml", "--train", data)
+    fitted = {"MODEL.ROI_HEADS.NUM_CLASSES": 3, "INPUT.MASK_TYPE": ""}
+    assert pairs(args) | fitted == pairs(args)
+
+
+@pytest.mark.parametrize("text", ["- a", "MODEL: ["])
+def test_a_config_that_is_none(parsed, tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    args, error = parsed("train", tmp_path / "bad.yaml")
+    assert args is None and error.startswith(f"error: {tmp_path / 'bad.yaml'}: not a config")
+    assert error.count("\n") == 1
 
 
 def test_weights_of_a_run_with_two_lesion_classes(parsed, tmp_path):
