@@ -122,6 +122,19 @@ def test_a_users_own_config_stays_as_it_is(parsed, tmp_path):
     assert pairs(args) | fitted == pairs(args)
 
 
+def test_image_classes_that_are_given_are_counted(parsed, tmp_path):
+    data = tmp_path / "numbers.csv"  # of three classes it has two, by numbers
+    data.write_text("file,label,patient,scan\na.png,0,a,a\nb.png,4,b,b\n")
+    (tmp_path / "own.yaml").write_text(
+        f"_BASE_: {find_config('R18_T1_heads_BN')}\nDATASETS: {{IMAGE_CLASSES: [a, b, c, d, e]}}"
+    )
+    args, error = parsed("train", tmp_path / "own.yaml", "--train", data)
+    assert args, error
+    assert pairs(args)["MODEL.IMAGE_HEAD.NUM_CLASSES"] == 5
+    args, _ = parsed("train", "R18_T1_heads", "--train", data, "DATASETS.IMAGE_CLASSES", "('a','b')")
+    assert pairs(args)["MODEL.IMAGE_HEAD.NUM_CLASSES"] == 2
+
+
 @pytest.mark.parametrize("text", ["- a", "MODEL: ["])
 def test_a_config_that_is_none(parsed, tmp_path, text):
     (tmp_path / "bad.yaml").write_text(text)
