@@ -6,7 +6,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ..command_line import new_subparser, take_words
+from ..command_line import check_pairs, new_subparser, take_words
 from ..engine.processes import run_processes
 from ..inference.model_spec import DEMO, demo_folders, find_model
 from ..wording import NOTICE
@@ -76,6 +76,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         print(evaluate_files(args))
         print(f"results.json and figures are in {args.output}")
         return 0
+    check_pairs(args.words)
     args.config_file, args.opts = _config(args)
     args.eval_only, args.resume = True, False
     run_processes(train, args)

@@ -32,7 +32,7 @@ def fit_classes(
         FileNotFoundError, ValueError: a config, list or lesion file that cannot be used.
     """
     given = _own_keys(find_config(args.config_file))
-    given |= dict(zip(words[::2], words[1::2], strict=False))
+    given |= dict(zip(words[::2], words[1::2], strict=True))
     cfg = get_cfg()
     cfg.merge_from_list([x for k in (_RULE, _IMAGE_CLASSES) if k in given for x in (k, given[k])])
     files = [Path(name) for name in (*args.train, *args.validation, *args.test)]

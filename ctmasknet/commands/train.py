@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ..command_line import new_subparser, take_words
+from ..command_line import check_pairs, new_subparser, take_words
 from ..engine import Trainer, config_from_args
 from ..engine.processes import run_processes
 from ..inference.model_spec import run_weights
@@ -73,6 +73,7 @@ def run_train(args: argparse.Namespace) -> int:
         if not words:
             raise ValueError("no CONFIG: name a shipped config, as quick/lesion_R18_T1, or a file")
         args.config_file = words.pop(0)
+    check_pairs(words, repeated="--train, --validation or --test")
     opts = _overrides(args)
     weights = _checkpoint(args.weights) if args.weights else None
     classes, args.notes = fit_classes(args, words, weights)

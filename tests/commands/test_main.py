@@ -26,7 +26,9 @@ def test_each_command_explains_itself(command, name):
     [
         ((), "required: COMMAND"),
         (("trian",), "invalid choice: 'trian'"),
-        (("train", "R18_T1", "--trian", "a.json"), "unrecognized arguments: --trian"),
+        (("train", "R18_T1", "--trian", "a.json"), "ctmasknet train: error: unrecognized argum"),
+        (("prepare", "phantom", "all"), "prepare phantom: error: unrecognized arguments: all"),
+        (("demo", "quick"), "error: quick: not a KEY of the config"),
         (("info", "all"), "unrecognized arguments: all"),
     ],
 )

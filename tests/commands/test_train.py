@@ -131,7 +131,9 @@ def test_image_classes_that_are_given_are_counted(parsed, tmp_path):
     args, error = parsed("train", tmp_path / "own.yaml", "--train", data)
     assert args, error
     assert pairs(args)["MODEL.IMAGE_HEAD.NUM_CLASSES"] == 5
-    args, _ = parsed("train", "R18_T1_heads", "--train", data, "DATASETS.IMAGE_CLASSES", "('a','b')")
+    args, _ = parsed(
+        "train", "R18_T1_heads", "--train", data, "DATASETS.IMAGE_CLASSES", "('a','b')"
+    )
     assert pairs(args)["MODEL.IMAGE_HEAD.NUM_CLASSES"] == 2
 
 
@@ -159,6 +161,16 @@ def test_weights_of_a_run_with_two_lesion_classes(parsed, tmp_path):
     ("arguments", "message"),
     [
         (["train"], "no CONFIG: name a shipped config"),
+        (
+            ["train", "R18_T1", "--train", "a.json", "b.json"],
+            "b.json: not a KEY of the config, as SOLVER.MAX_ITER; for several files give --train,",
+        ),
+        (["train", "R18_T1", "SOLVER.MAX_ITER"], "SOLVER.MAX_ITER: has no VALUE; write KEY VALUE"),
+        (["train", "R18_T1", "SOLVER.MAX_ITER", "9", "x", "y"], "x: not a KEY of the config"),
+        (
+            ["evaluate", "--model", "R18_T1", "--dataset", "a.json", "b.json", "--output", "x"],
+            "b.json: not a KEY of the config, as SOLVER.MAX_ITER",
+        ),
         (["train", "R18_T1", "--test", "a.json"], "--train is missing: with --validation or"),
         (["train", "R18_T1", "--eval-only", "--train", "a.json"], "--test is missing: --eval-only"),
         (["train", "R18_T1", "--weights", "{here}"], "{here}: holds no checkpoint of a training"),
