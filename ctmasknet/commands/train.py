@@ -46,8 +46,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     add("--weights", metavar="FILE", help="checkpoint to start from, or a training run's folder")
     add("--output", metavar="DIR", help="folder for the results (default: output/<config's name>)")
     add("--resume", action="store_true", help="go on from the last checkpoint in --output")
-    add("--eval-only", action="store_true", help="evaluate --weights on --test, without training")
-    add("--config-file", metavar="CONFIG", help="CONFIG, as Detectron2's scripts call it")
+    parser.set_defaults(eval_only=False)  # one of Detectron2's arguments
     add_processes(parser)
 
 
@@ -69,10 +68,9 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
 def run_train(args: argparse.Namespace) -> int:
     """Run `ctmasknet train`; raises a FileNotFoundError or ValueError where it cannot go on."""
     words = list(args.words)
-    if not args.config_file:
-        if not words:
-            raise ValueError("no CONFIG: name a shipped config, as quick/lesion_R18_T1, or a file")
-        args.config_file = words.pop(0)
+    if not words:
+        raise ValueError("no CONFIG: name a shipped config, as quick/lesion_R18_T1, or a file")
+    args.config_file = words.pop(0)
     check_pairs(words, repeated="--train, --validation or --test")
     opts = _overrides(args)
     weights = _checkpoint(args.weights) if args.weights else None
@@ -101,11 +99,9 @@ def _overrides(args: argparse.Namespace) -> list[Any]:
     """Return what the options mean as KEY VALUE pairs."""
     opts: list[Any] = []
     if args.train or args.validation or args.test:
-        if not (args.test if args.eval_only else args.train):
+        if not args.train:
             raise ValueError(
-                "--test is missing: --eval-only wants data to evaluate on"
-                if args.eval_only
-                else "--train is missing: with --validation or --test name the training data, too"
+                "--train is missing: with --validation or --test name the training data, too"
             )
         for key in ("TRAIN", "VALIDATION", "TEST"):
             opts += [f"DATASETS.{key}", tuple(getattr(args, key.lower()))]

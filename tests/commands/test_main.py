@@ -27,6 +27,7 @@ def test_each_command_explains_itself(command, name):
         ((), "required: COMMAND"),
         (("trian",), "invalid choice: 'trian'"),
         (("train", "R18_T1", "--trian", "a.json"), "ctmasknet train: error: unrecognized argum"),
+        (("train", "R18_T1", "--eval-only"), "unrecognized arguments: --eval-only"),
         (("prepare", "phantom", "all"), "prepare phantom: error: unrecognized arguments: all"),
         (("demo", "quick"), "error: quick: not a KEY of the config"),
         (("info", "all"), "unrecognized arguments: all"),

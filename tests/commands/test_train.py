@@ -6,6 +6,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 import torch
+from detectron2.engine import default_argument_parser
 from PIL import Image
 
 from ctmasknet.commands import evaluate as evaluate_command
@@ -78,7 +79,7 @@ def test_paths_without_quotes_and_overrides_anywhere(parsed, tmp_path):
         "SOLVER.MAX_ITER": "9",
         "SOLVER.BASE_LR": "-1",
     }
-    args, _ = parsed("train", "--config-file", "R18_T1", "SOLVER.MAX_ITER", 9)
+    args, _ = parsed("train", "R18_T1", "SOLVER.MAX_ITER", 9)
     assert (args.config_file, args.opts) == ("R18_T1", ["SOLVER.MAX_ITER", "9"])
 
 
@@ -172,7 +173,6 @@ def test_weights_of_a_run_with_two_lesion_classes(parsed, tmp_path):
             "b.json: not a KEY of the config, as SOLVER.MAX_ITER",
         ),
         (["train", "R18_T1", "--test", "a.json"], "--train is missing: with --validation or"),
-        (["train", "R18_T1", "--eval-only", "--train", "a.json"], "--test is missing: --eval-only"),
         (["train", "R18_T1", "--weights", "{here}"], "{here}: holds no checkpoint of a training"),
         (["evaluate", "--output", "x"], "one of the arguments --model --predictions is required"),
         (["evaluate", "--model", "R18_T1", "--output", "x"], "--dataset is missing: name the data"),
@@ -255,8 +255,11 @@ def test_a_model_is_evaluated_as_by_train_net(command, runs, phantom, tmp_path, 
     )
     assert code == 0, error
     assert f"results.json is in {out}" in printed
-    args = ("train", model / "config.yaml", "--eval-only", "--weights", model, "--test", test)
-    command(*args, *sets, "--output", tmp_path / "b", *few)
+    opts = ("MODEL.WEIGHTS", model / "model_best.pth", "OUTPUT_DIR", tmp_path / "b", *few)
+    opts += ("DATASETS.TRAIN", "()", "DATASETS.TEST", f"('{test}',)")
+    opts += ("DATASETS.VALIDATION", "()" if lesion else f"('{val}',)")
+    line = ("--config-file", model / "config.yaml", "--eval-only", *opts)
+    train_command.train(default_argument_parser().parse_args([*map(str, line)]))
     first, second = (
         json.loads((tmp_path / x / "inference" / test.stem / "results.json").read_text())
         for x in "ab"
