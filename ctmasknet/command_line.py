@@ -1,4 +1,4 @@
-"""What the subcommands and the scripts in datasets/ and tools/ share."""
+"""What the command `ctmasknet` and the scripts in datasets/ and tools/ share."""
 
 import argparse
 import logging

@@ -17,8 +17,7 @@ _DESCRIPTION = f"""Evaluate a model on a data set, or any system's predictions i
 
 A data set is a COCO file of lesions (.json), an image list (.csv) or a registered name.
 DIR/inference/<data set> gets results.json with all metrics and intervals, figures and the
-predictions; docs/evaluation.md of the repository says what each number means. KEY VALUE pairs
-override the model's config.
+predictions. KEY VALUE pairs override the model's config.
 
   ctmasknet evaluate --model lesions --dataset lesions_test.json --output results
   ctmasknet evaluate --model classes --dataset slices_test.csv --validation slices_val.csv \\
