@@ -115,8 +115,8 @@ def demo_folders() -> tuple[Path, Path]:
         if all((folder / _RUN_WEIGHTS[0]).is_file() for folder in folders):
             return folders[0], folders[1]
     raise FileNotFoundError(
-        f"{places[-1]}: the demo's models are not there; run `ctmasknet demo` first (minutes), or "
-        "name another model"
+        f"{' and '.join(map(str, dict.fromkeys(places)))}: the demo's models are not there; run "
+        "`ctmasknet demo` first (minutes), or name another model"
     )
 
 

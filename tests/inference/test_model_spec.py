@@ -119,8 +119,9 @@ def test_a_folder_without_a_run(tmp_path):
 
 def test_the_demo(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(models, "CHECKOUT", None)
-    with pytest.raises(FileNotFoundError, match="run `ctmasknet demo` first"):
+    monkeypatch.setattr(models, "CHECKOUT", tmp_path / "checkout")
+    places = f"{tmp_path}/output/demo and {tmp_path}/checkout/output/demo: the demo's models"
+    with pytest.raises(FileNotFoundError, match=f"{places} are not there; run `ctmasknet demo`"):
         demo_folders()
     demo = tmp_path / "output" / "demo"
     for name in ("ctmasknet_R18_T1", "lesion_R18_T1"):
