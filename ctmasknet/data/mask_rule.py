@@ -59,7 +59,8 @@ class MaskRule:
         Args:
             text: "nodule,effusion" keeps these two; "opacity=GGO+C,effusion" makes one class of GGO
                 and C; "lesion=*" makes one of all; "both", "merge" and "ggo" are the papers' names
-                for "GGO,C", "lesion=*" and "GGO"; "" keeps all classes as they are.
+                for "GGO,C", "lesion=*" and "GGO", "merge" of GGO, C and lesion alone; "" keeps all
+                classes as they are.
 
         Raises:
             ValueError: something else, a class named twice, or a name that cannot be used.
@@ -94,9 +95,15 @@ class MaskRule:
             found: the names of the data set's classes, in its order.
 
         Raises:
-            ValueError: the data set lacks a class of the rule, or has "lesion" where the rule
-                tells GGO from C.
+            ValueError: the data set lacks a class of the rule, has "lesion" where the rule tells
+                GGO from C, or has other classes than the papers' where the rule is "merge".
         """
+        if self.text == "merge" and not PAPERS_CLASSES.issuperset(found):
+            raise ValueError(
+                f"mask type 'merge' is for GGO, C and {LESION}, but found {', '.join(found)}; write "
+                f"'' and MODEL.ROI_HEADS.NUM_CLASSES {len(found)} to keep them, or 'lesion=*' to "
+                "merge them"
+            )
         used = {source for group in self.sources.values() for source in group}
         if not used:
             return {name: (name,) for name in found}
