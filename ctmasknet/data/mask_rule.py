@@ -100,9 +100,9 @@ class MaskRule:
         """
         if self.text == "merge" and not PAPERS_CLASSES.issuperset(found):
             raise ValueError(
-                f"mask type 'merge' is for GGO, C and {LESION}, but found {', '.join(found)}; write "
-                f"'' and MODEL.ROI_HEADS.NUM_CLASSES {len(found)} to keep them, or 'lesion=*' to "
-                "merge them"
+                f"mask type 'merge' is for GGO, C and {LESION}, but found {', '.join(found)}; "
+                f"write '' and MODEL.ROI_HEADS.NUM_CLASSES {len(found)} to keep them, or "
+                "'lesion=*' to merge them"
             )
         used = {source for group in self.sources.values() for source in group}
         if not used:
