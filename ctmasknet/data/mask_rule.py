@@ -95,8 +95,8 @@ class MaskRule:
             found: the names of the data set's classes, in its order.
 
         Raises:
-            ValueError: the data set lacks a class of the rule, has "lesion" where the rule tells
-                GGO from C, or has other classes than the papers' where the rule is "merge".
+            ValueError: the data set lacks a class of the rule, has "lesion" where the rule takes
+                GGO or C without it, or has classes that "merge" is not for.
         """
         if self.text == "merge" and not PAPERS_CLASSES.issuperset(found):
             raise ValueError(
@@ -111,8 +111,9 @@ class MaskRule:
             return {self.classes[0]: tuple(found)}
         if LESION in set(found) - used and used & {"GGO", "C"}:
             raise ValueError(
-                f"mask type '{self.text}' tells GGO from C, but '{LESION}' (of {', '.join(found)}) "
-                "is either of the two: use mask type 'merge'"
+                f"mask type '{self.text}' leaves out '{LESION}' (of {', '.join(found)}), which is "
+                "either of GGO and C: take together what cannot be told apart, as in '"
+                f"{LESION}={'+'.join(name for name in found if name in PAPERS_CLASSES)}'"
             )
         for name in sorted(used - set(found)):
             lower = {known.lower(): known for known in found}

@@ -30,6 +30,14 @@ def test_merge_is_of_the_papers_classes_alone():
             MaskRule.parse("merge").apply(found)
 
 
+@pytest.mark.parametrize("text", ["GGO,C", "GGO", "opacity=GGO+C,scar"])
+def test_lesions_of_either_kind_are_not_left_out_beside_the_two(text):
+    found = ("GGO", "C", "lesion", "scar")
+    with pytest.raises(ValueError, match="leaves out 'lesion' .* as in 'lesion=GGO[+]C[+]lesion'"):
+        MaskRule.parse(text).apply(found)
+    assert MaskRule.parse("lesion=GGO+C+lesion").apply(found) == {"lesion": found[:3]}
+
+
 def test_the_papers_names_are_names_of_rules():
     assert {name: MaskRule.parse(name).classes for name in PAPERS_RULES} == {
         "both": ("GGO", "C"),
