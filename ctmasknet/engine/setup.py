@@ -69,8 +69,9 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
     say_windowed_once()
     if names := cfg.DATASETS.LESION_CLASSES:
-        text = "lesion classes in the order of their indices: %s (INPUT.MASK_TYPE '%s')"
-        logger.info(text, ", ".join(names), cfg.INPUT.MASK_TYPE)
+        read = "" if is_classifier(cfg) else f" (INPUT.MASK_TYPE '{cfg.INPUT.MASK_TYPE}')"
+        text = "lesion classes in the order of their indices: %s%s"
+        logger.info(text, ", ".join(names), read)
     if comm.is_main_process():
         # Written again with the paths of data sets that were given as paths, for later use.
         saved = cfg.clone()

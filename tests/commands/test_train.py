@@ -91,9 +91,9 @@ def test_classes_of_the_data_unless_they_are_given(parsed, tmp_path):
         f"lesion classes of {own}: nodule, effusion",
         "so unless they are given: MODEL.ROI_HEADS.NUM_CLASSES 2, INPUT.MASK_TYPE ''",
     ]
-    args, _ = parsed("train", "R18_T1", "--train", own, "INPUT.MASK_TYPE", "merge")
+    args, _ = parsed("train", "R18_T1", "--train", own, "INPUT.MASK_TYPE", "lesion=*")
     assert pairs(args)["MODEL.ROI_HEADS.NUM_CLASSES"] == 1
-    assert pairs(args)["INPUT.MASK_TYPE"] == "merge"
+    assert pairs(args)["INPUT.MASK_TYPE"] == "lesion=*"
     args, _ = parsed("train", "R18_T1", "--train", own, "MODEL.ROI_HEADS.NUM_CLASSES", 3)
     assert pairs(args)["MODEL.ROI_HEADS.NUM_CLASSES"] == "3"
     both = write_lesions(tmp_path / "papers.json", ["GGO", "C"])

@@ -125,7 +125,7 @@ def test_mask_values_parse():
 def test_lesion_is_either_of_ggo_and_consolidation():
     for text in ("7=lesion", "1=GGO,2=C,7=lesion"):
         for mask_type in ("both", "ggo"):
-            with pytest.raises(ValueError, match="use mask type 'merge'"):
+            with pytest.raises(ValueError, match="either of GGO and C: take together"):
                 MaskValues.parse(text).categories(mask_type)
     assert MaskValues.parse("1=GGO,2=C,7=lesion").categories("merge") == {0: 0, 1: 1, 2: 1, 7: 1}
 

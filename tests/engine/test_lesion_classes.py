@@ -105,7 +105,8 @@ def test_data_sets_are_matched_by_the_names_of_their_classes(load):
     )
     assert cfg.DATASETS.LESION_CLASSES == NAMES
     assert cfg.DATASETS.TRAIN == ("train_part",)  # used as it is, and so is what counts otherwise
-    assert cfg.DATASETS.VALIDATION == ("validation_part_nodule_effusion_min0",)
+    (reordered,) = cfg.DATASETS.VALIDATION
+    assert reordered.startswith("validation_part_nodule_effusion_") and reordered.endswith("_min0")
     assert cfg.DATASETS.TEST == ("test_part",)
     check_files(cfg)
     for key in ("TRAIN", "VALIDATION", "TEST"):
@@ -170,6 +171,28 @@ def test_a_checkpoint_with_the_same_classes_gives_their_order(load, tmp_path):
     assert other.DATASETS.LESION_CLASSES == ("nodule", "cyst")
     with pytest.raises(ValueError, match="effusion, nodule, in .* here they are nodule, cyst"):
         Trainer.evaluate_checkpoint(other)
+
+
+def test_nothing_guesses_the_classes_of_weights_without_names(load, tmp_path):
+    (tmp_path / "run").mkdir()
+    weights = tmp_path / "run" / "bare.pth"
+    torch.save({"model": tiny_model("lesion").state_dict()}, weights)
+    opts, swapped = ["MODEL.WEIGHTS", str(weights)], {"effusion": 1, "nodule": 2}
+    message = r"bare\.pth: does not tell .*LESION_CLASSES \"\('effusion', 'nodule'\)"
+    with pytest.raises(ValueError, match=message):
+        load(opts, test=swapped)
+    for told in (
+        ["DATASETS.LESION_CLASSES", "('nodule','effusion')"],
+        ["INPUT.MASK_TYPE", "nodule,effusion"],
+    ):
+        assert load([*opts, *told], test=swapped).DATASETS.LESION_CLASSES == NAMES
+    assert load(opts, train=swapped).DATASETS.LESION_CLASSES == NAMES[::-1]  # training decides
+    run = get_cfg()
+    run.MODEL.ROI_HEADS.NUM_CLASSES, run.DATASETS.LESION_CLASSES = 2, NAMES
+    (tmp_path / "run" / "config.yaml").write_text(run.dump())
+    assert load(opts, test=swapped).DATASETS.LESION_CLASSES == NAMES
+    with pytest.raises(ValueError, match="classes nodule, scar, expected .*run, nodule, effusion"):
+        load(opts, test={"nodule": 1, "scar": 2})
 
 
 @pytest.fixture

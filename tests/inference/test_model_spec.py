@@ -78,6 +78,9 @@ def test_a_classifier_is_not_asked_what_masks_mean(runs):
     two = ("MODEL.ROI_HEADS.NUM_CLASSES", 2)  # with INPUT.MASK_TYPE merge
     found = find_model(tiny_cfg("ctmasknet", *two), runs.ctmasknet / "model_best.pth")
     assert found.lesion_classes == ("class_1", "class_2")
+    both = tiny_cfg("ctmasknet", *two, "INPUT.MASK_TYPE", "both")  # which it has never read
+    found = find_model(both, runs.ctmasknet / "model_best.pth")
+    assert found.lesion_classes == ("class_1", "class_2")
     with pytest.raises(ValueError, match=r"is 'merge' with 1 class \(lesion\), but .* 2"):
         find_model(tiny_cfg("lesion", *two), runs.lesion / "model_best.pth")
 
