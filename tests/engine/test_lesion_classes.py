@@ -263,4 +263,6 @@ def test_names_go_from_masks_to_predictions_of_both_models(drawn, tmp_path):
         assert predictor.lesion_classes == NAMES
         prediction = predictor.predict(np.zeros((64, 64), np.uint8))
         assert {found.lesion_class for found in prediction.instances} <= set(NAMES)
+    named = json.loads(content["settings"]["DATASETS.IMAGE_CLASSES"])  # of the CT-Mask-Net
+    assert tuple(named) == tuple(saved.DATASETS.IMAGE_CLASSES) and len(named) == 3
     assert set(prediction.ranked_boxes.lesion_classes) <= set(NAMES)
