@@ -24,7 +24,8 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # file,label,patient,scan).
     cfg.DATASETS.VALIDATION = ()
     # Names of the image classes in the order of their labels. (): the papers' three, or, where
-    # image lists have other labels, the names in them, sorted; the saved config has what was found.
+    # image lists have other labels, the names in them, sorted; in the order of the checkpoint if it
+    # has them. The saved config and checkpoints have what was found.
     cfg.DATASETS.IMAGE_CLASSES = ()
     # Names of the lesion classes in the order of the model's class indices. (): those that
     # INPUT.MASK_TYPE makes of the data sets, in the order of the checkpoint in MODEL.WEIGHTS if it

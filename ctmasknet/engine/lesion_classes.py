@@ -42,7 +42,7 @@ def check_lesion_keys(cfg: CfgNode) -> None:
         _check_count(f"{rule} with {_listed(made)}", made, count, _BY_RULE)
 
 
-def match_lesion_classes(cfg: CfgNode, names: Sequence[str]) -> dict[str, str]:
+def match_lesion_classes(cfg: CfgNode, names: Sequence[str], weights: str) -> dict[str, str]:
     """Find the classes of a run, and for each of its data sets one that has them in one order.
 
     DATASETS.LESION_CLASSES is set, unless it is given: see there. Data sets that are to be read
@@ -51,6 +51,7 @@ def match_lesion_classes(cfg: CfgNode, names: Sequence[str]) -> dict[str, str]:
     Args:
         cfg: the config, changed in place.
         names: the registered data sets of the run, those of training first.
+        weights: the checkpoint that the run starts from, goes on from, or evaluates; "" without.
 
     Returns:
         Data set -> the one to use for it; itself if it can be used as it is. Of a CT-Mask-Net: {}.
@@ -60,10 +61,10 @@ def match_lesion_classes(cfg: CfgNode, names: Sequence[str]) -> dict[str, str]:
             run, another number than MODEL.ROI_HEADS.NUM_CLASSES, or an evaluation of weights whose
             several classes nothing names.
     """
-    stored, count = stored_lesion_classes(cfg.MODEL.WEIGHTS), cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    stored, count = stored_lesion_classes(weights), cfg.MODEL.ROI_HEADS.NUM_CLASSES
     if is_classifier(cfg):
         if stored:
-            _check_count(f"{cfg.MODEL.WEIGHTS} has {_listed(stored)}", stored, count)
+            _check_count(f"{weights} has {_listed(stored)}", stored, count)
         cfg.DATASETS.LESION_CLASSES = tuple(cfg.DATASETS.LESION_CLASSES) or stored
         return {}
     mask_type, min_area = cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA

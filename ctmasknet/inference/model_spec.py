@@ -8,7 +8,13 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from ..checkpoint import read_checkpoint
-from ..checkpoint.settings import TRAINING_DATA, check_lesion_classes, lesion_classes_in
+from ..checkpoint.settings import (
+    TRAINING_DATA,
+    check_image_classes,
+    check_lesion_classes,
+    image_classes_in,
+    lesion_classes_in,
+)
 from ..engine import load_config
 from ..engine.hooks import BEST_WEIGHTS
 from ..engine.lesion_classes import (
@@ -17,6 +23,7 @@ from ..engine.lesion_classes import (
     config_beside,
     told_lesion_classes,
 )
+from ..modeling import is_classifier
 from ..provenance import sha256_of
 from ..shipped_configs import CHECKOUT, find_config
 
@@ -31,7 +38,8 @@ class ModelSpec:
     """A config with its weights; `config` is the file it was read from, "" if it was given as such.
 
     `trained_on` names data sets, as the checkpoint or the config.yaml beside it does; "" if
-    neither. `lesion_classes` are the names in the order of the model's indices.
+    neither. `lesion_classes` and `image_classes` are the names in the order of the model's
+    indices; a lesion model has none of images.
     """
 
     name: str
@@ -40,6 +48,7 @@ class ModelSpec:
     weights: str
     trained_on: str
     lesion_classes: tuple[str, ...]
+    image_classes: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, str | bool]:
         """Return the model in plain types, for results and reports; hashes the weights."""
@@ -75,7 +84,7 @@ def find_model(
     Raises:
         FileNotFoundError: no such model or checkpoint; names the nearest one.
         ValueError: there are no weights, the config or the checkpoint cannot be read, or they
-            name other lesion classes.
+            name other classes.
     """
     if isinstance(config_or_name, CfgNode):
         cfg, config = config_or_name, ""
@@ -95,7 +104,10 @@ def find_model(
     stored = lesion_classes_in(settings)
     check_lesion_classes(weights, stored, cfg.DATASETS.LESION_CLASSES)
     name = cfg.MODEL.NAME or "model"
-    return ModelSpec(name, cfg, config, str(weights), trained_on, stored or _lesion_classes(cfg))
+    lesions, images = stored or _lesion_classes(cfg), image_classes_in(settings)
+    check_image_classes(weights, images, cfg.DATASETS.IMAGE_CLASSES)
+    images = images or _image_classes(cfg)
+    return ModelSpec(name, cfg, config, str(weights), trained_on, lesions, images)
 
 
 def run_weights(folder: Path) -> Path | None:
@@ -138,6 +150,13 @@ def _lesion_classes(cfg: CfgNode) -> tuple[str, ...]:
     count = cfg.MODEL.ROI_HEADS.NUM_CLASSES
     numbered = ("lesion",) if count == 1 else tuple(f"class_{k}" for k in range(1, count + 1))
     return told_lesion_classes(cfg) or numbered
+
+
+def _image_classes(cfg: CfgNode) -> tuple[str, ...]:
+    if not is_classifier(cfg):
+        return ()
+    names, count = tuple(cfg.DATASETS.IMAGE_CLASSES), cfg.MODEL.IMAGE_HEAD.NUM_CLASSES
+    return names if len(names) == count else tuple(f"class {k}" for k in range(count))
 
 
 def _run_training_data(weights: str | Path) -> str:

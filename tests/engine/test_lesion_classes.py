@@ -78,14 +78,14 @@ def write_lesions(path, ids):
 def load(tmp_path):
     """Load a config of data sets that number the classes as given."""
 
-    def load(opts=(), **parts):
+    def load(opts=(), resume=False, **parts):
         fixed = [*itertools.chain(*SMALL.items()), "OUTPUT_DIR", str(tmp_path / "out")]
         opts = [*fixed, "INPUT.MASK_TYPE", "", *opts]
         for key in ("TRAIN", "VALIDATION", "TEST"):
             ids = parts.get(key.lower())
             file = ids and write_lesions(tmp_path / f"{key.lower()}_part.json", ids)
             opts += [f"DATASETS.{key}", f"('{file}',)" if file else "()"]
-        return load_config(str(CONFIGS / "quick/lesion_R18_T1.yaml"), opts)
+        return load_config(str(CONFIGS / "quick/lesion_R18_T1.yaml"), opts, resume=resume)
 
     return load
 
@@ -173,6 +173,17 @@ def test_a_checkpoint_with_the_same_classes_gives_their_order(load, tmp_path):
         Trainer.evaluate_checkpoint(other)
 
 
+def test_a_run_goes_on_with_the_order_of_its_last_checkpoint(load, tmp_path):
+    model = tiny_model("lesion", "MODEL.ROI_HEADS.NUM_CLASSES", 2)
+    (tmp_path / "out").mkdir()
+    content = {"model": model.state_dict(), "settings": settings_of(model, NAMES[::-1])}
+    torch.save(content, tmp_path / "out" / "model_0000000.pth")
+    (tmp_path / "out" / "last_checkpoint").write_text("model_0000000.pth")
+    for resume in (True, False):
+        cfg = load(train={"nodule": 1, "effusion": 2}, resume=resume)
+        assert cfg.DATASETS.LESION_CLASSES == (NAMES[::-1] if resume else NAMES)
+
+
 def test_nothing_guesses_the_classes_of_weights_without_names(load, tmp_path):
     (tmp_path / "run").mkdir()
     weights = tmp_path / "run" / "bare.pth"
@@ -252,4 +263,6 @@ def test_names_go_from_masks_to_predictions_of_both_models(drawn, tmp_path):
         assert predictor.lesion_classes == NAMES
         prediction = predictor.predict(np.zeros((64, 64), np.uint8))
         assert {found.lesion_class for found in prediction.instances} <= set(NAMES)
+    named = json.loads(content["settings"]["DATASETS.IMAGE_CLASSES"])  # of the CT-Mask-Net
+    assert tuple(named) == tuple(saved.DATASETS.IMAGE_CLASSES) and len(named) == 3
     assert set(prediction.ranked_boxes.lesion_classes) <= set(NAMES)

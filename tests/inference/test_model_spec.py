@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from tiny_models import tiny_cfg
+from tiny_models import tiny_cfg, tiny_model
 
+from ctmasknet.checkpoint.settings import settings_of
 from ctmasknet.inference import model_spec as models
 from ctmasknet.inference.model_spec import demo_folders, find_model
 
@@ -83,6 +84,20 @@ def test_a_classifier_is_not_asked_what_masks_mean(runs):
     assert found.lesion_classes == ("class_1", "class_2")
     with pytest.raises(ValueError, match=r"is 'merge' with 1 class \(lesion\), but .* 2"):
         find_model(tiny_cfg("lesion", *two), runs.lesion / "model_best.pth")
+
+
+def test_image_classes_of_a_checkpoint_and_never_a_guess(runs, tmp_path):
+    weights, cfg = tmp_path / "own.pth", tiny_cfg("ctmasknet")
+    content = torch.load(runs.ctmasknet / "model_best.pth")
+    torch.save(content, weights)
+    assert find_model(cfg, weights).image_classes == ("class 0", "class 1", "class 2")
+    assert find_model(runs.ctmasknet, weights).image_classes[2] == "COVID-19"
+    own = ("well", "ill, a little", "grave")
+    content["settings"] = settings_of(tiny_model("ctmasknet"), image_classes=own)
+    torch.save(content, weights)
+    assert find_model(cfg, weights).image_classes == own
+    with pytest.raises(ValueError, match="image classes well, ill, a .* here they are Control"):
+        find_model(runs.ctmasknet, weights)
 
 
 def test_a_config_of_another_program_beside_the_weights(runs, tmp_path):
