@@ -7,6 +7,8 @@ import pytest
 
 from ctmasknet.evaluation.results import write_results
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 HEAD = "file_name,patient,scan,label,logit_0,logit_1\n"
 
 

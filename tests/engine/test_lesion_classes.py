@@ -21,6 +21,8 @@ from ctmasknet.engine import Trainer, load_config, set_up
 from ctmasknet.engine.setup import check_files
 from ctmasknet.inference import Predictor
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = ("nodule", "effusion")
 SMALL = {
@@ -240,7 +242,6 @@ def train(config, output, files, *opts):
     return saved
 
 
-@pytest.mark.slow
 def test_names_go_from_masks_to_predictions_of_both_models(drawn, tmp_path):
     lesion, image = tmp_path / "lesion_run", tmp_path / "image_run"
     saved = train("lesion_R18_T1", lesion, [drawn] * 3, "INPUT.MASK_TYPE", "")

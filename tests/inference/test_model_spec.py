@@ -8,6 +8,8 @@ from ctmasknet.checkpoint.settings import settings_of
 from ctmasknet.inference import model_spec as models
 from ctmasknet.inference.model_spec import demo_folders, find_model
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 
 def test_the_folder_of_a_run(runs):
     found = find_model(runs.lesion)
