@@ -80,7 +80,7 @@ def test_commands_say_it_in_one_line_before_they_look_for_a_model(without, tmp_p
     line = "error: this needs {}, which is not installed: pip install 'ctmasknet[{}]'\n"
     assert capsys.readouterr().err == line.format("highdicom", "ct")
     assert command(*predict, slices) == 2  # of slices nothing is missing but the model
-    assert "no model of this name" in capsys.readouterr().err
+    assert "no such config file or model" in capsys.readouterr().err
     without("jinja2")
     assert command(*predict, slices) == 2
     assert capsys.readouterr().err == line.format("jinja2", "report")

@@ -48,7 +48,9 @@ def run_compare(args: argparse.Namespace) -> None:
         _write_table(args.results, args.table, args.command_line)
     elif len(args.results) == 2:
         resamples = RESAMPLES if args.resamples is None else args.resamples
-        _compare(*args.results, resamples, SEED if args.seed is None else args.seed, args.output)
+        seed = SEED if args.seed is None else args.seed
+        first, second = args.results
+        _compare(first, second, resamples, seed, args.output)
     else:
         count = counted(len(args.results), "result")
         raise ValueError(f"{count} to compare, expected two; or give --table FILE.md")

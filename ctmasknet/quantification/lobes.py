@@ -30,7 +30,9 @@ def find_lobes(values: np.ndarray) -> np.ndarray | None:
     Raises:
         ValueError: the five do not lie in the body as the lobes do.
     """
-    counts = sum(np.bincount(part.astype(np.uint8).ravel(), minlength=256) for part in values)
+    counts = np.zeros(256, np.int64)
+    for part in values:  # by slices: bincount would hold 8 bytes for each voxel
+        counts += np.bincount(part.astype(np.uint8).ravel(), minlength=256)
     found = np.flatnonzero(counts[1:]) + 1
     if len(found) != len(LOBES):
         return None

@@ -42,7 +42,7 @@ def trace_airway(hu: np.ndarray, bodies: np.ndarray, pixel: float) -> np.ndarray
         fits = (pieces.areas >= _TRACHEA[0]) & (pieces.areas <= (limit or _TRACHEA[1]))
         fits &= pieces.counts(found) > 0 if limit else _like_trachea(pieces, bodies[z])
         least = _BRANCHED if limit else _WALLED
-        fits[fits] = [pieces.wall(hu[z], piece) >= least for piece in np.flatnonzero(fits)]
+        fits[fits] = [pieces.wall(hu[z], piece) >= least for piece in np.flatnonzero(fits).tolist()]
         found = fits[pieces.labels]
         limit = min(_LEAK * pieces.areas[fits].sum(), _TRACHEA[1])
         if limit:
@@ -119,7 +119,7 @@ def without_gas(
     fits = pieces.areas >= _LUMEN
     if below is not None:
         fits &= 2 * pieces.counts(below) * pixel**2 < pieces.areas
-    for piece in np.flatnonzero(fits):
+    for piece in np.flatnonzero(fits).tolist():
         may_be_lung = pieces.areas[piece] >= largest and not pieces.is_empty(piece)
         if not may_be_lung and pieces.wall(hu, piece) >= _WALLED:
             box, whole = pieces.with_wall(piece)

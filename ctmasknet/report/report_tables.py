@@ -64,12 +64,12 @@ def lobes(case: Case) -> Table | None:
     scores, volumes = lobe_scores(case), lobe_volumes_ml(case)
     if scores is None:
         return None
-    columns: dict[str, Sequence[str]] = {"lobe": LOBES}
+    columns: list[tuple[str, Sequence[str]]] = [("lobe", LOBES)]
     if volumes is not None:
-        columns["volume"] = [volume_text(ml) for ml in volumes]
+        columns.append(("volume", [volume_text(ml) for ml in volumes]))
     for name, of_lobes in zip(case.quantities.names, lobe_shares(case.quantities).T, strict=True):
-        columns[f"share that is {name}"] = [percent(share) for share in of_lobes]
-    columns["score, 0 to 5"] = [str(score) for score in scores]
+        columns.append((f"share that is {name}", [percent(share) for share in of_lobes]))
+    columns.append(("score, 0 to 5", [str(score) for score in scores]))
     return Table(columns, named=1)
 
 

@@ -17,6 +17,8 @@ from ctmasknet.data.covidx import (
 from ctmasknet.data.image_lists import load_image_list
 from ctmasknet.errors import collecting
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT.parent / "shared" / "reference" / "splits"
 needs_lists = pytest.mark.skipif(
@@ -217,7 +219,7 @@ def test_command(write, tmp_path, command):
     code, _, error = run(tmp_path / "all.csv")
     assert code == 2 and names[0] in error
     assert not (tmp_path / "all.csv").exists()
-    printed = run(tmp_path / "all.csv", "--skip-bad")
+    _, printed, _ = run(tmp_path / "all.csv", "--skip-bad")
     assert "11 slices" in printed
     assert "skipped 1:" in printed
     assert names[0] in printed
