@@ -13,7 +13,7 @@ from ctmasknet.inference.predictions import (
     SlicePrediction,
 )
 from ctmasknet.quantification.case import Case, KeySlice, choose_key_slices
-from ctmasknet.quantification.lung import LungMask
+from ctmasknet.lung import LungMask
 from ctmasknet.quantification.quantify import join, quantify
 from ctmasknet.wording import NOTICE
 

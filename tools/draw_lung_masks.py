@@ -15,7 +15,7 @@ import numpy as np
 from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.figures import VERMILION, rgb
 from ctmasknet.inference.inputs import find_inputs
-from ctmasknet.quantification.lung import find_lung
+from ctmasknet.lung import find_lung
 from ctmasknet.volumes import Volume, read_volume
 
 COLUMNS = 8

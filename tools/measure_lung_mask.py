@@ -18,7 +18,7 @@ from ctmasknet.data.classes import IMAGE_CLASSES
 from ctmasknet.data.phantom import draw_patient, draw_slice, window
 from ctmasknet.data.phantom.anatomy import draw_shapes
 from ctmasknet.data.phantom.patient import CHEST_HEIGHT, LAST_SLICE
-from ctmasknet.quantification.lung import UNKNOWN_WIDTH, find_lung
+from ctmasknet.lung import UNKNOWN_WIDTH, find_lung
 from ctmasknet.quantification.quantify import grown_lung
 from ctmasknet.volumes.window import LUNG
 

@@ -13,7 +13,7 @@ from ..volumes import sitk
 from ..volumes.sitk_files import VOLUME_SUFFIXES, volume_suffix
 from ..volumes.volume import Volume, upright_volume
 from .lobes import find_lobes
-from .lung import LungMask
+from ..lung import LungMask
 
 
 def read_lung_mask(path: str | os.PathLike, volume: Volume) -> LungMask:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..extras import require
-from .lung import LungMask
+from ..lung import LungMask
 
 MODEL = "R231"  # both lungs with dense lesions and effusion, without the trachea
 

@@ -16,7 +16,7 @@ from scipy import ndimage
 from ..inference.predictions import SlicePrediction
 from .label_map import label_volume
 from .lobes import count_by_lobe
-from .lung import LungMask
+from ..lung import LungMask
 
 ANY_LESION = "any lesion"
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ctmasknet.data.phantom import draw_patient, draw_slice, window
 from ctmasknet.data.phantom.anatomy import draw_shapes
-from ctmasknet.quantification.lung import find_lung
+from ctmasknet.lung import find_lung
 from ctmasknet.quantification.lung_files import read_lung_image, read_lung_mask
 from ctmasknet.volumes.volume import upright_volume
 from ctmasknet.volumes.window import LUNG

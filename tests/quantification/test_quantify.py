@@ -5,7 +5,7 @@ import pycocotools.mask as mask_util
 import pytest
 
 from ctmasknet.inference.predictions import Instance, SlicePrediction
-from ctmasknet.quantification.lung import LungMask
+from ctmasknet.lung import LungMask
 from ctmasknet.quantification.quantify import (
     grown_lung,
     join,

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from .lung_gas import GAS_HU, trace_airway, without_gas
-from .lung_sections import LUNG_HU, closed, cut_area, fill_holes, find_body, refine
+from .gas import GAS_HU, trace_airway, without_gas
+from .sections import LUNG_HU, closed, cut_area, fill_holes, find_body, refine
 
 UNKNOWN_WIDTH = 400.0  # mm that the longer side of an image of unknown spacing is taken to have
 CLOSING = 8.0  # mm, radius
@@ -69,7 +69,7 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
     step = max(1, round(max(hu.shape[1:]) / _SIDE))
     pixel = step * (spacing[2] if spacing else UNKNOWN_WIDTH / max(hu.shape[1:]))
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # OpenCV leaves Python's lock
-        small = np.stack(list(pool.map(lambda part: _reduced(part, step), hu)))
+        small = np.stack(list(pool.map(lambda part: reduced(part, step), hu)))
         bodies = np.stack(list(pool.map(lambda part: find_body(part, pixel), small)))
         sections = np.count_nonzero(bodies, axis=(1, 2))
         cut = np.array(list(pool.map(cut_area, bodies)))
@@ -94,7 +94,7 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
     return LungMask(mask, METHOD if spacing else METHOD + _ASSUMED, grows=True)
 
 
-def _reduced(part: np.ndarray, step: int) -> np.ndarray:
+def reduced(part: np.ndarray, step: int) -> np.ndarray:
     """Average a slice (H, W) over `step` x `step` pixels: (h, w) int16."""
     values = np.ascontiguousarray(part)
     if step > 1:

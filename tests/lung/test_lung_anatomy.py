@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ctmasknet.quantification.lung import find_lung
+from ctmasknet.lung import find_lung
 
 SIZE, SPACING = 200, (5.0, 2.0, 2.0)
 GAS, LUNG, TISSUE = -1000, -850, 40

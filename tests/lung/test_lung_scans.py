@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from dicom_files import COVID_CT_MD
 
-from ctmasknet.quantification.lung import find_lung
+from ctmasknet.lung import find_lung
 from ctmasknet.volumes import read_volume
 from ctmasknet.volumes.window import LUNG
 

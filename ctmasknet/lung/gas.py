@@ -6,7 +6,7 @@ Shapes: Z slices of h x w pixels, lowest first. Masks are bool, areas in mm2, pi
 import cv2
 import numpy as np
 
-from .lung_sections import LUNG_HU, disc, filled
+from .sections import LUNG_HU, disc, filled
 
 GAS_HU = -930  # the median of airways and bowel gas is below, of most lungs above
 
