@@ -7,14 +7,16 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 
+from .augment import build_intensity_and_shape
 from .images import check_slice, read_slice
 
 
 class SliceMapper(DatasetMapper):
     """Dataset dict -> model input; image-level keys (label, patient, scan) pass through.
 
-    With `INPUT.SQUASH`, training resizes to a square of side `INPUT.MIN_SIZE_TRAIN[0]` whatever
-    the aspect ratio, as CT-Mask-Net's training does in the papers.
+    INPUT.AUGMENT adds augmentations to training. With `INPUT.SQUASH`, it resizes to a square of side
+    `INPUT.MIN_SIZE_TRAIN[0]` whatever the aspect ratio, as CT-Mask-Net's training does in the
+    papers.
     """
 
     @classmethod
@@ -26,6 +28,10 @@ class SliceMapper(DatasetMapper):
                 T.Resize((side, side)) if isinstance(aug, T.ResizeShortestEdge) else aug
                 for aug in ret["augmentations"]
             ]
+        more = build_intensity_and_shape(cfg) if is_train else []
+        if more:
+            ret["augmentations"] = more + ret["augmentations"]
+            ret["recompute_boxes"] = cfg.MODEL.MASK_ON  # rotated boxes would be too large
         if cfg.INPUT.FLOAT_RESIZE:
             ret["augmentations"] = with_float_resize(ret["augmentations"])
         return ret

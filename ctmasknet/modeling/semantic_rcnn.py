@@ -1,0 +1,176 @@
+"""A lesion model with a semantic branch, whose pixels join the instances.
+
+Shapes: B images, network input of H x W pixels, R instances, K lesion classes.
+"""
+
+import cv2
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.modeling.meta_arch.semantic_seg import build_sem_seg_head
+from detectron2.structures import BitMasks, Boxes, ImageList, Instances, ROIMasks
+from torch import nn
+from torch.nn import functional as F
+
+from .lesion_rcnn import LesionRCNN
+from .mask_head import MASK_CUT
+from .semantic_head import semantic_targets
+
+MATCH_IOU = 0.5  # a detection and a component of the same class that overlap so are one lesion
+
+
+@META_ARCH_REGISTRY.register()
+class SemanticLesionRCNN(LesionRCNN):
+    """LesionRCNN with a semantic branch on its FPN levels, as in Panoptic FPN.
+
+    Large, diffuse lesions have no clear number and no clear box, so that proposals miss parts of
+    them; their pixels are still told one by one. At inference the components of the branch's
+    pixels are instances beside the detections (`join`).
+    """
+
+    @configurable
+    def __init__(self, *, sem_seg_head: nn.Module, min_area: int = 64, **kwargs):
+        """Build the network.
+
+        Args:
+            sem_seg_head: of K + 1 classes, background last.
+            min_area: components of at most so many input pixels are no lesions.
+            kwargs: those of LesionRCNN.
+        """
+        super().__init__(**kwargs)
+        self.sem_seg_head = sem_seg_head
+        self.min_area = min_area
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        ret = super().from_config(cfg)
+        ret["sem_seg_head"] = build_sem_seg_head(cfg, ret["backbone"].output_shape())
+        ret["min_area"] = cfg.MODEL.SEM_SEG_HEAD.MIN_AREA
+        return ret
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, torch.Tensor] | list[dict]:
+        """As LesionRCNN, with the branch's losses in training."""
+        if not self.training:
+            return self.inference(batched_inputs)
+        with self.computing(batched_inputs):
+            images = self.preprocess_image(batched_inputs)
+            features = self.backbone(images.tensor)
+            lesions = [x["instances"].to(self.device) for x in batched_inputs]
+            proposals, losses = self.proposal_generator(images, features, lesions)
+            losses = losses | self.roi_heads(images, features, proposals, lesions)[1]
+            head = self.sem_seg_head
+            size = tuple(images.tensor.shape[-2:])
+            targets = semantic_targets(lesions, size, self.roi_heads.num_classes, head.ignore_value)
+            return losses | head(features, targets)[1]
+
+    def find_lesions(
+        self, images: ImageList, features: dict[str, torch.Tensor]
+    ) -> list[Instances]:
+        """Return B raw instances whose `pred_masks` are ImageMasks."""
+        detections = super().find_lesions(images, features)
+        probs = self.sem_seg_head(features)[0].float().softmax(dim=1)
+        return [
+            join(own, p[:, : own.image_size[0], : own.image_size[1]], self.min_area)
+            for own, p in zip(detections, probs, strict=True)
+        ]
+
+
+class ImageMasks(ROIMasks):
+    """Masks that lie in the network's input already: (R, H, W) bool, pasted by resizing."""
+
+    def __getitem__(self, item) -> "ImageMasks":
+        return ImageMasks(super().__getitem__(item).tensor)
+
+    def to(self, *args, **kwargs) -> "ImageMasks":
+        """As `ROIMasks.to`, which would forget where the masks lie."""
+        return ImageMasks(self.tensor.to(*args, **kwargs))
+
+    def to_bitmasks(
+        self, boxes: Boxes, height: int, width: int, threshold: float = 0.5
+    ) -> BitMasks:
+        """Resize to (height, width); boxes and threshold, of `ROIMasks.to_bitmasks`, are unused."""
+        masks = [
+            F.interpolate(
+                mask[None, None].float(), (height, width), mode="bilinear", align_corners=False
+            )[0, 0]
+            >= 0.5
+            for mask in self.tensor
+        ]
+        empty = self.tensor.new_zeros((0, height, width), dtype=torch.bool)
+        return BitMasks(torch.stack(masks) if masks else empty)
+
+
+def join(detections: Instances, probs: torch.Tensor, min_area: int) -> Instances:
+    """Put the components of a semantic branch beside detections.
+
+    A component (8-connected pixels whose likeliest class is its own) is an instance. A detection
+    of the same class that overlaps it by MATCH_IOU or more is the same lesion and leaves its score.
+    The score of an instance is the mean of two opinions: that of the detector, 0 where it has none,
+    and that of the branch, the mean probability of its pixels.
+
+    Args:
+        detections: raw, R with `pred_boxes`, `scores`, `pred_classes` and `pred_masks`, mask
+            logits (R, 1, M, M).
+        probs: (K + 1, H, W), background last.
+        min_area: components of at most so many pixels are left out.
+
+    Returns:
+        Instances by falling score, with ImageMasks as `pred_masks`.
+    """
+    size = detections.image_size
+    raw, labels = detections.pred_masks, detections.pred_classes
+    pasted = raw if isinstance(raw, ROIMasks) else ROIMasks(raw[:, 0])
+    masks = pasted.to_bitmasks(detections.pred_boxes, *size, MASK_CUT).tensor
+    parts, part_labels = _components(probs, min_area)
+    same = labels[:, None] == part_labels
+    matches = (_ious(masks, parts) >= MATCH_IOU) & same  # (R, components)
+    opinions = torch.where(matches, detections.scores[:, None], 0)
+    if len(opinions):
+        opinions = opinions.amax(dim=0)
+    else:
+        opinions = probs.new_zeros(len(parts))
+    alone = ~matches.any(dim=1)
+    joined = torch.cat([parts, masks[alone]])
+    classes = torch.cat([part_labels, labels[alone]])
+    opinions = torch.cat([opinions, detections.scores[alone]])
+    scores = (opinions + _mean_probs(joined, probs[classes])) / 2
+    boxes = torch.cat([BitMasks(parts).get_bounding_boxes().tensor.to(masks.device),
+                       detections.pred_boxes.tensor[alone]])
+    order = scores.argsort(descending=True, stable=True)
+    return Instances(
+        size,
+        pred_boxes=type(detections.pred_boxes)(boxes[order]),
+        scores=scores[order],
+        pred_classes=classes[order],
+        pred_masks=ImageMasks(joined[order]),
+    )
+
+
+def _components(probs: torch.Tensor, min_area: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return masks (n, H, W) bool and classes (n,) int64."""
+    likeliest = probs.argmax(dim=0).cpu().numpy()
+    masks: list[np.ndarray] = []
+    classes = []
+    for label in range(len(probs) - 1):
+        pixels = (likeliest == label).astype(np.uint8)
+        count, parts, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=8)
+        large = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > min_area]
+        masks += [parts == i for i in large]
+        classes += [label] * len(large)
+    stacked = np.stack(masks) if masks else np.zeros((0, *likeliest.shape), bool)
+    device = probs.device
+    return torch.from_numpy(stacked).to(device), torch.tensor(classes, dtype=torch.int64).to(device)
+
+
+def _ious(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """(A, H, W) and (B, H, W) bool -> (A, B)."""
+    first, second = (x.flatten(1).float() for x in (first, second))
+    common = first @ second.T
+    union = first.sum(dim=1)[:, None] + second.sum(dim=1) - common
+    return common / union.clamp(min=1)
+
+
+def _mean_probs(masks: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
+    """(n,) means of (n, H, W) probabilities within masks; 0 of an empty mask."""
+    return (probs * masks).sum(dim=(1, 2)) / masks.sum(dim=(1, 2)).clamp(min=1)
