@@ -14,9 +14,8 @@ from .images import check_slice, read_slice
 class SliceMapper(DatasetMapper):
     """Dataset dict -> model input; image-level keys (label, patient, scan) pass through.
 
-    INPUT.AUGMENT adds augmentations to training. With `INPUT.SQUASH`, it resizes to a square of side
-    `INPUT.MIN_SIZE_TRAIN[0]` whatever the aspect ratio, as CT-Mask-Net's training does in the
-    papers.
+    INPUT.AUGMENT adds augmentations to training. With `INPUT.SQUASH`, training resizes to a square
+    of side `INPUT.MIN_SIZE_TRAIN[0]` whatever the aspect ratio, as CT-Mask-Net's does in the papers.
     """
 
     @classmethod

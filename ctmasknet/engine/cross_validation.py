@@ -148,9 +148,7 @@ class CrossValidation:
         fold_of = np.array([ids[image.image_id] for image in sets["pixels"].images])
         settings = LesionReportSettings.from_cfg(load_config(self.config_file, self.opts, False))
         statistics = FoldStatistics(sets["pixels"], sets["test"], fold_of, settings)
-        seconds = [
-            json.loads((Path(c.OUTPUT_DIR) / FINISHED).read_text())["seconds"] for c in cfgs
-        ]
+        seconds = [json.loads((Path(c.OUTPUT_DIR) / FINISHED).read_text())["seconds"] for c in cfgs]
         about = {
             "model": cfgs[0].MODEL.NAME,
             "config": self.config_file,

@@ -35,9 +35,7 @@ class PixelStatistic:
     area_loa_low, area_loa_high: bias -+ 1.96 standard deviations of the images.
     """
 
-    def __init__(
-        self, lesions: LesionSet, score_thresh: float | np.ndarray = PIXEL_SCORE_THRESH
-    ):
+    def __init__(self, lesions: LesionSet, score_thresh: float | np.ndarray = PIXEL_SCORE_THRESH):
         """Measure masks that score at least score_thresh, one number or one for each image."""
         thresholds = np.broadcast_to(score_thresh, len(lesions.images))
         number = len(lesions.class_names)

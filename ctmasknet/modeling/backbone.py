@@ -76,9 +76,9 @@ def build_truncated_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) ->
     """Build ResNet-18 or 34 with one FPN level on its last kept stage, or ResNet-50 with four.
 
     ResNet-18 and 34 may have the three levels p2, p3 and p4, too, of which RPN and RoI heads take
-    some or all. The stages after the last of `MODEL.RESNETS.OUT_FEATURES` are not built. A pooled level p6 is
-    made of p5 when MODEL.RPN.IN_FEATURES asks for it. Source: "Lightweight Model For The
-    Prediction of COVID-19", section on truncated backbones.
+    some or all. The stages after the last of `MODEL.RESNETS.OUT_FEATURES` are not built. A pooled
+    level p6 is made of p5 when MODEL.RPN.IN_FEATURES asks for it. Source: "Lightweight Model For
+    The Prediction of COVID-19", section on truncated backbones.
 
     Args:
         cfg: reads MODEL.RESNETS, MODEL.FPN and, to check them, the IN_FEATURES of RPN and

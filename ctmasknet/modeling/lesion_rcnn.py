@@ -101,9 +101,7 @@ class LesionRCNN(GeneralizedRCNN):
         found = self.find_lesions(images, features)
         return self._postprocessed(inputs, found) if do_postprocess else found
 
-    def find_lesions(
-        self, images: ImageList, features: dict[str, torch.Tensor]
-    ) -> list[Instances]:
+    def find_lesions(self, images: ImageList, features: dict[str, torch.Tensor]) -> list[Instances]:
         """Return B raw instances, in pixels of the network's input, at inference."""
         proposals, _ = self.proposal_generator(images, features, None)
         found, _ = self.roi_heads(images, features, proposals, None)

@@ -64,9 +64,7 @@ class SemanticLesionRCNN(LesionRCNN):
             targets = semantic_targets(lesions, size, self.roi_heads.num_classes, head.ignore_value)
             return losses | head(features, targets)[1]
 
-    def find_lesions(
-        self, images: ImageList, features: dict[str, torch.Tensor]
-    ) -> list[Instances]:
+    def find_lesions(self, images: ImageList, features: dict[str, torch.Tensor]) -> list[Instances]:
         """Return B raw instances whose `pred_masks` are ImageMasks."""
         detections = super().find_lesions(images, features)
         probs = self.sem_seg_head(features)[0].float().softmax(dim=1)
@@ -126,17 +124,18 @@ def join(detections: Instances, probs: torch.Tensor, min_area: int) -> Instances
     same = labels[:, None] == part_labels
     matches = (_ious(masks, parts) >= MATCH_IOU) & same  # (R, components)
     opinions = torch.where(matches, detections.scores[:, None], 0)
-    if len(opinions):
-        opinions = opinions.amax(dim=0)
-    else:
-        opinions = probs.new_zeros(len(parts))
+    opinions = torch.cat([opinions, opinions.new_zeros(1, len(parts))]).amax(dim=0)
     alone = ~matches.any(dim=1)
     joined = torch.cat([parts, masks[alone]])
     classes = torch.cat([part_labels, labels[alone]])
     opinions = torch.cat([opinions, detections.scores[alone]])
     scores = (opinions + _mean_probs(joined, probs[classes])) / 2
-    boxes = torch.cat([BitMasks(parts).get_bounding_boxes().tensor.to(masks.device),
-                       detections.pred_boxes.tensor[alone]])
+    boxes = torch.cat(
+        [
+            BitMasks(parts).get_bounding_boxes().tensor.to(masks.device),
+            detections.pred_boxes.tensor[alone],
+        ]
+    )
     order = scores.argsort(descending=True, stable=True)
     return Instances(
         size,
