@@ -78,11 +78,14 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.MODEL.ROI_BOX_HEAD.SCORE = "softmax"
     # Whose code puts masks into the image: "detectron2" or "torchvision" (the author's).
     cfg.MODEL.ROI_MASK_HEAD.PASTE = "detectron2"
+    # Weight of a Dice term beside the cross-entropy of masks; 0 leaves it out.
+    cfg.MODEL.ROI_MASK_HEAD.DICE_WEIGHT = 0.0
 
     # ---------------------------------------------------------------- semantic branch
     # Of SemanticLesionRCNN, whose MODEL.SEM_SEG_HEAD.NAME is LesionSemSegHead: weight of the Dice
     # term beside the cross-entropy.
     cfg.MODEL.SEM_SEG_HEAD.DICE_WEIGHT = 1.0
+    # TEST.AUG.ENABLED (with TEST.AUG.FLIP) lets the branch see the mirrored image, too.
     # Components of the branch's pixels of at most so many input pixels are no lesions.
     cfg.MODEL.SEM_SEG_HEAD.MIN_AREA = 64
 

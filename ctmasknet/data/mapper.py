@@ -15,7 +15,7 @@ class SliceMapper(DatasetMapper):
     """Dataset dict -> model input; image-level keys (label, patient, scan) pass through.
 
     INPUT.AUGMENT adds augmentations to training. With `INPUT.SQUASH`, training resizes to a square
-    of side `INPUT.MIN_SIZE_TRAIN[0]` whatever the aspect ratio, as CT-Mask-Net's does in the papers.
+    of side `INPUT.MIN_SIZE_TRAIN[0]` whatever the aspect ratio, as CT-Mask-Net's in the papers.
     """
 
     @classmethod

@@ -17,8 +17,7 @@ def best_anchor_ious(
 ) -> torch.Tensor:
     """Compute the IoU of each lesion with the anchor that fits it best.
 
-    An RPN learns from anchors above MODEL.RPN.IOU_THRESHOLDS, and from the best one of a lesion
-    that has none; proposals start from anchors, so what is near none of them is found late or never.
+    Proposals start from anchors, so a lesion that none of them is near is found late or never.
 
     Args:
         cfg: reads MODEL.ANCHOR_GENERATOR and MODEL.RPN.IN_FEATURES ("p4" has stride 16).

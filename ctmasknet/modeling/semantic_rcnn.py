@@ -30,23 +30,28 @@ class SemanticLesionRCNN(LesionRCNN):
     """
 
     @configurable
-    def __init__(self, *, sem_seg_head: nn.Module, min_area: int = 64, **kwargs):
+    def __init__(
+        self, *, sem_seg_head: nn.Module, min_area: int = 64, mirror: bool = False, **kwargs
+    ):
         """Build the network.
 
         Args:
             sem_seg_head: of K + 1 classes, background last.
             min_area: components of at most so many input pixels are no lesions.
+            mirror: whether the branch also sees the mirrored image at inference; the mean of both
+                counts.
             kwargs: those of LesionRCNN.
         """
         super().__init__(**kwargs)
         self.sem_seg_head = sem_seg_head
-        self.min_area = min_area
+        self.min_area, self.mirror = min_area, mirror
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         ret = super().from_config(cfg)
         ret["sem_seg_head"] = build_sem_seg_head(cfg, ret["backbone"].output_shape())
         ret["min_area"] = cfg.MODEL.SEM_SEG_HEAD.MIN_AREA
+        ret["mirror"] = cfg.TEST.AUG.ENABLED and cfg.TEST.AUG.FLIP
         return ret
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, torch.Tensor] | list[dict]:
@@ -67,11 +72,32 @@ class SemanticLesionRCNN(LesionRCNN):
     def find_lesions(self, images: ImageList, features: dict[str, torch.Tensor]) -> list[Instances]:
         """Return B raw instances whose `pred_masks` are ImageMasks."""
         detections = super().find_lesions(images, features)
-        probs = self.sem_seg_head(features)[0].float().softmax(dim=1)
-        return [
-            join(own, p[:, : own.image_size[0], : own.image_size[1]], self.min_area)
-            for own, p in zip(detections, probs, strict=True)
-        ]
+        probs = self.pixel_probabilities(images, features)
+        return [join(own, p, self.min_area) for own, p in zip(detections, probs, strict=True)]
+
+    def pixel_probabilities(
+        self, images: ImageList, features: dict[str, torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Return the branch's class probabilities, B tensors (K + 1, H, W) without padding."""
+
+        def branch(features: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+            probs = self.sem_seg_head(features)[0].float().softmax(dim=1)
+            return [p[:, :h, :w] for p, (h, w) in zip(probs, images.image_sizes, strict=True)]
+
+        found = branch(features)
+        if self.mirror:
+            mirrored = branch(self.backbone(_flipped(images.tensor, images.image_sizes)))
+            pairs = zip(found, mirrored, strict=True)
+            found = [(own + other.flip(-1)) / 2 for own, other in pairs]
+        return found
+
+
+def _flipped(images: torch.Tensor, sizes: list[tuple[int, int]]) -> torch.Tensor:
+    """Mirror (B, channels, H, W) images from left to right; padding stays where it is."""
+    flipped = images.clone()
+    for own, (height, width) in zip(flipped, sizes, strict=True):
+        own[:, :height, :width] = own[:, :height, :width].flip(-1)
+    return flipped
 
 
 class ImageMasks(ROIMasks):
