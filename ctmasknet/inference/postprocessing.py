@@ -12,8 +12,8 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from ..modeling.mask_head import MASK_CUT, TorchvisionROIMasks
 from ..modeling.occlusion import box_contributions
+from ..modeling.pixels_to_instances import ImageMasks
 from ..modeling.ranked_boxes import first_places
-from ..modeling.semantic_rcnn import ImageMasks
 from .loaded_model import LoadedModel
 from .predictions import Classification, Instance, RankedBoxTable, SlicePrediction
 

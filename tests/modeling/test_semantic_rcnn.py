@@ -7,7 +7,7 @@ from tiny_models import batch, small_cfg
 from torch.nn import functional as F
 
 from ctmasknet.fast import accelerate
-from ctmasknet.modeling.semantic_rcnn import ImageMasks, join
+from ctmasknet.modeling.pixels_to_instances import ImageMasks, join
 
 SIZE = (24, 32)
 
