@@ -60,6 +60,9 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.INPUT.AUGMENT.CONTRAST = 0.0
     # Gaussian noise with a standard deviation of 0 to so many grey values (of 255).
     cfg.INPUT.AUGMENT.NOISE = 0.0
+    # Chance that lesions of another training slice are pasted into a slice, at the same place of
+    # the image; for slices that are cropped to the lungs.
+    cfg.INPUT.AUGMENT.PASTE = 0.0
 
     # ---------------------------------------------------------------- model
     # What the model is called in results and, unless OUTPUT_DIR is given, its output folder.

@@ -34,6 +34,8 @@ def build_intensity_and_shape(cfg: CfgNode) -> list[T.Augmentation]:
             raise ValueError(f"INPUT.AUGMENT.{key} is {keys[key]}, expected 0 to below {most}")
     if keys.ROTATION < 0 or keys.NOISE < 0:
         raise ValueError("INPUT.AUGMENT.ROTATION and NOISE: expected 0 or more")
+    if not 0 <= keys.PASTE <= 1:
+        raise ValueError(f"INPUT.AUGMENT.PASTE is {keys.PASTE}, expected a chance of 0 to 1")
     found: list[T.Augmentation] = []
     if keys.ROTATION:
         found.append(T.RandomRotation([-keys.ROTATION, keys.ROTATION], expand=False))
