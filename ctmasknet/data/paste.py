@@ -45,4 +45,4 @@ def paste_lesions(target: dict, source: dict) -> dict:
     left = together.flatten(1).any(dim=1)
     instances = Instances(size, gt_classes=labels[left], gt_masks=BitMasks(together[left]))
     instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
-    return {**target, "image": mixed.round().to(torch.uint8), "instances": instances}
+    return {**target, "image": mixed.round().to(target["image"].dtype), "instances": instances}
