@@ -25,6 +25,7 @@ from ..data.regroup import regroup
 from ..evaluation.fold_report import CONVENTIONS, FoldStatistics, table_row
 from ..evaluation.lesion_files import read_lesions
 from ..evaluation.lesion_report import LesionReportSettings
+from ..evaluation.lesion_set import LesionSet
 from ..evaluation.results import DETECTIONS, RESULTS, read_results, write_results
 from ..provenance import machine
 from .reports import prediction_folder
@@ -138,7 +139,8 @@ class CrossValidation:
     def _collect(self, finished: list[int]) -> dict[str, Any]:
         cfgs = [self.config(index) for index in finished]
         detections = [prediction_folder(c, c.DATASETS.TEST[0]) / DETECTIONS for c in cfgs]
-        sets, ids = {}, {}
+        sets: dict[str, LesionSet] = {}
+        ids: dict[int, int] = {}
         for kind in ("pixels", "test"):
             parts = [json.loads(self.part(index, kind).read_text()) for index in finished]
             ids |= {x["id"]: k for k, part in enumerate(parts) for x in part["images"]}

@@ -6,9 +6,8 @@ Shapes: B images, network input of H x W pixels, K lesion classes.
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.modeling.meta_arch.semantic_seg import build_sem_seg_head
+from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead, build_sem_seg_head
 from detectron2.structures import ImageList, Instances
-from torch import nn
 
 from .lesion_rcnn import LesionRCNN
 from .pixels_to_instances import join
@@ -26,7 +25,7 @@ class SemanticLesionRCNN(LesionRCNN):
 
     @configurable
     def __init__(
-        self, *, sem_seg_head: nn.Module, min_area: int = 64, mirror: bool = False, **kwargs
+        self, *, sem_seg_head: SemSegFPNHead, min_area: int = 64, mirror: bool = False, **kwargs
     ):
         """Build the network.
 
@@ -38,7 +37,7 @@ class SemanticLesionRCNN(LesionRCNN):
             kwargs: those of LesionRCNN.
         """
         super().__init__(**kwargs)
-        self.sem_seg_head = sem_seg_head
+        self.sem_seg_head: SemSegFPNHead = sem_seg_head
         self.min_area, self.mirror = min_area, mirror
 
     @classmethod
