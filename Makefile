@@ -22,7 +22,7 @@ help:  ## this list
 	@echo "For a quick look while you edit: $(VENV)/bin/python -m pytest -m 'not slow'"
 
 demo: $(SETUP)  ## set up if needed, then train and evaluate on phantoms: results in output/demo
-	$(PY) tools/demo.py
+	$(PY) -m ctmasknet demo
 
 test: lint  ## set up if needed, then lint and run all tests
 	$(PY) -m pytest -n 2 --dist loadfile
@@ -36,13 +36,12 @@ bench: $(SETUP)  ## set up if needed, then time the models beside their peers: u
 	$(PY) tools/benchmark.py
 
 clean:  ## remove .venv, the demo's phantoms and results, and caches; other results in output/ stay
-	rm -rf $(VENV) output/demo datasets/phantom build dist *.egg-info
+	rm -rf $(VENV) output/demo output/demo_quick datasets/phantom build dist *.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
-	find ctmasknet datasets tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find ctmasknet ctmasknet_detectron2 datasets tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rmdir output 2>/dev/null || true
 
-$(STAMP): setup.py tools/install_detectron2.py tools/detectron2_864913f0.sha256 \
-		$(if $(READY),,FORCE)
+$(STAMP): pyproject.toml setup.py $(wildcard ctmasknet_detectron2/*.*) $(if $(READY),,FORCE)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "error: '$(PYTHON)' is not Python 3.11 or later; name one: make PYTHON=/path/python3.11" >&2; \
 		exit 2; }

@@ -11,9 +11,9 @@ try:
     import detectron2  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        "ctmasknet needs Detectron2, which is not on PyPI. Run "
-        "`python tools/install_detectron2.py` (pure Python, seconds, no compiler), or follow "
-        "https://detectron2.readthedocs.io/en/latest/tutorials/install.html for a GPU build."
+        "ctmasknet needs Detectron2, which is not on PyPI. With a C++ compiler: pip install "
+        "--no-build-isolation 'git+https://github.com/facebookresearch/detectron2'. Without one: "
+        "ctmasknet-install-detectron2 (its Python files, seconds)."
     ) from error
 
 with warnings.catch_warnings():

@@ -4,17 +4,21 @@ import argparse
 import logging
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from .errors import RAISE, ErrorPolicy, collecting
+from .extras import MissingExtraError
+
+_OF_ALL = ("run", "words", "command_line")  # what `ctmasknet` itself puts into its arguments
 
 
 def run_script(main: Callable[[], object]) -> None:
-    """Run a script; ValueError and OSError become one line for its user, and exit code 2."""
+    """Run a script; what a user can mend becomes one line for him, and exit code 2."""
     quiet_libraries()
     try:
         main()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
@@ -30,6 +34,51 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def new_subparser(
+    commands: argparse._SubParsersAction,
+    name: str,
+    description: str,
+    run: Callable[[argparse.Namespace], int | None] | None = None,
+    help: str | None = None,
+) -> argparse.ArgumentParser:
+    """Add a subcommand, whose description is shown as it is written, and return its parser.
+
+    `run` does what it is for and returns its exit code; None stands for 0.
+    """
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def options_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what a subcommand's own arguments are, as keyword arguments of what it calls."""
+    return {key: value for key, value in vars(args).items() if key not in _OF_ALL}
+
+
+def take_words(parser: argparse.ArgumentParser, usage: str) -> None:
+    """Let a subcommand take bare words among its options, in `args.words`, as KEY VALUE pairs.
+
+    A positional argument would not do: it takes no words that options part, or takes options, too.
+    """
+    parser.usage = f"%(prog)s {usage}"
+    parser.set_defaults(words=[])
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line with subcommands, some of which may take bare words."""
+    args, words = parser.parse_known_args(arguments)
+    unknown = [x for x in words if x.startswith("--")] if "words" in args else words
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    args.words = words
+    return args
 
 
 def add_skip_bad(parser: argparse.ArgumentParser) -> None:

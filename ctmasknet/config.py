@@ -69,9 +69,8 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # Empty: the stem of the config file.
     cfg.MODEL.NAME = ""
     # Number format of convolutions and matrices: "float32", "bfloat16", or "float16" (GPUs alone);
-    # weights, boxes, scores and the image head stay in float32. "auto": tools/train_net.py,
-    # `ctmasknet predict` and Predictor choose by hardware and log what; a model that you build by
-    # hand computes in float32.
+    # weights, boxes, scores and the image head stay in float32. "auto": Trainer and
+    # Predictor choose by hardware and log what; a model that you build by hand computes in float32.
     cfg.MODEL.PRECISION = "auto"
     # Let faster functions of the same results take the place of stock layers (ctmasknet.fast):
     # Trainer and Predictor do it; call `ctmasknet.fast.accelerate` on a model that you build by

@@ -7,7 +7,7 @@ class ErrorPolicy:
     Functions that can go on take a policy as `errors`, by default RAISE.
 
     Attributes:
-        collects: whether errors are collected (the scripts' --skip-bad) instead of raised.
+        collects: whether errors are collected (--skip-bad of commands) instead of raised.
         messages: what was collected, a line each, in order.
     """
 

@@ -4,8 +4,11 @@ Matplotlib is imported where a figure is drawn: the palette alone costs nothing.
 """
 
 import base64
+import colorsys
 import io
+import math
 import os
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,11 +28,28 @@ GREY, DARK_GREY = "#999999", "#555555"
 LINE_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY, BLACK, GREY)
 LINE_STYLES = ("-", "--", "-.", ":")
 _LESION_COLOURS = (ORANGE, SKY, PURPLE)  # bright on lung
+_GOLDEN_RATIO = (1 + math.sqrt(5)) / 2
 
 
 def lesion_colour(index: int) -> str:
-    """Return the colour of a lesion class, given its index, as "#rrggbb"."""
-    return _LESION_COLOURS[index % len(_LESION_COLOURS)]
+    """Return the colour of a lesion class, given its index, as "#rrggbb": bright, each another."""
+    if index < len(_LESION_COLOURS):
+        return _LESION_COLOURS[index]
+    return _spread_colour(index, start=0.15, lightness=0.7)
+
+
+def line_colour(index: int) -> str:
+    """Return the colour of a line on white, given its index, as "#rrggbb", each another."""
+    if index < len(LINE_COLOURS):
+        return LINE_COLOURS[index]
+    return _spread_colour(index, start=0.0, lightness=0.35)
+
+
+def _spread_colour(index: int, start: float, lightness: float) -> str:
+    """Return a colour whose hue is far from those of the indices before it."""
+    hue = (start + index * _GOLDEN_RATIO) % 1
+    red, green, blue = (round(255 * x) for x in colorsys.hls_to_rgb(hue, lightness, 0.9))
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def rgb(colour: str) -> tuple[int, int, int]:
@@ -41,6 +61,11 @@ def rgb(colour: str) -> tuple[int, int, int]:
 def plain(text: str) -> str:
     """Escape the dollars of a text, which Matplotlib would read as formulas."""
     return text.replace("$", r"\$")
+
+
+def plain_lines(text: str, width: int = 40) -> str:
+    """Do the same, on lines of at most `width` letters, so that long names are not cut off."""
+    return plain(fill(text, width))
 
 
 def save_figure(

@@ -12,12 +12,13 @@ from tiny_models import batch, fast_model, tiny_model
 from ctmasknet.evaluation.tasks import TASKS
 from ctmasknet.fast import ACCELERATIONS
 from ctmasknet.modeling import IMAGE_HEAD_REGISTRY
+from ctmasknet.quantification.segment_codes import SEGMENT_CODES, segment_code
 from ctmasknet.volumes import VOLUME_FORMATS, read_volume
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 REGISTRIES = (
     *(x._obj_map for x in (BACKBONE_REGISTRY, IMAGE_HEAD_REGISTRY)),
-    *(TASKS, VOLUME_FORMATS, ACCELERATIONS),
+    *(TASKS, VOLUME_FORMATS, SEGMENT_CODES, ACCELERATIONS),
 )
 
 
@@ -41,7 +42,10 @@ def example():
 
 def test_every_section_is_run_here():
     headings = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert headings == ["A backbone", "An image head", "A metric", "A CT format", "An acceleration"]
+    assert headings == [
+        *("A backbone", "An image head", "A metric"),
+        *("A CT format", "A segment code", "An acceleration"),
+    ]
 
 
 @pytest.mark.parametrize("build", [tiny_model, fast_model])
@@ -81,6 +85,13 @@ def test_ct_format(example, tmp_path):
     hu = np.zeros((2, 16, 16), np.int16)
     np.savez(tmp_path / "scan.npz", hu=hu, spacing=(2.0, 1, 1))
     assert read_volume(tmp_path / "scan.npz").spacing == (2.0, 1.0, 1.0)
+
+
+def test_segment_code(example):
+    assert segment_code("cavity 2").is_private
+    example("A segment code")
+    code = segment_code("Cavity-2")
+    assert (code.value, code.scheme, code.region.meaning) == ("CAV2", "99MYLAB", "Lung")
 
 
 def test_acceleration(example):

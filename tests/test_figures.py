@@ -18,10 +18,30 @@ def a_figure():
     return figure
 
 
-def test_colours_as_numbers_and_again_when_they_are_used_up():
+def test_colours_as_numbers():
     assert figures.rgb("#e69f00") == (230, 159, 0)
-    colours = [figures.lesion_colour(index) for index in range(4)]
-    assert len(set(colours)) == 3 and colours[3] == colours[0]
+
+
+@pytest.mark.parametrize("colour", [figures.lesion_colour, figures.line_colour])
+def test_every_class_has_another_colour(colour):
+    colours = np.array([figures.rgb(colour(index)) for index in range(255)], int)
+    assert len(np.unique(colours, axis=0)) == 255
+    first = colours[:8]
+    apart = np.abs(first[:, None] - first[None]).sum(axis=-1)
+    assert apart[~np.eye(8, dtype=bool)].min() > 60
+
+
+def test_lesions_are_bright_and_lines_dark():
+    lesions, lines = (
+        np.array([figures.rgb(colour(index)) for index in range(3, 60)]) @ (0.3, 0.59, 0.11)
+        for colour in (figures.lesion_colour, lambda index: figures.line_colour(index + 8))
+    )
+    assert lesions.min() > 100 > lines.min() and lines.max() < 160
+
+
+def test_long_names_are_on_several_lines():
+    assert figures.plain_lines("effusion") == "effusion"
+    assert figures.plain_lines("costs 3 $ or more", 10) == "costs 3 \\$\nor more"
 
 
 @pytest.mark.parametrize("foot", [NOTICE, "", "another line"])

@@ -14,7 +14,7 @@ def test_without_detectron2_the_error_names_the_command():
     process = python("import sys; sys.modules['detectron2'] = None; import ctmasknet")
     assert process.returncode == 1
     last = process.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError") and "python tools/install_detectron2.py" in last
+    assert last.startswith("ImportError") and "ctmasknet-install-detectron2" in last
 
 
 def test_import_registers_everything_and_never_the_model_zoo():

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from detectron2.engine import default_argument_parser
 
+from ctmasknet.command_line import run_script
 from ctmasknet.engine.processes import run_processes
 
 TRAIN_NET = str(Path(__file__).parents[1] / "tools/train_net.py")
@@ -31,4 +32,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:
         where = {"num_gpus": 1, "num_machines": 2, "machine_rank": int(sys.argv[2])}
         where["dist_url"] = sys.argv[3]
-    run_processes(run, Namespace(commands=commands, **where))
+    run_script(lambda: run_processes(run, Namespace(commands=commands, **where)))

@@ -9,25 +9,17 @@
 
 Data sets (DATASETS.TRAIN, VALIDATION, TEST) are registered names or paths of COCO files (.json) or
 image lists (.csv). Results land in OUTPUT_DIR/results.json. --num-gpus is the number
-of processes on a machine; without GPUs they share its cores. Research use only, not for diagnosis.
+of processes on a machine; without GPUs they share its cores. `ctmasknet train` takes paths without
+quotes. Research use only, not for diagnosis.
 """
 
 from detectron2.engine import default_argument_parser
 
-from ctmasknet.engine import Trainer, config_from_args
+from ctmasknet.command_line import run_script
+from ctmasknet.commands.train import train as main
 from ctmasknet.engine.processes import run_processes
-
-
-def main(args):
-    cfg = config_from_args(args)
-    if args.eval_only:
-        return Trainer.evaluate_checkpoint(cfg)
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
-
 
 if __name__ == "__main__":
     parser = default_argument_parser(epilog=__doc__)
     parser.set_defaults(dist_url="auto")  # a free port: two runs on one machine do not collide
-    run_processes(main, parser.parse_args())
+    run_script(lambda: run_processes(main, parser.parse_args()))

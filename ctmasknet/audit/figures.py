@@ -9,12 +9,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from ..data.images import read_slice
-from ..figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, picture_uri, svg_uri
+from ..figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    picture_uri,
+    plain_lines,
+    svg_uri,
+)
 from .confounding import Position
 from .groups import area_shares, instances_per_slice
 from .records import Split
 
 _WIDTH, _HEIGHT = 5.4, 3.4  # inches: at the width of a phone the text is still readable
+_LETTERS = 60  # that fit below it
 _MOST_BARS = 20
 _PICTURE_SIDE = 256
 
@@ -22,36 +33,36 @@ _PICTURE_SIDE = 256
 def lesion_figures(splits: Sequence[Split]) -> list[tuple[str, str]]:
     """Draw histograms of lesions in a slice and of their areas (TS20a, Figure 1) for each class.
 
-    Where the classes of the data sets differ, all lesions count alike. Returns what each figure
-    shows, and its data URI.
+    Classes are those of one name, whatever their order; where the names differ, all lesions count
+    alike. Returns what each figure shows, and its data URI.
     """
-    alike = len({split.classes for split in splits}) == 1
+    alike = len({frozenset(split.classes) for split in splits}) == 1
     names = splits[0].classes if alike else ("lesion",)
     figures = []
-    for label, name in enumerate(names):
-        chosen = label if len(names) > 1 else None
+    for name in names:
+        chosen = name if alike else None
         figures.append((f"number of {name} in a slice", _count_figure(splits, chosen, name)))
         figures.append((f"area of {name}, share of the image", _area_figure(splits, chosen, name)))
     return figures
 
 
-def _count_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
+def _count_figure(splits: Sequence[Split], lesion_class: str | None, name: str) -> str:
     """Draw the lesions in a slice, each split as a share of its slices."""
     figure, ax = _figure()
-    counts = [np.minimum(instances_per_slice(split, label), _MOST_BARS) for split in splits]
+    counts = [np.minimum(instances_per_slice(split, lesion_class), _MOST_BARS) for split in splits]
     top = int(max((values.max(initial=0) for values in counts), default=0))
     _histogram(ax, counts, np.arange(-0.5, top + 1), splits)
     ax.set_xticks(range(0, top + 1, 1 if top < 12 else 2))
     beyond = f" ({_MOST_BARS}: that many or more)" if top == _MOST_BARS else ""
-    ax.set_xlabel(f"{name}: instances in a slice{beyond}")
+    ax.set_xlabel(plain_lines(f"{name}: instances in a slice{beyond}", _LETTERS))
     ax.set_ylabel("share of slices")
     return svg_uri(figure)
 
 
-def _area_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
+def _area_figure(splits: Sequence[Split], lesion_class: str | None, name: str) -> str:
     """Draw areas as shares of the image on a logarithmic axis; each split adds up to 1."""
     figure, ax = _figure()
-    shares = [np.array(area_shares(split, label)) for split in splits]
+    shares = [np.array(area_shares(split, lesion_class)) for split in splits]
     every = np.concatenate(shares)
     every = every[every > 0]
     low, high = (every.min() * 0.99, every.max() * 1.01) if len(every) else (1e-3, 1)
@@ -62,7 +73,7 @@ def _area_figure(splits: Sequence[Split], label: int | None, name: str) -> str:
     marks = [mark for mark in marks if low <= mark <= high] or [(low + high) / 2]
     ax.set_xticks(marks, [f"{100 * mark:.3g} %" for mark in marks])
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel(f"{name}: area of an instance, as a share of its image")
+    ax.set_xlabel(plain_lines(f"{name}: area of an instance, as a share of its image", _LETTERS))
     ax.set_ylabel("share of instances")
     return svg_uri(figure)
 

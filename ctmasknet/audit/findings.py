@@ -21,6 +21,7 @@ PROBLEMS = {
     "duplicate_image": "image that is twice in one split",
     "label_against_name": "label that contradicts the file name",
     "absent_class": "class that other splits have",
+    "unlike_classes": "lesion classes that differ between splits",
     "unpaired_file": "mask without image, or image without mask",
     "unusable_mask": "mask that cannot be read or has unknown values",
     "outside_sample": "name of the sample that is in no split",

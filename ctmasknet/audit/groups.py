@@ -31,12 +31,12 @@ def lesion_counts(split: Split) -> list[dict[str, Any]]:
     area as a share of the image, 0 to 1; None where there is no lesion.
     """
     rows = []
-    for label in (*range(len(split.classes)), None):
-        per_slice = instances_per_slice(split, label)
-        shares = area_shares(split, label)
+    for name in (*split.classes, None):
+        per_slice = instances_per_slice(split, name)
+        shares = area_shares(split, name)
         row = {
             "split": split.name,
-            "label": "all" if label is None else split.classes[label],
+            "label": "all" if name is None else name,
             "slices": len(per_slice),
             "lesion_free": per_slice.count(0),
             "lesions": sum(per_slice),
@@ -47,8 +47,9 @@ def lesion_counts(split: Split) -> list[dict[str, Any]]:
     return rows if len(split.classes) > 1 else rows[:1]
 
 
-def instances_per_slice(split: Split, label: int | None = None) -> list[int]:
+def instances_per_slice(split: Split, lesion_class: str | None = None) -> list[int]:
     """Count the lesions of one class (None: of all) in each slice whose mask is known."""
+    label = None if lesion_class is None else split.classes.index(lesion_class)
     return [
         sum(label in (None, lesion.label) for lesion in item.lesions)
         for item in split.slices
@@ -56,8 +57,9 @@ def instances_per_slice(split: Split, label: int | None = None) -> list[int]:
     ]
 
 
-def area_shares(split: Split, label: int | None = None) -> list[float]:
+def area_shares(split: Split, lesion_class: str | None = None) -> list[float]:
     """Return each lesion's area as a share of its image, 0 to 1, of one class (None: of all)."""
+    label = None if lesion_class is None else split.classes.index(lesion_class)
     return [
         lesion.area / (item.size[0] * item.size[1])
         for item in split.slices

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import imagehash
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -33,6 +32,8 @@ class ImageFacts(NamedTuple):
 
 def image_facts(path: str) -> ImageFacts:
     """Read one image file; an error is returned, not raised."""
+    import imagehash
+
     try:
         pixels = read_slice(path)
     except (OSError, ValueError) as error:

@@ -42,6 +42,31 @@ def absent_classes(split: Split, splits: Sequence[Split]) -> list[Finding]:
     return findings
 
 
+def compare_lesion_classes(splits: Sequence[Split]) -> tuple[list[Finding], list[str]]:
+    """Hold the lesion classes of each split against those of the first.
+
+    Returns a finding for each split with other names, and a note for each that has the same names
+    under other numbers, which is harmless: they are matched by name.
+    """
+    findings, notes = [], []
+    of_lesions = [split for split in splits if split.of_lesions]
+    for other in of_lesions[1:]:
+        both = (of_lesions[0], other)
+        if set(both[0].classes) != set(other.classes):
+            listed = " and ".join(f"{x.name} has {', '.join(x.classes)}" for x in both)
+            text = f"{listed}: name the same classes alike; INPUT.MASK_TYPE leaves out or merges"
+            findings.append(Finding("unlike_classes", (both[0].name, other.name), text))
+        elif _numbered(both[0]) != _numbered(other):
+            listed = " and ".join(f"{_numbered(x)} in {x.name}" for x in both)
+            notes.append(f"lesion classes are {listed}: harmless, as they are matched by name")
+    return findings, notes
+
+
+def _numbered(split: Split) -> str:
+    ids = split.category_ids or range(1, len(split.classes) + 1)
+    return ", ".join(f"{k} {name}" for k, name in zip(ids, split.classes, strict=True))
+
+
 def sample_counts(names: Path, splits: Sequence[Split]) -> tuple[dict[str, Any], list[Finding]]:
     """Count where the names in a text file are, such as the 3,000 that the author trained on.
 

@@ -57,6 +57,7 @@ class Split:
     findings: list[Finding] = field(default_factory=list)  # what could not be used
     has_images: bool = True  # image files are at hand
     of_lesions: bool = False
+    category_ids: tuple[int, ...] = ()  # of `classes` in a COCO file
 
 
 def splits_of_datasets(names: Sequence[str]) -> list[Split]:
@@ -150,7 +151,8 @@ def _split_of_dataset(name: str, origin: str) -> Split:
     findings += _unusable_annotations(name, metadata.json_file)
     slices = [_lesion_slice(name, record) for record in records]
     classes = tuple(metadata.thing_classes)
-    return Split(name, origin, classes, slices, findings, of_lesions=True)
+    ids = tuple(metadata.thing_dataset_id_to_contiguous_id)
+    return Split(name, origin, classes, slices, findings, of_lesions=True, category_ids=ids)
 
 
 def _unusable_annotations(split: str, json_file: str) -> list[Finding]:

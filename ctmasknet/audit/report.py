@@ -66,6 +66,7 @@ def as_json(audit: Audit, command: str) -> dict[str, Any]:
         "source": audit.source,
         "position": audit.position,
         "sample": audit.sample,
+        "notes": audit.notes,
         "not_checked": audit.not_checked,
         "near_duplicates": {
             "hash": f"ImageHash phash, {HASH_SIDE**2} bits",
@@ -121,8 +122,9 @@ def as_text(audit: Audit) -> str:
             parts.append(f"{association_words(association)}\n{tabulate(rows, headers, intfmt=',')}")
     if audit.position:
         parts.append(position_words(audit.position))
-    if audit.not_checked:
-        parts.append("\n".join(["Not checked:", *(f"  {note}" for note in audit.not_checked)]))
+    for title, lines in (("Notes", audit.notes), ("Not checked", audit.not_checked)):
+        if lines:
+            parts.append("\n".join([f"{title}:", *(f"  {line}" for line in lines)]))
     return "\n\n".join([*filter(None, parts), NOTICE])
 
 

@@ -6,11 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..extras import require
 from .confounding import Association, Position, position_association, source_association
 from .findings import Finding
 from .groups import count_groups, lesion_counts, scans_are_numbered, shared_files, shared_groups
 from .images import image_findings, scan_images, size_counts
-from .labels import absent_classes, label_findings, sample_counts
+from .labels import (
+    absent_classes,
+    compare_lesion_classes,
+    label_findings,
+    sample_counts,
+)
 from .near_duplicates import NEAR_BITS, shared_images
 from .records import Split
 
@@ -28,6 +34,7 @@ class Audit:
     source: Association | None = None
     position: Position | None = None
     sample: dict[str, Any] | None = None  # of `sample_counts`
+    notes: list[str] = field(default_factory=list)  # what is no problem, but good to know
     not_checked: list[str] = field(default_factory=list)  # what and why, a sentence each
 
 
@@ -39,6 +46,7 @@ def run_audit(
     Hashes of nearly identical images differ by at most `max_bits` of 256 bits. ValueError: two
     splits of one name, or an empty sample.
     """
+    require("audit")
     twice = [name for name, n in Counter(split.name for split in splits).items() if n > 1]
     if twice:
         raise ValueError(f"two splits are called '{twice[0]}': give each its own name")
@@ -48,7 +56,8 @@ def run_audit(
         audit.counts += count_groups(split)
         if split.of_lesions:
             audit.lesions += lesion_counts(split)
-    audit.findings += shared_groups(splits) + shared_files(splits)
+    unlike, audit.notes = compare_lesion_classes(splits)
+    audit.findings += unlike + shared_groups(splits) + shared_files(splits)
     if sample is not None:
         audit.sample, outside = sample_counts(sample, splits)
         audit.findings += outside

@@ -10,9 +10,10 @@ from tabulate import tabulate
 from torch import nn
 
 from ..config import get_cfg
+from ..shipped_configs import CONFIGS
 from .loading import BACKBONE, LoadReport, is_state_dict, load_weights, read_tensors, save_converted
 from .reference import Architecture, convert_reference_weights, find_architecture
-from .reference_config import CONFIGS, reference_config, write_config
+from .reference_config import reference_config, write_config
 from .reference_file import read_reference_checkpoint
 from .settings import settings_of
 from .torchvision_resnet import convert_torchvision_backbone
@@ -64,7 +65,7 @@ def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
         raise ValueError(f"{source}: holds no state dict")
     try:
         depth, weights, ignored = convert_torchvision_backbone(content)
-        configs = sorted((CONFIGS.parent / "lesion").glob(f"R{depth}*.yaml"))
+        configs = sorted((CONFIGS / "lesion").glob(f"R{depth}*.yaml"))
         rows = [_backbone_row(config, weights) for config in configs]
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None

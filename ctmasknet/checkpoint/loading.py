@@ -124,7 +124,7 @@ def read_tensors(path: str | Path) -> Any:
         # PyTorch's own text advises to run the code in the file.
         raise ValueError(
             f"{path}: not a checkpoint of tensors alone; expected a .pth file written by "
-            "tools/train_net.py or one of tools/convert_*.py"
+            "a training or `ctmasknet prepare weights`"
         ) from None
 
 
@@ -164,8 +164,7 @@ def load_weights(
     weights, own = checkpoint.weights, model.state_dict()
     if "layer1.0.conv1.weight" in weights:
         raise ValueError(
-            f"{path}: a ResNet of torchvision; convert it with "
-            "tools/convert_torchvision_backbone.py first"
+            f"{path}: a ResNet of torchvision; convert it with `ctmasknet prepare weights` first"
         )
     _check_numbers(path, model, weights)
     settings.check_settings(path, model, checkpoint.settings)

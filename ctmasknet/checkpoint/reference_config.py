@@ -10,10 +10,9 @@ from detectron2.config import get_cfg as get_detectron2_cfg
 from ..atomic_write import atomic_write
 from ..config import get_cfg
 from ..data.mask_rule import MaskRule
+from ..shipped_configs import CONFIGS
 from .reference import Architecture
 from .reference_file import ReferenceCheckpoint
-
-CONFIGS = Path(__file__).parents[2] / "configs" / "reference"
 
 
 def reference_config(
@@ -35,7 +34,7 @@ def reference_config(
     cfg = get_cfg()
     name = architecture.name + ("_both" if classes == 2 else "_merge") * (architecture.depth == 50)
     kind = "_heads_BN" if architecture.ranked else ""
-    cfg.merge_from_file(str(CONFIGS / f"{name}{kind}_reference.yaml"))
+    cfg.merge_from_file(str(CONFIGS / "reference" / f"{name}{kind}_reference.yaml"))
     cfg.INPUT.MASK_TYPE = mask_type
     cfg.DATASETS.LESION_CLASSES = names
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = classes

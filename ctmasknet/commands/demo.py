@@ -1,5 +1,6 @@
-"""The demo on phantoms: lesions segmented, slices classified, numbers and pictures."""
+"""`ctmasknet demo`: on phantoms lesions are segmented, slices classified, numbers and pictures."""
 
+import argparse
 import contextlib
 import json
 import logging
@@ -15,10 +16,12 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
+from ..command_line import new_subparser, take_words
 from ..data.builtin import datasets_root
-from ..data.classes import IMAGE_CLASSES
+from ..data.classes import IMAGE_CLASSES, SPLITS
 from ..data.images import read_slice
 from ..data.phantom import write_phantom
+from ..data.registration import register_paths
 from ..engine import ProgressTrainer, load_config, set_up
 from ..engine.reports import prediction_folder
 from ..evaluation.histogram_baseline import histogram_accuracy
@@ -26,19 +29,65 @@ from ..evaluation.metric_names import metric_suffix
 from ..evaluation.results import RESULTS, read_results
 from ..evaluation.text import confusion_table
 from ..inference import Predictor
-from ..inference.model_spec import CONFIGS, DEMO_CLASSIFIER, DEMO_LESION
+from ..inference.model_spec import DEMO_CLASSIFIER, DEMO_LESION
 from ..report.dataset_slices import true_instances
 from ..report.overlay import draw_instances
 from ..report.panels import save_panels
 from ..wording import NOTICE
 
+_DESCRIPTION = f"""Train, evaluate and look at both models on drawn phantoms. {NOTICE}
+
+Phantoms, lesion model, CT-Mask-Net, numbers and pictures, in under ten minutes on two CPU cores.
+The pictures and summary.json land in the output folder. KEY VALUE pairs override the configs of
+both trainings.
+
+  ctmasknet demo
+  ctmasknet predict datasets/phantom/image/P0005 --as-scan --model demo --output results
+"""
+_FULL, _QUICK = Path("output/demo"), Path("output/demo_quick")
+_QUICK_OPTS = (
+    *("INPUT.MIN_SIZE_TRAIN", (128,), "INPUT.MIN_SIZE_TEST", 128, "DATALOADER.NUM_WORKERS", 0),
+    *("SOLVER.IMS_PER_BATCH", 2, "SOLVER.MAX_ITER", 10, "TEST.EVAL_PERIOD", 10),
+    *("TEST.BOOTSTRAP_RESAMPLES", 100),
+)
+_MEANINGLESS = "A quick run only shows that everything runs: its numbers mean nothing."
+
+
+def add_demo(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the subcommands of a parser."""
+    parser = new_subparser(commands, "demo", _DESCRIPTION, run_demo)
+    take_words(parser, "[--output DIR] [--quick] [KEY VALUE ...]")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"folder for models, pictures and numbers (default: {_FULL}; with --quick {_QUICK})",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a minute or two with few phantoms and steps, to see that everything runs; its "
+        "numbers mean nothing",
+    )
+
+
+def run_demo(args: argparse.Namespace) -> None:
+    """Run `ctmasknet demo`; raises a FileNotFoundError or ValueError where it cannot go on."""
+    Demo(args.output or (_QUICK if args.quick else _FULL), args.words, args.quick).run()
+
 
 class Demo:
     """The stages of the demo; everything goes to a folder."""
 
-    def __init__(self, output: Path, opts: Sequence[str] = ()):
-        """`opts` are config overrides (KEY VALUE ...) of the trainings."""
-        self.output, self.opts = output, opts
+    def __init__(self, output: Path, opts: Sequence[Any] = (), quick: bool = False):
+        """`opts` are config overrides (KEY VALUE ...) of the trainings.
+
+        `quick` draws few phantoms, in the output folder, and trains for a few steps.
+        """
+        self.output, self.quick = output, quick
+        self.opts = (*(_QUICK_OPTS if quick else ()), *opts)
+        self.phantoms = (output if quick else datasets_root()) / "phantom"
+        self.notice = f"{_MEANINGLESS} {NOTICE}" if quick else NOTICE
         self.seconds: dict[str, float] = {}
         self._console = sys.stdout
 
@@ -55,12 +104,14 @@ class Demo:
         self.seconds[name] = round(time.time() - started, 1)
         self.say(f"      {self.seconds[name]:.0f} s")
 
-    def train(self, stem: str, *opts: str) -> tuple[CfgNode, dict[str, Any]]:
-        """Train configs/quick/<stem>.yaml; return its config and the metrics of its test set."""
-        config = CONFIGS / "quick" / f"{stem}.yaml"
+    def train(self, stem: str, *opts: Any) -> tuple[CfgNode, dict[str, Any]]:
+        """Train the config quick/<stem>; return it and the metrics of its test set."""
+        kind = "lesion_merge_{}.json" if stem == DEMO_LESION else "{}.csv"
+        for key, name in zip(("TRAIN", "VALIDATION", "TEST"), self._data(kind), strict=True):
+            opts += (f"DATASETS.{key}", (name,))
         opts = ("OUTPUT_DIR", str(self.output / stem), *opts, *self.opts)
-        self.say(f"      as: tools/train_net.py --config-file configs/quick/{config.name}")
-        cfg = load_config(str(config), opts)
+        self.say(f"      as: ctmasknet train quick/{stem}")
+        cfg = load_config(f"quick/{stem}", opts)
         for name in ("detectron2", "fvcore", "ctmasknet"):
             logging.getLogger(name).handlers.clear()  # the second training has a log of its own
         set_up(cfg)
@@ -74,7 +125,7 @@ class Demo:
         # What PyTorch and Detectron2 warn each other about would break the progress bars.
         warnings.simplefilter("ignore")
         logging.getLogger("torch").setLevel(logging.ERROR)
-        self.say(f"ctmasknet demo on phantoms. {NOTICE} Details: {self.output / 'log.txt'}")
+        self.say(f"ctmasknet demo on phantoms. {self.notice} Details: {self.output / 'log.txt'}")
         with (self.output / "log.txt").open("w") as log, contextlib.redirect_stdout(log):
             return self._stages()
 
@@ -82,7 +133,7 @@ class Demo:
         with self.stage("phantoms", "draw phantom CT slices, patients apart"):
             self._phantoms()
         with self.stage("histogram", "baseline: logistic regression on intensity histograms"):
-            train, test = (DatasetCatalog.get(f"phantom_{s}") for s in ("train", "test"))
+            train, _, test = map(DatasetCatalog.get, register_paths(self._data("{}.csv")))
             histogram = histogram_accuracy(train, test)
             self.say(f"      accuracy {histogram:.1%}: what can be told without lesions")
         with self.stage("lesion_model", "train the lesion model (Mask R-CNN, R18_T1) and test it"):
@@ -99,11 +150,19 @@ class Demo:
         return self._summary(lesion, image["image"], histogram)
 
     def _phantoms(self) -> None:
-        root = datasets_root() / "phantom"
+        root = self.phantoms
         if root.exists():
             self.say(f"      {root} is there already and is used as it is")
+        elif self.quick:
+            self.say(write_phantom(root, patients=18, slices=2, size=128, split=(4, 1, 1)))
         else:
             self.say(write_phantom(root, size=256, threads=2))
+
+    def _data(self, kind: str) -> list[str]:
+        """Return the data sets of the splits, with {} in `kind`, which names their files."""
+        if self.quick:
+            return [str(self.phantoms / kind.format(split)) for split in SPLITS]
+        return ["phantom_" + Path(kind.format(split)).stem for split in SPLITS]
 
     def _say_lesions(self, metrics: dict[str, Any]) -> None:
         bbox, segm, per_image = (metrics[task] for task in ("bbox", "segm", "per_image_ap"))
@@ -158,7 +217,7 @@ class Demo:
             "histogram_accuracy": histogram,
             "sensitivity": {n: image[f"sensitivity_{metric_suffix(n)}"] for n in IMAGE_CLASSES},
             "seconds": self.seconds,
-            "notice": NOTICE,
+            "notice": self.notice,
         }
         path = self.output / "summary.json"
         path.write_text(json.dumps(summary, indent=2) + "\n")
@@ -167,8 +226,8 @@ class Demo:
             f"slice accuracy {image['accuracy']:.1%} (histogram alone {histogram:.1%}), "
             f"{sum(self.seconds.values()) / 60:.1f} minutes"
             f"\npictures and {path.name} in {self.output}, all numbers and figures of a model in "
-            f"its folder there, under inference. {NOTICE}"
+            f"its folder there, under inference. {self.notice}"
         )
-        if self.output.resolve() == Path("output/demo").resolve():
+        if self.output.resolve() == _FULL.resolve():
             self.say("Now try: ctmasknet predict SCAN_OR_IMAGES --model demo --output results")
         return summary

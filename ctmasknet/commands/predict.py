@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..command_line import new_subparser
+from ..extras import require
 from ..fast.malloc import keep_freed_memory
 from ..inference.inputs import Input, find_inputs
 from ..inference.predictor import Predictor
@@ -25,7 +27,7 @@ images of a folder are slices that are taken one by one. DIR/<name> of each gets
 look at), result.json, lesions.csv, masks and, with a CT-Mask-Net, ranked_boxes.csv; DIR/{SUMMARY}
 has a line for each.
 
-  make demo                                                   # trains two models on phantoms
+  ctmasknet demo                                              # trains two models on phantoms
   ctmasknet predict scan.nii.gz dicom/ --model demo --output results
   ctmasknet predict scans/ --model output/R18_T1_heads_BN --lesion-model output/R18_T1 \\
       --output results
@@ -34,13 +36,7 @@ has a line for each.
 
 def add_predict(commands: argparse._SubParsersAction) -> None:
     """Add the command to the subcommands of a parser."""
-    parser = commands.add_parser(
-        "predict",
-        help="scans and slices to lesions, measures, classes and reports",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run_predict)
+    parser = new_subparser(commands, "predict", _DESCRIPTION, run_predict)
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="scans, images, folders")
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
@@ -122,7 +118,10 @@ def run_predict(args: argparse.Namespace) -> int:
     Raises a FileNotFoundError or ValueError where nothing can be done at all.
     """
     keep_freed_memory()
+    require("report")
     inputs, problems, left_out = find_inputs(args.inputs, args.as_scan)
+    if any(item.is_scan for item in inputs):
+        require("ct")
     options = QuantificationOptions(
         Window.parse(args.window), not args.no_lung, args.lung_mask, args.series
     )

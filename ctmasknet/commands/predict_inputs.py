@@ -1,5 +1,6 @@
 """Predict inputs one after the other, each into a folder of its own, whole or not at all."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,18 @@ def _describe_run(
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "models": found["models"],
         "settings": settings,
-        "versions": versions() | {name: version(name) for name in _PACKAGES},
+        "versions": versions() | _installed(_PACKAGES),
         "notice": NOTICE,
     }
+
+
+def _installed(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed; some are of extras."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _fingerprint(source: Input, options: QuantificationOptions) -> str:

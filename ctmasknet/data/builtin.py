@@ -64,7 +64,7 @@ def _register_lesions(datasets: Path, name: str, stem: str) -> None:
     root = datasets / tree.folder
     hint = (
         f"expected the tree {root}/ with {tree.layout}, and {stem}_{{train,val,test}}.json made "
-        f"from it by `python datasets/prepare_lesion_dataset.py {name}"
+        f"from it by `ctmasknet prepare dataset {name}"
         f"{' --by-rank' if stem == BY_RANK else ''}` {_ROOT_HINT}"
     )
     for split in SPLITS:
@@ -74,7 +74,7 @@ def _register_lesions(datasets: Path, name: str, stem: str) -> None:
 def _register_phantoms(root: Path) -> None:
     hint = (
         f"expected the tree {root}/image, mask, {{train,val,test}}.csv and lesion_*.json; make it "
-        f"with `python datasets/make_phantom.py` {_ROOT_HINT}"
+        f"with `ctmasknet prepare phantom` {_ROOT_HINT}"
     )
     for split in SPLITS:
         register_image_dataset(f"phantom_{split}", root / f"{split}.csv", hint=hint)
@@ -91,7 +91,7 @@ def _register_covidx(root: Path, version: str, suffix: str) -> None:
         f"expected the tree {root}/ with {{train,val,test}}_COVIDx_CT-{suffix}.txt, the images in "
         f"{' or '.join(folders)}, and perhaps metadata.csv, as COVIDx-CT is downloaded "
         f"{_ROOT_HINT}; for another layout, or a "
-        "sample of it, `python datasets/prepare_covidx_ct.py` makes an image list"
+        "sample of it, `ctmasknet prepare covidx` makes an image list"
     )
     images = [root / folder for folder in folders]
     metadata = root / "metadata.csv"

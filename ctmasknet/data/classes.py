@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .mask_rule import ALL_CLASSES, BACKGROUND, LESION, MaskRule, check_lesion_names
+from .mask_rule import ALL_CLASSES, BACKGROUND, PAPERS_CLASSES, MaskRule, check_lesion_names
 
 IMAGE_CLASSES = ("Control", "Common Pneumonia", "COVID-19")  # index = label
 
@@ -82,7 +82,7 @@ class MaskValues:
 
 def default_mask_type(values: MaskValues) -> str:
     """Return "merge", as in the papers, for their classes alone; "" keeps others as they are."""
-    return "merge" if set(values.lesions) <= {"GGO", "C", LESION} else ALL_CLASSES
+    return "merge" if set(values.lesions) <= PAPERS_CLASSES else ALL_CLASSES
 
 
 MASK_PRESETS = {

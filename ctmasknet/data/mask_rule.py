@@ -11,6 +11,7 @@ PAPERS_RULES = {"both": "GGO,C", "merge": "lesion=*", "ggo": "GGO"}
 ALL_CLASSES = ""  # the mask type that keeps classes as they are
 BACKGROUND = "background"
 LESION = "lesion"  # either of GGO and C, where a data set does not tell
+PAPERS_CLASSES = frozenset({"GGO", "C", LESION})
 MAX_NAME = 64  # characters; DICOM's segment labels hold no more
 _ALL = "*"
 _RESERVED = ",=+*\\"  # of rules, and of DICOM's values

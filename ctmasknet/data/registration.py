@@ -25,6 +25,7 @@ from .mask_rule import check_lesion_names
 
 _NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 _SOURCES: dict[str, str] = {}  # name -> the path or data set that it comes from
+_FILES: dict[str, Path] = {}  # name -> its file, which may not be there
 
 
 def register_lesion_dataset(name: str, json_file: str | os.PathLike, hint: str = "") -> None:
@@ -161,6 +162,12 @@ def dataset_source(name: str) -> str:
     return _SOURCES.get(name, name)
 
 
+def registered_files() -> dict[str, Path]:
+    """Return the name and the file of each data set that was registered here, by name."""
+    names = sorted(name for name in _FILES if name in DatasetCatalog)
+    return {name: _FILES[name] for name in names}
+
+
 def read_dataset(name: str, errors: ErrorPolicy = RAISE) -> list[dict]:
     """Read a registered data set; errors are those of its own reader.
 
@@ -175,7 +182,7 @@ def unusable_lesions(path: str | os.PathLike, error: Exception) -> ValueError:
     """Turn an error met in reading a COCO JSON into one that says what the file should be."""
     return ValueError(
         f"{path}: not a usable COCO instances file ({type(error).__name__}: {error}); make "
-        "one with datasets/prepare_lesion_masks.py"
+        "one with `ctmasknet prepare masks`"
     )
 
 
@@ -212,6 +219,7 @@ def _register(name: str, load: Callable[..., list[dict]], **metadata: Any) -> No
                 "choose another name (for a file: rename it)"
             )
     known.set(**metadata)
+    _FILES[name] = Path(next(iter(metadata.values())))
     if not registered:
         DatasetCatalog.register(name, load)
 

@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -16,15 +15,16 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from ..command_line import quiet_libraries
 
 
-class StoppedRun(Exception):
+class StoppedRun(ValueError):
     """Says in one line why a run cannot go on."""
 
 
 def run_processes(main: Callable[[Namespace], object], args: Namespace) -> None:
-    """Call `main(args)` in each process of this machine; a user's mistake becomes one line.
+    """Call `main(args)` in each process of this machine.
 
     `main` is a function of a module, which every process imports anew; `args` are Detectron2's,
-    where the `dist_url` "auto" is a free port. If a process fails all are stopped: SystemExit.
+    where the `dist_url` "auto" is a free port. If a process fails all are stopped, and a user's
+    mistake becomes a StoppedRun.
     """
     # It warns of each process that it stops.
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
@@ -38,16 +38,13 @@ def run_processes(main: Callable[[Namespace], object], args: Namespace) -> None:
             dist_url=args.dist_url,
             args=(main, args),
         )
-    except (StoppedRun, ProcessExitedException) as error:
-        reason = str(error)
+    except ProcessExitedException as error:
+        raise StoppedRun(str(error)) from None
     except ProcessRaisedException as error:  # holds the traceback of another process as text
         found = re.search(r"^\S*(?:StoppedRun|DistNetworkError): (.+)\Z", str(error).strip(), re.M)
         if not found:
             raise
-        reason = found[1]
-    else:
-        return
-    sys.exit(f"error: {reason}")
+        raise StoppedRun(found[1]) from None
 
 
 def _check_command(args: Namespace) -> None:

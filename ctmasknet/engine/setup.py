@@ -25,6 +25,7 @@ from ..evaluation.metric_names import check_class_names
 from ..evaluation.prediction_table import RESERVED
 from ..fast.malloc import keep_freed_memory
 from ..modeling import is_classifier
+from ..shipped_configs import find_config
 from ..volumes.window import say_windowed_once
 from .lesion_classes import check_lesion_keys, match_lesion_classes
 from .reports import datasets_to_predict
@@ -45,6 +46,8 @@ def config_from_args(args: Namespace) -> CfgNode:
     Raises:
         FileNotFoundError, ValueError: see `load_config` and `check_files`.
     """
+    if args.config_file:
+        args.config_file = str(find_config(args.config_file))  # which Detectron2 puts into the log
     cfg = load_config(args.config_file, args.opts)
     check_files(cfg, datasets_to_predict(cfg) if args.eval_only else None)
     set_up(cfg, args)
@@ -86,7 +89,7 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
     LESION_CLASSES become what is found. MODEL.DEVICE becomes "cpu" where there is no GPU.
 
     Args:
-        config_file: path of a YAML file.
+        config_file: path of a YAML file, or the name of a shipped config.
         opts: KEY VALUE pairs.
         datasets: False leaves DATASETS empty, for use without any data set.
 
@@ -99,14 +102,13 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
             cannot be read as INPUT.MASK_TYPE, or with other lesion classes than the run.
         KeyError: no such meta-architecture.
     """
-    if not Path(config_file).is_file():
-        raise FileNotFoundError(
-            f"{config_file or 'no --config-file given'}: no such config file; see configs/"
-        )
+    if not config_file:
+        raise FileNotFoundError("no --config-file given: name a config")
+    path = find_config(config_file)
     cfg = get_cfg()
     default_output = cfg.OUTPUT_DIR
     try:
-        cfg.merge_from_file(config_file)
+        cfg.merge_from_file(str(path))
         cfg.merge_from_list(list(opts))
     except (AssertionError, KeyError, ValueError, YAMLError) as error:
         reason = " ".join(str(error).split())  # YAML's errors have many lines
@@ -118,7 +120,7 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
     for key in DATASET_KEYS:
         cfg.DATASETS[key] = register_paths(cfg.DATASETS[key], classes) if datasets else ()
     _check_kinds(cfg)
-    cfg.MODEL.NAME = cfg.MODEL.NAME or Path(config_file).stem
+    cfg.MODEL.NAME = cfg.MODEL.NAME or path.stem
     if default_output == cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = str(Path("output") / cfg.MODEL.NAME)
     if datasets:

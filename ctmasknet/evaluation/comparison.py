@@ -15,9 +15,9 @@ from ..wording import NOTICE
 from .aggregation import levels, parse_rule
 from .bootstrap import Interval, difference, intervals, point_values
 from .lesion_files import read_lesions
-from .lesion_report import GROUND_TRUTH, LesionReportSettings, measure_lesions
+from .lesion_report import LesionReportSettings, measure_lesions
 from .prediction_table import PREDICTIONS, read_predictions
-from .results import DETECTIONS, KINDS, RESULTS, read_results
+from .results import DETECTIONS, GROUND_TRUTH, KINDS, RESULTS, read_results
 from .tasks import Measured, measure
 
 NOT_DISTINGUISHABLE = "not distinguishable"

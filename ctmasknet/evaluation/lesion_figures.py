@@ -9,12 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..figures import BLUE, DARK_GREY, LINE_COLOURS, LINE_STYLES, VERMILION, plain, save_figure
+from ..figures import BLUE, DARK_GREY, VERMILION, line_colour, plain_lines, save_figure
 from .froc import RATES
 from .metric_names import any_lesion, metric_suffix
 from .pixel_metrics import PixelStatistic
 
 _LEGEND_INSIDE, _LEGEND_LINES = 5, 20  # lines among the curves, and in a column beside them
+_MOST_COLUMNS = 4
 _ANY = "any lesion"
 _RATES_SHOWN = (1 / 16, 16)
 
@@ -32,9 +33,9 @@ def save_froc(
     low, high = _RATES_SHOWN
     for i, (name, points) in enumerate(shown.items()):
         x, y = np.maximum(points[:, 0], low), points[:, 1]
-        colour, (style, _) = _look(i)
+        colour = line_colour(i)
         label = titles.get(name, _ANY)
-        ax.plot(x, y, drawstyle="steps-post", label=label, lw=2, color=colour, ls=style)
+        ax.plot(x, y, drawstyle="steps-post", label=label, lw=2, color=colour)
         ax.plot([x[-1], max(high, x[-1])], [y[-1]] * 2, ls=":", lw=2, color=colour)
     ax.set_xscale("log", base=2)
     ax.set(xlim=(low, high), ylim=(-0.02, 1.02), ylabel="sensitivity (share of lesions found)")
@@ -49,10 +50,10 @@ def save_precision_recall(path: Path, curves: Mapping[str, Any], task: str) -> N
     """Save precision over recall of `precision_recall`: full lines at IoU 0.5, dashed at 0.75."""
     figure, ax = _figure()
     for i, (name, by_iou) in enumerate(curves.items(), start=len(curves) > 1):  # as in FROC
-        colour, styles = _look(i)
-        for (metric, points), style in zip(by_iou.items(), styles, strict=True):
+        colour = line_colour(i)
+        for (metric, points), style in zip(by_iou.items(), ("-", "--"), strict=True):
             x, y = np.array(points).T
-            label = f"{plain(name)}, {metric} {100 * y.mean():.1f} %"
+            label = plain_lines(f"{name}, {metric} {100 * y.mean():.1f} %")
             ax.plot(x, y, ls=style, lw=2, color=colour, label=label)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="recall", ylabel="precision")
     ax.set_title(f"{_judged(task)}, as COCO matches them")
@@ -68,8 +69,13 @@ def save_bland_altman(
     `metrics` holds bias and limits of agreement. Images that are empty on both sides are not shown.
     """
     names = list(pixels.areas)
-    figure = Figure(figsize=(5.4 * len(names), 4.6), layout="constrained")
-    for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    columns = min(len(names), _MOST_COLUMNS)
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(5.4 * columns, 4.6 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(names) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes, names, strict=False):
         kept = pixels.not_empty(name)
         true, found, _ = 100 * pixels.areas[name][:, kept] / pixels.sizes[kept]
         lines = {
@@ -106,15 +112,9 @@ def _bland_altman(ax: Axes, mean: np.ndarray, error: np.ndarray, lines: dict[str
     )
 
 
-def _look(index: int) -> tuple[str, Sequence[str]]:
-    """Return the colour of a class and its two line styles, others once the colours are used up."""
-    again, place = divmod(index, len(LINE_COLOURS))
-    return LINE_COLOURS[place], LINE_STYLES[2:] if again % 2 else LINE_STYLES[:2]
-
-
 def _titles(class_names: Sequence[str]) -> dict[str, str]:
     """Return the class's name in metrics -> its name."""
-    return {metric_suffix(name): plain(name) for name in class_names}
+    return {metric_suffix(name): plain_lines(name) for name in class_names}
 
 
 def _judged(task: str) -> str:

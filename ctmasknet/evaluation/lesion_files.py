@@ -2,11 +2,9 @@
 
 import contextlib
 import io
-import json
 import os
-import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +13,50 @@ import pycocotools.mask as mask_util
 from pycocotools.coco import COCO
 
 from ..data.registration import unusable_lesions
+from .coco_entries import (
+    at_entry,
+    check_different,
+    read_categories,
+    read_entry,
+    read_json,
+    read_name,
+    read_numbers,
+)
 from .lesion_set import LesionImage, LesionSet
-from .metric_names import any_lesion, check_class_names
 from .prediction_table import portable_names
-from .rle import MAX_PIXELS, compressed_rle
+from .results import DETECTIONS, GROUND_TRUTH
+from .rle import MAX_PIXELS
 
 
 def read_lesions(
     truth_path: str | os.PathLike,
     detection_paths: Sequence[str | os.PathLike],
     masks: bool | None = None,
+    names_beside: bool = False,
 ) -> LesionSet:
     """Read the truth and the detections of a system.
 
     The truth is COCO instances with polygons or RLE; images may have "patient" and "scan".
-    Detections are COCO result lists of {image_id, category_id, score, bbox [x, y, w, h],
-    segmentation (RLE)}, e.g. one for each fold of a cross-validation. Either bbox or segmentation
-    may be missing; without any segmentation only boxes can be judged. `masks` True requires a
-    segmentation in every detection, False ignores it where there is a box, None does as the first
-    detection has it (True without any). Errors name the file, a ValueError also the entry.
+    Detections are lists of {image_id, category_id, score, bbox [x, y, w, h], segmentation (RLE)},
+    e.g. one for each fold of a cross-validation, and their category ids are the truth's. Or they
+    are such lists as "annotations" of a dictionary with its own "categories": these are matched to
+    the truth's by name. Either bbox or segmentation may be missing; without any segmentation only
+    boxes can be judged.
+
+    Args:
+        truth_path: the truth.
+        detection_paths: files of detections.
+        masks: True requires a segmentation in every detection, False ignores it where there is a
+            box, None does as the first detection has it (True without any).
+        names_beside: take the classes of a run's list of detections from the ground_truth.json
+            that its report has put beside it.
+
+    Raises:
+        FileNotFoundError, ValueError: what cannot be read or matched, with its file and entry.
     """
     truth = _read_truth(Path(truth_path))
     paths = tuple(Path(path) for path in detection_paths)
-    detections = _read_detections(paths, truth, masks)
+    detections = _read_detections(paths, truth, Path(truth_path), masks, names_beside)
     if masks is None:
         masks = not detections or "segmentation" in detections[0]
     categories = sorted(truth.dataset["categories"], key=lambda x: x["id"])
@@ -75,7 +94,7 @@ def read_lesions(
 
 
 def _read_truth(path: Path) -> COCO:
-    content = _read_json(path, "ground truth")
+    content = read_json(path, "ground truth")
     try:
         for key in ("images", "categories", "annotations"):
             if not isinstance(content[key], list):
@@ -85,21 +104,21 @@ def _read_truth(path: Path) -> COCO:
     except (KeyError, TypeError, ValueError) as error:
         raise unusable_lesions(path, error) from None
     images = _read_images(path, content["images"])
-    categories = _read_categories(path, content["categories"])
+    categories = read_categories(path, content["categories"])
     sizes = {x["id"]: (x["height"], x["width"]) for x in images}
     names = {x["id"]: x["name"] for x in categories}
     truth = COCO()
     truth.dataset = {"images": images, "categories": categories, "annotations": []}
     for index, item in enumerate(content["annotations"]):
-        with _at(path, "annotation", index):
-            lesion = _common(item, sizes, names)
+        with at_entry(path, "annotation", index):
+            lesion = read_entry(item, sizes, names)
             if "segmentation" not in lesion:
                 raise ValueError("no segmentation, expected polygons or RLE")
             area = item.get("area", float(mask_util.area(lesion["segmentation"])))
             if (crowd := item.get("iscrowd", 0)) not in (0, 1):
                 raise ValueError(f"iscrowd is {crowd!r}, expected 0 or 1")
             # Ids from 1: to pycocotools 0 means "not matched".
-            number = {"id": index + 1, "area": _numbers([area], "area", 0)[0]}
+            number = {"id": index + 1, "area": read_numbers([area], "area", 0)[0]}
             truth.dataset["annotations"].append({**number, "iscrowd": int(crowd), **lesion})
     with contextlib.redirect_stdout(io.StringIO()):  # COCO prints while it reads
         truth.createIndex()
@@ -109,54 +128,39 @@ def _read_truth(path: Path) -> COCO:
 def _read_images(path: Path, items: list) -> list[dict]:
     images = []
     for index, item in enumerate(items):
-        with _at(path, "image", index):
+        with at_entry(path, "image", index):
             image = {key: item[key] for key in ("id", "file_name", "height", "width")}
-            _name(image, "file_name")
+            read_name(image, "file_name")
             height, width = size = image["height"], image["width"]
             if any(type(x) is not int or x < 1 for x in size) or height * width > MAX_PIXELS:
                 raise ValueError(f"height is {height!r}, width {width!r}, expected pixels")
             known = {key: item.get(key) for key in ("patient", "scan")}
             image |= {key: str(x) for key, x in known.items() if x not in (None, "")}
             images.append(image)
-    _check_different(path, "image", "id", [x["id"] for x in images])
+    check_different(path, "image", "id", [x["id"] for x in images])
     # By name, not by id: the same images in two files, whatever their ids, are drawn alike.
     names = portable_names([image["file_name"] for image in images])
-    _check_different(path, "image", "file_name", names)
+    check_different(path, "image", "file_name", names)
     return [image for _, image in sorted(zip(names, images, strict=True), key=lambda x: x[0])]
 
 
-def _read_categories(path: Path, items: list) -> list[dict]:
-    categories = []
-    for index, item in enumerate(items):
-        with _at(path, "category", index):
-            categories.append({"id": item["id"], "name": _name(item, "name")})
-    _check_different(path, "category", "id", [x["id"] for x in categories])
-    if len(categories) > 1:
-        names = [x["name"] for x in categories]
-        try:
-            check_class_names(names, [any_lesion(names)])
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-    return categories
-
-
-def _read_detections(paths: Sequence[Path], truth: COCO, masks: bool | None) -> list[dict]:
+def _read_detections(
+    paths: Sequence[Path], truth: COCO, truth_path: Path, masks: bool | None, names_beside: bool
+) -> list[dict]:
     sizes = {x["id"]: (x["height"], x["width"]) for x in truth.dataset["images"]}
-    names = {x["id"]: x["name"] for x in truth.dataset["categories"]}
     source: dict[Any, Path] = {}
     detections: list[dict] = []
     if len({path.resolve() for path in paths}) < len(paths):
         raise ValueError(f"{', '.join(map(str, paths))}: a file of detections is there twice")
     for path in paths:
-        items = _read_json(path, "detections")
-        if not isinstance(items, list):
-            raise ValueError(
-                f"{path}: found a {type(items).__name__}, expected a list of COCO detections"
-            )
+        items, categories = _open_detections(path, truth, names_beside)
+        numbers = _matched(path, categories, truth_path, truth.dataset["categories"])
+        names = {x["id"]: x["name"] for x in categories}
         for index, item in enumerate(items):
-            with _at(path, "detection", index):
-                found = _common(item, sizes, names, masks is not False)
-                found["score"] = _numbers([item.get("score")], "score")[0]
+            with at_entry(path, "detection", index):
+                found = read_entry(item, sizes, names, masks is not False)
+                found["category_id"] = numbers[found["category_id"]]
+                found["score"] = read_numbers([item.get("score")], "score")[0]
                 if masks and "segmentation" not in found:
                     raise ValueError("no segmentation, expected one in every detection")
                 if detections and ("segmentation" in found) != ("segmentation" in detections[0]):
@@ -167,64 +171,46 @@ def _read_detections(paths: Sequence[Path], truth: COCO, masks: bool | None) -> 
     return detections
 
 
-def _common(item: dict, sizes: dict, names: dict, masks: bool = True) -> dict:
-    """Read what annotations and detections share: image, class, box, and a mask if there is one."""
-    if item.get("image_id") not in sizes:
-        raise ValueError(f"unknown image_id {item.get('image_id')!r}, not in the ground truth")
-    if item.get("category_id") not in names:
-        valid = ", ".join(f"{key} ({name})" for key, name in names.items())
-        raise ValueError(f"unknown category_id {item.get('category_id')!r}, expected {valid}")
-    found = {"image_id": item["image_id"], "category_id": item["category_id"]}
-    mask, box = item.get("segmentation"), item.get("bbox")
-    if mask and (masks or not box):
-        mask = compressed_rle(mask, sizes[item["image_id"]])
-        box = box or mask_util.toBbox(mask).tolist()
-    if not box:
-        raise ValueError("neither bbox nor segmentation")
-    found["bbox"] = _numbers(box, "bbox")
-    if len(box) != 4:
-        raise ValueError(f"bbox of {len(box)} numbers, expected x, y, width, height")
-    return {**found, "segmentation": mask} if mask and masks else found
+def _open_detections(path: Path, truth: COCO, names_beside: bool) -> tuple[list, list[dict]]:
+    """Return the detections of a file and the classes that its category ids stand for."""
+    content = read_json(path, "detections")
+    if isinstance(content, list):
+        beside = path.with_name(GROUND_TRUTH)
+        if names_beside and path.name == DETECTIONS and beside.is_file():
+            return content, _read_truth(beside).dataset["categories"]
+        return content, truth.dataset["categories"]
+    found = content if isinstance(content, dict) else {}
+    items, categories = found.get("annotations"), found.get("categories")
+    if not (isinstance(items, list) and isinstance(categories, list)):
+        raise ValueError(
+            f"{path}: found a {type(content).__name__}, expected a list of COCO detections, or a "
+            'dictionary with these as "annotations", and with "categories"'
+        )
+    _check_images(path, found.get("images", ()), truth)
+    return items, read_categories(path, categories)
 
 
-def _name(item: dict, key: str) -> str:
-    if not isinstance(item[key], str) or not item[key]:
-        raise ValueError(f"{key} is {item[key]!r}, expected a name")
-    return item[key]
+def _check_images(path: Path, images: Sequence[dict], truth: COCO) -> None:
+    """Raise a ValueError for an image that has another name than the truth's of its id."""
+    for index, image in enumerate(images):
+        with at_entry(path, "image", index):
+            known = truth.imgs.get(image["id"], image)["file_name"]
+            if Path(image["file_name"]).name != Path(known).name:
+                raise ValueError(
+                    f"id {image['id']!r} is {image['file_name']}, in the ground truth {known}: "
+                    "number images as there"
+                )
 
 
-def _check_different(path: Path, kind: str, key: str, values: list) -> None:
-    seen = set()
-    for index, value in enumerate(values):
-        with _at(path, kind, index):
-            if type(value) not in (int, str) or type(value) is not type(values[0]):
-                raise ValueError(f"{key} is {value!r}, expected all integers or all strings")
-            if value in seen:
-                raise ValueError(f"{key} {value!r} is there twice")
-            seen.add(value)
-
-
-def _numbers(values: list, name: str, least: float = -sys.float_info.max) -> list[float]:
-    if not all(type(x) in (int, float) and least <= x <= sys.float_info.max for x in values):
-        what = "a number from 0 on" if least == 0 else "numbers"
-        raise ValueError(f"{name} is {values[0] if len(values) == 1 else values}, expected {what}")
-    return [float(x) for x in values]
-
-
-@contextlib.contextmanager
-def _at(path: Path, kind: str, index: int) -> Iterator[None]:
-    """Make errors inside one line that names the place."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = error if isinstance(error, ValueError) else f"not in COCO's format ({error!r})"
-        raise ValueError(f"{path}, {kind} {index}: {reason}") from None
-
-
-def _read_json(path: Path, kind: str) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of {kind}")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from None
+def _matched(
+    path: Path, categories: Sequence[dict], truth_path: Path, true_categories: Sequence[dict]
+) -> dict:
+    """Return a file's category id -> the truth's of the same name."""
+    true_ids = {x["name"]: x["id"] for x in true_categories}
+    names = [x["name"] for x in categories]
+    if not set(names) <= set(true_ids):
+        raise ValueError(
+            f"{path}: found detections of the classes {', '.join(names)}, but {truth_path} has "
+            f"{', '.join(true_ids)}: give the same classes the same names"
+        )
+    return {x["id"]: true_ids[x["name"]] for x in categories}

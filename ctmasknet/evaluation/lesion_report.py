@@ -18,10 +18,9 @@ from .lesion_figures import save_bland_altman, save_froc, save_precision_recall
 from .lesion_set import LesionSet
 from .per_image_ap import IOU_THRESHOLDS, MAX_DETECTIONS, SCORE_THRESH
 from .pixel_metrics import PIXEL_SCORE_THRESH, write_per_image
-from .results import DETECTIONS, RESULTS, read_results, write_results
+from .results import DETECTIONS, GROUND_TRUTH, RESULTS, read_results, write_results
 from .tasks import Measured, describe_intervals, measure
 
-GROUND_TRUTH = "ground_truth.json"
 PER_IMAGE = "per_image.csv"
 
 

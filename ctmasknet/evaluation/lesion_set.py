@@ -57,7 +57,7 @@ class LesionSet:
     def fingerprint(self) -> str:
         """Return a SHA-256 of all images' names, sizes and patients and of all annotations.
 
-        It does not depend on where the data set lies, nor on its ids.
+        It does not depend on where the data set lies, nor on its ids of images and classes.
         """
         names = portable_names([image.file_name for image in self.images])
         classes = {x["id"]: x["name"] for x in self.truth.dataset["categories"]}
@@ -69,5 +69,5 @@ class LesionSet:
             )
             for name, image in zip(names, self.images, strict=True)
         ]
-        content = json.dumps([self.class_names, sorted(rows, key=json.dumps)])
+        content = json.dumps([sorted(self.class_names), sorted(rows, key=json.dumps)])
         return hashlib.sha256(content.encode()).hexdigest()

@@ -27,8 +27,8 @@ def find_evaluations(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]
     found = [(file, results) for file, results in found if results.get("kind") in KINDS]
     if not found:
         raise ValueError(
-            f"{', '.join(map(str, paths))}: found no {RESULTS} of a data set; train_net.py writes "
-            "them to OUTPUT_DIR/inference/DATASET"
+            f"{', '.join(map(str, paths))}: found no {RESULTS} of a data set; a training and "
+            "`ctmasknet evaluate` write them to OUTPUT/inference/DATASET"
         )
     return sorted(found, key=lambda item: (_model(item[1]), item[1]["dataset"]["name"], item[0]))
 

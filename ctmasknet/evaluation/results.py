@@ -15,6 +15,7 @@ from ..wording import NOTICE
 RESULTS = "results.json"
 KINDS = ("images", "lesions")  # of the evaluation of one data set
 DETECTIONS = "coco_instances_results.json"  # as Detectron2 calls it
+GROUND_TRUTH = "ground_truth.json"  # what they were held against
 Metrics = dict[str, dict[str, dict[str, float]]]  # data set -> task -> metric -> value
 
 

@@ -19,7 +19,7 @@ def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next image; nothing on other systems.
 
     It holds for the whole process, so the program that owns it calls this: `engine.set_up` for
-    tools/train_net.py, `ctmasknet predict`, the benchmark. A notebook or a service may, too.
+    training and evaluation, `ctmasknet predict`, the benchmark. A notebook or a service may, too.
 
     Otherwise it gives activations back and maps them anew for each microbatch, page by page.
     Threads that begin later share the pools there are. Those that began before may have pools of

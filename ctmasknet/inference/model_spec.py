@@ -1,6 +1,5 @@
 """Find the config and the weights of a model by what a user calls it."""
 
-import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +16,8 @@ from ..engine import load_config
 from ..engine.hooks import BEST_WEIGHTS
 from ..engine.lesion_classes import check_lesion_keys
 from ..provenance import sha256_of
+from ..shipped_configs import CHECKOUT, find_config
 
-_REPOSITORY = Path(__file__).parents[2]
-CONFIGS = _REPOSITORY / "configs"
 DEMO = "demo"
 # What the demo trains, by the names of its quick configs.
 DEMO_LESION, DEMO_CLASSIFIER = "lesion_R18_T1", "ctmasknet_R18_T1"
@@ -84,8 +82,7 @@ def find_model(
     else:
         path = _config_file(config_or_name)
         if weights is None and path.name == _RUN_CONFIG:
-            found = [path.with_name(name) for name in _RUN_WEIGHTS]
-            weights = next((file for file in found if file.is_file()), None)
+            weights = run_weights(path.parent)
         cfg, config = load_config(str(path), opts, datasets=False), str(path)
     if weights is None:
         raise ValueError(
@@ -102,43 +99,39 @@ def find_model(
     return ModelSpec(name, cfg, config, str(weights), trained_on, stored or _lesion_classes(cfg))
 
 
-def demo_folders() -> tuple[Path, Path]:
-    """Return the folders of the CT-Mask-Net and the lesion model that `make demo` has trained.
+def run_weights(folder: Path) -> Path | None:
+    """Return the checkpoint of a training run's folder, the best or the last; None without one."""
+    return next((file for name in _RUN_WEIGHTS if (file := folder / name).is_file()), None)
 
-    Raises a FileNotFoundError unless it has run to its end, here or in the repository.
+
+def demo_folders() -> tuple[Path, Path]:
+    """Return the folders of the CT-Mask-Net and the lesion model that `ctmasknet demo` has trained.
+
+    Raises a FileNotFoundError unless it has run to its end, here or in the checkout.
     """
-    for root in (Path.cwd(), _REPOSITORY):
-        folders = [root / "output" / "demo" / name for name in (DEMO_CLASSIFIER, DEMO_LESION)]
+    places = [root / "output" / DEMO for root in (Path.cwd(), CHECKOUT) if root]
+    for place in places:
+        folders = [place / name for name in (DEMO_CLASSIFIER, DEMO_LESION)]
         if all((folder / _RUN_WEIGHTS[0]).is_file() for folder in folders):
             return folders[0], folders[1]
     raise FileNotFoundError(
-        f"{_REPOSITORY / 'output' / 'demo'}: the demo's models are not there; run `make demo` "
-        "first (minutes), or name another model"
+        f"{places[-1]}: the demo's models are not there; run `ctmasknet demo` first (minutes), or "
+        "name another model"
     )
 
 
 def _config_file(name: str | Path) -> Path:
     path = Path(name)
-    if path.is_dir():
-        if not (path / _RUN_CONFIG).is_file():
-            runs = sorted(str(file.parent) for file in path.glob(f"*/{_RUN_CONFIG}"))
-            hint = f"; did you mean {' or '.join(runs)}?" if runs else "."
-            raise FileNotFoundError(
-                f"{path}: holds no {_RUN_CONFIG}{hint} Expected the output folder of a training "
-                f"run, a config file, the name of a shipped config, or {DEMO}"
-            )
-        return path / _RUN_CONFIG
-    if path.suffix in (".yaml", ".yml"):
-        return path  # `load_config` says whether it is there
-    shipped = {file.stem: file for file in sorted(CONFIGS.glob("*/*.yaml"))}
-    if str(name) in shipped:
-        return shipped[str(name)]
-    near = difflib.get_close_matches(str(name), [DEMO, *shipped], n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise FileNotFoundError(
-        f"{name}: no model of this name{hint} Expected a config file (.yaml), the output folder "
-        f"of a training run, the name of a config in {CONFIGS}, or {DEMO}"
-    )
+    if not path.is_dir():
+        return find_config(name)
+    if not (path / _RUN_CONFIG).is_file():
+        runs = sorted(str(file.parent) for file in path.glob(f"*/{_RUN_CONFIG}"))
+        hint = f"; did you mean {' or '.join(runs)}?" if runs else "."
+        raise FileNotFoundError(
+            f"{path}: holds no {_RUN_CONFIG}{hint} Expected the output folder of a training "
+            f"run, a config file, the name of a shipped config, or {DEMO}"
+        )
+    return path / _RUN_CONFIG
 
 
 def _lesion_classes(cfg: CfgNode) -> tuple[str, ...]:

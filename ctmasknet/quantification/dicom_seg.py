@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 from highdicom import UID as NewUID
 from highdicom import AlgorithmIdentificationSequence, PatientSexValues
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom.dataset import Dataset
@@ -25,13 +26,7 @@ from ..figures import lesion_colour, rgb
 from ..volumes.volume import Volume, nearest_axes
 from ..wording import NOTICE
 from .label_map import check_labels
-
-# Lesion class -> what DICOM (PS3.16, CID 6104 and 7159) or SNOMED CT calls it.
-LESION_CODES = {
-    "GGO": codes.DCM.GroundGlassOpacity,
-    "C": Code("95436008", "SCT", "Lung consolidation"),
-    "lesion": codes.SCT.Lesion,
-}
+from .segment_codes import PRIVATE_SCHEME, segment_code
 
 # Attributes that the standard lets be empty (type 2), and what parses their values.
 _TYPE_2: dict[str, Callable[[Any], Any]] = {
@@ -60,10 +55,10 @@ def write_dicom_seg(
     frame for each segment, since a segmentation needs frames.
 
     The headers of the volume's DICOM files are read again. `labels` is (Z, Y, X) uint8, 0
-    background, k the k-th class. Classes that LESION_CODES lacks are coded as lesions. "models" and
-    "versions" of `about` (see Case) become the algorithm. Raises a ValueError if the volume is not
-    from DICOM, labels do not fit it, or its files lack what a segmentation refers to, such as
-    FrameOfReferenceUID.
+    background, k the k-th class. Segments are labelled with the names of their classes and coded by
+    `segment_code`. "models" and "versions" of `about` (see Case) become the algorithm. Raises a
+    ValueError if the volume is not from DICOM, labels do not fit it, or its files lack what a
+    segmentation refers to, such as FrameOfReferenceUID.
     """
     check_labels(labels, volume)
     if not (volume.identifiers and volume.slice_files):
@@ -94,6 +89,7 @@ def write_dicom_seg(
             content_label="LESIONS",
             content_description=NOTICE,
             series_description=f"Lesions. {NOTICE}",
+            **_text_options(lesion_classes),
         )
         with atomic_write(path) as partial:
             segmentation.save_as(partial)
@@ -112,19 +108,33 @@ def _segments(lesion_classes: Sequence[str], about: Mapping[str, Any]) -> list[S
         version=about["versions"]["ctmasknet"],
         parameters=models,
     )
+    named = zip(lesion_classes, map(segment_code, lesion_classes), strict=True)
     return [
         SegmentDescription(
-            segment_number=index + 1,
+            segment_number=number,
             segment_label=name,
+            # Of every class, whatever its name: lesion models are trained on what is abnormal,
+            # and a narrower category would say of unknown classes what nobody knows.
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-            segmented_property_type=LESION_CODES.get(name, codes.SCT.Lesion),
+            segmented_property_type=Code(code.value, code.scheme, code.meaning),
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
-            anatomic_regions=[codes.SCT.Lung],
-            display_color=CIELabColor.from_rgb(*rgb(lesion_colour(index))),
+            anatomic_regions=[code.region] if code.region else None,
+            display_color=CIELabColor.from_rgb(*rgb(lesion_colour(number - 1))),
         )
-        for index, name in enumerate(lesion_classes)
+        for number, (name, code) in enumerate(named, start=1)
     ]
+
+
+def _text_options(lesion_classes: Sequence[str]) -> dict[str, Any]:
+    """Return the character set, if the source's may lack letters of the names, and our scheme."""
+    options: dict[str, Any] = {}
+    if not all(name.isascii() for name in lesion_classes):
+        options["specific_character_set"] = "ISO_IR 192"  # UTF-8
+    if any(segment_code(name).is_private for name in lesion_classes):
+        scheme = CodingSchemeIdentificationItem(PRIVATE_SCHEME, "private codes of ctmasknet")
+        options["coding_schemes"] = [scheme]
+    return options
 
 
 def _as_stored(labels: np.ndarray, header: Dataset) -> np.ndarray:

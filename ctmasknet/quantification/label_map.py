@@ -3,6 +3,7 @@
 Shapes: Z slices of H x W pixels. Values: 0 is background, k the k-th lesion class.
 """
 
+import csv
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,20 +13,29 @@ import numpy as np
 from PIL import Image
 
 from ..atomic_write import atomic_write
+from ..figures import lesion_colour
 from ..inference.predictions import SlicePrediction
-from ..volumes.sitk_files import volume_suffix, write_volume
+from ..volumes.sitk_files import NIFTI_DESCRIPTION, volume_suffix, write_volume
 from ..volumes.volume import Volume
+
+_MOST_CLASSES = 255
+LABEL_COLUMNS = ("label", "class", "colour")
 
 
 def label_map(prediction: SlicePrediction) -> np.ndarray:
     """Paint instances into (H, W) uint8; where they overlap, the highest score has the pixel.
 
-    Raises a ValueError if the model has no masks.
+    Raises a ValueError if the model has no masks, or more classes than 8-bit labels.
     """
     if not prediction.has_masks:
         raise ValueError(
             f"{prediction.source or 'slice'}: found boxes without masks, expected the prediction "
             "of a model with a mask head: use a lesion model"
+        )
+    if len(prediction.lesion_classes) > _MOST_CLASSES:
+        raise ValueError(
+            f"found {len(prediction.lesion_classes)} lesion classes, expected at most "
+            f"{_MOST_CLASSES}: label maps have 8 bits"
         )
     labels = np.zeros(prediction.size, np.uint8)
     # The best is painted last; of equal scores the first.
@@ -56,8 +66,8 @@ def write_slice_masks(
 ) -> None:
     """Write the label map of each slice as 8-bit grey PNG, <folder>/<name>.png.
 
-    `data.images.read_mask` reads it, `datasets/prepare_lesion_masks.py` with e.g. --values
-    1=GGO,2=C.
+    `data.images.read_mask` reads it, `ctmasknet prepare masks` with the names of the
+    classes, as in --values "1=nodule,2=effusion".
     """
     for prediction, name in zip(slices, names, strict=True):
         picture = Image.fromarray(label_map(prediction))
@@ -65,15 +75,33 @@ def write_slice_masks(
             picture.save(partial)
 
 
-def write_nifti_mask(path: str | os.PathLike, volume: Volume, labels: np.ndarray) -> None:
+def write_label_names(path: str | os.PathLike, lesion_classes: Sequence[str]) -> None:
+    """Write a CSV with LABEL_COLUMNS: the value of each class in label maps, its name and colour.
+
+    Colours are "#rrggbb", as in the pictures.
+    """
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(LABEL_COLUMNS)
+        for index, name in enumerate(lesion_classes):
+            writer.writerow([index + 1, name, lesion_colour(index)])
+
+
+def write_nifti_mask(
+    path: str | os.PathLike, volume: Volume, labels: np.ndarray, lesion_classes: Sequence[str] = ()
+) -> None:
     """Write (Z, H, W) uint8 labels with the geometry of their volume; viewers lay them over it.
 
-    Raises a ValueError unless `path` ends with .nii or .nii.gz and the labels fit the volume.
+    The header's description tells the classes, as in "1=nodule,2=effusion", if there is room for
+    them (79 bytes); `write_label_names` writes them beside it. Raises a ValueError unless `path`
+    ends with .nii or .nii.gz and the labels fit the volume.
     """
     if not volume_suffix(Path(path)).startswith(".nii"):
         raise ValueError(f"{path}: expected a name that ends with .nii.gz or .nii")
     check_labels(labels, volume)
-    write_volume(replace(volume, hu=labels, windowed=None), path)
+    names = ",".join(f"{value}={name}" for value, name in enumerate(lesion_classes, 1))
+    fits = len(names.encode()) <= NIFTI_DESCRIPTION
+    write_volume(replace(volume, hu=labels, windowed=None), path, names if fits else "")
 
 
 def check_labels(labels: np.ndarray, volume: Volume) -> None:

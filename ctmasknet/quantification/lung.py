@@ -110,7 +110,8 @@ def _cut_area(body: np.ndarray) -> int:
         return 0
     hull = cv2.convexHull(cv2.findNonZero(body))
     inside = cv2.fillConvexPoly(np.zeros_like(body), hull, 1) > 0
-    count, labels = cv2.connectedComponents(1 - body, connectivity=4)
+    count, found = cv2.connectedComponents(1 - body, connectivity=4)
+    labels: np.ndarray = found  # OpenCV says int or float; they are int32
     areas = np.bincount(labels[body == 0], minlength=count)
     cut = np.bincount(labels[inside], minlength=count) >= _INSIDE * areas
     border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))

@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..data.images import read_mask, require_readable, what_else_it_is
 from ..errors import collecting
+from ..volumes import sitk
 from ..volumes.sitk_files import VOLUME_SUFFIXES, volume_suffix
 from ..volumes.volume import Volume, upright_volume
 from .lung import LungMask

@@ -31,7 +31,8 @@ class Quantities:
     """Sums over the slices of a scan, or of a set of single slices.
 
     Attributes:
-        names: K lesion classes and, if K > 1, "any lesion" after them; A names in all.
+        names: K lesion classes and, if K > 1, "any lesion" after them; A names in all. Where a
+            class is called so, the last name is "all of any lesion".
         instances: (Z, A) int64, instances on each slice; "any lesion" is their sum.
         areas_px: (Z, A) int64, pixels on each slice; None without a mask head.
         pixel_mm2: (Z,) float64; NaN where unknown.
@@ -89,7 +90,7 @@ def quantify(
             inside = _count_pixels(labels * lung_mask, len(classes))
     lung_px = lung_mask.sum(axis=(1, 2)) if lung_mask is not None else None
     return Quantities(
-        names=(*classes, ANY_LESION) if len(classes) > 1 else classes,
+        names=(*classes, _any_name(classes)) if len(classes) > 1 else classes,
         instances=_with_any(np.array([_count_instances(found) for found in slices])),
         areas_px=areas,
         pixel_mm2=np.array([_pixel_mm2(found, spacing) for found in slices]),
@@ -192,6 +193,13 @@ def _check(slices: Sequence[SlicePrediction], lung: LungMask | None) -> None:
             f"found a lung mask of the shape {lung.mask.shape} for {len(slices)} slices of "
             f"{', '.join(map(str, sizes))} pixels, expected one of their number and size"
         )
+
+
+def _any_name(classes: Sequence[str]) -> str:
+    name = ANY_LESION
+    while name in classes:
+        name = f"all of {name}"
+    return name
 
 
 def _count_instances(found: SlicePrediction) -> list[int]:

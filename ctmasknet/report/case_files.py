@@ -2,7 +2,7 @@
 
 result.json, lesions.csv and report.html of every case, and as the model allows ranked_boxes.csv;
 of a scan lesions.nii.gz and, where its source is DICOM, lesions.seg.dcm; of slices masks/ and
-overlays/.
+overlays/; beside label maps labels.csv, with their classes.
 """
 
 from collections import Counter
@@ -10,25 +10,31 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from ..data.images import read_slice
+from ..extras import require
 from ..inference.inputs import numbered_apart
 from ..inference.predictions import SlicePrediction
 from ..quantification.case import Case, KeySlice
-from ..quantification.dicom_seg import write_dicom_seg
-from ..quantification.label_map import label_volume, write_nifti_mask, write_slice_masks
+from ..quantification.label_map import (
+    label_volume,
+    write_label_names,
+    write_nifti_mask,
+    write_slice_masks,
+)
 from ..wording import NOTICE, counted
 from .overlay import draw_instances
+from .picture_text import text_picture
 from .report import write_report
 from .tables import write_lesions, write_ranked_boxes, write_result
 
 RESULT, REPORT = "result.json", "report.html"
 LESIONS, RANKED_BOXES = "lesions.csv", "ranked_boxes.csv"
 NIFTI_MASK, DICOM_SEG = "lesions.nii.gz", "lesions.seg.dcm"
-MASKS, OVERLAYS = "masks", "overlays"
+_MARGIN = 4  # pixels around a title
+MASKS, OVERLAYS, LABELS = "masks", "overlays", "labels.csv"
 
 
 def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case:
@@ -41,6 +47,8 @@ def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case
         _write_overlays(folder / OVERLAYS, case, names)
     elif case.slices[0].has_masks:
         case = _write_volume_masks(folder, case)
+    if case.slices[0].has_masks:
+        write_label_names(folder / LABELS, case.slices[0].lesion_classes)
     write_lesions(folder / LESIONS, case)
     if case.slices[0].ranked_boxes is not None:
         write_ranked_boxes(folder / RANKED_BOXES, case)
@@ -51,16 +59,19 @@ def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case
 
 def _write_volume_masks(folder: Path, case: Case) -> Case:
     assert case.volume is not None
-    labels = label_volume(case.slices)
-    write_nifti_mask(folder / NIFTI_MASK, case.volume, labels)
+    labels, classes = label_volume(case.slices), case.slices[0].lesion_classes
+    write_nifti_mask(folder / NIFTI_MASK, case.volume, labels, classes)
     if "SeriesInstanceUID" not in case.volume.identifiers:
         return case  # no DICOM: there is nothing that a DICOM SEG could refer to
-    classes = case.slices[0].lesion_classes
+    require("ct")
+    from ..quantification.dicom_seg import write_dicom_seg
+    from ..quantification.segment_codes import private_code_notes
+
     try:
         write_dicom_seg(folder / DICOM_SEG, case.volume, labels, classes, case.about)
     except ValueError as error:
         return replace(case, notes=(*case.notes, f"No DICOM SEG: {error}"))
-    return case
+    return replace(case, notes=(*case.notes, *private_code_notes(classes)))
 
 
 def _write_overlays(folder: Path, case: Case, names: Sequence[str]) -> None:
@@ -72,12 +83,11 @@ def _write_overlays(folder: Path, case: Case, names: Sequence[str]) -> None:
 
 
 def _under_title(picture: np.ndarray, title: str) -> np.ndarray:
-    strip = np.zeros((34, picture.shape[1], 3), np.uint8)
-    for text, y in ((title, 13), (NOTICE, 28)):
-        cv2.putText(
-            strip, text, (4, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA
-        )
-    return np.vstack([strip, picture])
+    """Put a title and the notice on a black strip above a picture."""
+    text = text_picture(f"{title}\n{NOTICE}", (255, 255, 255), picture.shape[1] - 2 * _MARGIN)
+    strip = np.pad(text, ((_MARGIN, _MARGIN), (_MARGIN, 0), (0, 0)))
+    missing = picture.shape[1] - strip.shape[1]
+    return np.vstack([np.pad(strip, ((0, 0), (0, missing), (0, 0))), picture])
 
 
 def _title(prediction: SlicePrediction) -> str:

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from ..extras import require
 from ..wording import counted, percent
 
 
@@ -13,6 +12,9 @@ def render(template: Path, **values: Any) -> str:
 
     Templates can call `counted` and `percent`. A name without a value is an UndefinedError.
     """
+    require("report")
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(template.parent),
         autoescape=True,

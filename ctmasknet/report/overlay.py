@@ -11,11 +11,11 @@ import numpy as np
 
 from ..figures import SKY, VERMILION, lesion_colour, rgb
 from ..inference.predictions import Instance, RankedBoxTable
+from .picture_text import text_picture
 
 FOR, AGAINST = rgb(VERMILION), rgb(SKY)  # both bright on lung
 MOST_BOXES = 16
 _MIN_SIDE, _MAX_FACTOR = 512, 8
-_FONT, _SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 
 
 def draw_instances(
@@ -96,29 +96,35 @@ def _draw_labels(
     """Write each label on black at the first free corner of its box, if there is one."""
     taken: list[tuple[int, int, int, int]] = []
     for box, label, colour in zip(boxes, labels, colours, strict=True):
-        areas = _label_areas(canvas.shape, box, label)
-        area = next((a for a in areas if not any(_overlap(a, other) for other in taken)), None)
-        if area is None:
+        if not label:
             continue
-        taken.append(area)
-        cv2.rectangle(canvas, area[:2], area[2:], (0, 0, 0), -1)
-        start = (area[0] + 1, area[3] - cv2.getTextSize(label, _FONT, _SCALE, 1)[1])
-        cv2.putText(canvas, label, start, _FONT, _SCALE, colour, 1, cv2.LINE_AA)
+        picture = text_picture(label, colour, canvas.shape[1] // 2)
+        areas = _label_areas(canvas.shape, box, picture.shape)
+        area = next((a for a in areas if not any(_overlap(a, other) for other in taken)), None)
+        if area is not None:
+            taken.append(area)
+            _put(canvas, area, picture)
+
+
+def _put(canvas: np.ndarray, area: tuple[int, int, int, int], picture: np.ndarray) -> None:
+    x0, y0, x1, y1 = area
+    canvas[y0 : y1 + 1, x0 : x1 + 1] = picture[: y1 + 1 - y0, : x1 + 1 - x0]
 
 
 def _label_areas(
-    size: tuple[int, ...], box: np.ndarray, label: str
+    size: tuple[int, ...], box: np.ndarray, label: tuple[int, ...]
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Yield a label's x0, y0, x1, y1 (last pixels) at each corner of its box, inside the canvas."""
-    (width, height), baseline = cv2.getTextSize(label, _FONT, _SCALE, 1)
+    """Yield a label's x0, y0, x1, y1 (last pixels) at each corner of its box, inside the canvas.
+
+    `size` is that of the canvas, `label` that of the label, (height, width, ...) each.
+    """
+    height, width = min(label[0], size[0]), min(label[1], size[1])
     x0, y0, x1, y1 = box
-    most_x, most_y = max(size[1] - width - 2, 0), max(size[0] - baseline - 1, height + 2)
-    tall = height + baseline + 1
-    for y in (y0, y1 + tall, y0 + tall, y1):
-        base = int(np.clip(y - baseline, height + 2, most_y))
-        for x in (x0, x1 - width - 1):
-            left = int(np.clip(x, 0, most_x))
-            yield left, base - height - 1, left + width + 1, base + baseline
+    for y in (y0 - height, y1, y0, y1 - height):  # above, below, inside at the top, at the foot
+        top = int(np.clip(y, 0, size[0] - height))
+        for x in (x0, x1 - width):
+            left = int(np.clip(x, 0, size[1] - width))
+            yield left, top, left + width - 1, top + height - 1
 
 
 def _overlap(one: Sequence[int], other: Sequence[int]) -> bool:

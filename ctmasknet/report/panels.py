@@ -13,7 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from ..figures import BLACK, lesion_colour, plain, save_figure
+from ..figures import BLACK, lesion_colour, plain_lines, save_figure
 from ..inference.predictions import Instance
 from ..modeling.mask_head import MASK_CUT
 from .overlay import draw_instances, enlargement, instance_labels
@@ -24,6 +24,7 @@ from .overlay import draw_instances, enlargement, instance_labels
 _MAP, _HALF_RANGE = colormaps["RdBu_r"], 6.0
 _NORM = Normalize(MASK_CUT - _HALF_RANGE, MASK_CUT + _HALF_RANGE)
 _OUTSIDE = (48, 48, 48)  # the colour outside the boxes
+_LETTERS = 40  # on a line of a label: about half a panel
 
 
 def score_map_picture(score_map: np.ndarray) -> np.ndarray:
@@ -69,11 +70,13 @@ def show_lesions(
     labels = instance_labels(instances, class_names, with_scores)
     # Written by the figure: letters in the picture would shrink with a large slice.
     for found, label in reversed(list(zip(instances, labels, strict=True))):
-        is_right = found.box[0] > 0.8 * image.shape[1]
+        width = min(len(label), _LETTERS) / (2 * _LETTERS) * image.shape[1]
+        is_right = found.box[0] + width > image.shape[1]
+        text = plain_lines(label, _LETTERS)
         ax.text(
-            found.box[2 if is_right else 0] * factor,
-            max(found.box[1] * factor, 0.03 * image.shape[0] * factor),
-            plain(label),
+            (max(found.box[2], width) if is_right else found.box[0]) * factor,
+            max(found.box[1], 0.03 * image.shape[0] * (1 + text.count("\n"))) * factor,
+            text,
             color=lesion_colour(class_names.index(found.lesion_class)),
             fontsize=7,
             va="bottom",

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from tqdm import tqdm
 
 from ..data.images import read_slice
-from ..figures import BLACK, BLUE, GREY, VERMILION, lesion_colour, plain, save_figure
+from ..figures import BLACK, BLUE, GREY, VERMILION, lesion_colour, plain, plain_lines, save_figure
 from ..inference.predictions import Classification, Instance, RankedBoxTable, SlicePrediction
 from ..inference.predictor import Predictor
 from ..wording import NOTICE, counted
@@ -35,7 +35,9 @@ def save_paper_figures(predictor: Predictor, slices: Sequence[DatasetSlice], fol
         figure = figure_2(image, prediction, predictor.score_map(image), one.lesions, one.label)
         save_figure(figure, folder / f"{one.stem}_figure2.png", foot)
         if prediction.ranked_boxes is not None:
-            figure = figure_3(prediction.ranked_boxes, slice_name(one.file))
+            figure = figure_3(
+                prediction.ranked_boxes, slice_name(one.file), prediction.lesion_classes
+            )
             save_figure(figure, folder / f"{one.stem}_figure3.png", foot)
 
 
@@ -119,15 +121,18 @@ def _show_logits(ax: Axes, classification: Classification, label: str | None) ->
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 
-def figure_3(ranked: RankedBoxTable, name: str = "") -> Figure:
-    """Draw the scores of the ranked boxes, and scores over areas: of the best 16 and of all."""
+def figure_3(ranked: RankedBoxTable, name: str = "", lesion_classes: Sequence[str] = ()) -> Figure:
+    """Draw the scores of the ranked boxes, and scores over areas: of the best 16 and of all.
+
+    The order of the lesion classes gives their colours, so that they are those of the pictures.
+    """
     count = len(ranked.boxes)
     groups = [("top", TOP)] * (count > TOP) + [("all", count)]
     figure = Figure(figsize=(10, 3.4 * len(groups) + 0.5), layout="constrained")
     axes = figure.subplots(len(groups), 2, squeeze=False, sharex="col")
     for (left, right), (what, shown) in zip(axes, groups, strict=True):
         _score_histogram(left, ranked.scores[:shown])
-        _score_over_area(right, ranked, shown)
+        _score_over_area(right, ranked, shown, lesion_classes)
         for ax, title in ((left, "scores"), (right, "scores over areas")):
             ax.set_title(f"{title}, {what} {counted(shown, 'box')}", fontsize=11)
             ax.spines[["top", "right"]].set_visible(False)
@@ -150,13 +155,17 @@ def _score_histogram(ax: Axes, scores: np.ndarray) -> None:
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _score_over_area(ax: Axes, ranked: RankedBoxTable, shown: int) -> None:
+def _score_over_area(
+    ax: Axes, ranked: RankedBoxTable, shown: int, lesion_classes: Sequence[str]
+) -> None:
     x0, y0, x1, y1 = ranked.boxes.T
     # Boxes clipped at the slice's border may have no area, which a logarithm cannot show.
     areas = np.maximum((x1 - x0) * (y1 - y0), 1)[:shown]
     classes = np.array(ranked.lesion_classes[:shown], dtype=str)
-    names = list(dict.fromkeys(ranked.lesion_classes))
-    for index, name in enumerate(names):
+    found = set(ranked.lesion_classes)
+    for index, name in enumerate(dict.fromkeys([*lesion_classes, *ranked.lesion_classes])):
+        if name not in found:
+            continue
         own = classes == name
         ax.scatter(
             areas[own],
@@ -166,9 +175,9 @@ def _score_over_area(ax: Axes, ranked: RankedBoxTable, shown: int) -> None:
             edgecolors=BLACK,
             linewidths=0.5,
             alpha=0.8,
-            label=plain(name),
+            label=plain_lines(name),
         )
-    if len(names) > 1:
+    if len(found) > 1:
         ax.legend(fontsize=9)
     ax.set(xscale="log", ylim=(-0.03, 1.03), xlabel="area of the box (px)", ylabel="score")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

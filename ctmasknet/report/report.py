@@ -49,6 +49,7 @@ def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
         answer=case.scan.classification if case.scan else None,
         classifies=first.classification is not None,
         has_masks=first.has_masks,
+        papers_classes=set(first.lesion_classes) in ({"GGO"}, {"GGO", "C"}),
         lesion_colours=[(x, rgb(lesion_colour(i))) for i, x in enumerate(first.lesion_classes)],
         for_colour=FOR,
         against_colour=AGAINST,
@@ -151,7 +152,7 @@ def _show(case: Case, key: KeySlice) -> dict[str, Any]:
     reasons = scores = None
     if ranked is not None and answer is not None and len(ranked.boxes):
         reasons = figures.contribution_picture(ranked, key.image, answer)
-        scores = figures.score_figure(ranked)
+        scores = figures.score_figure(ranked, prediction.lesion_classes)
     score_map = key.score_map
     return {
         "title": name[:1].upper() + name[1:] if case.scan else name,

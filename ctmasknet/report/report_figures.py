@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,8 @@ _SCORES_SIZE = (5.6, 5.0)  # inches: at the width of a phone the text is still r
 _LISTED = 8  # lesions in the text of a picture
 _WIDTH, _PANEL_HEIGHT = 5.2, 2.5  # inches, for the same reason
 _CLASS_COLOURS = (BLUE, VERMILION, GREEN, BLACK)
-_LETTER, _HANDLE = 0.085, 0.6  # inches, in a legend
-_NAME_LETTERS = 50
+_LETTER, _HANDLE, _LINE = 0.085, 0.6, 0.2  # inches, in a legend
+_NAME_LETTERS = 50  # on a line of a legend
 _FEW_SLICES = 40  # up to so many, each gets a point
 
 
@@ -85,7 +86,7 @@ def mask_logit_picture(score_map: np.ndarray) -> Picture | None:
     return _photo(score_map_picture(score_map), alt)
 
 
-def score_figure(ranked: RankedBoxTable) -> Picture:
+def score_figure(ranked: RankedBoxTable, lesion_classes: Sequence[str]) -> Picture:
     """Draw the papers' Figure 3 of one ranked box or more."""
     scores = ranked.scores
     alt = (
@@ -93,7 +94,7 @@ def score_figure(ranked: RankedBoxTable) -> Picture:
         f"{np.median(scores):.2f}, {(scores >= 0.5).sum()} of 0.5 or more; and scores over the "
         "areas of the boxes."
     )
-    figure = figure_3(ranked)
+    figure = figure_3(ranked, lesion_classes=lesion_classes)
     figure.set_size_inches(*_SCORES_SIZE)
     figure.suptitle("")  # the page's caption says it
     for ax in figure.axes:
@@ -138,7 +139,7 @@ def scan_chart(case: Case, marked: Sequence[int]) -> Picture | None:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.25)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        _legend(ax)
+        figure.set_figheight(figure.get_figheight() + _LINE * (_legend(ax) - 1))
     spacing = case.scan.spacing
     axes[-1].set_xlabel("slice, 0 is the lowest" + (" (mm from it below)" if spacing else ""))
     if spacing:
@@ -194,19 +195,19 @@ def _areas(ax: Axes, case: Case) -> str:
 def _plot(ax: Axes, line: np.ndarray, index: int, name: str, **look: Any) -> None:
     """Plot a class in the line style of its index."""
     marker = "o" if len(line) <= _FEW_SLICES else ""
-    short = name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
     style = LINE_STYLES[index % len(LINE_STYLES)]
-    ax.plot(line, style, marker=marker, ms=4, label=short, **look)
+    ax.plot(line, style, marker=marker, ms=4, label=fill(name, _NAME_LETTERS), **look)
 
 
-def _legend(ax: Axes) -> None:
+def _legend(ax: Axes) -> int:
+    """Put the legend above the axes, where it hides no line, and return its number of lines."""
     handles, names = ax.get_legend_handles_labels()
     beside = _LETTER * sum(map(len, names)) + _HANDLE * len(names) < _WIDTH
     legend = ax.legend(
         handles,
         names,
         loc="lower left",
-        bbox_to_anchor=(-0.15, 1),  # above the axes, where it hides no line
+        bbox_to_anchor=(-0.15, 1),
         ncols=len(names) if beside else 1,
         frameon=False,
         fontsize=10,
@@ -215,3 +216,4 @@ def _legend(ax: Axes) -> None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+    return 1 if beside else sum(name.count("\n") + 1 for name in names)

@@ -1,6 +1,6 @@
 """The numbers of a report as tables of text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,13 @@ _BOX = "{:.0f}, {:.0f} to {:.0f}, {:.0f}"
 class Table:
     """A table of text."""
 
-    columns: Mapping[str, Sequence[str]]  # title -> cells
+    columns: Sequence[tuple[str, Sequence[str]]]  # title and cells; classes may be called alike
     named: int  # columns from the left that are names; the others are numbers
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
         """The cells, row by row."""
-        return list(zip(*self.columns.values(), strict=True))
+        return list(zip(*(cells for _, cells in self.columns), strict=True))
 
 
 def slice_names(case: Case) -> list[str]:
@@ -43,39 +43,41 @@ def lesion_sums(case: Case) -> Table:
     """Return a row for each lesion name: counts, volume or area, share of the lung."""
     quantities, of_lung = case.quantities, lung_shares(case)
     what = "outlines on slices" if case.slices[0].has_masks else "boxes on slices"
-    columns = {"lesion": list(quantities.names)}
+    columns = [("lesion", list(quantities.names))]
     if quantities.lesions is not None:
-        columns["lesions in 3-D"] = _numbers(quantities.lesions)
-    columns[what] = _numbers(quantities.instances.sum(axis=0))
-    columns["slices with any"] = _numbers((quantities.instances > 0).sum(axis=0))
+        columns.append(("lesions in 3-D", _numbers(quantities.lesions)))
+    columns.append((what, _numbers(quantities.instances.sum(axis=0))))
+    columns.append(("slices with any", _numbers((quantities.instances > 0).sum(axis=0))))
     if quantities.volumes_ml is not None:
-        columns["volume"] = [volume_text(ml) for ml in quantities.volumes_ml]
+        columns.append(("volume", [volume_text(ml) for ml in quantities.volumes_ml]))
     elif quantities.areas_px is not None:
-        places = range(len(quantities.names))
-        columns["area, all slices"] = [area_text(*total_area(quantities, i)) for i in places]
+        areas = [area_text(*total_area(quantities, i)) for i in range(len(quantities.names))]
+        columns.append(("area, all slices", areas))
     if of_lung is not None:
-        columns["share of the lung"] = [percent(share) for share in of_lung]
+        columns.append(("share of the lung", [percent(share) for share in of_lung]))
     return Table(columns, named=1)
 
 
 def loose_slices(case: Case) -> Table:
     """Return a row for each slice taken by itself."""
     quantities = case.quantities
-    columns = {"file": slice_names(case)}
+    columns = [("file", slice_names(case))]
     found = [s.classification for s in case.slices if s.classification is not None]
     if found:
-        columns["class"] = [answer.image_class for answer in found]
+        columns.append(("class", [answer.image_class for answer in found]))
         for index, name in enumerate(found[0].class_names):
-            columns[name] = [percent(answer.probabilities[index]) for answer in found]
+            columns.append((name, [percent(answer.probabilities[index]) for answer in found]))
     what = "lesions" if case.slices[0].has_masks else "boxes"
-    columns[what] = _numbers(quantities.instances[:, -1])
+    columns.append((what, _numbers(quantities.instances[:, -1])))
     if quantities.areas_px is not None:
         for name, areas in zip(quantities.names, quantities.areas_px.T, strict=True):
             mm2 = areas * quantities.pixel_mm2
-            columns[f"{name}: area"] = [*map(area_text, areas, mm2)]
+            columns.append((f"{name}: area", [*map(area_text, areas, mm2)]))
     if quantities.lung_lesion_px is not None:
-        of_lung = slice_shares(quantities)[:, -1]
-        columns["share of the lung"] = [percent(share).replace("-", UNKNOWN) for share in of_lung]
+        of_lung = [
+            percent(share).replace("-", UNKNOWN) for share in slice_shares(quantities)[:, -1]
+        ]
+        columns.append(("share of the lung", of_lung))
     return Table(columns, named=2 if found else 1)
 
 
@@ -85,14 +87,14 @@ def lesions(case: Case) -> Table:
     found = [(names[i], lesion) for i, s in enumerate(case.slices) for lesion in s.instances]
     found = sorted(found, key=lambda pair: _size(pair[1]), reverse=True)[:MOST_LESIONS]
     instances = [lesion for _, lesion in found]
-    columns = {
-        "slice": [name for name, _ in found],
-        "class": [x.lesion_class for x in instances],
-        "score": [f"{x.score:.2f}" for x in instances],
-        "box: x, y to x, y in px": [_BOX.format(*x.box) for x in instances],
-    }
+    columns = [
+        ("slice", [name for name, _ in found]),
+        ("class", [x.lesion_class for x in instances]),
+        ("score", [f"{x.score:.2f}" for x in instances]),
+        ("box: x, y to x, y in px", [_BOX.format(*x.box) for x in instances]),
+    ]
     if case.slices[0].has_masks:
-        columns["area"] = [area_text(x.area_px, x.area_mm2) for x in instances]
+        columns.append(("area", [area_text(x.area_px, x.area_mm2) for x in instances]))
     return Table(columns, named=2)
 
 

@@ -7,13 +7,16 @@ GDCM knows every transfer syntax, such as JPEG Lossless, for which pydicom needs
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
-from pydicom.dataset import Dataset
 
 from ..data.images import cannot_open, what_else_it_is
 from ..errors import ErrorPolicy
+from ..extras import require
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 _SERIES = "SeriesInstanceUID"
 IDENTIFIERS = ("PatientID", "StudyInstanceUID", _SERIES, "SeriesDescription", "Modality")
@@ -55,6 +58,9 @@ class SliceHeader:
 
 def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader]:
     """Read the headers of DICOM files, leaving out indexes (DICOMDIR) and what cannot be read."""
+    require("ct", "pydicom")
+    import pydicom
+
     headers = []
     for path in files:
         try:
@@ -81,7 +87,7 @@ def _cannot_read(path: Path, error: Exception) -> ValueError:
     )
 
 
-def _header(path: Path, dataset: Dataset) -> SliceHeader:
+def _header(path: Path, dataset: "Dataset") -> SliceHeader:
     identifiers = {name: str(dataset.get(name) or "").strip() for name in IDENTIFIERS}
     identifiers = {name: value for name, value in identifiers.items() if value}
     image_type = [str(part).strip().upper() for part in np.atleast_1d(dataset.get("ImageType", ""))]
@@ -107,7 +113,7 @@ def _header(path: Path, dataset: Dataset) -> SliceHeader:
     )
 
 
-def _problem(dataset: Dataset, localiser: bool) -> str:
+def _problem(dataset: "Dataset", localiser: bool) -> str:
     """Return why a file is no slice of a CT series, and what to do; "" if it is one."""
     modality = str(dataset.get("Modality") or "none")
     frames = int(dataset.get("NumberOfFrames") or 1)
@@ -142,7 +148,7 @@ def _problem(dataset: Dataset, localiser: bool) -> str:
     return ""
 
 
-def _lacks(dataset: Dataset, tag: str, count: int) -> bool:
+def _lacks(dataset: "Dataset", tag: str, count: int) -> bool:
     """Whether a tag is not `count` finite numbers, positive ones for a scale."""
     value = dataset.get(tag)
     numbers = np.atleast_1d(np.array([] if value in (None, "") else value, float))
@@ -151,12 +157,12 @@ def _lacks(dataset: Dataset, tag: str, count: int) -> bool:
     return numbers.shape != (count,) or not bool(np.isfinite(numbers).all())
 
 
-def _orientation(dataset: Dataset) -> np.ndarray:
+def _orientation(dataset: "Dataset") -> np.ndarray:
     """(2, 3): the directions along a row and down a column."""
     return np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
 
 
-def _is_frame(dataset: Dataset) -> bool:
+def _is_frame(dataset: "Dataset") -> bool:
     row, column = _orientation(dataset)
     lengths = (np.linalg.norm(row), np.linalg.norm(column))
     return bool(np.allclose(lengths, 1, atol=0.01) and abs(row @ column) < 0.01)

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..errors import ErrorPolicy
+from . import sitk
 from .dicom_grouping import choose_series, slice_step, tilt_problem, usable_slices
 from .dicom_headers import SliceHeader, read_headers
 from .formats import ReadOptions

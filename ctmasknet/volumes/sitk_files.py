@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..atomic_write import atomic_write
 from ..data.images import require_readable, what_else_it_is
 from ..errors import ErrorPolicy
+from . import sitk
 from .formats import VOLUME_FORMATS, ReadOptions, VolumeFormat
 from .sitk_headers import check_header, check_metaimage, nifti_floats, unpacked_nifti
 from .volume import Volume, hu_problem, upright_volume
@@ -24,13 +24,10 @@ from .window import say_windowed_once
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 WRITABLE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd")
+NIFTI_DESCRIPTION = 79  # bytes that the header has room for
 
 _AIR = -1024
 _PARTS = 8
-_KEPT_TYPES = (sitk.sitkInt16, sitk.sitkFloat32, sitk.sitkUInt8)
-
-# ITK prints its warnings to stderr, with addresses in memory; what matters is said by our errors.
-sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 def volume_suffix(path: Path) -> str:
@@ -77,7 +74,7 @@ def _format(suffix: str) -> VolumeFormat:
 VOLUME_FORMATS.update({suffix: _format(suffix) for suffix in VOLUME_SUFFIXES})
 
 
-def write_volume(volume: Volume, path: str | os.PathLike) -> None:
+def write_volume(volume: Volume, path: str | os.PathLike, description: str = "") -> None:
     """Write a volume as NIfTI, MHA or NRRD, whole or not at all.
 
     HU are written as they are, in int16 or float32; 8-bit input as its grey values again, in
@@ -85,6 +82,7 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
 
     Args:
         path: ends with one of WRITABLE_SUFFIXES; an existing file is replaced.
+        description: for the header of NIfTI, at most NIFTI_DESCRIPTION bytes.
 
     Raises:
         ValueError: another suffix, or SimpleITK cannot write it.
@@ -97,6 +95,8 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
     image.SetSpacing(volume.spacing[::-1])
     image.SetOrigin(volume.origin)
     image.SetDirection(volume.direction.ravel().tolist())
+    if description:
+        image.SetMetaData("ITK_FileNotes", description)
     try:
         with atomic_write(path) as partial:
             sitk.WriteImage(image, str(partial), useCompression=path.suffix in (".gz", ".nrrd"))
@@ -104,7 +104,7 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
         raise ValueError(f"{path}: cannot be written ({_reason(error)})") from None
 
 
-def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray, sitk.Image]:
+def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> "tuple[np.ndarray, sitk.Image]":
     """Return pixels (K, J, I), perhaps read-only, and geometry of `path`, unpacked as `file`."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
@@ -118,7 +118,8 @@ def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray
         if suffix in (".mha", ".mhd"):
             voxel = sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
             in_parts = check_metaimage(path, math.prod(reader.GetSize()) * voxel)
-            parts = _PARTS if in_parts and reader.GetPixelID() not in _KEPT_TYPES else 1
+            kept = reader.GetPixelID() in (sitk.sitkInt16, sitk.sitkFloat32, sitk.sitkUInt8)
+            parts = _PARTS if in_parts and not kept else 1
         return _read_parts(reader, parts)
     except RuntimeError as error:
         found = what_else_it_is(file)
@@ -131,7 +132,7 @@ def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> tuple[np.ndarray
         ) from None
 
 
-def _read_parts(reader: sitk.ImageFileReader, parts: int) -> tuple[np.ndarray, sitk.Image]:
+def _read_parts(reader: "sitk.ImageFileReader", parts: int) -> "tuple[np.ndarray, sitk.Image]":
     width, height, depth, *frames = reader.GetSize()
     single = [0] * len(frames)  # of a fourth dimension the only frame, without the dimension
     step = -(-depth // parts)
@@ -156,7 +157,7 @@ def _read_parts(reader: sitk.ImageFileReader, parts: int) -> tuple[np.ndarray, s
 class _Owner:
     """Lends an image's memory to NumPy and, unlike SimpleITK's view, keeps the image alive."""
 
-    def __init__(self, image: sitk.Image) -> None:
+    def __init__(self, image: "sitk.Image") -> None:
         self.image = image
         self.__array_interface__ = sitk.GetArrayViewFromImage(image).__array_interface__
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..data.images import require_readable, what_else_it_is
 from ..errors import ErrorPolicy
+from . import sitk
 
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI's datatype codes
 _CHUNK = 1 << 20  # voxels, or bytes
@@ -28,7 +28,7 @@ _NIFTI = np.dtype(
 )
 
 
-def check_header(path: Path, reader: sitk.ImageFileReader, errors: ErrorPolicy) -> None:
+def check_header(path: Path, reader: "sitk.ImageFileReader", errors: ErrorPolicy) -> None:
     """Check that a file has three dimensions, one value a voxel and a known orientation.
 
     The reader has read the file's information. An unknown orientation is an error to handle, the

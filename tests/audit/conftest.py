@@ -1,15 +1,12 @@
 """Small data sets whose slices look different from patient to patient."""
 
-import importlib.util
+import functools
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -66,11 +63,7 @@ def clean(folder):
     return folder.patients("train", ["a", "b", "c", "d"]), folder.patients("test", ["e", "f", "g"])
 
 
-@pytest.fixture(scope="session")
-def tool():
-    """tools/audit_dataset.py as a module."""
-    path = ROOT / "tools" / "audit_dataset.py"
-    spec = importlib.util.spec_from_file_location("audit_dataset", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def audit(command):
+    """`ctmasknet audit`: its exit code, what it printed, and its errors."""
+    return functools.partial(command, "audit")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ctmasknet.audit.figures import lesion_figures
 from ctmasknet.audit.labels import label_findings, sample_counts
 from ctmasknet.audit.records import (
     Slice,
@@ -14,6 +15,7 @@ from ctmasknet.audit.records import (
     splits_of_datasets,
     splits_of_folders,
 )
+from ctmasknet.audit.report import as_html, as_json, as_text
 from ctmasknet.audit.run import run_audit
 from ctmasknet.data.classes import IMAGE_CLASSES, MASK_PRESETS, MaskValues
 
@@ -242,6 +244,81 @@ def test_coco_masks_without_image_or_of_another_size(folder):
         "annotation 2: a mask of 90 x 96 pixels, expected 96 x 96 as its image a.png"
         in (messages[1])
     )
+
+
+def test_masks_of_any_names(folder):
+    mask = np.zeros((96, 96), np.uint8)
+    mask[10:30, 10:30], mask[50:70, 50:60] = 1, 2
+    folder.image("image/a.png")
+    folder.image("mask/a.png", Image.fromarray(mask))
+    trees = [("train", folder.path / "image", folder.path / "mask")]
+    audit = run_audit(splits_of_folders(trees, MaskValues.parse("1=nodule,2=pleural effusion")))
+    assert audit.findings == [] and audit.splits[0].classes == ("nodule", "pleural effusion")
+    found = [(row["label"], row["lesions"]) for row in audit.lesions]
+    assert found == [("nodule", 1), ("pleural effusion", 1), ("all", 2)]
+    assert "pleural effusion" in as_text(audit)
+
+
+def coco_file(folder, name, *classes, annotated=1):
+    """A COCO file of one image with one lesion of a category; classes are (id, name)."""
+    coco = {
+        "images": [
+            {"id": 1, "file_name": folder.image(f"{name}.png"), "height": 96, "width": 96}
+            | {"patient": name, "scan": name}
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": annotated, "bbox": [0, 0, 20, 20]}
+            | {"iscrowd": 0, "segmentation": [[0, 0, 20, 0, 20, 20, 0, 20]]}
+        ],
+        "categories": [{"id": k, "name": name} for k, name in classes],
+    }
+    path = folder.path / f"{name}.json"
+    path.write_text(json.dumps(coco))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "listed"),
+    [
+        (((1, "effusion"), (2, "nodule")), "1 effusion, 2 nodule"),
+        (((2, "nodule"), (7, "effusion")), "2 nodule, 7 effusion"),
+    ],
+)
+def test_lesion_classes_with_other_numbers_are_a_note(folder, classes, listed):
+    train = coco_file(folder, "train", (1, "nodule"), (2, "effusion"))
+    test = coco_file(folder, "test", *classes, annotated=2)
+    audit = run_audit(splits_of_datasets([train, test]))
+    assert audit.findings == []
+    assert audit.notes == [
+        f"lesion classes are 1 nodule, 2 effusion in train and {listed} in test: harmless, as they "
+        "are matched by name"
+    ]
+    text = as_text(audit)
+    assert "Notes:\n  lesion classes are 1 nodule" in text and "Problems: none" in text
+    report = as_json(audit, "audit")
+    assert report["notes"] == audit.notes and audit.notes[0] in as_html(audit, report)
+    shown = {title: uri for title, uri in lesion_figures(audit.splits)}
+    assert list(shown)[::2] == ["number of nodule in a slice", "number of effusion in a slice"]
+
+
+def test_the_same_lesion_classes_need_no_note(folder):
+    files = [coco_file(folder, x, (1, "nodule"), (2, "effusion")) for x in ("train", "val", "test")]
+    audit = run_audit(splits_of_datasets(files))
+    assert (audit.findings, audit.notes) == ([], [])
+
+
+def test_other_lesion_classes_are_a_problem(folder):
+    files = [
+        coco_file(folder, "train", (1, "nodule"), (2, "effusion")),
+        coco_file(folder, "val", (1, "nodule"), (2, "effusion")),
+        coco_file(folder, "test", (1, "nodul"), (2, "effusion")),
+    ]
+    audit = run_audit(splits_of_datasets(files))
+    (finding,) = audit.findings
+    assert (finding.kind, finding.splits) == ("unlike_classes", ("train", "test"))
+    assert finding.message.startswith("train has nodule, effusion and test has nodul, effusion: ")
+    assert audit.notes == []
+    assert "lesion classes that differ between splits: 1" in as_text(audit)
 
 
 def test_class_that_one_split_lacks(folder):

@@ -20,10 +20,10 @@ REFERENCE = Path(
 LISTS = REFERENCE / "splits"
 
 
-def test_clean_set(tool, clean, tmp_path, capsys):
+def test_clean_set(audit, clean, tmp_path):
     output = tmp_path / "made" / "audit"
-    assert tool.main([*clean, "--output", str(output)]) == 0
-    printed = capsys.readouterr().out
+    code, printed, _ = audit(*clean, "--output", str(output))
+    assert code == 0
     assert printed.startswith("no leak found")
     assert NOTICE in printed
     report = json.loads((output / "audit.json").read_text())
@@ -39,13 +39,13 @@ def test_clean_set(tool, clean, tmp_path, capsys):
     assert sorted(file.name for file in output.iterdir()) == ["audit.html", "audit.json"]
 
 
-def test_leaks_and_problems(tool, folder, clean, tmp_path, capsys):
+def test_leaks_and_problems(audit, folder, clean, tmp_path):
     picture = Image.open(folder.path / "train/a_0.png")
     with open(clean[1], "a") as stream:
         stream.write(f"{folder.image('<b>new.jpg', picture, quality=40)},0,new,new\n")
         stream.writelines(f"gone{n}.png,0,gone,gone\n" for n in range(8))
-    assert tool.main([*clean, "--output", str(tmp_path / "audit")]) == 1
-    printed = capsys.readouterr().out
+    code, printed, _ = audit(*clean, "--output", str(tmp_path / "audit"))
+    assert code == 1
     assert printed.startswith("1 leak found; not all was checked, see below\n")
     assert "nearly identical image in two splits: 1\n" in printed
     assert "and 3 more in audit.json" in printed
@@ -74,11 +74,11 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_page_is_one_file(tool, folder, clean, tmp_path):
+def test_page_is_one_file(audit, folder, clean, tmp_path):
     picture = Image.open(folder.path / "train/a_0.png")
     with open(clean[1], "a") as stream:
         stream.write(f"{folder.image('<b>new.jpg', picture, quality=40)},0,new,new\n")
-    tool.main([*clean, "--output", str(tmp_path / "audit")])
+    audit(*clean, "--output", str(tmp_path / "audit"))
     html = (tmp_path / "audit/audit.html").read_text()
     page = Page(html)
     assert page.text.index("1 leak found") < page.text.index("Not checked")
@@ -91,18 +91,18 @@ def test_page_is_one_file(tool, folder, clean, tmp_path):
     assert not {"script", "link", "iframe"} & {tag for tag, _ in page.tags}
 
 
-def test_leak_without_a_picture(tool, folder, clean, tmp_path):
+def test_leak_without_a_picture(audit, folder, clean, tmp_path):
     (folder.path / "broken.png").write_bytes(b"")
     for path, who in zip(clean, "xy", strict=True):
         with open(path, "a") as stream:
             stream.write(f"broken.png,0,{who},{who}\n")
-    assert tool.main([*clean, "--output", str(tmp_path / "audit")]) == 1
+    assert audit(*clean, "--output", str(tmp_path / "audit"))[0] == 1
     page = Page((tmp_path / "audit/audit.html").read_text())
     assert "broken.png: listed in train and in test" in page.text
     assert "img" not in dict(page.tags)
 
 
-def test_lesion_figures(tool, folder, tmp_path):
+def test_lesion_figures(audit, folder, tmp_path):
     mask = Image.new("L", (96, 96))
     mask.paste(2, (10, 10, 40, 40))
     for split in ("a", "b"):
@@ -110,7 +110,7 @@ def test_lesion_figures(tool, folder, tmp_path):
         folder.image(f"{split}/mask/{split}.png", mask)
     trees = [f"{split}={folder.path / split}/image,{folder.path / split}/mask" for split in "ab"]
     options = ["--preset", "medseg", "--output", str(tmp_path / "audit")]
-    assert tool.main(["--folders", *trees, *options]) == 0
+    assert audit("--folders", *trees, *options)[0] == 0
     page = Page((tmp_path / "audit/audit.html").read_text())
     alts = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
     shown = ["number of {} in a slice", "area of {}, share of the image"]
@@ -129,9 +129,9 @@ def test_lesion_figures(tool, folder, tmp_path):
         (["--folders", "a=gone,gone", "--values", "1=x+y"], "mask value 1: lesion class"),
     ],
 )
-def test_what_cannot_be_audited(tool, tmp_path, capsys, arguments, message):
-    assert tool.main([*arguments, "--output", str(tmp_path / "audit")]) == 2
-    error = capsys.readouterr().err
+def test_what_cannot_be_audited(audit, tmp_path, arguments, message):
+    code, _, error = audit(*arguments, "--output", str(tmp_path / "audit"))
+    assert code == 2
     assert error.startswith("error: ") and message in error
     assert not (tmp_path / "audit").exists()
 
@@ -140,33 +140,35 @@ def test_what_cannot_be_audited(tool, tmp_path, capsys, arguments, message):
     "arguments",
     [[], ["a.csv", "--images", "x"], ["--folders", "a=b,c"], ["a.csv", "--near", "300"]],
 )
-def test_contradicting_options(tool, tmp_path, arguments):
-    with pytest.raises(SystemExit) as stopped:
-        tool.main([*arguments, "--output", str(tmp_path)])
-    assert stopped.value.code == 2
+def test_contradicting_options(audit, tmp_path, arguments):
+    code, _, error = audit(*arguments, "--output", tmp_path)
+    assert code == 2 and error.startswith("error: ")
 
 
-def test_output_that_is_a_file(tool, clean, capsys):
-    assert tool.main([*clean, "--output", clean[0]]) == 2
-    assert "is a file" in capsys.readouterr().err
+def test_output_that_is_a_file(audit, clean):
+    code, _, error = audit(*clean, "--output", clean[0])
+    assert code == 2
+    assert "is a file" in error
 
 
-def test_two_splits_of_one_name(tool, folder, tmp_path, capsys):
+def test_two_splits_of_one_name(audit, folder, tmp_path):
     folder.image("image/a.png")
     folder.image("mask/a.png", Image.new("L", (96, 96)))
     tree = f"a={folder.path}/image,{folder.path}/mask"
     options = ["--preset", "cncb", "--output", str(tmp_path / "audit")]
-    assert tool.main(["--folders", tree, tree, *options]) == 2
-    assert "two splits are called 'a'" in capsys.readouterr().err
+    code, _, error = audit("--folders", tree, tree, *options)
+    assert code == 2
+    assert "two splits are called 'a'" in error
 
 
 @pytest.mark.skipif(not LISTS.is_dir(), reason=f"no published split lists in {LISTS}")
-def test_published_lists(tool, tmp_path, capsys):
+def test_published_lists(audit, tmp_path):
     """No patient is shared; counts as published; the author's sample lies in the training list."""
     lists = [f"{split}={LISTS / f'{split}_COVIDx_CT-1.txt'}" for split in ("train", "val", "test")]
     options = ["--metadata", str(LISTS / "covidx_ct_metadata.csv")]
     options += ["--sample", str(LISTS / "author_classification_train.txt")]
-    assert tool.main(["--covidx", *lists, *options, "--output", str(tmp_path)]) == 0
+    code, printed, _ = audit("--covidx", *lists, *options, "--output", str(tmp_path))
+    assert code == 0
     report = json.loads((tmp_path / "audit.json").read_text())
     assert (report["leak_count"], report["problem_count"]) == (0, 0)
     whole = [row for row in report["counts"] if row["label"] == "all"]
@@ -178,4 +180,4 @@ def test_published_lists(tool, tmp_path, capsys):
     assert set(sample["classes"].values()) == {1_000}
     assert (sample["patients"], sample["in_none"]) == (608, 0)
     assert any("no --images" in note for note in report["not_checked"])
-    assert "no --images" in capsys.readouterr().out
+    assert "no --images" in printed

@@ -1,10 +1,8 @@
-"""tools/convert_reference_checkpoint.py as a user meets it: what it reads, writes and refuses."""
+"""The author's checkpoints and `ctmasknet prepare weights`: what it reads, writes and refuses."""
 
 import builtins
 import os
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,7 +25,6 @@ from ctmasknet.engine import load_config
 
 pytestmark = pytest.mark.slow  # whole networks, commands or data sets
 
-TOOL = Path(__file__).parents[2] / "tools" / "convert_reference_checkpoint.py"
 FEW_ANCHORS = ((8.0, 16.0, 24.0), (0.5, 2.0))
 
 
@@ -40,12 +37,6 @@ def weights():
 
 def saved(folder, weights, **options):
     return write_reference_checkpoint(folder / "theirs.pth", weights, **options)
-
-
-def run_tool(monkeypatch, *args):
-    """Run the tool as a program, within this process to save time."""
-    monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, args)])
-    runpy.run_path(str(TOOL), run_name="__main__")
 
 
 ARCHITECTURES = {
@@ -133,10 +124,9 @@ def test_every_form_of_the_authors_files_is_read(tmp_path, weights, legacy, modu
     assert len(report.converted) == len(weights)
 
 
-def test_the_command_line(tmp_path, weights, monkeypatch, capsys):
+def test_the_command_line(tmp_path, weights, command):
     source, target = saved(tmp_path, weights), tmp_path / "ours.pth"
-    run_tool(monkeypatch, source, target, "--mask-type", "ggo")
-    printed = capsys.readouterr().out
+    _, printed, _ = command("prepare", "weights", source, target, "--mask-type", "ggo")
     assert f"{source}: R18_T2 lesion model, 1 lesion class(es) read as ggo\n" in printed
     table = [line.split() for line in printed.splitlines()]
     assert ["part", "loaded", "converted", "ignored", "missing", "why"] in table
@@ -151,14 +141,12 @@ def test_the_command_line(tmp_path, weights, monkeypatch, capsys):
     assert sorted(x.name for x in tmp_path.iterdir()) == ["ours.pth", "ours.yaml", "theirs.pth"]
 
 
-def test_the_command_line_tells_an_error_in_one_line(tmp_path, weights, monkeypatch, capsys):
+def test_the_command_line_tells_an_error_in_one_line(tmp_path, weights, command):
     source = saved(tmp_path, weights)
-    with pytest.raises(SystemExit) as stop:
-        run_tool(monkeypatch, source, tmp_path / "ours.pth", "--mask-type", "both")
-    assert stop.value.code == 2
-    assert capsys.readouterr().err == (
-        f"error: {source}: it has 1 lesion class(es), but mask type 'both' has 2\n"
-    )
+    target = tmp_path / "ours.pth"
+    code, _, error = command("prepare", "weights", source, target, "--mask-type", "both")
+    assert code == 2
+    assert error == f"error: {source}: it has 1 lesion class(es), but mask type 'both' has 2\n"
     assert list(tmp_path.iterdir()) == [source]
 
 

@@ -198,5 +198,5 @@ def test_missing_file_and_empty_dict_and_nan(tmp_path):
 
 def test_a_torchvision_file_names_the_tool(tmp_path):
     torch.save({"layer1.0.conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
-    with pytest.raises(ValueError, match="tools/convert_torchvision_backbone.py"):
+    with pytest.raises(ValueError, match="convert it with `ctmasknet prepare weights` first"):
         load_weights(tiny_model("lesion"), tmp_path / "resnet.pth", NEW_IN_LESION_MODEL)

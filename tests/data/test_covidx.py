@@ -1,8 +1,6 @@
 """COVIDx-CT's lists: names of every source, lines at fault, samples."""
 
 import re
-import runpy
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -197,8 +195,7 @@ def test_listed_sample(write):
         listed_sample(known, write("1_1_2_0002.png", "0_1_2_0002.png", name="names.txt"))
 
 
-def test_script(write, tmp_path, monkeypatch, capsys):
-    script = ROOT / "datasets" / "prepare_covidx_ct.py"
+def test_command(write, tmp_path, command):
     names = [f"{group}_{i}_9_0001.png" for group in ("Normal", "CP", "NCP") for i in range(4)]
     path = write(*(f"{name} {i // 4} 0 0 20 30" for i, name in enumerate(names)))
     images = tmp_path / "images"
@@ -207,24 +204,20 @@ def test_script(write, tmp_path, monkeypatch, capsys):
         Image.fromarray(np.full((30, 20), 90, np.uint8)).save(images / name)
 
     def run(*args):
-        argv = [str(script), str(path), *map(str, args), "--images", str(images)]
-        monkeypatch.setattr(sys, "argv", argv)
-        runpy.run_path(str(script), run_name="__main__")
-        return capsys.readouterr().out
+        return command("prepare", "covidx", path, *args, "--images", images)
 
     output = tmp_path / "lists" / "sample.csv"
-    printed = run(output, "--per-class", 2)
+    _, printed, _ = run(output, "--per-class", 2)
     assert "6 slices of 6 patients (Control 2, Common Pneumonia 2, COVID-19 2)" in printed
     sample = load_image_list(output)
     assert {Path(record["file_name"]).resolve().parent for record in sample} == {images.resolve()}
     assert sample[0]["body_box"] == [0, 0, 20, 30]
     assert sample[-1]["patient"].startswith("NCP_")
     (images / names[0]).write_bytes(b"")
-    with pytest.raises(SystemExit):
-        run(tmp_path / "all.csv")
-    assert names[0] in capsys.readouterr().err
+    code, _, error = run(tmp_path / "all.csv")
+    assert code == 2 and names[0] in error
     assert not (tmp_path / "all.csv").exists()
-    printed = run(tmp_path / "all.csv", "--skip-bad")
+    _, printed, _ = run(tmp_path / "all.csv", "--skip-bad")
     assert "11 slices" in printed
     assert "skipped 1:" in printed
     assert names[0] in printed

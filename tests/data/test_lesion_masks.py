@@ -1,10 +1,7 @@
 """Masks -> instances, by hand-made examples; folders -> COCO JSON that opens anywhere."""
 
 import json
-import runpy
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pycocotools.mask as mask_util
@@ -23,7 +20,6 @@ from ctmasknet.data.mask_pairs import pair_files
 from ctmasknet.errors import collecting
 
 CNCB = MASK_PRESETS["cncb"]
-SCRIPT = Path(__file__).parents[2] / "datasets" / "prepare_lesion_masks.py"
 
 
 @pytest.fixture
@@ -276,28 +272,25 @@ def test_write_leaves_nothing_behind(tmp_path):
     assert len(list((tmp_path / "new").iterdir())) == 1
 
 
-def test_script(folders, tmp_path, monkeypatch, capsys):
+def test_command(folders, tmp_path, command):
     def run(*args):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, (*folders, *args))])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return command("prepare", "masks", *folders, *args)
 
-    run(tmp_path / "a.json", "--val-fraction", "0.4")
-    printed = capsys.readouterr().out
+    _, printed, _ = run(tmp_path / "a.json", "--val-fraction", "0.4")
     assert "2 GGO" in printed
     assert "4 images, 2 lesion-free" in printed
     assert {path.name for path in tmp_path.glob("*.json")} == {"a_train.json", "a_val.json"}
-    with pytest.raises(SystemExit) as stopped:
-        run(tmp_path / "b.json", "--values", "1=GGO,2=C")
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err.startswith(f"error: {folders[1]}/p1/1.png: found the unknown")
+    code, _, error = run(tmp_path / "b.json", "--values", "1=GGO,2=C")
+    assert code == 2
+    assert error.startswith(f"error: {folders[1]}/p1/1.png: found the unknown")
     assert not (tmp_path / "b.json").exists()
-    run(tmp_path / "own.json", "--values", "1=lung edge,2=nodule,3=cavity", "--min-area", "0")
-    assert "lung edge" in capsys.readouterr().out
+    own = ("--values", "1=lung edge,2=nodule,3=cavity", "--min-area", "0")
+    _, printed, _ = run(tmp_path / "own.json", *own)
+    assert "lung edge" in printed
     names = [x["name"] for x in json.loads((tmp_path / "own.json").read_text())["categories"]]
     assert names == ["lung edge", "nodule", "cavity"]
     (folders[0] / "p1" / "1.jpg").write_bytes(b"")
-    run(tmp_path / "c.json", "--skip-bad")
-    printed = capsys.readouterr().out
+    _, printed, _ = run(tmp_path / "c.json", "--skip-bad")
     assert "5 images, 3 lesion-free" in printed
     assert printed.rstrip().split("\n")[-2:][0] == "skipped 1:"
     assert "p1/1.jpg" in printed.rstrip().split("\n")[-1]

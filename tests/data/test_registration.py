@@ -130,17 +130,17 @@ def test_patients_of_lesions(lesions):
 
 
 BUILTIN = {
-    "phantom_val": ("phantom/val.csv", "make_phantom.py"),
-    "phantom_lesion_both_test": ("phantom/lesion_both_test.json", "make_phantom.py"),
-    "cncb_lesion_train": ("cncb_lesion/lesion_train.json", "prepare_lesion_dataset.py cncb`"),
+    "phantom_val": ("phantom/val.csv", "ctmasknet prepare phantom`"),
+    "phantom_lesion_both_test": ("phantom/lesion_both_test.json", "ctmasknet prepare phantom`"),
+    "cncb_lesion_train": ("cncb_lesion/lesion_train.json", "ctmasknet prepare dataset cncb`"),
     "cncb_lesion_by_rank_val": (
         "cncb_lesion/lesion_by_rank_val.json",
-        "prepare_lesion_dataset.py cncb --by-rank`",
+        "ctmasknet prepare dataset cncb --by-rank`",
     ),
-    "medseg_lesion_test": ("medseg_lesion/lesion_test.json", "prepare_lesion_dataset.py medseg`"),
-    "covidx_ct_v1_test": ("covidx_ct/test_COVIDx_CT-1.txt", "prepare_covidx_ct.py"),
-    "covidx_ct_v2b_train": ("covidx_ct/train_COVIDx_CT-2B.txt", "prepare_covidx_ct.py"),
-    "covidx_ct_v1_author_train": ("covidx_ct/train_COVIDx_CT-1.txt", "prepare_covidx_ct.py"),
+    "medseg_lesion_test": ("medseg_lesion/lesion_test.json", "ctmasknet prepare dataset medseg`"),
+    "covidx_ct_v1_test": ("covidx_ct/test_COVIDx_CT-1.txt", "ctmasknet prepare covidx`"),
+    "covidx_ct_v2b_train": ("covidx_ct/train_COVIDx_CT-2B.txt", "ctmasknet prepare covidx`"),
+    "covidx_ct_v1_author_train": ("covidx_ct/train_COVIDx_CT-1.txt", "ctmasknet prepare covidx`"),
 }
 
 

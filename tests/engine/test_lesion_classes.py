@@ -216,9 +216,7 @@ def test_names_go_from_masks_to_predictions_of_both_models(drawn, tmp_path):
 
     lists = [write_slices(tmp_path / f"{part}_list.csv", 3) for part in ("train", "val", "test")]
     weights = ("MODEL.WEIGHTS", str(lesion / "model_final.pth"))
-    with pytest.raises(
-        ValueError, match=r"has 2 classes \(nodule, eff.*1: set it to 2$"
-    ):
+    with pytest.raises(ValueError, match=r"has 2 classes \(nodule, eff.*1: set it to 2$"):
         one = ("MODEL.ROI_HEADS.NUM_CLASSES", "1")
         train("ctmasknet_R18_T1", image, lists, *weights, *one)
     saved = train("ctmasknet_R18_T1", image, lists, *weights)

@@ -19,7 +19,7 @@ from two_processes import run
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import load_config, read_results
 from ctmasknet.engine.parallel_trainer import check_processes
-from ctmasknet.engine.processes import run_processes, share_cores
+from ctmasknet.engine.processes import StoppedRun, run_processes, share_cores
 
 TESTS = Path(__file__).parents[1]
 DATASETS = {"lesion_R18_T1": "nine_lesions.json", "ctmasknet_R18_T1": "nine_slices.csv"}
@@ -227,11 +227,11 @@ def test_processes_that_cannot_train_together(two, monkeypatch, tmp_path):
 
 def test_commands_that_cannot_start(monkeypatch):
     args = Namespace(num_gpus=1, num_machines=2, machine_rank=0, dist_url="auto")
-    with pytest.raises(SystemExit, match="--num-machines wants --dist-url tcp://HOST:PORT"):
+    with pytest.raises(StoppedRun, match="--num-machines wants --dist-url tcp://HOST:PORT"):
         run_processes(print, args)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(SystemExit, match="--num-gpus is 2, but GPUs found: 1.*CUDA_VISIBLE"):
+    with pytest.raises(StoppedRun, match="--num-gpus is 2, but GPUs found: 1.*CUDA_VISIBLE"):
         run_processes(print, Namespace(**vars(args) | {"num_machines": 1, "num_gpus": 2}))
 
 
@@ -245,7 +245,7 @@ def test_what_a_process_says_that_lost_another_one(monkeypatch):
     waited = []
     monkeypatch.setattr(time, "sleep", waited.append)
     alone = Namespace(num_gpus=1, num_machines=1, machine_rank=0, dist_url="auto")
-    with pytest.raises(SystemExit, match="another process of this run ended"):
+    with pytest.raises(StoppedRun, match="another process of this run ended"):
         run_processes(lose, alone)
     assert waited  # so that the process that failed ends first
     with pytest.raises(RuntimeError, match="shapes do not fit"):

@@ -191,7 +191,7 @@ def test_ct_mask_net_from_the_lesion_checkpoint(lesion_run, data, train_net, tmp
 
 
 def test_checkpoint_of_another_architecture_is_one_clear_line(
-    lesion_run, data, monkeypatch, tmp_path
+    lesion_run, data, monkeypatch, tmp_path, capsys
 ):
     lesion, _, _ = lesion_run
     command = ["tools/train_net.py", "--config-file", str(ROOT / "configs/lesion/R18_T1.yaml")]
@@ -201,8 +201,8 @@ def test_checkpoint_of_another_architecture_is_one_clear_line(
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="__main__")
-    assert stop.value.code != 0 and "another architecture" in str(stop.value.code)
-    assert "\n" not in str(stop.value.code)
+    (error,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("error"))
+    assert stop.value.code == 2 and "another architecture" in error
 
 
 def test_weights_made_with_other_anchors_are_refused(lesion_run, data, train_net, tmp_path):
@@ -296,7 +296,7 @@ def test_saved_config_can_be_used_again(lesion_run, data):
     assert without.DATASETS.TEST == ()
 
 
-def test_a_16_bit_slice_stops_training_with_one_line(data, monkeypatch, tmp_path):
+def test_a_16_bit_slice_stops_training_with_one_line(data, monkeypatch, tmp_path, capsys):
     Image.fromarray(np.zeros((96, 96), np.uint16)).save(tmp_path / "deep.png")
     (tmp_path / "bad.csv").write_text("file,label,patient,scan\ndeep.png,0,P,S\n")
     command = ["tools/train_net.py", "--config-file"]
@@ -306,8 +306,9 @@ def test_a_16_bit_slice_stops_training_with_one_line(data, monkeypatch, tmp_path
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="__main__")
-    assert stop.value.code.startswith(f"error: {tmp_path / 'deep.png'}: found a 16-bit image")
-    assert "\n" not in stop.value.code
+    (error,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("error"))
+    assert stop.value.code == 2
+    assert error.startswith(f"error: {tmp_path / 'deep.png'}: found a 16-bit image")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.csv", "deep.png"]
 
 

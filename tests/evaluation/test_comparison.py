@@ -1,6 +1,4 @@
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import pycocotools.mask as mask_util
@@ -172,13 +170,12 @@ def test_runs_are_compared_by_data_set(tmp_path):
         common_evaluations(tmp_path / "nowhere", tmp_path / "a")
 
 
-def test_command(tmp_path, monkeypatch, capsys):
+def test_command(tmp_path, command):
     one = classify(tmp_path / "one", lambda i: True)
     other = classify(tmp_path / "other", lambda i: i % 2)
-    command = ["compare_results.py", str(one), str(other), "--resamples", "50"]
-    monkeypatch.setattr(sys, "argv", [*command, "--output", str(tmp_path / "out.json")])
-    runpy.run_path(str(ROOT / "tools/compare_results.py"), run_name="__main__")
-    assert "A is higher" in capsys.readouterr().out
+    options = ("--resamples", 50, "--output", tmp_path / "out.json")
+    _, printed, _ = command("compare", one, other, *options)
+    assert "A is higher" in printed
     saved = json.loads((tmp_path / "out.json").read_text())
     accuracy = saved["metrics"]["test"]["tasks"]["image"]["accuracy"]
     assert accuracy["verdict"] == "A is higher" and accuracy["change"]["high"] < 0

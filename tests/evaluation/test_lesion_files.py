@@ -3,7 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from ctmasknet.evaluation.coco_ap import coco_metrics, run_coco
 from ctmasknet.evaluation.lesion_files import read_lesions
+from ctmasknet.evaluation.lesion_report import LesionReportSettings, report_lesions
 
 LESION = (1, 0, 4, 6, 10, 8)
 FOUND = (1, 0, 0.9, 4, 6, 10, 8)
@@ -144,13 +146,119 @@ def test_bad_detections_are_named(write_lesions, change, message):
         read_lesions(truth, [detections])
 
 
+def with_categories(path, *categories, images=()):
+    """Turn a list of detections to a COCO file with its own (id, name) of classes."""
+    content = {"annotations": json.loads(path.read_text())}
+    content["categories"] = [{"id": k, "name": name} for k, name in categories]
+    path.write_text(json.dumps({**content, **({"images": images} if images else {})}))
+
+
+def test_classes_of_detections_are_matched_by_name(write_lesions, random_lesions):
+    classes = ("nodule", "pleural effusion")
+    truth, detections = write_lesions(*random_lesions(3, 20, classes=2), images=20, classes=classes)
+    expected = read_lesions(truth, [detections])
+    with_categories(detections, (1, "nodule"), (2, "pleural effusion"))
+    same = read_lesions(truth, [detections])
+    edit(
+        detections, lambda x: [y.update(category_id=7 - y["category_id"]) for y in x["annotations"]]
+    )
+    edit(
+        detections,
+        lambda x: x.update(
+            categories=[{"id": 5, "name": classes[1]}, {"id": 6, "name": classes[0]}]
+        ),
+    )
+    other = read_lesions(truth, [detections])
+    first, *others = [coco_metrics(run_coco(x, "segm"), classes) for x in (expected, same, other)]
+    assert [one == pytest.approx(first, nan_ok=True) for one in others] == [True, True]
+    assert first["AP_nodule"] > 0 and first["AP_pleural_effusion"] > 0
+    assert expected.detections == other.detections
+
+
+def test_the_truth_may_number_its_classes_otherwise_than_a_model_has_them(write_lesions):
+    classes = ("nodule", "effusion")
+    found = [(1, 1, 0.9, 4, 6, 10, 8)]  # an effusion
+    truth, detections = write_lesions([(1, 1, 4, 6, 10, 8)], found, classes=classes)
+    with_categories(detections, (1, "nodule"), (2, "effusion"))
+
+    def swap(content):
+        for annotation in content["annotations"]:
+            annotation["category_id"] = 1
+        content["categories"] = [{"id": 1, "name": "effusion"}, {"id": 2, "name": "nodule"}]
+
+    before = read_lesions(truth, [detections])
+    edit(truth, swap)
+    after = read_lesions(truth, [detections])
+    assert after.class_names == ("effusion", "nodule")
+    assert after.images[0].true_classes.tolist() == after.images[0].found_classes.tolist() == [0]
+    assert before.fingerprint() == after.fingerprint()
+    assert coco_metrics(run_coco(after, "segm"), after.class_names)["AP_effusion"] == pytest.approx(
+        100
+    )
+
+
+def test_files_of_detections_may_number_classes_each_in_its_own_way(write_lesions, tmp_path):
+    truth, detections = write_lesions(
+        [LESION], [FOUND, (2, 1, 0.8, 1, 1, 5, 5)], images=2, classes=("nodule", "effusion")
+    )
+    found = json.loads(detections.read_text())
+    folds = [tmp_path / f"fold{i}.json" for i in range(2)]
+    for fold, item in zip(folds, found, strict=True):
+        fold.write_text(json.dumps([item]))
+    edit(folds[1], lambda x: x[0].update(category_id=1))
+    with_categories(folds[1], (1, "effusion"))  # knows one class alone
+    lesions = read_lesions(truth, folds)
+    assert [image.found_classes.tolist() for image in lesions.images] == [[0], [1]]
+
+
+def test_other_names_are_refused_with_both_lists(write_lesions):
+    truth, detections = write_lesions([LESION], [FOUND], classes=("nodule", "effusion"))
+    with_categories(detections, (1, "nodul"), (2, "effusion"))
+    with pytest.raises(
+        ValueError,
+        match=r"detections.json: .* nodul, effusion, but .*truth.json has nodule, effusion: give",
+    ):
+        read_lesions(truth, [detections])
+
+
+def test_images_that_are_numbered_otherwise_are_refused(write_lesions):
+    truth, detections = write_lesions([LESION], [FOUND], images=2)
+    images = [{"id": 1, "file_name": "a/0001.png"}, {"id": 2, "file_name": "a/0002.png"}]
+    with_categories(detections, (1, "lesion"), images=images)
+    assert read_lesions(truth, [detections]).images[0].scores.tolist() == [0.9]
+    edit(detections, lambda x: x["images"][1].update(file_name="b.png"))
+    with pytest.raises(ValueError, match=r"image 1: id 2 is b.png, in the ground truth 0002.png"):
+        read_lesions(truth, [detections])
+
+
+def test_a_run_s_list_has_the_classes_of_the_truth_beside_it(write_lesions, tmp_path, no_figures):
+    truth, detections = write_lesions([LESION], [FOUND], classes=("nodule", "effusion"))
+    run = tmp_path / "run"
+    report_lesions(read_lesions(truth, [detections]), run, LesionReportSettings(resamples=0), {})
+    swapped = [{"id": 2, "name": "nodule"}, {"id": 1, "name": "effusion"}]
+    edit(truth, lambda x: x.update(categories=swapped))
+    edit(truth, lambda x: x["annotations"][0].update(category_id=2))
+    written = [run / "coco_instances_results.json"]
+    assert read_lesions(truth, written, names_beside=True).images[0].found_classes.tolist() == [1]
+    assert read_lesions(truth, written).images[0].found_classes.tolist() == [0]  # ids alone
+    edit(truth, lambda x: x["categories"][0].update(name="mass"))
+    with pytest.raises(ValueError, match="nodule, effusion, but .* has mass, effusion"):
+        read_lesions(truth, written, names_beside=True)
+
+
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", r"not JSON \(.*line 1"), ("{}", "found a dict, expected a list")]
+    ("text", "message"),
+    [
+        ("{", r"not JSON \(.*line 1"),
+        ("{}", "found a dict, expected a list of COCO detections, or a dictionary with"),
+        ('"x"', "found a str, expected a list"),
+        ('{"annotations": [], "categories": [{"id": 1}]}', "category 0: not in COCO's format"),
+    ],
 )
 def test_detections_that_are_no_list(write_lesions, text, message):
     truth, detections = write_lesions()
     detections.write_text(text)
-    with pytest.raises(ValueError, match=rf"detections\.json: {message}"):
+    with pytest.raises(ValueError, match=rf"detections\.json[:,] {message}"):
         read_lesions(truth, [detections])
 
 

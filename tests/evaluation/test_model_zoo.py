@@ -1,6 +1,4 @@
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,7 +53,7 @@ def test_page(tmp_path):
     write_results(tmp_path / "b" / "results.json", {"medseg": {}})  # of the run: left out
     found = find_evaluations([tmp_path])
     assert [results["model"] for _, results in found] == [None, "R18", "R18_T1"]
-    page = zoo_page(found, "make_model_zoo.py x")
+    page = zoo_page(found, "ctmasknet compare x")
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in page.splitlines()
@@ -72,27 +70,36 @@ def test_page(tmp_path):
     assert cells["model"] == "(predictions)" and cells["weights"] == ""
     assert cells["accuracy"] == "90.0" and cells["sensitivity COVID-19"] == "80.0"
     assert cells["scan accuracy"] == "100.0" and cells["patient accuracy"] == "-"
-    assert "`make_model_zoo.py x`" in page and "Research use only" in page
+    assert "`ctmasknet compare x`" in page and "Research use only" in page
 
 
-def test_command(tmp_path, monkeypatch, capsys):
+def test_command(tmp_path, command):
     image_results(tmp_path / "run")
-    command = ["make_model_zoo.py", str(tmp_path / "run")]
-    monkeypatch.setattr(sys, "argv", command)
-    runpy.run_path(str(ROOT / "tools/make_model_zoo.py"), run_name="__main__")
-    printed = capsys.readouterr().out
+    _, printed, _ = command("compare", tmp_path / "run", "--table", "-")
     assert "| (predictions) | slices | 20 |" in printed
-    monkeypatch.setattr(sys, "argv", [*command, "--output", str(tmp_path / "ZOO.md")])
-    runpy.run_path(str(ROOT / "tools/make_model_zoo.py"), run_name="__main__")
+    _, said, _ = command("compare", tmp_path / "run", "--table", tmp_path / "ZOO.md")
     page = (tmp_path / "ZOO.md").read_text()
     assert page.split("\n\n")[2:] == printed.split("\n\n")[2:]  # but for the command
-    assert "1 evaluations" not in capsys.readouterr().out
+    assert said == f"{tmp_path / 'ZOO.md'}: 1 evaluation\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a",), "1 result to compare, expected two; or give --table FILE.md"),
+        (("a", "b", "c"), "3 results to compare"),
+        (("a", "b", "--table", "t.md", "--seed", 3), "--seed: is for two models"),
+    ],
+)
+def test_neither_two_nor_a_table(command, arguments, message):
+    code, _, error = command("compare", *arguments)
+    assert code == 2 and error.startswith(f"error: {message}")
 
 
 def test_nothing_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere: no such file or folder"):
         find_evaluations([tmp_path / "nowhere"])
-    with pytest.raises(ValueError, match=r"found no results\.json of a data set; train_net"):
+    with pytest.raises(ValueError, match=r"found no results\.json of a data set; a training"):
         find_evaluations([tmp_path])
     (tmp_path / "results.json").write_text(json.dumps({"a": 1}))
     with pytest.raises(ValueError, match="not a results file"):

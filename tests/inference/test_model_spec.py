@@ -101,7 +101,7 @@ def test_configs_that_predict_otherwise_are_told_apart(runs):
     "name, weights, error, message",
     [
         ("R18_T11", "x.pth", FileNotFoundError, "did you mean R18_T1"),
-        ("nothing-like-it", "x.pth", FileNotFoundError, "no model of this name"),
+        ("nothing-like-it", "x.pth", FileNotFoundError, "no such config file or model"),
         ("R18_T1", None, ValueError, "R18_T1: no weights"),
         ("there/is/none.yaml", "x.pth", FileNotFoundError, "no such config file"),
         ("R18_T1", "none.pth", FileNotFoundError, "none.pth: no such checkpoint"),
@@ -119,8 +119,8 @@ def test_a_folder_without_a_run(tmp_path):
 
 def test_the_demo(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(models, "_REPOSITORY", tmp_path / "elsewhere")
-    with pytest.raises(FileNotFoundError, match="run `make demo` first"):
+    monkeypatch.setattr(models, "CHECKOUT", None)
+    with pytest.raises(FileNotFoundError, match="run `ctmasknet demo` first"):
         demo_folders()
     demo = tmp_path / "output" / "demo"
     for name in ("ctmasknet_R18_T1", "lesion_R18_T1"):

@@ -162,7 +162,7 @@ def test_one_file_alone(tmp_path):
 
 def test_what_it_says_of_itself(tmp_path):
     volume = read_volume(save_series(tmp_path / "ct", PatientName="A^B"))
-    classes = ("GGO", "C", "lesion class 2")
+    classes = ("GGO", "C", "nodule")
     segmentation = write_and_read(tmp_path / "seg.dcm", volume, bright(volume), classes)
     assert segmentation.SegmentationType == "BINARY"
     assert segmentation.ContentDescription == NOTICE and NOTICE in segmentation.SeriesDescription
@@ -174,7 +174,8 @@ def test_what_it_says_of_itself(tmp_path):
         (item.SegmentLabel, item.SegmentedPropertyTypeCodeSequence[0].CodeValue)
         for item in segmentation.SegmentSequence
     ]
-    assert described == [("GGO", "112120"), ("C", "95436008"), ("lesion class 2", "52988006")]
+    assert described == [("GGO", "112120"), ("C", "95436008"), ("nodule", "27925004")]
+    assert "CodingSchemeIdentificationSequence" not in segmentation
     first = segmentation.get_segment_description(1)
     assert first.segmented_property_category.value == "49755003"
     assert first.anatomic_regions[0].value == "39607008"
@@ -184,6 +185,44 @@ def test_what_it_says_of_itself(tmp_path):
     assert (algorithm.name, algorithm.version) == ("ctmasknet", "0.1.0")
     assert algorithm.family.value == "123110"  # artificial intelligence
     assert algorithm.parameters == {"lesions": f"R18 (SHA-256 {'ab' * 32})"}
+
+
+def test_a_class_has_its_own_code_and_lies_where_it_lies(tmp_path):
+    volume = read_volume(save_series(tmp_path / "ct"))
+    classes = ("nodule", "pleural effusion", "cavity 2")
+    segmentation = write_and_read(tmp_path / "seg.dcm", volume, bright(volume), classes)
+    described = [segmentation.get_segment_description(number) for number in (1, 2, 3)]
+    assert [one.segment_label for one in described] == list(classes)
+    types = [one.segmented_property_type for one in described]
+    assert [(x.scheme_designator, x.value, x.meaning) for x in types] == [
+        ("SCT", "27925004", "Nodule"),
+        ("SCT", "60046008", "Pleural effusion"),
+        ("99CTMASKNET", "8034D0D6556F99E5", "cavity 2"),
+    ]
+    regions = [[region.meaning for region in one.anatomic_regions] for one in described]
+    assert regions == [[], ["Pleural structure"], []]
+    assert {one.segmented_property_category.value for one in described} == {"49755003"}
+    (scheme,) = segmentation.CodingSchemeIdentificationSequence
+    assert scheme.CodingSchemeDesignator == "99CTMASKNET"
+
+
+def test_names_in_any_letters(tmp_path):
+    tags = {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Jörg"}
+    volume = read_volume(save_series(tmp_path / "ct", **tags))
+    classes = ("Knötchen", "結節")
+    write_dicom_seg(tmp_path / "seg.dcm", volume, bright(volume), classes, ABOUT)
+    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert segmentation.SpecificCharacterSet == "ISO_IR 192"
+    assert [segment.SegmentLabel for segment in segmentation.SegmentSequence] == list(classes)
+    assert segmentation.PatientName == "Müller^Jörg"
+
+
+def test_english_names_keep_the_character_set_of_the_source(tmp_path):
+    tags = {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Jörg"}
+    volume = read_volume(save_series(tmp_path / "ct", **tags))
+    segmentation = write_and_read(tmp_path / "seg.dcm", volume, bright(volume), ("nodule",))
+    assert segmentation.SpecificCharacterSet == "ISO_IR 100"
+    assert segmentation.PatientName == "Müller^Jörg"
 
 
 def test_a_class_that_was_not_found_is_there_without_frames(tmp_path):

@@ -1,5 +1,7 @@
 """Label maps: which class a pixel of several instances has."""
 
+from dataclasses import replace
+
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
@@ -49,3 +51,6 @@ def test_what_makes_no_volume_is_refused():
         label_volume([found(), found(size=(4, 7))])
     with pytest.raises(ValueError, match="among 0 slices"):
         label_volume([])
+    many = replace(found(), lesion_classes=tuple(map(str, range(256))))
+    with pytest.raises(ValueError, match="found 256 lesion classes, expected at most 255"):
+        label_map(many)

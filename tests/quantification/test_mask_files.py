@@ -1,5 +1,6 @@
 """Masks as PNG and as NIfTI: the values, and their place in the patient."""
 
+import csv
 import itertools
 
 import numpy as np
@@ -8,8 +9,13 @@ import pytest
 import SimpleITK as sitk
 
 from ctmasknet.data.images import read_mask
+from ctmasknet.figures import lesion_colour
 from ctmasknet.inference.predictions import Instance, SlicePrediction
-from ctmasknet.quantification.label_map import write_nifti_mask, write_slice_masks
+from ctmasknet.quantification.label_map import (
+    write_label_names,
+    write_nifti_mask,
+    write_slice_masks,
+)
 from ctmasknet.volumes.volume_files import read_volume
 
 MARKED = 500  # HU
@@ -98,6 +104,36 @@ def test_the_mask_lies_on_its_source(tmp_path, order, signs, suffix):
     assert written.GetPixelID() == sitk.sitkUInt8
     assert np.allclose(written.GetSpacing(), (0.7, 0.7, 2.5))
     assert np.array_equal(sitk.GetArrayViewFromImage(written), labels)
+
+
+def test_the_header_tells_the_classes_if_there_is_room(tmp_path):
+    save_source(tmp_path / "source.mha", (0, 1, 2), (1, 1, 1), 0)
+    volume = read_volume(tmp_path / "source.mha")
+    labels = np.zeros(volume.hu.shape, np.uint8)
+    for classes, expected in (
+        (("nodule", "pleural effusion"), "1=nodule,2=pleural effusion"),
+        (("Knötchen",), "1=Knötchen"),
+        (("n" * 40, "m" * 40), ""),
+    ):
+        write_nifti_mask(tmp_path / "mask.nii", volume, labels, classes)
+        header = (tmp_path / "mask.nii").read_bytes()
+        assert header[148:228].rstrip(b"\0").decode() == expected
+    assert np.array_equal(
+        sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "mask.nii"))), labels
+    )
+
+
+def test_the_classes_of_labels_are_a_table(tmp_path):
+    write_label_names(tmp_path / "labels.csv", ["nodule", "pleural effusion", 'a "b"'])
+    with open(tmp_path / "labels.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["label", "class", "colour"]
+    assert [row[:2] for row in rows[1:]] == [
+        ["1", "nodule"],
+        ["2", "pleural effusion"],
+        ["3", 'a "b"'],
+    ]
+    assert rows[1][2] == lesion_colour(0) != rows[2][2]
 
 
 def test_labels_are_written_as_they_are_for_8_bit_input(tmp_path):

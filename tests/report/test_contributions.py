@@ -1,6 +1,5 @@
 """The overlay of contributions: which boxes, which colours, how wide, with which numbers."""
 
-import cv2
 import numpy as np
 import pytest
 
@@ -25,13 +24,22 @@ def ranked(contributions, boxes=BOXES):
 
 
 def written(monkeypatch):
-    """Collect the texts that are drawn."""
-    texts = []
-    put = cv2.putText
-    monkeypatch.setattr(
-        cv2, "putText", lambda canvas, text, *rest: texts.append(text) or put(canvas, text, *rest)
-    )
-    return texts
+    """Collect the texts that are drawn and their areas."""
+    drawn, text_of = {}, {}
+    make, put = overlay.text_picture, overlay._put
+
+    def note_text(text, *rest):
+        picture = make(text, *rest)
+        text_of[id(picture)] = text
+        return picture
+
+    def note_place(canvas, area, picture):
+        drawn[text_of[id(picture)]] = area
+        put(canvas, area, picture)
+
+    monkeypatch.setattr(overlay, "text_picture", note_text)
+    monkeypatch.setattr(overlay, "_put", note_place)
+    return drawn
 
 
 def run_length(row, colour):
@@ -53,7 +61,7 @@ def test_only_the_strongest_are_drawn_and_numbered(monkeypatch):
     texts = written(monkeypatch)
     monkeypatch.setattr(overlay, "MOST_BOXES", 2)
     drawn = draw_contributions(IMAGE, ranked([[0.5], [-2.0], [1.234], [0.1]]), 0)
-    assert texts == ["-2", "+1.2"]
+    assert list(texts) == ["-2", "+1.2"]
     assert (drawn[40:160, 40:160] == 100).all() and (drawn[280:420, 280:420] == 100).all()
 
 
@@ -67,18 +75,10 @@ def test_small_slices_are_enlarged():
 
 def test_numbers_of_boxes_in_one_place_do_not_cover_each_other(monkeypatch):
     texts = written(monkeypatch)
-    areas = []
-    fill = cv2.rectangle
-
-    def note(canvas, low, high, colour, width):
-        if width == -1:
-            areas.append((*low, *high))
-        fill(canvas, low, high, colour, width)
-
-    monkeypatch.setattr(cv2, "rectangle", note)
     values = np.arange(20, 0, -1, dtype=np.float32)[:, None]
     draw_contributions(IMAGE, ranked(values, [BOXES[0]] * 20), 0)
-    assert texts[0] == "+20" and 4 <= len(texts) < 16
+    areas = list(texts.values())
+    assert next(iter(texts)) == "+20" and 4 <= len(texts) < 16
     for i, (x0, y0, x1, y1) in enumerate(areas):
         assert x0 >= 0 and y0 >= 0 and x1 < 512 and y1 < 512
         for other in areas[:i]:
@@ -89,7 +89,7 @@ def test_numbers_of_boxes_in_one_place_do_not_cover_each_other(monkeypatch):
 def test_boxes_at_the_border_keep_their_numbers_inside(monkeypatch, box):
     texts = written(monkeypatch)
     drawn = draw_contributions(IMAGE, ranked([[1.0]], [box]), 0)
-    assert texts == ["+1"]
+    assert list(texts) == ["+1"]
     assert (drawn == 0).all(axis=-1).sum() > 100  # the number's black ground
 
 

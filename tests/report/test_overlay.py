@@ -5,6 +5,7 @@ from ctmasknet.figures import lesion_colour, rgb
 from ctmasknet.inference.predictions import Instance
 from ctmasknet.report.overlay import draw_instances
 from ctmasknet.report.panels import save_panels
+from ctmasknet.report.picture_text import text_picture
 
 IMAGE = np.full((256, 300, 3), 100, np.uint8)
 FIRST, SECOND = rgb(lesion_colour(0)), rgb(lesion_colour(1))
@@ -42,6 +43,24 @@ def test_no_lesion_leaves_the_image():
 def test_labels_stay_inside_the_picture():
     drawn = draw([(0, 0, 5, 5), (290, 250, 300, 256)], ["lesion 0.99"] * 2)
     assert (drawn == 0).any()
+
+
+def test_labels_have_letters_of_other_languages_and_are_not_cut_off():
+    black = (0, 0, 0)
+    german, broken = text_picture("ö", (9, 9, 9), 512), text_picture("\ufffd", (9, 9, 9), 512)
+    assert german.shape != broken.shape or (german != broken).any()
+    name = "pleural effusion with septations and debris 0.93"
+    line, lines = (
+        text_picture(name, (255, 255, 255), 2000),
+        text_picture(name, (255, 255, 255), 256),
+    )
+    assert lines.shape[1] <= 256 < line.shape[1] and lines.shape[0] > line.shape[0]
+    for picture in (line, lines):  # nothing at the border: no letter is cut
+        assert (
+            np.concatenate([picture[0], picture[-1], picture[:, -1], picture[:, 0]]) == black
+        ).all()
+    drawn = draw_instances(IMAGE, [Instance("n" * 60, 1, (280, 20, 299, 40))], ["n" * 60, "C"])
+    assert drawn.shape == (512, 600, 3) and (drawn == 0).all(axis=-1).any()
 
 
 def test_labels_of_boxes_with_the_same_corner_do_not_cover_each_other():

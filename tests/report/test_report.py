@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 from functools import cache
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -19,42 +18,13 @@ from report_cases import (
     loose,
     pictures,
 )
+from report_page import Page
 
 from ctmasknet.quantification.case import KeySlice
 from ctmasknet.report.report import as_html, write_report
 from ctmasknet.wording import NOTICE
 
 pytestmark = pytest.mark.slow  # whole networks, commands or data sets
-
-VOID = {"meta", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, the text, and whether every tag is closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text, self.open = [], "", []
-        self.feed(text)
-        assert self.open == []
-        self.text = re.sub(r"\s+", " ", self.text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.text += " "
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-        self.text += " "
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.text += data
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
 
 
 def page(case, score_map=None):

@@ -1,10 +1,8 @@
 """CT volumes -> slices and an image list, whole or not at all."""
 
 import errno
+import functools
 import os
-import runpy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +16,6 @@ from ctmasknet.errors import collecting
 from ctmasknet.volumes import volume_files, volume_slices
 from ctmasknet.volumes.volume_files import read_volume
 from ctmasknet.volumes.volume_slices import VolumeEntry, read_volume_list, write_slices
-
-SCRIPT = Path(__file__).resolve().parents[2] / "datasets" / "prepare_volumes.py"
 
 
 @pytest.fixture
@@ -37,19 +33,9 @@ def scans(tmp_path):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the script with arguments; returns its exit status, stdout and stderr."""
-
-    def run_script(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-        status = 0
-        try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capsys.readouterr()
-
-    return run_script
+def run(command):
+    """Run the command with arguments; returns its exit code, stdout and stderr."""
+    return functools.partial(command, "prepare", "volumes")
 
 
 def test_slices_and_list(scans, tmp_path):

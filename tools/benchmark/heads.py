@@ -44,7 +44,7 @@ class _TimedTrainer(Trainer):
 def measure_heads(
     case: Case, precision: str, slices: int, epochs: int, folder: Path | None = None
 ) -> dict[str, Any]:
-    """Train the image head by the path that `train_net.py` takes, and time the peer's steps.
+    """Train the image head by the path that a training takes, and time the peer's steps.
 
     Args:
         case: a training of the heads: config, batch, threads, device and overrides.

@@ -64,7 +64,7 @@ class _TimedTrainer(Trainer):
 def measure_throughput(
     case: Case, precision: str, slices: int, folder: Path | None = None
 ) -> dict[str, Any]:
-    """Classify slices from disk by the path that `train_net.py --eval-only` takes.
+    """Classify slices from disk by the path that an evaluation takes.
 
     Args:
         case: config, batch, threads, device and overrides; the images have 512 x 512 pixels.

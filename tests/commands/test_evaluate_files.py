@@ -1,25 +1,33 @@
+"""`ctmasknet evaluate --predictions`: any system's predictions."""
+
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import pycocotools.mask as mask_util
 import pytest
 
 from ctmasknet.evaluation.results import write_results
 
-SCRIPT = Path(__file__).parents[2] / "tools/evaluate_predictions.py"
 HEAD = "file_name,patient,scan,label,logit_0,logit_1\n"
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-        return capsys.readouterr().out
+def run(command):
+    def run(*predictions):
+        code, printed, errors = command("evaluate", "--predictions", *predictions)
+        assert code == 0, errors
+        return printed
 
     return run
+
+
+@pytest.fixture
+def fail(command):
+    def fail(*predictions):
+        code, _, errors = command("evaluate", "--predictions", *predictions)
+        assert code == 2
+        return errors
+
+    return fail
 
 
 def write_csv(path, patients, wrong=()):
@@ -37,7 +45,7 @@ def test_classification_with_validation(tmp_path, run):
     validation = write_csv(tmp_path / "val.csv", "uvwxyz")
     out = tmp_path / "out"
     printed = run(
-        *("classification", test, "--validation", validation, "--output", out),
+        *(test, "--validation", validation, "--output", out),
         *("--classes", "Non-COVID", "COVID", "--resamples", 50, "--sensitivity", 0.9),
     )
     results = json.loads((out / "results.json").read_text())
@@ -45,7 +53,7 @@ def test_classification_with_validation(tmp_path, run):
     assert results["metrics"]["image"]["accuracy"] == pytest.approx(10 / 12)
     assert results["operating_points"]["requested_sensitivity"] == 0.9
     assert results["aggregation"]["chosen_on"] == "validation"
-    assert results["command"].startswith("evaluate_predictions.py classification ")
+    assert results["command"].startswith("ctmasknet evaluate --predictions ")
     assert results["machine"]["cores"] and results["dataset"]["name"] == "test"
     assert "12 slices, 6 scans, 6 patients" in printed and "not for diagnosis" in printed
     assert {"predictions.csv", "confusion_matrix.png", "reliability.png"} < {
@@ -53,7 +61,7 @@ def test_classification_with_validation(tmp_path, run):
     }
     again = tmp_path / "again"
     run(
-        *("classification", out / "predictions.csv", "--validation", validation, "--output", again),
+        *(out / "predictions.csv", "--validation", validation, "--output", again),
         *("--classes", "Non-COVID", "COVID", "--resamples", 50, "--sensitivity", 0.9),
     )
     repeated = json.loads((again / "results.json").read_text())
@@ -83,9 +91,8 @@ def write_lesions(folder, with_masks=True):
 
 
 def test_lesions_of_any_system(tmp_path, run):
-    printed = run(
-        "lesions", *write_lesions(tmp_path), "--output", tmp_path / "out", "--resamples", 9
-    )
+    truth, found = write_lesions(tmp_path)
+    printed = run(found, "--dataset", truth, "--output", tmp_path / "out", "--resamples", 9)
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert results["metrics"]["per_image_ap"]["mAP"] == 0.5
     assert results["metrics"]["pixel"]["dice_lesion"] == 0.5
@@ -97,7 +104,8 @@ def test_lesions_of_any_system(tmp_path, run):
 def test_thresholds_are_passed_on(tmp_path, run):
     options = ("--score-thresh", 0.95, "--pixel-score-thresh", 0.95, "--min-area", 400)
     out = tmp_path / "out"
-    run("lesions", *write_lesions(tmp_path), "--output", out, *options, "--resamples", 0)
+    truth, found = write_lesions(tmp_path)
+    run(found, "--dataset", truth, "--output", out, *options, "--resamples", 0)
     results = json.loads((out / "results.json").read_text())
     assert results["metrics"]["per_image_ap"]["mAP"] == 1  # no lesion is left, nothing is found
     assert results["metrics"]["pixel"]["dice_lesion"] == 0 and results["intervals"] is None
@@ -106,32 +114,35 @@ def test_thresholds_are_passed_on(tmp_path, run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("classification", "none.csv"), "none.csv: no such file of predictions"),
-        (("lesions", "none.json", "none.json"), "none.json: no such file of ground truth"),
+        (["none.csv"], "none.csv: no such file of predictions"),
+        (["no.json", "--dataset", "none.json"], "none.json: no such file of ground truth"),
+        (["no.json"], "--dataset is missing: name the ground truth"),
+        (["no.json", "--dataset", "a.json", "--validation", "a.csv"], "--validation: is for image"),
+        (["a.csv", "--dataset", "a.csv"], "--dataset: predictions of slices (.csv) hold their"),
+        (["a.csv", "b.csv"], "--predictions: several .csv files"),
+        (["a.csv", "b.json"], "--predictions a.csv b.json: expected one .csv file"),
+        (["a.txt"], "--predictions a.txt: expected one .csv file"),
+        (["a.csv", "--froc-iou", "0.1"], "--froc-iou: has no meaning for predictions of image"),
+        (["a.json", "--dataset", "b.json", "--rule", "max"], "--rule: has no meaning for pred"),
+        (["a.csv", "--weights", "a.pth"], "a.pth: goes with --model, not --predictions"),
     ],
 )
-def test_errors_are_one_line_and_leave_nothing(tmp_path, run, arguments, message, capsys):
-    with pytest.raises(SystemExit) as stop:
-        run(*arguments, "--output", tmp_path / "out")
-    assert stop.value.code == 2
-    assert capsys.readouterr().err == f"error: {message}\n"
+def test_errors_are_one_line_and_leave_nothing(tmp_path, fail, arguments, message):
+    error = fail(*arguments, "--output", tmp_path / "out")
+    assert error.startswith(f"error: {message}") and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_neither_inputs_nor_the_report_of_a_run_are_overwritten(tmp_path, run, capsys):
+def test_neither_inputs_nor_the_report_of_a_run_are_overwritten(tmp_path, fail):
     test = write_csv(tmp_path / "predictions.csv", "abc")
     before = test.read_text()
-    with pytest.raises(SystemExit):
-        run("classification", test, "--output", tmp_path)
-    assert "predictions.csv lies in --output" in capsys.readouterr().err
+    assert "predictions.csv lies in --output" in fail(test, "--output", tmp_path)
     assert test.read_text() == before and [p.name for p in tmp_path.iterdir()] == [test.name]
     write_results(tmp_path / "run/results.json", {}, kind="images", weights_sha256="ab")
-    with pytest.raises(SystemExit):
-        run("classification", test, "--output", tmp_path / "run")
-    assert "is the report of a run: name another" in capsys.readouterr().err
+    assert "is the report of a run: name another" in fail(test, "--output", tmp_path / "run")
 
 
 def test_name_is_kept(tmp_path, run):
     test = write_csv(tmp_path / "test.csv", "abc")
-    run("classification", test, "--output", tmp_path / "out", "--resamples", 0, "--name", "theirs")
+    run(test, "--output", tmp_path / "out", "--resamples", 0, "--name", "theirs")
     assert json.loads((tmp_path / "out/results.json").read_text())["model"] == "theirs"

@@ -1,0 +1,129 @@
+"""`ctmasknet prepare masks` and `dataset`: lesion masks to COCO files."""
+
+import argparse
+from pathlib import Path
+
+from ..command_line import add_skip_bad, new_subparser, options_of, print_skipped
+from ..data.builtin import LESION_TREES
+from ..data.classes import MASK_PRESETS, MIN_LESION_AREA
+from ..data.prepare import prepare_lesion_dataset, prepare_lesion_masks
+from ..volumes.window import say_windowed_once
+
+_MASKS = """Turn folders of CT slices and value masks into COCO JSON for training a lesion model.
+
+IMAGES and MASKS are matched by relative path without extension: image/12/55.jpg belongs to
+mask/12/55.png. Image paths in OUT are relative to OUT's folder, so move them together.
+
+  ctmasknet prepare masks IMAGES MASKS lesions.json --preset medseg --val-fraction 0.2
+  ctmasknet prepare masks IMAGES MASKS lesions.json --values "1=nodule,2=cavity"
+"""
+_DATASET = """Make a downloaded lesion data set ready for training under its registered names.
+
+  ctmasknet prepare dataset cncb      cncb_lesion_train, _val, _test
+  ctmasknet prepare dataset medseg    medseg_lesion_train, _val, _test
+
+Reads slices and masks under $DETECTRON2_DATASETS (default: datasets), laid out as
+datasets/README.md says, and writes lesion_{train,val,test}.json beside them. GGO and consolidation
+stay apart, and lesions of all sizes stay in: a model's config says what becomes of them
+(INPUT.MASK_TYPE, MIN_LESION_AREA).
+"""
+
+
+def add_masks(parts: argparse._SubParsersAction) -> None:
+    """Add the command to the subcommands of a parser."""
+    parser = new_subparser(
+        parts, "masks", _MASKS, _run_masks, help="folders of slices and masks to a COCO file"
+    )
+    parser.add_argument("images", type=Path, help="folder of 8-bit grey or RGB slices")
+    parser.add_argument("masks", type=Path, help="folder of 8-bit masks (values = classes)")
+    parser.add_argument("output", type=Path, metavar="OUT.json")
+    meaning = parser.add_mutually_exclusive_group()
+    meaning.add_argument(
+        "--preset",
+        choices=MASK_PRESETS,
+        default="cncb",
+        help="cncb: 1 lung (background), 2 GGO, 3 C; medseg: 1 GGO, 2 C, 3 pleural effusion "
+        "(background) (default: cncb)",
+    )
+    meaning.add_argument(
+        "--values",
+        metavar='"1=nodule,2=cavity"',
+        help="meaning of every non-zero value: the name of a lesion class, or background",
+    )
+    parser.add_argument(
+        "--mask-type",
+        metavar="RULE",
+        help="which classes are kept: both (GGO and C), merge (all in one), ggo (C is background), "
+        "or a rule such as nodule,cavity or opacity=GGO+C,effusion; '' keeps all (default: merge, "
+        "or '' where --values has classes other than GGO and C)",
+    )
+    parser.add_argument(
+        "--min-area",
+        type=int,
+        default=MIN_LESION_AREA,
+        metavar="PX",
+        help="components of at most PX pixels are background (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--val-fraction",
+        type=float,
+        metavar="F",
+        help="also split: write OUT_train.json and OUT_val.json instead of OUT.json, F of the "
+        "patients in the latter (first folder of the relative path, or with cncb flat names "
+        "{patient}_{slice}; of the slices where patients are unknown)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
+    add_skip_bad(parser)
+
+
+def add_dataset(parts: argparse._SubParsersAction) -> None:
+    """Add the command to the subcommands of a parser."""
+    parser = new_subparser(
+        parts, "dataset", _DATASET, _run_dataset, help="CNCB's or MedSeg's masks to COCO files"
+    )
+    parser.add_argument("dataset", choices=LESION_TREES)
+    parser.add_argument(
+        "--root", type=Path, help="folder of the data set, if not $DETECTRON2_DATASETS/<name>"
+    )
+    parser.add_argument(
+        "--split",
+        type=float,
+        nargs=3,
+        default=(0.7, 0.1, 0.2),
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="shares of the patients (of the slices where patients are unknown); default: "
+        "0.7 0.1 0.2",
+    )
+    parser.add_argument(
+        "--lists",
+        nargs=2,
+        metavar=("TRAIN.txt", "TEST.txt"),
+        help="split by published lists of file names instead",
+    )
+    parser.add_argument(
+        "--val-fraction",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="with --lists: share of the training patients kept for validation (default: none)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
+    parser.add_argument(
+        "--by-rank",
+        action="store_true",
+        help="cncb: read mask values by their rank in the slice, as the author's code does, into "
+        "cncb_lesion_by_rank_*; for comparison only, it calls lesions wrongly",
+    )
+    add_skip_bad(parser)
+
+
+def _run_masks(args: argparse.Namespace) -> None:
+    say_windowed_once()
+    print(prepare_lesion_masks(**options_of(args)))
+    print_skipped(args.errors)
+
+
+def _run_dataset(args: argparse.Namespace) -> None:
+    say_windowed_once()
+    print(prepare_lesion_dataset(**options_of(args)))
+    print_skipped(args.errors)

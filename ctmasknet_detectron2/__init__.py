@@ -1,0 +1,1 @@
+"""The installer of Detectron2: `ctmasknet` itself cannot be imported before Detectron2 is there."""

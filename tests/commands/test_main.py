@@ -1,0 +1,35 @@
+"""`ctmasknet` itself: its commands, their help, and words that no command knows."""
+
+import pytest
+
+from ctmasknet.__main__ import COMMANDS
+from ctmasknet.wording import NOTICE
+
+
+def test_help_lists_all_commands(command):
+    code, printed, _ = command("--help")
+    assert code == 0 and NOTICE in printed
+    shown = [line.split(maxsplit=1) for line in printed.splitlines() if line.startswith("    ")]
+    assert {x[0]: x[1] for x in shown if x[0] in COMMANDS} == COMMANDS
+    assert printed.count("\n  ctmasknet ") == 3
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_explains_itself(command, name):
+    code, printed, _ = command(name, "--help")
+    assert code == 0 and printed.startswith(f"usage: ctmasknet {name} ")
+    assert f"\n  ctmasknet {name}" in printed and NOTICE in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "required: COMMAND"),
+        (("trian",), "invalid choice: 'trian'"),
+        (("train", "R18_T1", "--trian", "a.json"), "unrecognized arguments: --trian"),
+        (("info", "all"), "unrecognized arguments: all"),
+    ],
+)
+def test_words_that_mean_nothing(command, arguments, message):
+    code, _, error = command(*arguments)
+    assert code == 2 and message in error
