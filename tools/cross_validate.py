@@ -42,6 +42,13 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--folds", type=int, default=5, metavar="K", help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
+    parser.add_argument(
+        "--weights-of",
+        type=Path,
+        metavar="FOLDER",
+        help="train nothing: predict with the models of another --output under this config, to "
+        "compare what is done at test time",
+    )
     meaning = parser.add_mutually_exclusive_group()
     meaning.add_argument("--preset", choices=MASK_PRESETS, default="cncb", help="of mask folders")
     meaning.add_argument("--values", metavar='"1=nodule,2=cavity"', help="of mask folders")
@@ -61,7 +68,13 @@ def main() -> None:
         args.output.mkdir(parents=True, exist_ok=True)
         print(prepare_lesion_masks(*args.data, lesions, args.preset, args.values, "", 0))
     run = CrossValidation(
-        args.config_file, lesions, args.output, args.folds, args.seed, tuple(args.opts)
+        args.config_file,
+        lesions,
+        args.output,
+        args.folds,
+        args.seed,
+        tuple(args.opts),
+        args.weights_of,
     )
     results = run.run(only)
     print(f"\nscore thresholds: {results['threshold_from']}")

@@ -47,6 +47,8 @@ class CrossValidation:
         folds: how many.
         seed: of the split; that of training is the config's SEED.
         opts: config overrides, KEY VALUE pairs.
+        weights_of: output folder of another cross-validation with the same folds, whose models
+            predict under this config; None trains.
     """
 
     config_file: str
@@ -55,6 +57,7 @@ class CrossValidation:
     folds: int = 5
     seed: int = 0
     opts: Sequence[str] = field(default_factory=tuple)
+    weights_of: Path | None = None
 
     def run(self, only: Sequence[int] | None = None) -> dict[str, Any]:
         """Train the folds `only` (None: all) that are not finished, then collect all that are.
@@ -78,14 +81,15 @@ class CrossValidation:
 
     def part(self, index: int, kind: str) -> Path:
         """Return the COCO file of a fold: "train", "test", or "pixels" (test, all lesions)."""
-        # The folder's name makes names of data sets that several folders do not share.
-        return self.output / "folds" / f"{self.output.resolve().name}_{index}_{kind}.json"
+        return _part(self.output, index, kind)
 
     def config(self, index: int) -> CfgNode:
         """Return the config of a fold's training."""
         opts = [*self.opts, "OUTPUT_DIR", str(self.output / f"fold_{index}")]
         opts += ["DATASETS.TRAIN", f"('{self.part(index, 'train')}',)", "DATASETS.VALIDATION", "()"]
         opts += ["DATASETS.TEST", f"('{self.part(index, 'test')}',)"]
+        if self.weights_of:
+            opts += ["MODEL.WEIGHTS", str(self.weights_of / f"fold_{index}" / "model_final.pth")]
         return load_config(self.config_file, [*opts, "TEST.BOOTSTRAP_RESAMPLES", "0"])
 
     def _write_parts(self) -> None:
@@ -129,12 +133,28 @@ class CrossValidation:
         for name in ("detectron2", "fvcore", "ctmasknet"):
             logging.getLogger(name).handlers.clear()  # each fold has a log of its own
         set_up(cfg)
-        trainer = ProgressTrainer(cfg)
-        trainer.resume_or_load(resume=True)
-        trainer.train()
-        seconds = read_results(Path(cfg.OUTPUT_DIR) / RESULTS)["seconds"]["training"]
+        if self.weights_of:
+            self._check_folds_of(self.weights_of, index)
+            ProgressTrainer.evaluate_checkpoint(cfg)
+        else:
+            trainer = ProgressTrainer(cfg)
+            trainer.resume_or_load(resume=True)
+            trainer.train()
+        seconds = read_results(Path(cfg.OUTPUT_DIR) / RESULTS)["seconds"]["training"] or 0
         with atomic_write(Path(cfg.OUTPUT_DIR) / FINISHED) as partial:
             partial.write_text(json.dumps({"key": key, "seconds": seconds}))
+
+    def _check_folds_of(self, other: Path, index: int) -> None:
+        """Raise a ValueError unless the other's model of this fold held out the same slices."""
+        held_out = [
+            {Path(x["file_name"]).name for x in json.loads(path.read_text())["images"]}
+            for path in (self.part(index, "test"), _part(other, index, "test"))
+        ]
+        if held_out[0] != held_out[1]:
+            raise ValueError(
+                f"{other}: fold {index} held out other slices: its model has trained on some of "
+                "those to be judged; take the same data, number of folds and seed of the split"
+            )
 
     def _collect(self, finished: list[int]) -> dict[str, Any]:
         cfgs = [self.config(index) for index in finished]
@@ -155,6 +175,7 @@ class CrossValidation:
             "model": cfgs[0].MODEL.NAME,
             "config": self.config_file,
             "overrides": shlex.join(self.opts),
+            "weights_of": str(self.weights_of) if self.weights_of else None,
             "lesions": str(self.lesions),
             "folds": self.folds,
             "finished": finished,
@@ -176,3 +197,8 @@ class CrossValidation:
         with atomic_write(self.output / ROW) as partial:
             partial.write_text(table_row(results) + "\n")
         return results
+
+
+def _part(output: Path, index: int, kind: str) -> Path:
+    # The folder's name makes names of data sets that several folders do not share.
+    return output / "folds" / f"{output.resolve().name}_{index}_{kind}.json"

@@ -79,6 +79,16 @@ def test_other_settings_in_the_same_folder_are_refused(run, lesions):
         validation.run([2])
 
 
+def test_models_of_another_run_predict_their_own_folds_alone(run, lesions, tmp_path):
+    validation, _, both = run
+    again = CrossValidation(CONFIG, lesions, tmp_path / "again", 2, 0, OPTS, validation.output)
+    results = again.run()
+    assert results["metrics"] == both["metrics"] and results["minutes"] == 0
+    other = CrossValidation(CONFIG, lesions, tmp_path / "other", 2, 5, OPTS, validation.output)
+    with pytest.raises(ValueError, match="fold 0 held out other slices"):
+        other.run()
+
+
 def test_the_command_line_takes_what_is_finished(run, lesions, monkeypatch, capsys):
     validation, _, _ = run
     command = ["cross_validate.py", "--data", lesions, "--config-file", CONFIG]
