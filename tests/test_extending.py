@@ -12,7 +12,7 @@ from tiny_models import batch, fast_model, tiny_model
 from ctmasknet.evaluation.tasks import TASKS
 from ctmasknet.fast import ACCELERATIONS
 from ctmasknet.modeling import IMAGE_HEAD_REGISTRY
-from ctmasknet.quantification.segment_codes import SEGMENT_CODES, segment_code
+from ctmasknet.quantification.segment_codes import SEGMENT_CODES, segment_codes
 from ctmasknet.volumes import VOLUME_FORMATS, read_volume
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
@@ -88,9 +88,9 @@ def test_ct_format(example, tmp_path):
 
 
 def test_segment_code(example):
-    assert segment_code("cavity 2").is_private
+    assert segment_codes(["cavity 2"])[0].is_private
     example("A segment code")
-    code = segment_code("Cavity-2")
+    (code,) = segment_codes(["Cavity-2"])
     assert (code.value, code.scheme, code.region.meaning) == ("CAV2", "99MYLAB", "Lung")
 
 

@@ -101,6 +101,13 @@ def _add_quantification(group: argparse._ArgumentGroup) -> None:
         help="take the images of a folder as one scan, from feet to head in the order of names",
     )
     add("--series", metavar="UID", help="SeriesInstanceUID to take of a zip that holds several")
+    add(
+        "--segment-codes",
+        type=Path,
+        metavar="FILE.csv",
+        help="name,value,scheme,meaning: DICOM codes of lesion classes, for lesions.seg.dcm; what "
+        "--resume skips keeps its own",
+    )
     add = group.add_mutually_exclusive_group().add_argument
     add(
         "--lung-mask",
@@ -125,6 +132,11 @@ def run_predict(args: argparse.Namespace) -> int:
     options = QuantificationOptions(
         Window.parse(args.window), not args.no_lung, args.lung_mask, args.series
     )
+    if args.segment_codes:
+        require("ct")
+        from ..quantification.segment_codes import register_segment_codes
+
+        register_segment_codes(args.segment_codes)
     _check_output(args, inputs)
     _check_lung_masks(args.lung_mask, inputs, options)
     if inputs:

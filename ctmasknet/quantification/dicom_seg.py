@@ -26,7 +26,7 @@ from ..figures import lesion_colour, rgb
 from ..volumes.volume import Volume, nearest_axes
 from ..wording import NOTICE
 from .label_map import check_labels
-from .segment_codes import PRIVATE_SCHEME, segment_code
+from .segment_codes import PRIVATE_SCHEME, segment_codes
 
 # Attributes that the standard lets be empty (type 2), and what parses their values.
 _TYPE_2: dict[str, Callable[[Any], Any]] = {
@@ -56,7 +56,7 @@ def write_dicom_seg(
 
     The headers of the volume's DICOM files are read again. `labels` is (Z, Y, X) uint8, 0
     background, k the k-th class. Segments are labelled with the names of their classes and coded by
-    `segment_code`. "models" and "versions" of `about` (see Case) become the algorithm. Raises a
+    `segment_codes`. "models" and "versions" of `about` (see Case) become the algorithm. Raises a
     ValueError if the volume is not from DICOM, labels do not fit it, or its files lack what a
     segmentation refers to, such as FrameOfReferenceUID.
     """
@@ -108,7 +108,7 @@ def _segments(lesion_classes: Sequence[str], about: Mapping[str, Any]) -> list[S
         version=about["versions"]["ctmasknet"],
         parameters=models,
     )
-    named = zip(lesion_classes, map(segment_code, lesion_classes), strict=True)
+    named = zip(lesion_classes, segment_codes(lesion_classes), strict=True)
     return [
         SegmentDescription(
             segment_number=number,
@@ -131,7 +131,7 @@ def _text_options(lesion_classes: Sequence[str]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if not all(name.isascii() for name in lesion_classes):
         options["specific_character_set"] = "ISO_IR 192"  # UTF-8
-    if any(segment_code(name).is_private for name in lesion_classes):
+    if any(code.is_private for code in segment_codes(lesion_classes)):
         scheme = CodingSchemeIdentificationItem(PRIVATE_SCHEME, "private codes of ctmasknet")
         options["coding_schemes"] = [scheme]
     return options

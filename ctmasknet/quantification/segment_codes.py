@@ -1,13 +1,16 @@
 """What DICOM calls lesion classes: known codes, those that users register, and private ones."""
 
+import csv
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+_COLUMNS = ("name", "value", "scheme", "meaning")
 PRIVATE_SCHEME = "99CTMASKNET"  # "99" says that nobody else knows its codes (PS3.3, 8.2)
 
 
@@ -61,22 +64,54 @@ def register_segment_code(
     return code
 
 
-def segment_code(name: str) -> SegmentCode:
-    """Return the code of a lesion class; a private one, made from its name, where it has none."""
-    value = hashlib.sha256(name.encode()).hexdigest()[:16].upper()
-    return SEGMENT_CODES.get(_key(name)) or SegmentCode(value, PRIVATE_SCHEME, meaning=name)
+def register_segment_codes(path: Path) -> None:
+    """Add the codes of a CSV file with the columns name, value, scheme and meaning.
+
+    FileNotFoundError, ValueError: no such file, another header, or a line that DICOM does not take.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of DICOM codes")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file, restval="")
+        if rows.fieldnames != list(_COLUMNS):
+            raise ValueError(
+                f"{path}: found the columns {', '.join(rows.fieldnames or ())}, expected "
+                f"{', '.join(_COLUMNS)}"
+            )
+        for row in rows:
+            try:
+                register_segment_code(*(row[column] for column in _COLUMNS))
+            except ValueError as error:
+                raise ValueError(f"{path}, line {rows.line_num}: {error}") from None
+
+
+def segment_codes(lesion_classes: Sequence[str]) -> list[SegmentCode]:
+    """Return the code of each class of a model; a private one, from its name, where it has none.
+
+    C is consolidation beside GGO, as in the papers; elsewhere it may be anything.
+    """
+    papers = "GGO" in lesion_classes
+    return [
+        SEGMENT_CODES.get(_key(name))
+        or (SEGMENT_CODES["consolidation"] if papers and name == "C" else _private_code(name))
+        for name in lesion_classes
+    ]
 
 
 def private_code_notes(lesion_classes: Sequence[str]) -> list[str]:
     """Say which classes have only a private code, a line each."""
-    found = ((name, segment_code(name)) for name in lesion_classes)
     return [
         f"'{name}' has no DICOM code: the DICOM SEG has the private code {code.value} "
-        f"({PRIVATE_SCHEME}) for it, which other systems do not know; register_segment_code gives "
-        "it one."
-        for name, code in found
+        f"({PRIVATE_SCHEME}) for it, which other systems do not know; --segment-codes, or "
+        "register_segment_code in Python, gives it one."
+        for name, code in zip(lesion_classes, segment_codes(lesion_classes), strict=True)
         if code.is_private
     ]
+
+
+def _private_code(name: str) -> SegmentCode:
+    value = hashlib.sha256(name.encode()).hexdigest()[:16].upper()
+    return SegmentCode(value, PRIVATE_SCHEME, meaning=name)
 
 
 def _key(name: str) -> str:
@@ -90,8 +125,8 @@ _LUNG, _PLEURA, _PERICARDIUM = codes.SCT.Lung, codes.SCT.PleuralStructure, codes
 # dictionary lacks.
 _KNOWN: tuple[tuple[Code, Code | None, tuple[str, ...]], ...] = (
     (codes.DCM.GroundGlassOpacity, _LUNG, ("GGO", "ground glass", "ground glass opacity")),
-    (Code("95436008", "SCT", "Lung consolidation"), _LUNG, ("C", "consolidation")),
-    (codes.SCT.Lesion, _LUNG, ("lesion",)),
+    (Code("95436008", "SCT", "Lung consolidation"), _LUNG, ("consolidation",)),
+    (codes.SCT.Lesion, None, ("lesion",)),
     (codes.SCT.Nodule, None, ("nodule",)),
     (codes.SCT.Nodule, _LUNG, ("lung nodule", "pulmonary nodule")),
     (codes.DCM.Micronodule, None, ("micronodule",)),
@@ -107,7 +142,8 @@ _KNOWN: tuple[tuple[Code, Code | None, tuple[str, ...]], ...] = (
     (Code("87433001", "SCT", "Pulmonary emphysema"), _LUNG, ("emphysema", "pulmonary emphysema")),
     (Code("12295008", "SCT", "Bronchiectasis"), _LUNG, ("bronchiectasis",)),
     (Code("46621007", "SCT", "Atelectasis"), _LUNG, ("atelectasis",)),
-    (codes.SCT.PleuralEffusion, _PLEURA, ("effusion", "pleural effusion")),
+    (codes.SCT.Effusion, None, ("effusion",)),
+    (codes.SCT.PleuralEffusion, _PLEURA, ("pleural effusion",)),
     (codes.SCT.Pneumothorax, _PLEURA, ("pneumothorax",)),
     (codes.SCT.PericardialEffusion, _PERICARDIUM, ("pericardial effusion",)),
 )

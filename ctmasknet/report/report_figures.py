@@ -78,10 +78,11 @@ def mask_logit_picture(score_map: np.ndarray) -> Picture | None:
     known = score_map[np.isfinite(score_map)]
     if not known.size:
         return None
+    lesion = int(np.count_nonzero(known >= MASK_CUT))
     alt = (
         f"Map of the mask logits: {known.min():.1f} to {known.max():.1f} in the boxes, which cover "
         f"{percent(known.size / score_map.size)} of the slice; "
-        f"{counted((known >= MASK_CUT).sum(), 'pixel')} from {MASK_CUT:g} up, which is lesion."
+        f"{counted(lesion, 'pixel')} from {MASK_CUT:g} up, which is lesion."
     )
     return _photo(score_map_picture(score_map), alt)
 

@@ -8,9 +8,10 @@ from ctmasknet.quantification import segment_codes
 from ctmasknet.quantification.segment_codes import (
     PRIVATE_SCHEME,
     SEGMENT_CODES,
+    SegmentCode,
     private_code_notes,
     register_segment_code,
-    segment_code,
+    register_segment_codes,
 )
 
 # Of SNOMED CT, but not in pydicom's dictionary.
@@ -20,6 +21,10 @@ _NOT_IN_PYDICOM = {
     "12295008": "Bronchiectasis",
     "46621007": "Atelectasis",
 }
+
+
+def segment_code(name):
+    return segment_codes.segment_codes([name])[0]
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +55,10 @@ def _dictionary():
     ("name", "value", "region"),
     [
         ("GGO", "112120", codes.SCT.Lung),
-        ("C", "95436008", codes.SCT.Lung),
-        ("lesion", "52988006", codes.SCT.Lung),
+        ("consolidation", "95436008", codes.SCT.Lung),
+        ("lesion", "52988006", None),
         ("nodule", "27925004", None),
-        ("effusion", "60046008", codes.SCT.PleuralStructure),
+        ("effusion", codes.SCT.Effusion.value, None),
         ("Pleural_Effusion", "60046008", codes.SCT.PleuralStructure),
         ("ground-glass opacity", "112120", codes.SCT.Lung),
     ],
@@ -82,6 +87,31 @@ def test_a_code_is_registered_or_replaced():
     assert segment_code("cavity_2") == mine and not private_code_notes(["CAVITY 2"])
     register_segment_code("C", "CAV", "99MYLAB", "Cavity")
     assert segment_code("C").meaning == "Cavity"
+
+
+@pytest.mark.parametrize(
+    ("classes", "private"),
+    [(("GGO", "C"), []), (("C",), ["C"]), (("A", "B", "C"), ["A", "B", "C"])],
+)
+def test_c_is_consolidation_beside_ggo_alone(classes, private):
+    found = segment_codes.segment_codes(classes)
+    assert [x.meaning for x in found if x.is_private] == private
+    assert all(x.meaning == "Lung consolidation" for x in found[-1:] if not x.is_private)
+
+
+def test_codes_from_a_file(tmp_path):
+    file = tmp_path / "codes.csv"
+    file.write_text("name,value,scheme,meaning\nmy cavity,CAV,99MYLAB,Cavity\n")
+    register_segment_codes(file)
+    assert segment_code("My Cavity") == SegmentCode("CAV", "99MYLAB", "Cavity")
+    file.write_text("name,value,scheme,meaning\na,1,99A,x\nb,,99A,x\n")
+    with pytest.raises(ValueError, match="codes.csv, line 3: found '' in a DICOM code"):
+        register_segment_codes(file)
+    file.write_text("name;value\n")
+    with pytest.raises(ValueError, match="found the columns name;value, expected name, value"):
+        register_segment_codes(file)
+    with pytest.raises(FileNotFoundError, match="no such file of DICOM codes"):
+        register_segment_codes(tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize(
