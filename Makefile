@@ -19,7 +19,7 @@ help:  ## this list
 	@echo "PYTHON=python3.12  after any of these: the Python (3.11 or later) that $(VENV) is made from"
 	@echo "PY=/path/python    after any of these: your own environment instead of $(VENV), with"
 	@echo "                   Detectron2 and \`pip install -e '.[dev]'\` in it; nothing is installed"
-	@echo "For a quick look while you edit: $(VENV)/bin/python -m pytest -m 'not slow'"
+	@echo "For a quick look while you edit: $(VENV)/bin/python -m pytest -n 2 -m 'not slow'"
 
 demo: $(SETUP)  ## set up if needed, then train and evaluate on phantoms: results in output/demo
 	$(PY) -m ctmasknet demo

@@ -1,7 +1,8 @@
-"""What the command and the scripts in datasets/ and tools/ share."""
+"""What the command `ctmasknet` and the scripts in datasets/ and tools/ share."""
 
 import argparse
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -53,7 +54,7 @@ def new_subparser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 
@@ -71,10 +72,24 @@ def take_words(parser: argparse.ArgumentParser, usage: str) -> None:
     parser.set_defaults(words=[])
 
 
+def check_pairs(words: Sequence[str], repeated: str = "") -> None:
+    """Raise a ValueError unless words are KEY VALUE pairs, as MODEL.DEVICE cpu.
+
+    `repeated` is an option of one value, to which words of another kind may belong.
+    """
+    hint = f"; for several files give {repeated} again for each" if repeated else ""
+    for key in words[::2]:
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*", key):
+            raise ValueError(f"{key}: not a KEY of the config, as SOLVER.MAX_ITER{hint}")
+    if len(words) % 2:
+        raise ValueError(f"{words[-1]}: has no VALUE; write KEY VALUE")
+
+
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Parse a command line with subcommands, some of which may take bare words."""
     args, words = parser.parse_known_args(arguments)
     unknown = [x for x in words if x.startswith("--")] if "words" in args else words
+    parser = vars(args).pop("parser", parser)  # the subcommand's, whose usage helps
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     args.words = words

@@ -24,7 +24,8 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # file,label,patient,scan).
     cfg.DATASETS.VALIDATION = ()
     # Names of the image classes in the order of their labels. (): the papers' three, or, where
-    # image lists have other labels, the names in them, sorted; the saved config has what was found.
+    # image lists have other labels, the names in them, sorted; in the order of the checkpoint if it
+    # has them. The saved config and checkpoints have what was found.
     cfg.DATASETS.IMAGE_CLASSES = ()
     # Names of the lesion classes in the order of the model's class indices. (): those that
     # INPUT.MASK_TYPE makes of the data sets, in the order of the checkpoint in MODEL.WEIGHTS if it
@@ -35,8 +36,9 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # How lesion data sets are read, in training and in evaluation alike. "": lesions as the data
     # set has them. "nodule,effusion": these two, others are background. "opacity=GGO+C,effusion":
     # GGO and C become one class, the 8-connected components of their union. "lesion=*": all become
-    # one class. The papers' "both", "merge" and "ggo" are names for "GGO,C", "lesion=*" and "GGO".
-    # Must agree with MODEL.ROI_HEADS.NUM_CLASSES. A CT-Mask-Net reads no masks.
+    # one class. The papers' "both", "merge" and "ggo" are names for "GGO,C", "lesion=*" and "GGO";
+    # "merge" refuses other classes than GGO, C and lesion. Must agree with
+    # MODEL.ROI_HEADS.NUM_CLASSES. A CT-Mask-Net reads no masks.
     cfg.INPUT.MASK_TYPE = ""
     # Lesions of at most so many pixels are background, after merging.
     cfg.INPUT.MIN_LESION_AREA = MIN_LESION_AREA

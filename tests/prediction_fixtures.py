@@ -10,9 +10,11 @@ from PIL import Image
 from tiny_models import CONFIGS, tiny_cfg, tiny_model
 
 from ctmasknet.__main__ import main
+from ctmasknet.data.classes import IMAGE_CLASSES
 from ctmasknet.inference import Predictor
 
 SMALL = ("INPUT.MIN_SIZE_TEST", 64, "DATASETS.TRAIN", ("phantom_train",))
+SMALL += ("DATASETS.IMAGE_CLASSES", IMAGE_CLASSES)
 SMALL += ("TEST.DETECTIONS_PER_IMAGE", 6)  # drawing and pasting take longer than the network
 
 

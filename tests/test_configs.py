@@ -8,6 +8,8 @@ from ctmasknet import get_cfg
 from ctmasknet.data.mask_rule import MaskRule
 from ctmasknet.engine import load_config
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*/*.yaml"))
 LIGHT = [f"R{depth}{cut}" for depth in (18, 34) for cut in ("", "_T1", "_T2")]

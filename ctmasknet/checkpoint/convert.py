@@ -10,6 +10,7 @@ from tabulate import tabulate
 from torch import nn
 
 from ..config import get_cfg
+from ..data.classes import IMAGE_CLASSES
 from ..shipped_configs import CONFIGS
 from .loading import BACKBONE, LoadReport, is_state_dict, load_weights, read_tensors, save_converted
 from .reference import Architecture, convert_reference_weights, find_architecture
@@ -43,7 +44,8 @@ def convert_reference_checkpoint(
     except (IndexError, TypeError):
         raise ValueError(f"{source}: a tensor has fewer dimensions than the author's") from None
     cfg.MODEL.WEIGHTS = str(target.resolve())
-    save_converted(target, weights, settings_of(model, cfg.DATASETS.LESION_CLASSES))
+    images = IMAGE_CLASSES if architecture.image_classes == len(IMAGE_CLASSES) else ()
+    save_converted(target, weights, settings_of(model, cfg.DATASETS.LESION_CLASSES, images))
     report = load_weights(model, target)
     write_config(cfg, target.with_suffix(".yaml"))
     return _describe(architecture, cfg), LoadReport(

@@ -97,10 +97,19 @@ def stored_lesion_classes(path: str | Path) -> tuple[str, ...]:
 
     () if it does not tell, is not there or is none; loading it says so.
     """
+    return settings.lesion_classes_in(_settings(path))
+
+
+def stored_image_classes(path: str | Path) -> tuple[str, ...]:
+    """Return the names of the image classes of a checkpoint; () as `stored_lesion_classes`."""
+    return settings.image_classes_in(_settings(path))
+
+
+def _settings(path: str | Path) -> Mapping[str, str]:
     try:
-        return settings.lesion_classes_in(read_checkpoint(path).settings)
+        return read_checkpoint(path).settings
     except (FileNotFoundError, ValueError):
-        return ()
+        return {}
 
 
 def is_state_dict(content: Any) -> bool:
@@ -145,6 +154,7 @@ def load_weights(
     path: str | Path,
     new: Sequence[str] = (),
     lesion_classes: Sequence[str] = (),
+    image_classes: Sequence[str] = (),
 ) -> LoadReport:
     """Fill a model from a checkpoint, if everything fits.
 
@@ -154,11 +164,12 @@ def load_weights(
         new: prefixes of parameters that the checkpoint may lack; they stay as initialised.
         lesion_classes: names of the model's lesion classes, compared with those in the checkpoint;
             a lesion model with `new` may start from other ones. () compares nothing.
+        image_classes: names of its image classes, likewise; a CT-Mask-Net may start from others.
 
     Raises:
         FileNotFoundError, ValueError: as `read_checkpoint`; ValueError when shapes, settings or
-            lesion classes differ, a tensor outside `new` is missing, or the file has parts that
-            this model does not know.
+            classes differ, a tensor outside `new` is missing, or the file has parts that this
+            model does not know.
     """
     checkpoint = read_checkpoint(path)
     weights, own = checkpoint.weights, model.state_dict()
@@ -166,11 +177,13 @@ def load_weights(
         raise ValueError(
             f"{path}: a ResNet of torchvision; convert it with `ctmasknet prepare weights` first"
         )
-    _check_numbers(path, model, weights)
+    _check_numbers(path, model, weights, new)
     settings.check_settings(path, model, checkpoint.settings)
     stored = settings.lesion_classes_in(checkpoint.settings)
     retrained = bool(new) and not isinstance(model, CTMaskNet)
     settings.check_lesion_classes(path, stored, lesion_classes, retrained)
+    stored = settings.image_classes_in(checkpoint.settings)
+    settings.check_image_classes(path, stored, image_classes, retrained=bool(new))
     mismatched = [
         f"{k} (file {tuple(weights[k].shape)}, model {tuple(own[k].shape)})"
         for k in own
@@ -225,7 +238,9 @@ _NUMBERS = (
 )
 
 
-def _check_numbers(path: str | Path, model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+def _check_numbers(
+    path: str | Path, model: nn.Module, weights: Mapping[str, torch.Tensor], new: Sequence[str]
+) -> None:
     own = model.state_dict()
     for name, axis, unit, key in _NUMBERS:
         if name not in own or name not in weights:
@@ -236,7 +251,13 @@ def _check_numbers(path: str | Path, model: nn.Module, weights: Mapping[str, tor
         found, rest = divmod(weights[name].shape[axis] - extra, size)
         expected = (own[name].shape[axis] - extra) // size
         if found != expected and not rest:
+            advice = "use the config it was trained with"
+            if name == _CLASSES and "roi_heads" in new:
+                advice = (
+                    "start from a backbone alone (`ctmasknet prepare weights`) or from a lesion "
+                    f"model of {expected}, or read the data as {found} (INPUT.MASK_TYPE)"
+                )
             raise ValueError(
                 f"{path}: the checkpoint has {found} {unit}, the config {expected} (MODEL.{key}); "
-                "use the config it was trained with"
+                f"{advice}"
             )

@@ -1,10 +1,11 @@
 """Settings of a model that the shapes of its weights do not tell.
 
 Weights made with one order of anchors fit a network with another, and an image head for deltas fits
-rows of boxes: results would be wrong without an error. Nor do weights tell the names of lesions.
+rows of boxes: results would be wrong without an error. Nor do weights tell the names of classes.
 Checkpoints therefore carry these settings.
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,18 +18,23 @@ logger = logging.getLogger(__name__)
 
 KEY = "settings"  # in checkpoint files
 LESION_CLASSES = "DATASETS.LESION_CLASSES"  # names in the order of indices, joined by commas
+IMAGE_CLASSES = "DATASETS.IMAGE_CLASSES"  # the same in JSON: labels may have commas
 TRAINING_DATA = "DATASETS.TRAIN"  # not compared, but shown in reports
 
 
-def settings_of(model: nn.Module, lesion_classes: Sequence[str] = ()) -> dict[str, str]:
+def settings_of(
+    model: nn.Module, lesion_classes: Sequence[str] = (), image_classes: Sequence[str] = ()
+) -> dict[str, str]:
     """Return config key -> value of a lesion model or CT-Mask-Net.
 
-    `lesion_classes` are the names of its lesion classes, () if unknown.
+    The names of its classes are () if unknown; a lesion model has none of images.
     """
     anchors = type(model.proposal_generator.anchor_generator).__name__  # type: ignore[union-attr]
     settings = {"MODEL.ANCHOR_GENERATOR.NAME": anchors}
     if isinstance(model, CTMaskNet):
         settings["MODEL.RANKED_BOXES.ENCODING"] = str(model.roi_heads.encoding)
+        if image_classes:
+            settings[IMAGE_CLASSES] = json.dumps(list(image_classes))
     if lesion_classes:
         settings[LESION_CLASSES] = ",".join(lesion_classes)
     return settings
@@ -50,6 +56,11 @@ def lesion_classes_in(found: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(names.split(",")) if names else ()
 
 
+def image_classes_in(found: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the image classes in the settings of a file, () if it has none."""
+    return tuple(json.loads(found.get(IMAGE_CLASSES, "[]")))
+
+
 def check_lesion_classes(
     path: str | Path, found: Sequence[str], expected: Sequence[str], retrained: bool = False
 ) -> None:
@@ -58,17 +69,39 @@ def check_lesion_classes(
     `retrained`: the weights are where training starts, which may be for other lesions (the log
     tells), but not for the same in another order.
     """
+    _check_classes(LESION_CLASSES, path, found, expected, retrained)
+
+
+def check_image_classes(
+    path: str | Path, found: Sequence[str], expected: Sequence[str], retrained: bool = False
+) -> None:
+    """Raise a ValueError if the image classes of a file differ; as `check_lesion_classes`."""
+    _check_classes(IMAGE_CLASSES, path, found, expected, retrained)
+
+
+def _check_classes(
+    key: str, path: str | Path, found: Sequence[str], expected: Sequence[str], retrained: bool
+) -> None:
+    kind = "lesion" if key == LESION_CLASSES else "image"
     if not found or not expected or tuple(found) == tuple(expected):
         return
-    if retrained and sorted(found) != sorted(expected):
-        text = "%s: made for the lesion classes %s, training starts from it for %s"
-        logger.warning(text, path, ", ".join(found), ", ".join(expected))
+    same = sorted(found) == sorted(expected)
+    if retrained and not same:
+        text = "%s: made for the %s classes %s, training starts from it for %s"
+        logger.warning(text, path, kind, ", ".join(found), ", ".join(expected))
         return
+    if same:
+        advice = f'set {key} "{tuple(found)}"'
+    elif key == LESION_CLASSES:
+        advice = (
+            "use another checkpoint, or read the data sets as its classes ('new=old' in "
+            "INPUT.MASK_TYPE renames)"
+        )
+    else:
+        advice = "use another checkpoint, or data with its classes"
     raise ValueError(
-        f"{path}: the checkpoint was made for the lesion classes {', '.join(found)}, in this "
-        f"order, but here they are {', '.join(expected)}; use another checkpoint, or leave "
-        f"{LESION_CLASSES} empty and read the data sets as its classes ('new=old' in "
-        "INPUT.MASK_TYPE renames)"
+        f"{path}: the checkpoint was made for the {kind} classes {', '.join(found)}, in this "
+        f"order, but here they are {', '.join(expected)}; {advice}"
     )
 
 
@@ -80,9 +113,10 @@ class SettingsRecord:
         model: nn.Module,
         training_data: Sequence[str] = (),
         lesion_classes: Sequence[str] = (),
+        image_classes: Sequence[str] = (),
     ):
-        """Record a model's settings, the names or paths of its training data, and its lesions."""
-        self._settings = settings_of(model, lesion_classes)
+        """Record a model's settings, the names or paths of its training data, and its classes."""
+        self._settings = settings_of(model, lesion_classes, image_classes)
         self._settings[TRAINING_DATA] = ", ".join(training_data)
 
     def state_dict(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ..command_line import new_subparser, take_words
+from ..command_line import check_pairs, new_subparser, take_words
 from ..engine.processes import run_processes
 from ..inference.model_spec import DEMO, demo_folders, find_model
 from ..wording import NOTICE
@@ -17,8 +17,7 @@ _DESCRIPTION = f"""Evaluate a model on a data set, or any system's predictions i
 
 A data set is a COCO file of lesions (.json), an image list (.csv) or a registered name.
 DIR/inference/<data set> gets results.json with all metrics and intervals, figures and the
-predictions; docs/evaluation.md of the repository says what each number means. KEY VALUE pairs
-override the model's config.
+predictions. KEY VALUE pairs override the model's config.
 
   ctmasknet evaluate --model lesions --dataset lesions_test.json --output results
   ctmasknet evaluate --model classes --dataset slices_test.csv --validation slices_val.csv \\
@@ -76,6 +75,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         print(evaluate_files(args))
         print(f"results.json and figures are in {args.output}")
         return 0
+    check_pairs(args.words)
     args.config_file, args.opts = _config(args)
     args.eval_only, args.resume = True, False
     run_processes(train, args)

@@ -27,7 +27,8 @@ _DESCRIPTION = f"""Say what is here: versions, hardware, configs, models and dat
   ctmasknet info --json > here.json
 """
 _INSTRUCTIONS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")  # as PyTorch calls them
-_DEPTHS = ("*", "*/*", "*/*/*")  # of folders in output/, where trained models are looked for
+# Where trained models are looked for: in folders here, as --output is given, and deeper in output/.
+_RUNS = ("*", "output/*", "output/*/*", "output/*/*/*")
 
 
 def add_info(commands: argparse._SubParsersAction) -> None:
@@ -109,12 +110,12 @@ def _precision() -> dict[str, str]:
 
 
 def _models() -> list[dict[str, Any]]:
-    """Return the training runs below output/ and the demo's, wherever that is."""
+    """Return the training runs here and below output/, and the demo's, wherever that is."""
     try:
         demo = {folder.resolve() for folder in demo_folders()}
     except FileNotFoundError:
         demo = set()
-    configs = [file for depth in _DEPTHS for file in Path("output").glob(f"{depth}/config.yaml")]
+    configs = [file for place in _RUNS for file in Path().glob(f"{place}/config.yaml")]
     folders = sorted({file.parent.resolve() for file in configs} | demo)
     return [
         {"folder": str(folder), "weights": weights.name, "demo": folder in demo}
@@ -143,7 +144,7 @@ def describe_info(found: dict[str, Any]) -> str:
         ],
         "precision": [f"auto is {precision['auto']}: {precision['why']}"],
         "configs": _by_folder({Path(name).name: name for name in found["configs"]}),
-        "models, in output": [
+        "models, here and in output": [
             f"{model['folder']} ({model['weights']}{', of the demo' if model['demo'] else ''})"
             for model in found["models"]
         ],

@@ -22,10 +22,14 @@ _DATASET = """Make a downloaded lesion data set ready for training under its reg
   ctmasknet prepare dataset cncb      cncb_lesion_train, _val, _test
   ctmasknet prepare dataset medseg    medseg_lesion_train, _val, _test
 
-Reads slices and masks under $DETECTRON2_DATASETS (default: datasets), laid out as
-datasets/README.md says, and writes lesion_{train,val,test}.json beside them. GGO and consolidation
-stay apart, and lesions of all sizes stay in: a model's config says what becomes of them
-(INPUT.MASK_TYPE, MIN_LESION_AREA).
+Reads slices and masks under $DETECTRON2_DATASETS (default: datasets), and writes
+lesion_{train,val,test}.json beside them:
+
+  cncb_lesion/     image/{patient}/{slice}.jpg, mask/{patient}/{slice}.png; or {patient}_{slice}
+  medseg_lesion/   images/{slice}.png, masks/{slice}.png
+
+GGO and consolidation stay apart, and lesions of all sizes stay in: a model's config says what
+becomes of them (INPUT.MASK_TYPE, MIN_LESION_AREA).
 """
 
 

@@ -72,7 +72,6 @@ def _is_the_authors(path: Path) -> bool:
     try:
         content = read_tensors(path)
     except ValueError:
-        return (
-            True  # it holds more than tensors; if it is no checkpoint at all, their reader says so
-        )
+        # It holds more than tensors; if it is no checkpoint at all, their reader says so.
+        return True
     return isinstance(content, dict) and "model_weights" in content

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..atomic_write import atomic_write
 from ..errors import RAISE, ErrorPolicy
+from ..wording import counted
 from .classes import MIN_LESION_AREA, MaskValues
 from .image_lists import relative_path
 from .images import check_slice, read_mask, read_slice
@@ -157,13 +158,15 @@ def coco_from_pairs(
 def describe_coco(coco: dict) -> str:
     """Count images, lesion-free images and instances, with area quartiles, in a small table."""
     bearing = {item["image_id"] for item in coco["annotations"]}
-    lines = [f"{len(coco['images'])} images, {len(coco['images']) - len(bearing)} lesion-free"]
+    images = len(coco["images"])
+    lines = [f"{counted(images, 'image')}, {images - len(bearing):,} lesion-free"]
+    width = max((len(category["name"]) for category in coco["categories"]), default=0)
     for category in coco["categories"]:
         mine = [item for item in coco["annotations"] if item["category_id"] == category["id"]]
         areas = [item["area"] for item in mine]
         quartiles = [f"{q:.0f}" for q in np.percentile(areas or [0], (25, 50, 75))]
         sizes = f", area quartiles {', '.join(quartiles)} px" if areas else ""
-        lines.append(f"{category['name']:>8}: {len(areas):6d} instances{sizes}")
+        lines.append(f"  {category['name']:>{width}}: {counted(len(areas), 'instance')}{sizes}")
     return "\n".join(lines)
 
 
@@ -179,8 +182,9 @@ def write_parts(parts: Mapping[str, dict], output: Path) -> str:
     for part, coco in parts.items():
         path = part_file(output, part)
         write_coco(coco, path)
-        patients = len({image.get("patient") for image in coco["images"]} - {None})
-        lines.append(f"{path}: {patients or 'unknown'} patients, {describe_coco(coco)}")
+        known = len({image.get("patient") for image in coco["images"]} - {None})
+        patients = counted(known, "patient") if known else "unknown patients"
+        lines.append(f"{path}: {patients}, {describe_coco(coco)}")
     return "\n".join(lines)
 
 

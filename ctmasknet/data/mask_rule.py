@@ -59,7 +59,8 @@ class MaskRule:
         Args:
             text: "nodule,effusion" keeps these two; "opacity=GGO+C,effusion" makes one class of GGO
                 and C; "lesion=*" makes one of all; "both", "merge" and "ggo" are the papers' names
-                for "GGO,C", "lesion=*" and "GGO"; "" keeps all classes as they are.
+                for "GGO,C", "lesion=*" and "GGO", "merge" of GGO, C and lesion alone; "" keeps all
+                classes as they are.
 
         Raises:
             ValueError: something else, a class named twice, or a name that cannot be used.
@@ -94,9 +95,15 @@ class MaskRule:
             found: the names of the data set's classes, in its order.
 
         Raises:
-            ValueError: the data set lacks a class of the rule, or has "lesion" where the rule
-                tells GGO from C.
+            ValueError: the data set lacks a class of the rule, has "lesion" where the rule takes
+                GGO or C without it, or has classes that "merge" is not for.
         """
+        if self.text == "merge" and not PAPERS_CLASSES.issuperset(found):
+            raise ValueError(
+                f"mask type 'merge' is for GGO, C and {LESION}, but found {', '.join(found)}; "
+                f"write '' and MODEL.ROI_HEADS.NUM_CLASSES {len(found)} to keep them, or "
+                "'lesion=*' to merge them"
+            )
         used = {source for group in self.sources.values() for source in group}
         if not used:
             return {name: (name,) for name in found}
@@ -104,8 +111,9 @@ class MaskRule:
             return {self.classes[0]: tuple(found)}
         if LESION in set(found) - used and used & {"GGO", "C"}:
             raise ValueError(
-                f"mask type '{self.text}' tells GGO from C, but '{LESION}' (of {', '.join(found)}) "
-                "is either of the two: use mask type 'merge'"
+                f"mask type '{self.text}' leaves out '{LESION}' (of {', '.join(found)}), which is "
+                "either of GGO and C: take together what cannot be told apart, as in '"
+                f"{LESION}={'+'.join(name for name in found if name in PAPERS_CLASSES)}'"
             )
         for name in sorted(used - set(found)):
             lower = {known.lower(): known for known in found}

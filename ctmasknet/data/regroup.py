@@ -4,6 +4,7 @@ The result is a file and a data set of its own, because training reads the catal
 read the file, and all must see the same lesions.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -119,10 +120,10 @@ def regrouped_dataset(
     """Find or make the data set with this mask type and order of classes, without tiny lesions.
 
     Returns its name. That is `name` when nothing would change, or when its file does not exist
-    (loading it says what to do). Else it is "<name>_merge_min100", "<name>_nodule_effusion_min100",
-    or "<name>_min100" where the classes stay: registered, and written to `folder` in each call, so
-    that it follows its source. ValueError: a file that cannot be used or regrouped, or a new name
-    that belongs to another data set.
+    (loading it says what to do). Else it is "<name>_merge_min100", "<name>_a_b_1f0c3b_min100" (the
+    digits tell what the classes a and b are made of), or "<name>_min100" where they stay:
+    registered, and written to `folder` in each call, so that it follows its source. ValueError: a
+    file that cannot be used or regrouped, or a new name that belongs to another data set.
     """
     source, coco = _read(name)
     if not coco:
@@ -141,7 +142,7 @@ def regrouped_dataset(
     regrouped["images"] = [
         {**image, "file_name": os.path.join(root, image["file_name"])} for image in coco["images"]
     ]
-    suffix = [] if same_classes else [_suffix(mask_type, category_names(regrouped))]
+    suffix = [] if same_classes else [_suffix(coco, mask_type, category_names(regrouped))]
     new_name = "_".join([name, *suffix, f"min{min_area}"])
     path = folder / f"{new_name}.json"
     register_derived_dataset(new_name, path, source=name)  # first: it refuses a name that is taken
@@ -168,10 +169,14 @@ def _sources(found: Sequence[str], mask_type: str) -> dict[str, tuple[str, ...]]
     return MaskRule.parse(mask_type).apply(found)
 
 
-def _suffix(mask_type: str, classes: Sequence[str]) -> str:
-    if mask_type in PAPERS_RULES:
+def _suffix(coco: dict, mask_type: str, classes: Sequence[str]) -> str:
+    """Return what tells this reading of a file from any other: of other parts, in another order."""
+    sources = _sources(category_names(coco), mask_type)
+    if mask_type in PAPERS_RULES and tuple(classes) == tuple(sources):
         return mask_type
-    return re.sub(r"\W+", "_", "_".join(classes))[:_LONGEST_SUFFIX]
+    listed = re.sub(r"\W+", "_", "_".join(classes))[:_LONGEST_SUFFIX]
+    made_of = json.dumps([(name, sources[name]) for name in classes])
+    return f"{listed}_{hashlib.sha256(made_of.encode()).hexdigest()[:6]}"
 
 
 def _merged(lesions: list[dict], image: dict, category: int, min_area: int) -> list[dict]:

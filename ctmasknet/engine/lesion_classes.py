@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
+from yaml import YAMLError
 
 from ..checkpoint.loading import stored_lesion_classes
+from ..config import get_cfg
 from ..data.mask_rule import MaskRule, check_lesion_names
 from ..data.regroup import lesion_classes_of, regrouped_dataset
 from ..modeling import is_classifier
 from ..wording import counted
 
+RUN_CONFIG = "config.yaml"  # beside the checkpoints of a run
 _BY_RULE = ", or change INPUT.MASK_TYPE ('' keeps a data set's classes, 'lesion=*' merges them)"
 
 
@@ -39,7 +42,7 @@ def check_lesion_keys(cfg: CfgNode) -> None:
         _check_count(f"{rule} with {_listed(made)}", made, count, _BY_RULE)
 
 
-def match_lesion_classes(cfg: CfgNode, names: Sequence[str]) -> dict[str, str]:
+def match_lesion_classes(cfg: CfgNode, names: Sequence[str], weights: str) -> dict[str, str]:
     """Find the classes of a run, and for each of its data sets one that has them in one order.
 
     DATASETS.LESION_CLASSES is set, unless it is given: see there. Data sets that are to be read
@@ -48,18 +51,20 @@ def match_lesion_classes(cfg: CfgNode, names: Sequence[str]) -> dict[str, str]:
     Args:
         cfg: the config, changed in place.
         names: the registered data sets of the run, those of training first.
+        weights: the checkpoint that the run starts from, goes on from, or evaluates; "" without.
 
     Returns:
         Data set -> the one to use for it; itself if it can be used as it is. Of a CT-Mask-Net: {}.
 
     Raises:
         ValueError: a file that cannot be used, other classes in one of the data sets than in the
-            run, or another number than MODEL.ROI_HEADS.NUM_CLASSES.
+            run, another number than MODEL.ROI_HEADS.NUM_CLASSES, or an evaluation of weights whose
+            several classes nothing names.
     """
-    stored, count = stored_lesion_classes(cfg.MODEL.WEIGHTS), cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    stored, count = stored_lesion_classes(weights), cfg.MODEL.ROI_HEADS.NUM_CLASSES
     if is_classifier(cfg):
         if stored:
-            _check_count(f"{cfg.MODEL.WEIGHTS} has {_listed(stored)}", stored, count)
+            _check_count(f"{weights} has {_listed(stored)}", stored, count)
         cfg.DATASETS.LESION_CLASSES = tuple(cfg.DATASETS.LESION_CLASSES) or stored
         return {}
     mask_type, min_area = cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA
@@ -67,11 +72,48 @@ def match_lesion_classes(cfg: CfgNode, names: Sequence[str]) -> dict[str, str]:
         for name in names:
             if found := lesion_classes_of(name, mask_type):
                 _check_count(f"{name} has {_listed(found)}", found, count, _BY_RULE)
+                if not stored and name not in cfg.DATASETS.TRAIN:
+                    found = _told_for_weights(cfg, found)
                 same = sorted(found) == sorted(stored)
                 cfg.DATASETS.LESION_CLASSES = stored if same else found
                 break
     order, folder = cfg.DATASETS.LESION_CLASSES, Path(cfg.OUTPUT_DIR) / "datasets"
     return {name: regrouped_dataset(name, mask_type, min_area, folder, order) for name in names}
+
+
+def told_lesion_classes(cfg: CfgNode) -> tuple[str, ...]:
+    """Return the lesion classes that a config names, () if it does not; no data set is read.
+
+    A CT-Mask-Net has read no masks, so its INPUT.MASK_TYPE tells nothing.
+    """
+    made = () if is_classifier(cfg) else MaskRule.parse(cfg.INPUT.MASK_TYPE).classes
+    names = tuple(cfg.DATASETS.LESION_CLASSES) or made
+    return names if len(names) == cfg.MODEL.ROI_HEADS.NUM_CLASSES else ()
+
+
+def config_beside(weights: str | Path) -> CfgNode | None:
+    """Return the config of the run that a checkpoint is of; None without one that can be read."""
+    path = Path(weights).parent / RUN_CONFIG
+    cfg = get_cfg()
+    try:
+        cfg.merge_from_file(str(path))
+    except (AssertionError, KeyError, OSError, ValueError, YAMLError):
+        return None  # of another program
+    return cfg
+
+
+def _told_for_weights(cfg: CfgNode, found: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes of weights that do not name them; those found if there is one, or none."""
+    weights = Path(cfg.MODEL.WEIGHTS)
+    if len(found) == 1 or not weights.is_file():
+        return tuple(found)
+    run = config_beside(weights)
+    if told := (run and told_lesion_classes(run)) or told_lesion_classes(cfg):
+        return told
+    raise ValueError(
+        f"{weights}: does not tell its lesion classes, and the data may have them in another order "
+        f'than training: name them in its order, as in DATASETS.LESION_CLASSES "{tuple(found)}"'
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

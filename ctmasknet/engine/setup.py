@@ -11,10 +11,13 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+from fvcore.common.checkpoint import Checkpointer
+from torch.nn import Module
 from tqdm import tqdm
 from yaml import YAMLError
 
 from ..checkpoint import read_checkpoint
+from ..checkpoint.loading import stored_image_classes
 from ..config import get_cfg
 from ..data.classes import IMAGE_CLASSES
 from ..data.image_lists import find_classes
@@ -48,7 +51,7 @@ def config_from_args(args: Namespace) -> CfgNode:
     """
     if args.config_file:
         args.config_file = str(find_config(args.config_file))  # which Detectron2 puts into the log
-    cfg = load_config(args.config_file, args.opts)
+    cfg = load_config(args.config_file, args.opts, resume=args.resume)
     check_files(cfg, datasets_to_predict(cfg) if args.eval_only else None)
     set_up(cfg, args)
     return cfg
@@ -69,8 +72,9 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
     say_windowed_once()
     if names := cfg.DATASETS.LESION_CLASSES:
-        text = "lesion classes in the order of their indices: %s (INPUT.MASK_TYPE '%s')"
-        logger.info(text, ", ".join(names), cfg.INPUT.MASK_TYPE)
+        read = "" if is_classifier(cfg) else f" (INPUT.MASK_TYPE '{cfg.INPUT.MASK_TYPE}')"
+        text = "lesion classes in the order of their indices: %s%s"
+        logger.info(text, ", ".join(names), read)
     if comm.is_main_process():
         # Written again with the paths of data sets that were given as paths, for later use.
         saved = cfg.clone()
@@ -80,7 +84,9 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
         (Path(cfg.OUTPUT_DIR) / "config.yaml").write_text(saved.dump())
 
 
-def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = True) -> CfgNode:
+def load_config(
+    config_file: str, opts: Sequence[str] = (), datasets: bool = True, resume: bool = False
+) -> CfgNode:
     """Read a config file, apply overrides, register its data sets and freeze it.
 
     OUTPUT_DIR becomes output/<MODEL.NAME> unless it is given. Lesion data sets that are not as
@@ -92,6 +98,7 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
         config_file: path of a YAML file, or the name of a shipped config.
         opts: KEY VALUE pairs.
         datasets: False leaves DATASETS empty, for use without any data set.
+        resume: classes are in the order of OUTPUT_DIR's last checkpoint, not of MODEL.WEIGHTS.
 
     Returns:
         The frozen config.
@@ -114,17 +121,18 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
         reason = " ".join(str(error).split())  # YAML's errors have many lines
         raise ValueError(f"{config_file} or an override of it: {reason}") from None
     check_lesion_keys(cfg)
+    cfg.MODEL.NAME = cfg.MODEL.NAME or path.stem
+    if default_output == cfg.OUTPUT_DIR:
+        cfg.OUTPUT_DIR = str(Path("output") / cfg.MODEL.NAME)
+    weights = (resume and _last_checkpoint(cfg.OUTPUT_DIR)) or cfg.MODEL.WEIGHTS
     if datasets and is_classifier(cfg):
-        cfg.DATASETS.IMAGE_CLASSES = _image_classes(cfg)
+        cfg.DATASETS.IMAGE_CLASSES = _image_classes(cfg, weights)
     classes = cfg.DATASETS.IMAGE_CLASSES or IMAGE_CLASSES
     for key in DATASET_KEYS:
         cfg.DATASETS[key] = register_paths(cfg.DATASETS[key], classes) if datasets else ()
     _check_kinds(cfg)
-    cfg.MODEL.NAME = cfg.MODEL.NAME or path.stem
-    if default_output == cfg.OUTPUT_DIR:
-        cfg.OUTPUT_DIR = str(Path("output") / cfg.MODEL.NAME)
     if datasets:
-        matched = match_lesion_classes(cfg, _names(cfg))
+        matched = match_lesion_classes(cfg, _names(cfg), weights)
         for key in DATASET_KEYS:
             cfg.DATASETS[key] = tuple(matched.get(name, name) for name in cfg.DATASETS[key])
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
@@ -133,20 +141,31 @@ def load_config(config_file: str, opts: Sequence[str] = (), datasets: bool = Tru
     return cfg
 
 
+def _last_checkpoint(folder: str) -> str:
+    """Return the checkpoint that a run goes on from, "" if there is none yet."""
+    checkpointer = Checkpointer(Module(), folder)
+    return checkpointer.get_checkpoint_file() if checkpointer.has_checkpoint() else ""
+
+
 def _names(cfg: CfgNode) -> list[str]:
     """Return the data sets of a run, each once."""
     return list(dict.fromkeys(name for key in DATASET_KEYS for name in cfg.DATASETS[key]))
 
 
-def _image_classes(cfg: CfgNode) -> tuple[str, ...]:
-    """Return the config's image classes or, if it has none, those of its data sets."""
+def _image_classes(cfg: CfgNode, weights: str) -> tuple[str, ...]:
+    """Return the config's image classes or, if it has none, those of its data sets.
+
+    They are in the order of a checkpoint that has them, too.
+    """
     if cfg.DATASETS.IMAGE_CLASSES:
         return tuple(cfg.DATASETS.IMAGE_CLASSES)
     names = _names(cfg)
     for name in names:
         if name in DatasetCatalog and "image_classes" in MetadataCatalog.get(name).as_dict():
             return tuple(MetadataCatalog.get(name).image_classes)
-    return find_classes([name for name in names if name.lower().endswith(".csv")])
+    found = find_classes([name for name in names if name.lower().endswith(".csv")])
+    stored = stored_image_classes(weights)
+    return stored if set(found) <= set(stored) else found
 
 
 def _check_kinds(cfg: CfgNode) -> None:

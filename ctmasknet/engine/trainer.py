@@ -46,25 +46,24 @@ class Trainer(SliceTrainer):
     def __init__(self, cfg: CfgNode):
         super().__init__(cfg)
         training_data = [*map(dataset_source, cfg.DATASETS.TRAIN)]
-        classes = cfg.DATASETS.LESION_CLASSES
-        record = SettingsRecord(unwrapped(self.model), training_data, classes)
+        record = SettingsRecord(unwrapped(self.model), training_data, *_classes(cfg))
         self.checkpointer.add_checkpointable(KEY, record)
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS."""
         model, weights = unwrapped(self.model), self.cfg.MODEL.WEIGHTS
-        classes = self.cfg.DATASETS.LESION_CLASSES
+        lesions, images = _classes(self.cfg)
         if resume and self.checkpointer.has_checkpoint():
             last = self.checkpointer.get_checkpoint_file()
             # Detectron2 itself only warns of what does not fit.
-            load_weights(model, last, lesion_classes=classes)
+            load_weights(model, last, (), lesions, images)
             try:
                 super().resume_or_load(resume)
             except ValueError as error:  # the optimiser's, for other trainable parameters
                 raise ValueError(f"{last}: cannot be resumed with this config: {error}") from None
         elif weights:
             new = NEW_IN_CT_MASK_NET if is_classifier(self.cfg) else NEW_IN_LESION_MODEL
-            logger.info("%s:\n%s", weights, load_weights(model, weights, new, classes))
+            logger.info("%s:\n%s", weights, load_weights(model, weights, new, lesions, images))
         elif is_classifier(self.cfg):
             raise ValueError(
                 "MODEL.WEIGHTS is empty: CT-Mask-Net starts from the checkpoint of a lesion model"
@@ -126,7 +125,7 @@ class Trainer(SliceTrainer):
         model = build_model(with_precision(cfg))
         if cfg.MODEL.FAST:
             accelerate(model)
-        report = load_weights(model, cfg.MODEL.WEIGHTS, lesion_classes=cfg.DATASETS.LESION_CLASSES)
+        report = load_weights(model, cfg.MODEL.WEIGHTS, (), *_classes(cfg))
         logger.info("%s:\n%s", cfg.MODEL.WEIGHTS, report)
         return cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS))
 
@@ -205,6 +204,11 @@ class ProgressTrainer(Trainer):
         return tqdm(
             loader, desc=f"evaluate {dataset_name}", unit="batch", leave=False, mininterval=1
         )
+
+
+def _classes(cfg: CfgNode) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a run's lesion classes and image classes."""
+    return tuple(cfg.DATASETS.LESION_CLASSES), tuple(cfg.DATASETS.IMAGE_CLASSES)
 
 
 def _check_best_metric(cfg: CfgNode, metrics: Metrics) -> None:

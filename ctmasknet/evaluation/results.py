@@ -56,7 +56,8 @@ def check_output(output: Path, inputs: Sequence[Path | None]) -> None:
         if path.resolve().parent == output.resolve():
             raise ValueError(f"{path} lies in --output and might be lost: name another folder")
     results = output / RESULTS
-    if results.is_file() and "weights_sha256" in read_results(results):
+    # A run has one for all its data sets (weights), and one for each (weights_sha256).
+    if results.is_file() and {"weights", "weights_sha256"} & set(read_results(results)):
         raise ValueError(f"{results} is the report of a run: name another folder as --output")
 
 

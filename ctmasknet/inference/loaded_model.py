@@ -7,11 +7,9 @@ import torch
 from detectron2.modeling import build_model
 
 from ..checkpoint import load_weights
-from ..data.classes import IMAGE_CLASSES
 from ..data.mapper import build_test_resize
 from ..fast import accelerate
 from ..fast.precision import with_precision
-from ..modeling import is_classifier
 from ..modeling.finite import naming_images
 from .model_spec import ModelSpec
 
@@ -43,10 +41,7 @@ class LoadedModel:
         self._bgr = cfg.INPUT.FORMAT == "BGR"
         self.has_masks = bool(cfg.MODEL.MASK_ON)
         self.lesion_classes = spec.lesion_classes
-        self.image_classes: tuple[str, ...] = ()
-        if is_classifier(cfg):
-            count = cfg.MODEL.IMAGE_HEAD.NUM_CLASSES
-            self.image_classes = _class_names(count, cfg.DATASETS.IMAGE_CLASSES, IMAGE_CLASSES)
+        self.image_classes = spec.image_classes
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray], names: Sequence[str] = ()) -> list[dict]:
@@ -71,9 +66,3 @@ class LoadedModel:
             image = image[:, :, ::-1]
         resized = self._resize.get_transform(image).apply_image(image)
         return torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
-
-
-def _class_names(count: int, *known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the known names that fit the number of classes, or numbered ones."""
-    numbered = tuple(f"class {i}" for i in range(count))
-    return next((tuple(names) for names in known if len(names) == count), numbered)

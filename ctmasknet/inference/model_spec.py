@@ -6,22 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from yaml import YAMLError
 
 from ..checkpoint import read_checkpoint
-from ..checkpoint.settings import TRAINING_DATA, check_lesion_classes, lesion_classes_in
-from ..config import get_cfg
-from ..data.mask_rule import MaskRule
+from ..checkpoint.settings import (
+    TRAINING_DATA,
+    check_image_classes,
+    check_lesion_classes,
+    image_classes_in,
+    lesion_classes_in,
+)
 from ..engine import load_config
 from ..engine.hooks import BEST_WEIGHTS
-from ..engine.lesion_classes import check_lesion_keys
+from ..engine.lesion_classes import (
+    RUN_CONFIG,
+    check_lesion_keys,
+    config_beside,
+    told_lesion_classes,
+)
+from ..modeling import is_classifier
 from ..provenance import sha256_of
 from ..shipped_configs import CHECKOUT, find_config
 
 DEMO = "demo"
 # What the demo trains, by the names of its quick configs.
 DEMO_LESION, DEMO_CLASSIFIER = "lesion_R18_T1", "ctmasknet_R18_T1"
-_RUN_CONFIG = "config.yaml"
 _RUN_WEIGHTS = (BEST_WEIGHTS, "model_final.pth")
 
 
@@ -30,7 +38,8 @@ class ModelSpec:
     """A config with its weights; `config` is the file it was read from, "" if it was given as such.
 
     `trained_on` names data sets, as the checkpoint or the config.yaml beside it does; "" if
-    neither. `lesion_classes` are the names in the order of the model's indices.
+    neither. `lesion_classes` and `image_classes` are the names in the order of the model's
+    indices; a lesion model has none of images.
     """
 
     name: str
@@ -39,6 +48,7 @@ class ModelSpec:
     weights: str
     trained_on: str
     lesion_classes: tuple[str, ...]
+    image_classes: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, str | bool]:
         """Return the model in plain types, for results and reports; hashes the weights."""
@@ -74,14 +84,14 @@ def find_model(
     Raises:
         FileNotFoundError: no such model or checkpoint; names the nearest one.
         ValueError: there are no weights, the config or the checkpoint cannot be read, or they
-            name other lesion classes.
+            name other classes.
     """
     if isinstance(config_or_name, CfgNode):
         cfg, config = config_or_name, ""
         check_lesion_keys(cfg)
     else:
         path = _config_file(config_or_name)
-        if weights is None and path.name == _RUN_CONFIG:
+        if weights is None and path.name == RUN_CONFIG:
             weights = run_weights(path.parent)
         cfg, config = load_config(str(path), opts, datasets=False), str(path)
     if weights is None:
@@ -90,13 +100,14 @@ def find_model(
             "none; name a checkpoint (--weights), or the output folder of a training run"
         )
     settings = read_checkpoint(weights).settings
-    trained_on = settings.get(TRAINING_DATA) or _run_training_data(
-        Path(weights).parent / _RUN_CONFIG
-    )
+    trained_on = settings.get(TRAINING_DATA) or _run_training_data(weights)
     stored = lesion_classes_in(settings)
     check_lesion_classes(weights, stored, cfg.DATASETS.LESION_CLASSES)
     name = cfg.MODEL.NAME or "model"
-    return ModelSpec(name, cfg, config, str(weights), trained_on, stored or _lesion_classes(cfg))
+    lesions, images = stored or _lesion_classes(cfg), image_classes_in(settings)
+    check_image_classes(weights, images, cfg.DATASETS.IMAGE_CLASSES)
+    images = images or _image_classes(cfg)
+    return ModelSpec(name, cfg, config, str(weights), trained_on, lesions, images)
 
 
 def run_weights(folder: Path) -> Path | None:
@@ -115,8 +126,8 @@ def demo_folders() -> tuple[Path, Path]:
         if all((folder / _RUN_WEIGHTS[0]).is_file() for folder in folders):
             return folders[0], folders[1]
     raise FileNotFoundError(
-        f"{places[-1]}: the demo's models are not there; run `ctmasknet demo` first (minutes), or "
-        "name another model"
+        f"{' and '.join(map(str, dict.fromkeys(places)))}: the demo's models are not there; run "
+        "`ctmasknet demo` first (minutes), or name another model"
     )
 
 
@@ -124,32 +135,31 @@ def _config_file(name: str | Path) -> Path:
     path = Path(name)
     if not path.is_dir():
         return find_config(name)
-    if not (path / _RUN_CONFIG).is_file():
-        runs = sorted(str(file.parent) for file in path.glob(f"*/{_RUN_CONFIG}"))
+    if not (path / RUN_CONFIG).is_file():
+        runs = sorted(str(file.parent) for file in path.glob(f"*/{RUN_CONFIG}"))
         hint = f"; did you mean {' or '.join(runs)}?" if runs else "."
         raise FileNotFoundError(
-            f"{path}: holds no {_RUN_CONFIG}{hint} Expected the output folder of a training "
+            f"{path}: holds no {RUN_CONFIG}{hint} Expected the output folder of a training "
             f"run, a config file, the name of a shipped config, or {DEMO}"
         )
-    return path / _RUN_CONFIG
+    return path / RUN_CONFIG
 
 
 def _lesion_classes(cfg: CfgNode) -> tuple[str, ...]:
     """Return the names that a config tells, else numbered ones, as a guess could be wrong."""
     count = cfg.MODEL.ROI_HEADS.NUM_CLASSES
-    for known in (cfg.DATASETS.LESION_CLASSES, MaskRule.parse(cfg.INPUT.MASK_TYPE).classes):
-        if len(known) == count:
-            return tuple(known)
-    return ("lesion",) if count == 1 else tuple(f"class_{k}" for k in range(1, count + 1))
+    numbered = ("lesion",) if count == 1 else tuple(f"class_{k}" for k in range(1, count + 1))
+    return told_lesion_classes(cfg) or numbered
 
 
-def _run_training_data(config: Path) -> str:
+def _image_classes(cfg: CfgNode) -> tuple[str, ...]:
+    if not is_classifier(cfg):
+        return ()
+    names, count = tuple(cfg.DATASETS.IMAGE_CLASSES), cfg.MODEL.IMAGE_HEAD.NUM_CLASSES
+    return names if len(names) == count else tuple(f"class {k}" for k in range(count))
+
+
+def _run_training_data(weights: str | Path) -> str:
     """Read a run's own config.yaml; a shipped config does not tell what weights have seen."""
-    if not config.is_file():
-        return ""
-    cfg = get_cfg()
-    try:
-        cfg.merge_from_file(str(config))
-    except (AssertionError, KeyError, ValueError, YAMLError):
-        return ""  # of another program
-    return ", ".join(cfg.DATASETS.TRAIN)
+    cfg = config_beside(weights)
+    return ", ".join(cfg.DATASETS.TRAIN) if cfg else ""

@@ -57,7 +57,7 @@ class Predictor:
         """Load one model, or two.
 
         Args:
-            config_or_name: see `find_model`; or "demo", both models of `make demo`.
+            config_or_name: see `find_model`; or "demo", both models of `ctmasknet demo`.
             weights: a .pth checkpoint; not needed for the folder of a training run or the demo.
             device: "auto" takes a GPU if there is one; or "cpu", "cuda", "cuda:1", ...
             lesion_model, lesion_weights: the model that lesions come from, if it is another one.

@@ -80,7 +80,7 @@ def register_segment_codes(path: Path) -> None:
             )
         for row in rows:
             try:
-                register_segment_code(*(row[column] for column in _COLUMNS))
+                register_segment_code(row["name"], row["value"], row["scheme"], row["meaning"])
             except ValueError as error:
                 raise ValueError(f"{path}, line {rows.line_num}: {error}") from None
 

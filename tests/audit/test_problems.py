@@ -19,6 +19,8 @@ from ctmasknet.audit.report import as_html, as_json, as_text
 from ctmasknet.audit.run import run_audit
 from ctmasknet.data.classes import IMAGE_CLASSES, MASK_PRESETS, MaskValues
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 
 def found_kinds(audit):
     return sorted(finding.kind for finding in audit.findings)

@@ -83,6 +83,9 @@ def test_the_architecture_is_read_from_the_tensors(tmp_path, monkeypatch, descri
     found, report = convert_reference_checkpoint(saved(tmp_path, theirs, **anchors), target)
     assert found == description
     assert report.loaded == report.missing == () and report.ignored == {}
+    papers = "ranked" in module_s and module_s.get("image_classes", 3) == 3
+    named = read_checkpoint(target).settings.get("DATASETS.IMAGE_CLASSES")
+    assert named == ('["Control", "Common Pneumonia", "COVID-19"]' if papers else None)
 
     # The config needs no other file, wherever it is.
     (tmp_path / "elsewhere").mkdir()

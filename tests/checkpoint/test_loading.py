@@ -125,6 +125,27 @@ def test_lesion_classes_are_compared_by_name_and_order(two_classes):
             load_weights(model, two_classes, lesion_classes=other)
 
 
+def test_advice_is_what_can_be_done(two_classes, tmp_path):
+    model = tiny_model("lesion", "MODEL.ROI_HEADS.NUM_CLASSES", 2)
+    with pytest.raises(ValueError, match=r"; set DATASETS.LESION_CLASSES \"\('scar', 'cyst'\)\"$"):
+        load_weights(model, two_classes, (), ("cyst", "scar"))
+    with pytest.raises(ValueError, match="has 2 lesion .*config 1 .*from a backbone alone .* of 1"):
+        load_weights(tiny_model("lesion"), two_classes, NEW_IN_LESION_MODEL)
+
+
+def test_image_classes_are_compared_by_name_and_order(tmp_path, caplog):
+    model, path = tiny_model("ctmasknet"), tmp_path / "image.pth"
+    own = ("well", "ill", "grave")
+    save_converted(path, model.state_dict(), settings_of(model, image_classes=own))
+    load_weights(model, path, image_classes=own)
+    with pytest.raises(ValueError, match="well, ill, grave, in .*; set DATASETS.IMAGE_CLASSES"):
+        load_weights(model, path, NEW_IN_CT_MASK_NET, image_classes=own[::-1])
+    with pytest.raises(ValueError, match="image classes well, .* here they are a, b, c"):
+        load_weights(model, path, image_classes=("a", "b", "c"))
+    load_weights(model, path, NEW_IN_CT_MASK_NET, image_classes=("a", "b", "c"))
+    assert "made for the image classes well, ill, grave, training starts" in caplog.text
+
+
 def test_training_may_start_from_other_lesions_but_not_from_another_order(two_classes, caplog):
     model = tiny_model("lesion", "MODEL.ROI_HEADS.NUM_CLASSES", 2)
     load_weights(model, two_classes, NEW_IN_LESION_MODEL, ("nodule", "scar"))

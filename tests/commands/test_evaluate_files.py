@@ -7,6 +7,8 @@ import pytest
 
 from ctmasknet.evaluation.results import write_results
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 HEAD = "file_name,patient,scan,label,logit_0,logit_1\n"
 
 
@@ -138,8 +140,9 @@ def test_neither_inputs_nor_the_report_of_a_run_are_overwritten(tmp_path, fail):
     before = test.read_text()
     assert "predictions.csv lies in --output" in fail(test, "--output", tmp_path)
     assert test.read_text() == before and [p.name for p in tmp_path.iterdir()] == [test.name]
-    write_results(tmp_path / "run/results.json", {}, kind="images", weights_sha256="ab")
-    assert "is the report of a run: name another" in fail(test, "--output", tmp_path / "run")
+    for about in ({"kind": "images", "weights_sha256": "ab"}, {"model": "R18", "weights": "a.pth"}):
+        write_results(tmp_path / "run/results.json", {}, **about)
+        assert "is the report of a run: name another" in fail(test, "--output", tmp_path / "run")
 
 
 def test_name_is_kept(tmp_path, run):

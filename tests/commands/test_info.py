@@ -45,10 +45,17 @@ def test_json(command, here, runs):
     assert found["compiled_detectron2"] in (True, False)
 
 
+def test_a_model_where_the_readme_trains_it(command, here):
+    (here / "lesions").mkdir()
+    for name in ("config.yaml", "model_final.pth"):
+        (here / "lesions" / name).write_text("")
+    assert f"\n  {here / 'lesions'} (model_final.pth)\n" in command("info")[1]
+
+
 def test_text(command, here):
     code, printed, _ = command("info")
     assert code == 0
-    assert "\nmodels, in output\n" in printed and "\nhardware\n" in printed
+    assert "\nmodels, here and in output\n" in printed and "\nhardware\n" in printed
     assert "\ndata sets found\n  none\n" in printed
     expected = f"{here / 'datasets/medseg_lesion'}: medseg_lesion_test, medseg_lesion_train, med"
     assert expected in " ".join(printed.split()) and printed.rstrip().endswith("not for diagnosis.")

@@ -6,12 +6,14 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 import torch
+from detectron2.engine import default_argument_parser
 from PIL import Image
 
 from ctmasknet.commands import evaluate as evaluate_command
 from ctmasknet.commands import train as train_command
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import load_config
+from ctmasknet.shipped_configs import find_config
 
 SMALL = (
     *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "SOLVER.MAX_ITER", "2"),
@@ -77,7 +79,7 @@ def test_paths_without_quotes_and_overrides_anywhere(parsed, tmp_path):
         "SOLVER.MAX_ITER": "9",
         "SOLVER.BASE_LR": "-1",
     }
-    args, _ = parsed("train", "--config-file", "R18_T1", "SOLVER.MAX_ITER", 9)
+    args, _ = parsed("train", "R18_T1", "SOLVER.MAX_ITER", 9)
     assert (args.config_file, args.opts) == ("R18_T1", ["SOLVER.MAX_ITER", "9"])
 
 
@@ -89,9 +91,9 @@ def test_classes_of_the_data_unless_they_are_given(parsed, tmp_path):
         f"lesion classes of {own}: nodule, effusion",
         "so unless they are given: MODEL.ROI_HEADS.NUM_CLASSES 2, INPUT.MASK_TYPE ''",
     ]
-    args, _ = parsed("train", "R18_T1", "--train", own, "INPUT.MASK_TYPE", "merge")
+    args, _ = parsed("train", "R18_T1", "--train", own, "INPUT.MASK_TYPE", "lesion=*")
     assert pairs(args)["MODEL.ROI_HEADS.NUM_CLASSES"] == 1
-    assert pairs(args)["INPUT.MASK_TYPE"] == "merge"
+    assert pairs(args)["INPUT.MASK_TYPE"] == "lesion=*"
     args, _ = parsed("train", "R18_T1", "--train", own, "MODEL.ROI_HEADS.NUM_CLASSES", 3)
     assert pairs(args)["MODEL.ROI_HEADS.NUM_CLASSES"] == "3"
     both = write_lesions(tmp_path / "papers.json", ["GGO", "C"])
@@ -100,6 +102,48 @@ def test_classes_of_the_data_unless_they_are_given(parsed, tmp_path):
     (tmp_path / "fitted.csv").write_text("file,label,patient,scan\na.png,ill,a,a\nb.png,well,b,b\n")
     args, _ = parsed("train", "R18_T1_heads_BN", "--train", tmp_path / "fitted.csv")
     assert pairs(args)["MODEL.IMAGE_HEAD.NUM_CLASSES"] == 2
+
+
+def test_a_users_own_config_stays_as_it_is(parsed, tmp_path):
+    data = write_lesions(tmp_path / "mixed.json", ["GGO", "C", "effusion"])
+    (tmp_path / "base.yaml").write_text(
+        f"_BASE_: {find_config('R18_T1')}\nINPUT: {{MASK_TYPE: 'opacity=GGO+C,effusion'}}\n"
+    )
+    (tmp_path / "own.yaml").write_text("_BASE_: base.yaml\nSOLVER: {MAX_ITER: 9}\n")
+    args, _ = parsed("train", tmp_path / "own.yaml", "--train", data)
+    fitted = {"MODEL.ROI_HEADS.NUM_CLASSES": 2}
+    assert pairs(args) | fitted == pairs(args) and "INPUT.MASK_TYPE" not in pairs(args)
+    saved = load_config("R18_T1", ("INPUT.MASK_TYPE", "GGO"), datasets=False)
+    (tmp_path / "saved.yaml").write_text(saved.dump())  # as a run does
+    args, _ = parsed("train", tmp_path / "saved.yaml", "--train", data)
+    assert not {"MODEL.ROI_HEADS.NUM_CLASSES", "INPUT.MASK_TYPE"} & set(pairs(args))
+    (tmp_path / "short.yaml").write_text(f"_BASE_: {find_config('R18_T1')}\n")
+    args, _ = parsed("train", tmp_path / "short.yaml", "--train", data)
+    fitted = {"MODEL.ROI_HEADS.NUM_CLASSES": 3, "INPUT.MASK_TYPE": ""}
+    assert pairs(args) | fitted == pairs(args)
+
+
+def test_image_classes_that_are_given_are_counted(parsed, tmp_path):
+    data = tmp_path / "numbers.csv"  # of three classes it has two, by numbers
+    data.write_text("file,label,patient,scan\na.png,0,a,a\nb.png,4,b,b\n")
+    (tmp_path / "own.yaml").write_text(
+        f"_BASE_: {find_config('R18_T1_heads_BN')}\nDATASETS: {{IMAGE_CLASSES: [a, b, c, d, e]}}"
+    )
+    args, error = parsed("train", tmp_path / "own.yaml", "--train", data)
+    assert args, error
+    assert pairs(args)["MODEL.IMAGE_HEAD.NUM_CLASSES"] == 5
+    args, _ = parsed(
+        "train", "R18_T1_heads", "--train", data, "DATASETS.IMAGE_CLASSES", "('a','b')"
+    )
+    assert pairs(args)["MODEL.IMAGE_HEAD.NUM_CLASSES"] == 2
+
+
+@pytest.mark.parametrize("text", ["- a", "MODEL: ["])
+def test_a_config_that_is_none(parsed, tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    args, error = parsed("train", tmp_path / "bad.yaml")
+    assert args is None and error.startswith(f"error: {tmp_path / 'bad.yaml'}: not a config")
+    assert error.count("\n") == 1
 
 
 def test_weights_of_a_run_with_two_lesion_classes(parsed, tmp_path):
@@ -118,8 +162,17 @@ def test_weights_of_a_run_with_two_lesion_classes(parsed, tmp_path):
     ("arguments", "message"),
     [
         (["train"], "no CONFIG: name a shipped config"),
+        (
+            ["train", "R18_T1", "--train", "a.json", "b.json"],
+            "b.json: not a KEY of the config, as SOLVER.MAX_ITER; for several files give --train,",
+        ),
+        (["train", "R18_T1", "SOLVER.MAX_ITER"], "SOLVER.MAX_ITER: has no VALUE; write KEY VALUE"),
+        (["train", "R18_T1", "SOLVER.MAX_ITER", "9", "x", "y"], "x: not a KEY of the config"),
+        (
+            ["evaluate", "--model", "R18_T1", "--dataset", "a.json", "b.json", "--output", "x"],
+            "b.json: not a KEY of the config, as SOLVER.MAX_ITER",
+        ),
         (["train", "R18_T1", "--test", "a.json"], "--train is missing: with --validation or"),
-        (["train", "R18_T1", "--eval-only", "--train", "a.json"], "--test is missing: --eval-only"),
         (["train", "R18_T1", "--weights", "{here}"], "{here}: holds no checkpoint of a training"),
         (["evaluate", "--output", "x"], "one of the arguments --model --predictions is required"),
         (["evaluate", "--model", "R18_T1", "--output", "x"], "--dataset is missing: name the data"),
@@ -202,8 +255,11 @@ def test_a_model_is_evaluated_as_by_train_net(command, runs, phantom, tmp_path, 
     )
     assert code == 0, error
     assert f"results.json is in {out}" in printed
-    args = ("train", model / "config.yaml", "--eval-only", "--weights", model, "--test", test)
-    command(*args, *sets, "--output", tmp_path / "b", *few)
+    opts = ("MODEL.WEIGHTS", model / "model_best.pth", "OUTPUT_DIR", tmp_path / "b", *few)
+    opts += ("DATASETS.TRAIN", "()", "DATASETS.TEST", f"('{test}',)")
+    opts += ("DATASETS.VALIDATION", "()" if lesion else f"('{val}',)")
+    line = ("--config-file", model / "config.yaml", "--eval-only", *opts)
+    train_command.train(default_argument_parser().parse_args([*map(str, line)]))
     first, second = (
         json.loads((tmp_path / x / "inference" / test.stem / "results.json").read_text())
         for x in "ab"

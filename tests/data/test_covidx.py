@@ -17,6 +17,8 @@ from ctmasknet.data.covidx import (
 from ctmasknet.data.image_lists import load_image_list
 from ctmasknet.errors import collecting
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT.parent / "shared" / "reference" / "splits"
 needs_lists = pytest.mark.skipif(

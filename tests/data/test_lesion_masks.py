@@ -125,7 +125,7 @@ def test_mask_values_parse():
 def test_lesion_is_either_of_ggo_and_consolidation():
     for text in ("7=lesion", "1=GGO,2=C,7=lesion"):
         for mask_type in ("both", "ggo"):
-            with pytest.raises(ValueError, match="use mask type 'merge'"):
+            with pytest.raises(ValueError, match="either of GGO and C: take together"):
                 MaskValues.parse(text).categories(mask_type)
     assert MaskValues.parse("1=GGO,2=C,7=lesion").categories("merge") == {0: 0, 1: 1, 2: 1, 7: 1}
 
@@ -183,8 +183,19 @@ def test_nested_folders(folders, tmp_path):
     assert coco["categories"] == [{"id": 1, "name": "GGO"}, {"id": 2, "name": "C"}]
     assert describe_coco(coco).split("\n") == [
         "6 images, 3 lesion-free",
-        "     GGO:      0 instances",
-        "       C:      3 instances, area quartiles 120, 120, 120 px",
+        "  GGO: 0 instances",
+        "    C: 3 instances, area quartiles 120, 120, 120 px",
+    ]
+
+
+def test_one_image_and_a_long_name_in_words():
+    lesion = {"image_id": 1, "category_id": 2, "area": 9}
+    categories = [{"id": 1, "name": "GGO"}, {"id": 2, "name": "pleural effusion"}]
+    coco = {"images": [{"id": 1}], "annotations": [lesion], "categories": categories}
+    assert describe_coco(coco).split("\n") == [
+        "1 image, 0 lesion-free",
+        "               GGO: 0 instances",
+        "  pleural effusion: 1 instance, area quartiles 9, 9, 9 px",
     ]
 
 

@@ -15,13 +15,27 @@ FOUND = ("GGO", "C", "pleural effusion")
         (" opacity = GGO + C , pleural effusion", {"opacity": ("GGO", "C"), FOUND[2]: FOUND[2:]}),
         ("ill=*", {"ill": FOUND}),
         ("both", {"GGO": ("GGO",), "C": ("C",)}),
-        ("merge", {"lesion": FOUND}),
         ("ggo", {"GGO": ("GGO",)}),
     ],
 )
 def test_what_rules_make_of_a_data_set(text, made_of):
     found = MaskRule.parse(text).apply(FOUND)
     assert list(found.items()) == list(made_of.items())  # the order is that of class indices
+
+
+def test_merge_is_of_the_papers_classes_alone():
+    assert MaskRule.parse("merge").apply(("GGO", "C")) == {"lesion": ("GGO", "C")}
+    for found in (FOUND, ("nodule", "cavity", "scar")):
+        with pytest.raises(ValueError, match=rf"'merge' is .*{found[2]}; .*NUM_CLASSES 3 to keep"):
+            MaskRule.parse("merge").apply(found)
+
+
+@pytest.mark.parametrize("text", ["GGO,C", "GGO", "opacity=GGO+C,scar"])
+def test_lesions_of_either_kind_are_not_left_out_beside_the_two(text):
+    found = ("GGO", "C", "lesion", "scar")
+    with pytest.raises(ValueError, match="leaves out 'lesion' .* as in 'lesion=GGO[+]C[+]lesion'"):
+        MaskRule.parse(text).apply(found)
+    assert MaskRule.parse("lesion=GGO+C+lesion").apply(found) == {"lesion": found[:3]}
 
 
 def test_the_papers_names_are_names_of_rules():

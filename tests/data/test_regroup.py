@@ -141,7 +141,7 @@ def test_crowds_stay_out_of_it():
 @pytest.mark.parametrize(
     ("names", "mask_type", "message"),
     [
-        (("lesion",), "both", "'both' tells GGO from C, but 'lesion'.*use mask type 'merge'"),
+        (("lesion",), "both", "leaves out 'lesion' .*either of GGO .* as in 'lesion=lesion'"),
         (("GGO",), "merge", "found GGO alone.*use 'ggo', or write 'lesion=.'"),
         (("GGO", "C"), "all", "asks for the class 'all', but found GGO, C, .*both, merge, ggo"),
         (("GGO", "GGO"), "", "lesion class 'GGO': found more than once"),
@@ -243,6 +243,15 @@ def test_the_file_follows_its_source_and_its_folder(lesions, tmp_path):
             (annotation,) = DatasetCatalog.get(name)[0]["annotations"]
             assert annotation["bbox"] == lesion["bbox"]
         assert MetadataCatalog.get(name).json_file == str(tmp_path / folder / f"{name}.json")
+
+
+def test_every_reading_of_a_file_has_its_own_name(lesions, tmp_path):
+    register_paths([str(lesions)])
+    readings = [("x=GGO", ()), ("x=C", ()), ("x=GGO+C", ()), ("both", ("C", "GGO")), ("C,GGO", ())]
+    names = [regrouped_dataset("lesions", rule, 0, tmp_path, order) for rule, order in readings]
+    assert len(set(names[:4])) == 4 and names[3] == names[4]  # the last two are the same
+    for name, count in zip(names, (2, 1, 2, 3, 3), strict=True):
+        assert len(DatasetCatalog.get(name)[0]["annotations"]) == count
 
 
 def test_a_taken_name_is_refused_before_anything_is_written(lesions, tmp_path):

@@ -21,6 +21,8 @@ from ctmasknet.engine import Trainer, load_config, set_up
 from ctmasknet.engine.setup import check_files
 from ctmasknet.inference import Predictor
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = ("nodule", "effusion")
 SMALL = {
@@ -78,14 +80,14 @@ def write_lesions(path, ids):
 def load(tmp_path):
     """Load a config of data sets that number the classes as given."""
 
-    def load(opts=(), **parts):
+    def load(opts=(), resume=False, **parts):
         fixed = [*itertools.chain(*SMALL.items()), "OUTPUT_DIR", str(tmp_path / "out")]
         opts = [*fixed, "INPUT.MASK_TYPE", "", *opts]
         for key in ("TRAIN", "VALIDATION", "TEST"):
             ids = parts.get(key.lower())
             file = ids and write_lesions(tmp_path / f"{key.lower()}_part.json", ids)
             opts += [f"DATASETS.{key}", f"('{file}',)" if file else "()"]
-        return load_config(str(CONFIGS / "quick/lesion_R18_T1.yaml"), opts)
+        return load_config(str(CONFIGS / "quick/lesion_R18_T1.yaml"), opts, resume=resume)
 
     return load
 
@@ -105,7 +107,8 @@ def test_data_sets_are_matched_by_the_names_of_their_classes(load):
     )
     assert cfg.DATASETS.LESION_CLASSES == NAMES
     assert cfg.DATASETS.TRAIN == ("train_part",)  # used as it is, and so is what counts otherwise
-    assert cfg.DATASETS.VALIDATION == ("validation_part_nodule_effusion_min0",)
+    (reordered,) = cfg.DATASETS.VALIDATION
+    assert reordered.startswith("validation_part_nodule_effusion_") and reordered.endswith("_min0")
     assert cfg.DATASETS.TEST == ("test_part",)
     check_files(cfg)
     for key in ("TRAIN", "VALIDATION", "TEST"):
@@ -172,6 +175,39 @@ def test_a_checkpoint_with_the_same_classes_gives_their_order(load, tmp_path):
         Trainer.evaluate_checkpoint(other)
 
 
+def test_a_run_goes_on_with_the_order_of_its_last_checkpoint(load, tmp_path):
+    model = tiny_model("lesion", "MODEL.ROI_HEADS.NUM_CLASSES", 2)
+    (tmp_path / "out").mkdir()
+    content = {"model": model.state_dict(), "settings": settings_of(model, NAMES[::-1])}
+    torch.save(content, tmp_path / "out" / "model_0000000.pth")
+    (tmp_path / "out" / "last_checkpoint").write_text("model_0000000.pth")
+    for resume in (True, False):
+        cfg = load(train={"nodule": 1, "effusion": 2}, resume=resume)
+        assert cfg.DATASETS.LESION_CLASSES == (NAMES[::-1] if resume else NAMES)
+
+
+def test_nothing_guesses_the_classes_of_weights_without_names(load, tmp_path):
+    (tmp_path / "run").mkdir()
+    weights = tmp_path / "run" / "bare.pth"
+    torch.save({"model": tiny_model("lesion").state_dict()}, weights)
+    opts, swapped = ["MODEL.WEIGHTS", str(weights)], {"effusion": 1, "nodule": 2}
+    message = r"bare\.pth: does not tell .*LESION_CLASSES \"\('effusion', 'nodule'\)"
+    with pytest.raises(ValueError, match=message):
+        load(opts, test=swapped)
+    for told in (
+        ["DATASETS.LESION_CLASSES", "('nodule','effusion')"],
+        ["INPUT.MASK_TYPE", "nodule,effusion"],
+    ):
+        assert load([*opts, *told], test=swapped).DATASETS.LESION_CLASSES == NAMES
+    assert load(opts, train=swapped).DATASETS.LESION_CLASSES == NAMES[::-1]  # training decides
+    run = get_cfg()
+    run.MODEL.ROI_HEADS.NUM_CLASSES, run.DATASETS.LESION_CLASSES = 2, NAMES
+    (tmp_path / "run" / "config.yaml").write_text(run.dump())
+    assert load(opts, test=swapped).DATASETS.LESION_CLASSES == NAMES
+    with pytest.raises(ValueError, match="classes nodule, scar, expected .*run, nodule, effusion"):
+        load(opts, test={"nodule": 1, "scar": 2})
+
+
 @pytest.fixture
 def drawn(tmp_path):
     """lesions.json of eight slices with masks: 1 nodule, 2 effusion."""
@@ -206,7 +242,6 @@ def train(config, output, files, *opts):
     return saved
 
 
-@pytest.mark.slow
 def test_names_go_from_masks_to_predictions_of_both_models(drawn, tmp_path):
     lesion, image = tmp_path / "lesion_run", tmp_path / "image_run"
     saved = train("lesion_R18_T1", lesion, [drawn] * 3, "INPUT.MASK_TYPE", "")
@@ -229,4 +264,6 @@ def test_names_go_from_masks_to_predictions_of_both_models(drawn, tmp_path):
         assert predictor.lesion_classes == NAMES
         prediction = predictor.predict(np.zeros((64, 64), np.uint8))
         assert {found.lesion_class for found in prediction.instances} <= set(NAMES)
+    named = json.loads(content["settings"]["DATASETS.IMAGE_CLASSES"])  # of the CT-Mask-Net
+    assert tuple(named) == tuple(saved.DATASETS.IMAGE_CLASSES) and len(named) == 3
     assert set(prediction.ranked_boxes.lesion_classes) <= set(NAMES)

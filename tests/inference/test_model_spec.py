@@ -2,10 +2,13 @@
 
 import pytest
 import torch
-from tiny_models import tiny_cfg
+from tiny_models import tiny_cfg, tiny_model
 
+from ctmasknet.checkpoint.settings import settings_of
 from ctmasknet.inference import model_spec as models
 from ctmasknet.inference.model_spec import demo_folders, find_model
+
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
 
 
 def test_the_folder_of_a_run(runs):
@@ -78,8 +81,25 @@ def test_a_classifier_is_not_asked_what_masks_mean(runs):
     two = ("MODEL.ROI_HEADS.NUM_CLASSES", 2)  # with INPUT.MASK_TYPE merge
     found = find_model(tiny_cfg("ctmasknet", *two), runs.ctmasknet / "model_best.pth")
     assert found.lesion_classes == ("class_1", "class_2")
+    both = tiny_cfg("ctmasknet", *two, "INPUT.MASK_TYPE", "both")  # which it has never read
+    found = find_model(both, runs.ctmasknet / "model_best.pth")
+    assert found.lesion_classes == ("class_1", "class_2")
     with pytest.raises(ValueError, match=r"is 'merge' with 1 class \(lesion\), but .* 2"):
         find_model(tiny_cfg("lesion", *two), runs.lesion / "model_best.pth")
+
+
+def test_image_classes_of_a_checkpoint_and_never_a_guess(runs, tmp_path):
+    weights, cfg = tmp_path / "own.pth", tiny_cfg("ctmasknet")
+    content = torch.load(runs.ctmasknet / "model_best.pth")
+    torch.save(content, weights)
+    assert find_model(cfg, weights).image_classes == ("class 0", "class 1", "class 2")
+    assert find_model(runs.ctmasknet, weights).image_classes[2] == "COVID-19"
+    own = ("well", "ill, a little", "grave")
+    content["settings"] = settings_of(tiny_model("ctmasknet"), image_classes=own)
+    torch.save(content, weights)
+    assert find_model(cfg, weights).image_classes == own
+    with pytest.raises(ValueError, match="image classes well, ill, a .* here they are Control"):
+        find_model(runs.ctmasknet, weights)
 
 
 def test_a_config_of_another_program_beside_the_weights(runs, tmp_path):
@@ -119,8 +139,9 @@ def test_a_folder_without_a_run(tmp_path):
 
 def test_the_demo(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(models, "CHECKOUT", None)
-    with pytest.raises(FileNotFoundError, match="run `ctmasknet demo` first"):
+    monkeypatch.setattr(models, "CHECKOUT", tmp_path / "checkout")
+    places = f"{tmp_path}/output/demo and {tmp_path}/checkout/output/demo: the demo's models"
+    with pytest.raises(FileNotFoundError, match=f"{places} are not there; run `ctmasknet demo`"):
         demo_folders()
     demo = tmp_path / "output" / "demo"
     for name in ("ctmasknet_R18_T1", "lesion_R18_T1"):

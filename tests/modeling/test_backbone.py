@@ -4,6 +4,8 @@ from detectron2.modeling import build_backbone
 
 from ctmasknet import get_cfg
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 LEVELS = {"res3": "p3", "res4": "p4", "res5": "p5"}
 
 

@@ -4,6 +4,8 @@ from detectron2.evaluation import inference_context
 from tiny_models import batch, tiny_model
 from torch.nn.modules.batchnorm import _BatchNorm
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 
 def norms(model):
     return [m for m in model.modules() if isinstance(m, _BatchNorm)]

@@ -15,6 +15,8 @@ from ctmasknet.quantification.dicom_seg import write_dicom_seg
 from ctmasknet.volumes.volume_files import read_volume
 from ctmasknet.wording import NOTICE
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 STEP, PIXEL = 2.5, 0.7
 BRIGHT = 40
 ABOUT = {

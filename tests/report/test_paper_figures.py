@@ -19,6 +19,8 @@ from ctmasknet.report.dataset_slices import slice_name
 from ctmasknet.report.panels import MASK_CUT, score_map_picture
 from ctmasknet.report.paper_figures import figure_2, figure_3
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 IMAGE = np.full((256, 300, 3), 100, np.uint8)
 COLOURS = [rgb(lesion_colour(index)) for index in range(2)]
 NAMES = ("Control", "Common Pneumonia", "COVID-19")

@@ -14,6 +14,8 @@ import pytest
 from ctmasknet_detectron2 import __main__ as installer
 from ctmasknet_detectron2 import labgym_wheel
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tools" / "install_detectron2.py"
 UPSTREAM = {

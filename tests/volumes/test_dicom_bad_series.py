@@ -8,6 +8,8 @@ from dicom_files import edit_tags, write_series, write_slice
 from ctmasknet.errors import collecting
 from ctmasknet.volumes.volume_files import read_volume
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 
 def refused(folder, match, **options):
     """By default the folder is refused; if errors are collected it is read, and they say why."""

@@ -14,6 +14,8 @@ from ctmasknet.errors import collecting
 from ctmasknet.volumes.formats import is_dicom
 from ctmasknet.volumes.volume_files import read_volume
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 PYDICOM_FILES = Path(os.path.dirname(pydicom.data.__file__), "test_files")
 
 

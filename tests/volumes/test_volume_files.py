@@ -18,6 +18,8 @@ from PIL import Image
 from ctmasknet.volumes.sitk_files import WRITABLE_SUFFIXES
 from ctmasknet.volumes.volume_files import read_volume, write_volume
 
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
 
 def same_geometry(volume, other, atol):
     for name in ("spacing", "origin", "direction"):
