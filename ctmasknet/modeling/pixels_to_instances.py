@@ -42,7 +42,8 @@ class ImageMasks(ROIMasks):
 def join(detections: Instances, probs: torch.Tensor, min_area: int) -> Instances:
     """Put the components of a semantic branch beside detections.
 
-    A component (8-connected pixels whose likeliest class is its own) is an instance. A detection
+    A pixel is lesion if background is less likely than not, of the likeliest lesion class. A
+    component (8-connected pixels of a class) is an instance. A detection
     of the same class that overlaps it by MATCH_IOU or more is the same lesion and leaves its score.
     The score of an instance is the mean of two opinions: that of the detector, 0 where it has none,
     and that of the branch, the mean probability of its pixels.
@@ -88,7 +89,8 @@ def join(detections: Instances, probs: torch.Tensor, min_area: int) -> Instances
 
 def _components(probs: torch.Tensor, min_area: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return masks (n, H, W) bool and classes (n,) int64."""
-    likeliest = probs.argmax(dim=0).cpu().numpy()
+    lesion = probs[:-1].argmax(dim=0)
+    likeliest = torch.where(probs[-1] < 0.5, lesion, len(probs) - 1).cpu().numpy()
     masks: list[np.ndarray] = []
     classes = []
     for label in range(len(probs) - 1):
