@@ -49,6 +49,23 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # rounded down. Detectron2, and SQUASH, resize 8-bit images with Pillow.
     cfg.INPUT.FLOAT_RESIZE = False
 
+    # Augmentations of training slices beside INPUT.RANDOM_FLIP; 0 leaves one out.
+    cfg.INPUT.AUGMENT = CfgNode()
+    # Rotation by up to so many degrees either way.
+    cfg.INPUT.AUGMENT.ROTATION = 0.0
+    # The part of the image that is shown: its sides are 1 - SCALE to 1 + SCALE of the image's, and
+    # it is moved by up to SHIFT of them either way; beyond the border it is black.
+    cfg.INPUT.AUGMENT.SCALE = 0.0
+    cfg.INPUT.AUGMENT.SHIFT = 0.0
+    # Grey values times 1 - x to 1 + x, about 0 (BRIGHTNESS) or about their mean (CONTRAST).
+    cfg.INPUT.AUGMENT.BRIGHTNESS = 0.0
+    cfg.INPUT.AUGMENT.CONTRAST = 0.0
+    # Gaussian noise with a standard deviation of 0 to so many grey values (of 255).
+    cfg.INPUT.AUGMENT.NOISE = 0.0
+    # Chance that lesions of another training slice are pasted into a slice, at the same place of
+    # the image; for slices that are cropped to the lungs.
+    cfg.INPUT.AUGMENT.PASTE = 0.0
+
     # ---------------------------------------------------------------- model
     # What the model is called in results and, unless OUTPUT_DIR is given, its output folder.
     # Empty: the stem of the config file.
@@ -65,6 +82,16 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.MODEL.ROI_BOX_HEAD.SCORE = "softmax"
     # Whose code puts masks into the image: "detectron2" or "torchvision" (the author's).
     cfg.MODEL.ROI_MASK_HEAD.PASTE = "detectron2"
+    # Weight of a Dice term beside the cross-entropy of masks; 0 leaves it out.
+    cfg.MODEL.ROI_MASK_HEAD.DICE_WEIGHT = 0.0
+
+    # ---------------------------------------------------------------- semantic branch
+    # Of SemanticLesionRCNN, whose MODEL.SEM_SEG_HEAD.NAME is LesionSemSegHead: weight of the Dice
+    # term beside the cross-entropy.
+    cfg.MODEL.SEM_SEG_HEAD.DICE_WEIGHT = 1.0
+    # TEST.AUG.ENABLED (with TEST.AUG.FLIP) lets the branch see the mirrored image, too.
+    # Components of the branch's pixels of at most so many input pixels are no lesions.
+    cfg.MODEL.SEM_SEG_HEAD.MIN_AREA = 64
 
     # ---------------------------------------------------------------- ranked boxes
     # All scored boxes of an image, ranked and cut to a fixed number, are the input of the image
@@ -110,6 +137,9 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.MODEL.TRAIN_SHORTCUT_NORMS = True
     # SGD (with Detectron2's momentum keys), ADAM or ADAMW.
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # Decay of the exponential moving average of weights, such as 0.99; 0 takes none. Checkpoints,
+    # validation and results are then of the average.
+    cfg.SOLVER.AVERAGE_DECAY = 0.0
     # Images per evaluation batch. With images of one size any value gives the same results. With
     # several sizes and MODEL.FAST False, padding to the largest of a batch changes them: leave 1.
     cfg.TEST.IMS_PER_BATCH = 1

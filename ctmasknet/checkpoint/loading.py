@@ -217,6 +217,8 @@ def _why_ignored(name: str, own: Iterable[str], weights: Iterable[str]) -> str:
     """Return why a tensor may be left out, "" if it may not."""
     if name.startswith("roi_heads.mask_head"):
         return "ignored: this model has no mask head"
+    if name.startswith("sem_seg_head") and any(k.startswith("image_head") for k in own):
+        return "ignored: a CT-Mask-Net has no semantic branch"
     stage = name.removeprefix(BACKBONE).split(".")[0]
     whole_stage = not any(k.startswith(f"{BACKBONE}{stage}.") for k in own)
     if whole_stage and all(k.startswith(BACKBONE) for k in weights):

@@ -1,21 +1,30 @@
 """How a slice becomes a model's input: the stock `DatasetMapper`, the papers' squash, resizing."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper
+from detectron2.config import CfgNode, configurable
+from detectron2.data import DatasetCatalog, DatasetMapper
 from detectron2.data import transforms as T
 
+from .augment import build_intensity_and_shape
 from .images import check_slice, read_slice
+from .paste import paste_lesions
 
 
 class SliceMapper(DatasetMapper):
     """Dataset dict -> model input; image-level keys (label, patient, scan) pass through.
 
-    With `INPUT.SQUASH`, training resizes to a square of side `INPUT.MIN_SIZE_TRAIN[0]` whatever
-    the aspect ratio, as CT-Mask-Net's training does in the papers.
+    INPUT.AUGMENT adds augmentations to training. With `INPUT.SQUASH`, training resizes to a square
+    of side `INPUT.MIN_SIZE_TRAIN[0]` whatever the aspect ratio, as CT-Mask-Net's in the papers.
     """
+
+    @configurable
+    def __init__(self, *args, paste: float = 0.0, paste_from: Sequence[dict] = (), **kwargs):
+        """Build Detectron2's mapper, which pastes lesions of `paste_from` with a chance `paste`."""
+        super().__init__(*args, **kwargs)
+        self._paste, self._paste_from = paste, paste_from
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
@@ -26,18 +35,36 @@ class SliceMapper(DatasetMapper):
                 T.Resize((side, side)) if isinstance(aug, T.ResizeShortestEdge) else aug
                 for aug in ret["augmentations"]
             ]
+        more = build_intensity_and_shape(cfg) if is_train else []
+        if more:
+            ret["augmentations"] = more + ret["augmentations"]
+            ret["recompute_boxes"] = cfg.MODEL.MASK_ON  # rotated boxes would be too large
+        if is_train and cfg.INPUT.AUGMENT.PASTE:
+            ret["paste"], ret["paste_from"] = cfg.INPUT.AUGMENT.PASTE, _slices_with_lesions(cfg)
         if cfg.INPUT.FLOAT_RESIZE:
             ret["augmentations"] = with_float_resize(ret["augmentations"])
         return ret
 
     def __call__(self, dataset_dict: dict) -> dict:
         """Do as `DatasetMapper`, but refuse a file that is no intact 8-bit slice, and name it."""
+        mapped = self._map(dataset_dict)
+        if self._paste_from and np.random.random() < self._paste:
+            other = self._paste_from[np.random.randint(len(self._paste_from))]
+            mapped = paste_lesions(mapped, self._map(other))
+        return mapped
+
+    def _map(self, dataset_dict: dict) -> dict:
         check_slice(dataset_dict["file_name"])  # read_image would turn 16 bits into 8
         try:
             return super().__call__(dataset_dict)
         except (OSError, SyntaxError):
             read_slice(dataset_dict["file_name"])  # its error names a damaged file
             raise
+
+
+def _slices_with_lesions(cfg: CfgNode) -> list[dict]:
+    records = (x for name in cfg.DATASETS.TRAIN for x in DatasetCatalog.get(name))
+    return [x for x in records if x.get("annotations")]
 
 
 class FloatResizeTransform(T.ResizeTransform):

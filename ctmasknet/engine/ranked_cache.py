@@ -49,6 +49,8 @@ def what_varies(cfg: CfgNode) -> str:
         return f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP}"
     if cfg.INPUT.CROP.ENABLED:
         return "INPUT.CROP.ENABLED is True"
+    if any(cfg.INPUT.AUGMENT.values()):
+        return f"INPUT.AUGMENT is {dict(cfg.INPUT.AUGMENT)}"
     if len(set(sizes)) > 1:
         return f"INPUT.MIN_SIZE_TRAIN is {tuple(sizes)}"
     return ""

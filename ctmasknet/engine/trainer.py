@@ -31,6 +31,7 @@ from .optimizer import build_optimizer
 from .parallel_trainer import unwrapped
 from .reports import datasets_to_predict, prediction_folder, write_reports
 from .slice_trainer import SliceTrainer
+from .weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,10 @@ class Trainer(SliceTrainer):
                 hooks.append(EvalHook(cfg.TEST.EVAL_PERIOD, validate))
                 if cfg.TEST.BEST_METRIC and comm.is_main_process():
                     hooks.append(self._best_checkpointer())
-        return hooks
+        if not cfg.SOLVER.AVERAGE_DECAY:
+            return hooks
+        average = WeightAverage(cfg.SOLVER.AVERAGE_DECAY)
+        return [average, *hooks, average.release]
 
     def _best_checkpointer(self) -> ResumableBestCheckpointer:
         cfg, metric = self.cfg, self.cfg.TEST.BEST_METRIC

@@ -25,6 +25,8 @@ class PixelStatistic:
 
     For any lesion (see `any_lesion`) and, of several classes, each class:
     dice, iou: mean over images that have predicted or true pixels.
+    dice_present: mean over images that have true pixels.
+    dice_all: mean over all images; one that is empty on both sides counts 1, as in MEDPSeg.
     precision, recall: mean over images that have predicted, or true, pixels.
     pooled_dice, pooled_iou, pooled_precision, pooled_recall: over the pixels of all images.
     area_bias: mean of predicted - true area, as a share of the image (not of the lung), over
@@ -33,15 +35,21 @@ class PixelStatistic:
     area_loa_low, area_loa_high: bias -+ 1.96 standard deviations of the images.
     """
 
-    def __init__(self, lesions: LesionSet, score_thresh: float = PIXEL_SCORE_THRESH):
-        """Measure masks that score at least score_thresh."""
+    def __init__(self, lesions: LesionSet, score_thresh: float | np.ndarray = PIXEL_SCORE_THRESH):
+        """Measure masks that score at least score_thresh, one number or one for each image."""
+        thresholds = np.broadcast_to(score_thresh, len(lesions.images))
         number = len(lesions.class_names)
         kinds = {any_lesion(lesions.class_names): range(number)}
         if number > 1:
             kinds |= {metric_suffix(x): range(k, k + 1) for k, x in enumerate(lesions.class_names)}
         # Suffix of any lesion, or of a class -> (3, I) true, predicted and common pixels.
         self.areas = {
-            name: np.array([_areas(image, classes, score_thresh) for image in lesions.images]).T
+            name: np.array(
+                [
+                    _areas(image, classes, thresh)
+                    for image, thresh in zip(lesions.images, thresholds, strict=True)
+                ]
+            ).T
             for name, classes in kinds.items()
         }
         self.sizes = np.array([image.height * image.width for image in lesions.images])
@@ -50,7 +58,10 @@ class PixelStatistic:
         """Return <metric>_<class> -> (B,) from weights (B, I)."""
         values: dict[str, np.ndarray] = {}
         for name, areas in self.areas.items():
-            of_images = {k: weighted_mean(x, weights) for k, x in _overlap(*areas).items()}
+            measures = _overlap(*areas)
+            measures["dice_present"] = np.where(areas[0] > 0, measures["dice"], np.nan)
+            measures["dice_all"] = np.where(self.not_empty(name), measures["dice"], 1.0)
+            of_images = {k: weighted_mean(x, weights) for k, x in measures.items()}
             pooled = _overlap(*(weights @ x for x in areas))
             found = of_images | {f"pooled_{k}": x for k, x in pooled.items()}
             kept = self.not_empty(name)

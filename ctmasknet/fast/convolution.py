@@ -10,12 +10,25 @@ from .rebind import rebind
 
 
 def channels_last(model: LesionRCNN) -> None:
-    """Hand images to the backbone channels last, the layout that convolutions then keep."""
-    model.backbone.register_forward_pre_hook(_to_channels_last)
+    """Hand images to the backbone in the layout that its convolutions are fast in, and then keep.
+
+    That is channels last, but for weights that learn in float32 on a CPU: oneDNN takes three times
+    as long for their gradients in that layout (measured with AVX2).
+    """
+    model.backbone.register_forward_pre_hook(_to_fast_layout)
 
 
-def _to_channels_last(_, inputs: tuple) -> tuple:
-    return (inputs[0].contiguous(memory_format=torch.channels_last),)
+def _to_fast_layout(backbone: nn.Module, inputs: tuple) -> tuple:
+    channels_first = weights_learn_in_float32(backbone, inputs[0])
+    layout = torch.contiguous_format if channels_first else torch.channels_last
+    return (inputs[0].contiguous(memory_format=layout),)
+
+
+def weights_learn_in_float32(module: nn.Module, x: torch.Tensor) -> bool:
+    """Return whether gradients of convolution weights will be computed in float32 on a CPU."""
+    if x.device.type != "cpu" or not torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        return False
+    return any(p.requires_grad and p.dim() == 4 for p in module.parameters())
 
 
 def folded_batch_norm(model: nn.Module) -> None:

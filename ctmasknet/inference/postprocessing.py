@@ -12,6 +12,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from ..modeling.mask_head import MASK_CUT, TorchvisionROIMasks
 from ..modeling.occlusion import box_contributions
+from ..modeling.pixels_to_instances import ImageMasks
 from ..modeling.ranked_boxes import first_places
 from .loaded_model import LoadedModel
 from .predictions import Classification, Instance, RankedBoxTable, SlicePrediction
@@ -114,6 +115,8 @@ def score_map(instances: Instances, size: tuple[int, int], min_score: float) -> 
     instances = instances[instances.scores >= min_score].to("cpu")
     instances = instances[instances.pred_boxes.nonempty()]
     masks = instances.pred_masks
+    if isinstance(masks, ImageMasks):
+        return _marked(masks, instances, size)
     logits = (masks.tensor if isinstance(masks, ROIMasks) else masks[:, 0]).float()
     boxes = scaled_boxes(instances.pred_boxes.tensor.float(), instances.image_size, size)
     combined = np.full(size, np.nan, np.float32)
@@ -123,6 +126,17 @@ def score_map(instances: Instances, size: tuple[int, int], min_score: float) -> 
         # Pasting fades to 0 at the box, which would frame every box; it counts for the cut alone.
         values = torch.where(pasted >= MASK_CUT, pasted, below.clamp(max=_BELOW_CUT)).numpy()
         combined[where] = np.fmax(combined[where], values)
+    return combined
+
+
+def _marked(masks: ImageMasks, instances: Instances, size: tuple[int, int]) -> np.ndarray:
+    """Mark whole masks, which have no logits: 1 in them, 0 in the rest of their boxes."""
+    combined = np.full(size, np.nan, np.float32)
+    boxes = scaled_boxes(instances.pred_boxes.tensor.float(), instances.image_size, size)
+    for x0, y0, x1, y1 in boxes.round().int().tolist():
+        combined[y0:y1, x0:x1] = 0
+    for mask in masks.to_bitmasks(instances.pred_boxes, *size).tensor.numpy():
+        combined[mask] = 1
     return combined
 
 

@@ -9,17 +9,21 @@ from .mask_head import MaskLogitHead
 from .ranked_boxes import RankedBoxes
 from .roi_heads import RankedROIHeads
 from .rpn import LesionRPN
+from .semantic_head import LesionSemSegHead
+from .semantic_rcnn import SemanticLesionRCNN
 
 __all__ = [
     "CTMaskNet",
     "IMAGE_HEAD_REGISTRY",
     "LesionRCNN",
     "LesionRPN",
+    "LesionSemSegHead",
     "MaskLogitHead",
     "RankedBoxHead",
     "RankedBoxes",
     "RankedROIHeads",
     "RoundedAnchorGenerator",
+    "SemanticLesionRCNN",
     "build_image_head",
     "build_truncated_resnet_fpn_backbone",
     "is_classifier",

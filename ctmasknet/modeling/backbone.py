@@ -10,9 +10,16 @@ from .profiling import profiled
 
 FOUR_LEVELS = ("res2", "res3", "res4", "res5")
 SINGLE_LEVELS = (("res3",), ("res4",), ("res5",))
+# Not of the papers: T1 with finer levels for a semantic branch (semantic_rcnn.py).
+FINE_LEVELS = ("res2", "res3", "res4")
 POOLED_LEVEL = "p6"  # of the RPN of R50, in the author's models before November 2020
-# Depth -> the FPN inputs of the papers' models (T2, T1 and full; four levels for R50).
-VALID_LEVELS = {18: SINGLE_LEVELS, 34: SINGLE_LEVELS, 50: (FOUR_LEVELS,)}
+# Depth -> FPN inputs: those of the papers' models (T2, T1 and full; four levels for R50), and
+# FINE_LEVELS.
+VALID_LEVELS = {
+    18: (*SINGLE_LEVELS, FINE_LEVELS),
+    34: (*SINGLE_LEVELS, FINE_LEVELS),
+    50: (FOUR_LEVELS,),
+}
 
 
 class TruncatedResNetFPN(FPN):
@@ -53,7 +60,8 @@ def _check_levels(cfg: CfgNode) -> None:
         outputs.append(POOLED_LEVEL)
     for key, levels in (("RPN", outputs), ("ROI_HEADS", outputs[: len(fpn_inputs)])):
         found = list(cfg.MODEL[key].IN_FEATURES)
-        if found != levels:
+        some = found and found == [level for level in levels if level in found]
+        if found != levels and not (some and fpn_inputs == FINE_LEVELS):
             raise ValueError(
                 f"MODEL.{key}.IN_FEATURES is {found}; this backbone's levels are {levels}"
             )
@@ -67,9 +75,10 @@ def _has_pooled_level(cfg: CfgNode) -> bool:
 def build_truncated_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build ResNet-18 or 34 with one FPN level on its last kept stage, or ResNet-50 with four.
 
-    The stages after the last of `MODEL.RESNETS.OUT_FEATURES` are not built. A pooled level p6 is
-    made of p5 when MODEL.RPN.IN_FEATURES asks for it. Source: "Lightweight Model For The
-    Prediction of COVID-19", section on truncated backbones.
+    ResNet-18 and 34 may have the three levels p2, p3 and p4, too, of which RPN and RoI heads take
+    some or all. The stages after the last of `MODEL.RESNETS.OUT_FEATURES` are not built. A pooled
+    level p6 is made of p5 when MODEL.RPN.IN_FEATURES asks for it. Source: "Lightweight Model For
+    The Prediction of COVID-19", section on truncated backbones.
 
     Args:
         cfg: reads MODEL.RESNETS, MODEL.FPN and, to check them, the IN_FEATURES of RPN and

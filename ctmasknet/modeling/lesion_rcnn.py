@@ -25,6 +25,8 @@ class LesionRCNN(GeneralizedRCNN):
     Stock Detectron2 keeps MODEL.PIXEL_MEAN and PIXEL_STD in float32, also in a float64 network,
     which moves its predictions by 1e-6.
 
+    A subclass may find lesions otherwise (`find_lesions`).
+
     `run_batch`, `extract_features` and `postprocess` are seams: `ctmasknet.fast.accelerate` puts
     faster functions in their place.
 
@@ -96,9 +98,14 @@ class LesionRCNN(GeneralizedRCNN):
 
     def _infer(self, inputs: list[dict], do_postprocess: bool) -> list:
         images, features = self.extract_features(inputs)
+        found = self.find_lesions(images, features)
+        return self._postprocessed(inputs, found) if do_postprocess else found
+
+    def find_lesions(self, images: ImageList, features: dict[str, torch.Tensor]) -> list[Instances]:
+        """Return B raw instances, in pixels of the network's input, at inference."""
         proposals, _ = self.proposal_generator(images, features, None)
         found, _ = self.roi_heads(images, features, proposals, None)
-        return self._postprocessed(inputs, found) if do_postprocess else found
+        return found
 
     def extract_features(
         self, batched_inputs: list[dict]

@@ -8,6 +8,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_MASK_HEAD_REGISTRY
 from detectron2.modeling.roi_heads import MaskRCNNConvUpsampleHead
+from detectron2.modeling.roi_heads.mask_head import mask_rcnn_loss
 from detectron2.structures import BitMasks, Boxes, Instances, ROIMasks
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
@@ -28,12 +29,20 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
     """
 
     @configurable
-    def __init__(self, input_shape: ShapeSpec, *, paste: str = "detectron2", **kwargs):
+    def __init__(
+        self,
+        input_shape: ShapeSpec,
+        *,
+        paste: str = "detectron2",
+        dice_weight: float = 0.0,
+        **kwargs,
+    ):
         """Build the layers.
 
         Args:
             input_shape: of the pooled features.
             paste: "detectron2" or "torchvision": whose code puts masks into the image.
+            dice_weight: of a Dice term beside the cross-entropy in training.
             kwargs: those of MaskRCNNConvUpsampleHead.
 
         Raises:
@@ -41,12 +50,13 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
         """
         require_one_of("MODEL.ROI_MASK_HEAD.PASTE", paste, PASTES)
         super().__init__(input_shape, **kwargs)
-        self.paste = paste
+        self.paste, self.dice_weight = paste, dice_weight
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
         ret = super().from_config(cfg, input_shape)
         ret["paste"] = cfg.MODEL.ROI_MASK_HEAD.PASTE
+        ret["dice_weight"] = cfg.MODEL.ROI_MASK_HEAD.DICE_WEIGHT
         return ret
 
     def forward(self, x: torch.Tensor, instances: list[Instances]):
@@ -60,8 +70,13 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
             In training a dict of losses. At inference the instances, each with `pred_masks`, the
             logits of its own class: (Ri, 1, 28, 28), or TorchvisionROIMasks of (Ri, 28, 28).
         """
-        if self.training:
+        if self.training and not self.dice_weight:
             return super().forward(x, instances)
+        if self.training:
+            logits = self.layers(x)
+            loss = mask_rcnn_loss(logits, instances, self.vis_period) * self.loss_weight
+            dice = mask_dice_loss(logits, instances) * self.loss_weight * self.dice_weight
+            return {"loss_mask": loss, "loss_mask_dice": dice}
         logits = self.layers(x)
         for image, logits_i in zip(instances, logits.split(list(map(len, instances))), strict=True):
             # A class-agnostic head has one channel, which serves every class.
@@ -78,6 +93,28 @@ class MaskLogitHead(MaskRCNNConvUpsampleHead):
             x = layer(x)
         with full_precision(x.device):
             return self.predictor(x.to(self.predictor.weight.dtype))
+
+
+def mask_dice_loss(logits: torch.Tensor, instances: list[Instances]) -> torch.Tensor:
+    """1 - the mean soft Dice of RoIs' masks (Milletari et al. 2016), each within its box.
+
+    Args:
+        logits: (R, K, M, M), or (R, 1, M, M) of a class-agnostic head.
+        instances: R in all, with `proposal_boxes`, `gt_classes` and `gt_masks`.
+
+    Returns:
+        A scalar in [0, 1]; 0, with gradient, where there is no RoI.
+    """
+    if not len(logits):
+        return logits.sum()
+    own = torch.cat([x.gt_classes for x in instances]) if logits.shape[1] > 1 else 0
+    probs = logits[torch.arange(len(logits), device=logits.device), own].sigmoid().flatten(1)
+    side = logits.shape[-1]
+    true = torch.cat(
+        [x.gt_masks.crop_and_resize(x.proposal_boxes.tensor, side) for x in instances if len(x)]
+    ).flatten(1)
+    common, total = (probs * true).sum(dim=1), (probs + true).sum(dim=1)
+    return 1 - ((2 * common + 1) / (total + 1)).mean()
 
 
 class TorchvisionROIMasks(ROIMasks):

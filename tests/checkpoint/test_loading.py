@@ -42,6 +42,17 @@ def test_lesion_checkpoint_fills_all_of_ct_mask_net_but_the_image_head(lesion_fi
     assert table[-1] == ["total", str(len(report.loaded)), "0", "6", "6"]
 
 
+def test_a_semantic_branch_is_left_out_of_a_ct_mask_net_alone(lesion_file, tmp_path):
+    weights = read_checkpoint(lesion_file).weights
+    torch.save({**weights, "sem_seg_head.p2.0.weight": torch.zeros(1)}, tmp_path / "semantic.pth")
+    report = load_weights(
+        tiny_model("ctmasknet"), tmp_path / "semantic.pth", new=NEW_IN_CT_MASK_NET
+    )
+    assert "no semantic branch" in report.ignored["sem_seg_head.p2.0.weight"]
+    with pytest.raises(ValueError, match="another architecture.*sem_seg_head"):
+        load_weights(tiny_model("lesion"), tmp_path / "semantic.pth")
+
+
 def test_another_architecture_is_refused_and_nothing_changes(lesion_file):
     model = tiny_model("lesion", "MODEL.RESNETS.DEPTH", "34", seed=2)
     before = {k: v.clone() for k, v in model.state_dict().items()}

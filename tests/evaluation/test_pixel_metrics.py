@@ -31,6 +31,8 @@ def test_metrics_worked_by_hand(hand_made):
     assert found == pytest.approx(
         {
             "dice_lesion": (100 / 250 + 0 + 0) / 3,
+            "dice_present_lesion": (100 / 250 + 0) / 2,
+            "dice_all_lesion": (100 / 250 + 0 + 0 + 1) / 4,
             "iou_lesion": (50 / 200 + 0 + 0) / 3,
             "precision_lesion": (50 / 150 + 0) / 2,
             "recall_lesion": (50 / 100 + 0) / 2,
@@ -53,6 +55,11 @@ def test_metrics_worked_by_hand(hand_made):
 def test_the_score_threshold_is_inclusive(hand_made):
     assert PixelStatistic(hand_made, 0.51).areas["lesion"][1].tolist() == [100, 40, 0, 0]
     assert PixelStatistic(hand_made, 0.4).areas["lesion"][1].tolist() == [200, 40, 0, 0]
+
+
+def test_each_image_may_have_its_own_threshold(hand_made):
+    own = PixelStatistic(hand_made, np.array([0.4, 0.95, 0.5, 0.5]))
+    assert own.areas["lesion"][1].tolist() == [200, 0, 0, 0]
 
 
 def test_weights_are_copies_of_images(hand_made, lesion_set):
@@ -95,6 +102,7 @@ def test_crowds_are_no_lesions(lesion_set):
 def test_nothing_anywhere(lesion_set):
     statistic = PixelStatistic(lesion_set(images=2))
     found = {name: value[0] for name, value in statistic(np.ones((1, 2))).items()}
+    assert found.pop("dice_all_lesion") == 1
     assert np.isnan(list(found.values())).all()
     assert statistic.metrics()["images_empty_lesion"] == 2
 

@@ -1,0 +1,204 @@
+"""Cross-validation of a lesion config: train on each fold's training part, predict what it lacks.
+
+Files in the output folder: truth.json (all lesions), folds/ (COCO files of each fold), fold_0/ ...
+(ordinary training runs), then results.json and row.md of the finished folds.
+"""
+
+import hashlib
+import json
+import logging
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode
+from tqdm import tqdm
+
+from ..atomic_write import atomic_write
+from ..data.folds import merged_coco, split_folds
+from ..data.lesion_masks import write_coco
+from ..data.registration import reading_coco
+from ..data.regroup import regroup
+from ..evaluation.fold_report import CONVENTIONS, FoldStatistics, table_row
+from ..evaluation.lesion_files import read_lesions
+from ..evaluation.lesion_report import LesionReportSettings
+from ..evaluation.lesion_set import LesionSet
+from ..evaluation.results import DETECTIONS, RESULTS, read_results, write_results
+from ..provenance import machine
+from .reports import prediction_folder
+from .setup import check_files, load_config, set_up
+from .trainer import ProgressTrainer
+
+FINISHED = "finished.json"
+ROW = "row.md"
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """One config on one data set.
+
+    Attributes:
+        config_file: YAML of a lesion model.
+        lesions: COCO file with all lesions, also the tiny ones.
+        output: folder; finished folds in it are kept if they are of the same settings and data.
+        folds: how many.
+        seed: of the split; that of training is the config's SEED.
+        opts: config overrides, KEY VALUE pairs.
+        weights_of: output folder of another cross-validation with the same folds, whose models
+            predict under this config; None trains.
+    """
+
+    config_file: str
+    lesions: Path
+    output: Path
+    folds: int = 5
+    seed: int = 0
+    opts: Sequence[str] = field(default_factory=tuple)
+    weights_of: Path | None = None
+
+    def run(self, only: Sequence[int] | None = None) -> dict[str, Any]:
+        """Train the folds `only` (None: all) that are not finished, then collect all that are.
+
+        Returns the content of results.json. Raises a ValueError for a fold that does not exist, or
+        that was finished with other settings or data.
+        """
+        wanted = range(self.folds) if only is None else only
+        for index in wanted:
+            if index not in range(self.folds):
+                raise ValueError(f"fold {index}: expected 0 to {self.folds - 1}")
+        self._write_parts()
+        keys = {index: self._key(index) for index in range(self.folds)}
+        for index, key in keys.items():
+            self._finished(index, key)  # before hours of training
+        with tqdm([*wanted], desc="folds", unit="fold") as bar:
+            for index in bar:
+                if not self._finished(index, keys[index]):
+                    self._train(index, keys[index])
+        return self._collect([i for i, key in keys.items() if self._finished(i, key)])
+
+    def part(self, index: int, kind: str) -> Path:
+        """Return the COCO file of a fold: "train", "test", or "pixels" (test, all lesions)."""
+        return _part(self.output, index, kind)
+
+    def config(self, index: int) -> CfgNode:
+        """Return the config of a fold's training."""
+        opts = [*self.opts, "OUTPUT_DIR", str(self.output / f"fold_{index}")]
+        opts += ["DATASETS.TRAIN", f"('{self.part(index, 'train')}',)", "DATASETS.VALIDATION", "()"]
+        opts += ["DATASETS.TEST", f"('{self.part(index, 'test')}',)"]
+        if self.weights_of:
+            opts += ["MODEL.WEIGHTS", str(self.weights_of / f"fold_{index}" / "model_final.pth")]
+        return load_config(self.config_file, [*opts, "TEST.BOOTSTRAP_RESAMPLES", "0"])
+
+    def _write_parts(self) -> None:
+        cfg = load_config(self.config_file, self.opts, datasets=False)
+        with reading_coco(self.lesions):
+            coco = json.loads(self.lesions.read_text(encoding="utf-8"))
+            root = self.lesions.resolve().parent
+            for image in coco["images"]:
+                image["file_name"] = str(root / image["file_name"])
+            truth = regroup(coco, cfg.INPUT.MASK_TYPE, 0)
+            known = regroup(coco, cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA)
+        write_coco(truth, self.output / "truth.json")
+        parts = split_folds(known, self.folds, self.seed)
+        for index, (train, test) in enumerate(parts):
+            held_out = {image["id"] for image in test["images"]}
+            all_lesions = [x for x in truth["annotations"] if x["image_id"] in held_out]
+            write_coco(train, self.part(index, "train"))
+            write_coco(test, self.part(index, "test"))
+            write_coco({**test, "annotations": all_lesions}, self.part(index, "pixels"))
+
+    def _key(self, index: int) -> str:
+        """SHA-256 of all that a fold's training depends on but code, machine and images."""
+        content = [self.config(index).dump()]
+        content += [self.part(index, kind).read_text() for kind in ("train", "test")]
+        return hashlib.sha256("\n".join(content).encode()).hexdigest()
+
+    def _finished(self, index: int, key: str) -> bool:
+        path = self.output / f"fold_{index}" / FINISHED
+        if not path.is_file():
+            return False
+        if json.loads(path.read_text())["key"] != key:
+            raise ValueError(
+                f"{path.parent}: finished with other settings or data: remove it, or name another "
+                "output folder"
+            )
+        return True
+
+    def _train(self, index: int, key: str) -> None:
+        cfg = self.config(index)
+        check_files(cfg)
+        for name in ("detectron2", "fvcore", "ctmasknet"):
+            logging.getLogger(name).handlers.clear()  # each fold has a log of its own
+        set_up(cfg)
+        if self.weights_of:
+            self._check_folds_of(self.weights_of, index)
+            ProgressTrainer.evaluate_checkpoint(cfg)
+        else:
+            trainer = ProgressTrainer(cfg)
+            trainer.resume_or_load(resume=True)
+            trainer.train()
+        seconds = read_results(Path(cfg.OUTPUT_DIR) / RESULTS)["seconds"]["training"] or 0
+        with atomic_write(Path(cfg.OUTPUT_DIR) / FINISHED) as partial:
+            partial.write_text(json.dumps({"key": key, "seconds": seconds}))
+
+    def _check_folds_of(self, other: Path, index: int) -> None:
+        """Raise a ValueError unless the other's model of this fold held out the same slices."""
+        held_out = [
+            {Path(x["file_name"]).name for x in json.loads(path.read_text())["images"]}
+            for path in (self.part(index, "test"), _part(other, index, "test"))
+        ]
+        if held_out[0] != held_out[1]:
+            raise ValueError(
+                f"{other}: fold {index} held out other slices: its model has trained on some of "
+                "those to be judged; take the same data, number of folds and seed of the split"
+            )
+
+    def _collect(self, finished: list[int]) -> dict[str, Any]:
+        cfgs = [self.config(index) for index in finished]
+        detections = [prediction_folder(c, c.DATASETS.TEST[0]) / DETECTIONS for c in cfgs]
+        sets: dict[str, LesionSet] = {}
+        ids: dict[int, int] = {}
+        for kind in ("pixels", "test"):
+            parts = [json.loads(self.part(index, kind).read_text()) for index in finished]
+            ids |= {x["id"]: k for k, part in enumerate(parts) for x in part["images"]}
+            path = self.output / f"held_out_{kind}.json"
+            write_coco(merged_coco(parts), path)
+            sets[kind] = read_lesions(path, detections, masks=True)
+        fold_of = np.array([ids[image.image_id] for image in sets["pixels"].images])
+        settings = LesionReportSettings.from_cfg(load_config(self.config_file, self.opts, False))
+        statistics = FoldStatistics(sets["pixels"], sets["test"], fold_of, settings)
+        seconds = [json.loads((Path(c.OUTPUT_DIR) / FINISHED).read_text())["seconds"] for c in cfgs]
+        about = {
+            "model": cfgs[0].MODEL.NAME,
+            "config": self.config_file,
+            "overrides": shlex.join(self.opts),
+            "weights_of": str(self.weights_of) if self.weights_of else None,
+            "lesions": str(self.lesions),
+            "folds": self.folds,
+            "finished": finished,
+            "split_seed": self.seed,
+            "training_seed": cfgs[0].SEED,
+            "images": len(fold_of),
+            "minutes": float(np.mean(seconds)) / 60,
+            "machine": machine(),
+            "thresholds": statistics.thresholds.tolist(),
+            "threshold_from": "slices of the other folds, predicted while held out"
+            if statistics.chosen
+            else "TEST.PIXEL_SCORE_THRESH, as a single fold has no others to choose it on",
+            "conventions": CONVENTIONS,
+            "suffixes": statistics.suffixes,
+            "dice_present_by_threshold_for_diagnosis": statistics.by_threshold,
+        }
+        write_results(self.output / RESULTS, statistics.values(), **about)
+        results = read_results(self.output / RESULTS)
+        with atomic_write(self.output / ROW) as partial:
+            partial.write_text(table_row(results) + "\n")
+        return results
+
+
+def _part(output: Path, index: int, kind: str) -> Path:
+    # The folder's name makes names of data sets that several folders do not share.
+    return output / "folds" / f"{output.resolve().name}_{index}_{kind}.json"

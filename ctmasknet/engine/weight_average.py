@@ -1,0 +1,69 @@
+"""Exponential moving average of weights while training."""
+
+import copy
+
+import torch
+from detectron2.engine import HookBase
+
+from .parallel_trainer import unwrapped
+
+
+class WeightAverage(HookBase):
+    """Keeps a moving average, which checkpoints, validation and results see in the weights' place.
+
+    Register `self` before the hooks that are to see it, and `self.release` after them. The weights
+    that go on learning are in checkpoints as the state of this hook. Whole numbers, such as
+    BatchNorm's count of batches, are those of the weights.
+    """
+
+    def __init__(self, decay: float):
+        """Average with this decay; after n steps it is at most (1 + n) / (10 + n).
+
+        Raises a ValueError unless 0 < decay < 1.
+        """
+        if not 0 < decay < 1:
+            raise ValueError(f"SOLVER.AVERAGE_DECAY is {decay}, expected 0 to below 1")
+        self.decay = decay
+        self.release = _Release(self)
+        self._learning: dict[str, torch.Tensor] = {}
+
+    def before_train(self) -> None:
+        values = self._values()
+        self._average = copy.deepcopy(values)
+        for name, value in self._learning.items():  # of a resumed run
+            values[name].copy_(value)
+        self._learning = copy.deepcopy(values)
+
+    def after_step(self) -> None:
+        steps = self.trainer.iter + 1
+        decay = min(self.decay, (1 + steps) / (10 + steps))
+        for name, value in self._values().items():
+            self._average[name].lerp_(value, 1 - decay)
+            self._learning[name].copy_(value)
+            value.copy_(self._average[name])
+
+    def put_back(self) -> None:
+        """Let the model have the weights that learn, but for the last time."""
+        if self.trainer.iter + 1 < self.trainer.max_iter:
+            for name, value in self._values().items():
+                value.copy_(self._learning[name])
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the weights that learn."""
+        return self._learning
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Take the weights that learn from a checkpoint, whose model is the average."""
+        self._learning = dict(state)
+
+    def _values(self) -> dict[str, torch.Tensor]:
+        state = unwrapped(self.trainer.model).state_dict()
+        return {name: x for name, x in state.items() if x.is_floating_point()}
+
+
+class _Release(HookBase):
+    def __init__(self, average: WeightAverage):
+        self._average = average
+
+    def after_step(self) -> None:
+        self._average.put_back()

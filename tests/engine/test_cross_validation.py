@@ -1,0 +1,111 @@
+"""Cross-validation on a few phantom slices, with trainings of two steps."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from ctmasknet.data.phantom import write_phantom
+from ctmasknet.engine import load_config
+from ctmasknet.engine.anchor_fit import describe_anchor_fit
+from ctmasknet.engine.cross_validation import CrossValidation
+
+pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+
+ROOT = Path(__file__).parents[2]
+CONFIG = str(ROOT / "configs/recipe/recipe_R18_T1.yaml")
+SMALL = {
+    **{"INPUT.MIN_SIZE_TRAIN": "(64,)", "INPUT.MIN_SIZE_TEST": "64"},
+    **{"SOLVER.IMS_PER_BATCH": "2", "SOLVER.MAX_ITER": "2", "SOLVER.AVERAGE_DECAY": "0.9"},
+    **{"DATALOADER.NUM_WORKERS": "0", "MODEL.RPN.POST_NMS_TOPK_TEST": "30"},
+    **{"TEST.BOOTSTRAP_RESAMPLES": "20", "MODEL.DEVICE": "cpu"},
+    "INPUT.MIN_LESION_AREA": "110",  # some of the phantoms' lesions are smaller
+}
+OPTS = tuple(x for item in SMALL.items() for x in item)
+
+
+@pytest.fixture(scope="module")
+def lesions(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "phantom"
+    write_phantom(root, patients=12, slices=2, size=96, split=(2, 1, 1))
+    return root / "lesion_both_train.json"
+
+
+@pytest.fixture(scope="module")
+def run(lesions, tmp_path_factory):
+    """The first of two folds alone, then both."""
+    output = tmp_path_factory.mktemp("runs") / "cv"
+    validation = CrossValidation(CONFIG, lesions, output, folds=2, opts=OPTS)
+    first = validation.run([0])
+    weights = output / "fold_0" / "model_final.pth"
+    written = weights.stat().st_mtime_ns
+    both = validation.run()
+    assert weights.stat().st_mtime_ns == written  # a finished fold is kept
+    return validation, first, both
+
+
+def test_folds_can_be_run_singly_and_are_collected(run, lesions):
+    validation, first, both = run
+    images = json.loads(lesions.read_text())["images"]
+    assert (first["finished"], both["finished"]) == ([0], [0, 1])
+    assert first["images"] < both["images"] == len(images)
+    assert "PIXEL_SCORE_THRESH" in first["threshold_from"]
+    assert "other folds" in both["threshold_from"] and len(both["thresholds"]) == 2
+    assert both["suffixes"] == ["lesion", "GGO", "C"]
+    dice = both["metrics"]["pixel"]["dice_all_GGO"]
+    assert 0 <= dice["low"] <= dice["value"] <= dice["high"] <= 1 and len(dice["folds"]) == 2
+    assert (validation.output / "row.md").read_text().count("\n") == 3
+
+
+def test_pixels_are_judged_by_all_lesions_and_ap_by_those_of_training(run):
+    validation, _, _ = run
+    pixels, known = (
+        json.loads((validation.output / f"held_out_{x}.json").read_text())
+        for x in ("pixels", "test")
+    )
+    assert [x["id"] for x in pixels["images"]] == [x["id"] for x in known["images"]]
+    areas = [x["area"] for x in pixels["annotations"]]
+    assert min(areas) <= 110 and sum(x > 110 for x in areas) == len(known["annotations"])
+
+
+def test_other_settings_in_the_same_folder_are_refused(run, lesions):
+    validation, _, _ = run
+    other = CrossValidation(CONFIG, lesions, validation.output, 2, opts=(*OPTS, "SEED", "9"))
+    with pytest.raises(ValueError, match="fold_0: finished with other settings"):
+        other.run([1])
+    with pytest.raises(ValueError, match="fold 2: expected 0 to 1"):
+        validation.run([2])
+
+
+def test_models_of_another_run_predict_their_own_folds_alone(run, lesions, tmp_path):
+    validation, _, both = run
+    again = CrossValidation(CONFIG, lesions, tmp_path / "again", 2, 0, OPTS, validation.output)
+    results = again.run()
+    assert results["metrics"] == both["metrics"] and results["minutes"] == 0
+    other = CrossValidation(CONFIG, lesions, tmp_path / "other", 2, 5, OPTS, validation.output)
+    with pytest.raises(ValueError, match="fold 0 held out other slices"):
+        other.run()
+
+
+def test_the_command_line_takes_what_is_finished(run, lesions, monkeypatch, capsys):
+    validation, _, _ = run
+    command = ["cross_validate.py", "--data", lesions, "--config-file", CONFIG]
+    command += ["--output", validation.output, "--folds", "2", *OPTS]
+    monkeypatch.setattr(sys, "argv", [*map(str, command)])
+    runpy.run_path(str(ROOT / "tools" / "cross_validate.py"), run_name="__main__")
+    assert "| recipe_R18_T1 | 2 of 2 |" in capsys.readouterr().out
+
+
+def test_wider_anchors_reach_more_lesions(lesions):
+    papers, wide = (
+        describe_anchor_fit(load_config(str(ROOT / "configs" / name), datasets=False), lesions)
+        for name in ("lesion/R50_both.yaml", "recipe/recipe_R18_T1.yaml")
+    )
+    assert "anchors of [[8, 16, 32, 64, 128]] px" in wide
+    recall = [
+        int(next(x for x in text.splitlines() if x.startswith("all")).split()[6].rstrip("%"))
+        for text in (papers, wide)
+    ]
+    assert recall[0] < recall[1]

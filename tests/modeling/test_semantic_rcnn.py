@@ -1,0 +1,128 @@
+import pytest
+import torch
+from detectron2.modeling import build_model
+from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils.events import EventStorage
+from tiny_models import batch, small_cfg
+from torch.nn import functional as F
+
+from ctmasknet.fast import accelerate
+from ctmasknet.modeling.pixels_to_instances import ImageMasks, join
+
+SIZE = (24, 32)
+
+
+def probabilities(*areas):
+    """Class probabilities (3, H, W): background, but (class, probability, x0, y0, x1, y1)."""
+    probs = torch.zeros(3, *SIZE)
+    probs[2] = 1
+    for label, p, x0, y0, x1, y1 in areas:
+        probs[:, y0:y1, x0:x1] = 0
+        probs[label, y0:y1, x0:x1] = p
+        probs[2, y0:y1, x0:x1] = 1 - p
+    return probs
+
+
+def detections(*found):
+    """Boxes that are all mask: (class, score, x0, y0, x1, y1)."""
+    made = Instances(SIZE)
+    made.pred_boxes = Boxes(torch.tensor([x[2:] for x in found]).view(-1, 4).float())
+    made.scores = torch.tensor([float(x[1]) for x in found])
+    made.pred_classes = torch.tensor([x[0] for x in found], dtype=torch.int64)
+    made.pred_masks = torch.full((len(found), 1, 28, 28), 5.0)
+    return made
+
+
+def rows(instances):
+    boxes = instances.pred_boxes.tensor.int().tolist()
+    found = zip(instances.pred_classes.tolist(), instances.scores.tolist(), boxes, strict=True)
+    return [(label, round(score, 3), *box) for label, score, box in found]
+
+
+def test_a_detection_gives_its_score_to_the_component_it_overlaps():
+    joined = join(detections((0, 0.9, 4, 4, 14, 14)), probabilities((0, 0.7, 4, 4, 14, 16)), 10)
+    assert rows(joined) == [(0, 0.8, 4, 4, 14, 16)]
+    assert joined.pred_masks.tensor.sum() == 120
+
+
+def test_what_only_one_of_the_two_finds_stays_with_half_an_opinion():
+    found = detections((1, 0.9, 20, 4, 30, 14), (1, 0.6, 4, 4, 14, 14))
+    joined = join(found, probabilities((0, 0.8, 4, 4, 14, 14)), 10)
+    # The last: another class there, which the branch gives no probability.
+    assert rows(joined) == [
+        (1, 0.45, 20, 4, 30, 14),
+        (0, 0.4, 4, 4, 14, 14),
+        (1, 0.3, 4, 4, 14, 14),
+    ]
+
+
+def test_components_touch_by_corners_and_small_ones_are_left_out():
+    areas = [(0, 0.8, 0, 0, 5, 5), (0, 0.8, 5, 5, 10, 10), (0, 0.8, 20, 20, 23, 23)]
+    assert rows(join(detections(), probabilities(*areas), 9)) == [(0, 0.4, 0, 0, 10, 10)]
+    assert len(join(detections(), probabilities(*areas), 8)) == 2
+    assert len(join(detections(), probabilities(), 0)) == 0
+
+
+def test_masks_of_the_input_are_resized_to_the_slice():
+    mask = torch.zeros(1, *SIZE, dtype=torch.bool)
+    mask[0, 6:12, 8:16] = True
+    masks = ImageMasks(mask).to("cpu")[torch.tensor([True])]
+    pasted = masks.to_bitmasks(Boxes(torch.zeros(1, 4)), 48, 64).tensor
+    assert pasted[0, 12:24, 16:32].all() and pasted.sum() == 4 * 48
+    assert masks[:0].to_bitmasks(Boxes(torch.zeros(0, 4)), 48, 64).tensor.shape == (0, 48, 64)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    cfg = small_cfg("recipe/semantic_R18_T1", "MODEL.SEM_SEG_HEAD.MIN_AREA", 0)
+    return build_model(cfg)
+
+
+def lesions_of(size):
+    made = Instances(size)
+    made.gt_classes = torch.tensor([0, 1])
+    made.gt_boxes = Boxes(torch.tensor([[4.0, 4, 40, 40], [30, 44, 60, 60]]))
+    masks = torch.zeros(2, *size, dtype=torch.bool)
+    masks[0, 4:40, 4:40] = masks[1, 44:60, 30:60] = True
+    made.gt_masks = BitMasks(masks)
+    return made
+
+
+def test_training_adds_the_branchs_losses_and_teaches_all_levels(model):
+    inputs = [{**x, "instances": lesions_of((64, 64))} for x in batch()]
+    with EventStorage():
+        losses = model.train()(inputs)
+    assert {"loss_sem_seg", "loss_sem_dice", "loss_mask", "loss_rpn_cls"} <= set(losses)
+    (losses["loss_sem_seg"] + losses["loss_sem_dice"]).backward()
+    for level in (2, 3, 4):
+        assert getattr(model.backbone, f"fpn_output{level}").weight.grad.abs().sum() > 0
+    model.zero_grad()
+
+
+def test_accelerated_it_finds_the_same(model):
+    images = [{**x, "image": F.avg_pool2d(x["image"], 3, 1, 1).byte()} for x in batch(3)]
+    model.eval()
+    with torch.no_grad():
+        plain = model(images)
+        fast = accelerate(model)(images)
+    assert any(len(x["instances"]) for x in plain)
+    for one, other in zip(plain, fast, strict=True):
+        a, b = one["instances"], other["instances"]
+        torch.testing.assert_close(a.scores, b.scores, rtol=1e-4, atol=1e-5)
+        assert (a.pred_masks != b.pred_masks).float().mean() < 0.01
+
+
+def test_the_mirrored_image_has_half_the_say(model):
+    (image,) = batch(1, size=(40, 60))  # padded to 64 x 64
+    flipped = {**image, "image": image["image"].flip(-1)}
+    model.eval()
+    with torch.no_grad():
+        plain, other = (
+            model.pixel_probabilities(*model.extract_features([x]))[0] for x in (image, flipped)
+        )
+        model.mirror = True
+        (found,) = model.pixel_probabilities(*model.extract_features([image]))
+        model.mirror = False
+    assert plain.shape == (3, 40, 60)
+    torch.testing.assert_close(found, (plain + other.flip(-1)) / 2)
