@@ -48,6 +48,11 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # Resize by the short side as the author's code: on float pixels, without smoothing, sizes
     # rounded down. Detectron2, and SQUASH, resize 8-bit images with Pillow.
     cfg.INPUT.FLOAT_RESIZE = False
+    # What the network sees, in training, evaluation and prediction alike: "image", or the box of
+    # the "body" or "lung" with a margin in mm, found in the scan or slice; 8-bit images are taken
+    # to have the papers' window. Results are in pixels of the whole image.
+    cfg.INPUT.FIELD_OF_VIEW = "image"
+    cfg.INPUT.FIELD_MARGIN = 10.0
 
     # Augmentations of training slices beside INPUT.RANDOM_FLIP; 0 leaves one out.
     cfg.INPUT.AUGMENT = CfgNode()

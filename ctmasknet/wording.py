@@ -1,6 +1,7 @@
 """Words and numbers as people read them, the same in every page, table and message."""
 
 import math
+from collections.abc import Sequence
 
 NOTICE = "Research use only, not for diagnosis."
 UNKNOWN = "–"
@@ -10,6 +11,17 @@ def counted(number: int, unit: str) -> str:
     """Return a number of something: "1 scan", "2 boxes", "3 classes"."""
     plural = "es" if unit.endswith(("x", "ss")) else "s"
     return f"{number:,} {unit}{'' if number == 1 else plural}"
+
+
+def number_ranges(numbers: Sequence[int]) -> str:
+    """Return ascending whole numbers in few words: "0 to 4, 7, 9 to 10"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(f"{a} to {b}" if b > a else str(a) for a, b in runs)
 
 
 def percent(value: float | None) -> str:

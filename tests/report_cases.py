@@ -12,8 +12,8 @@ from ctmasknet.inference.predictions import (
     ScanPrediction,
     SlicePrediction,
 )
-from ctmasknet.quantification.case import Case, KeySlice, choose_key_slices
 from ctmasknet.lung import LungMask
+from ctmasknet.quantification.case import Case, KeySlice, choose_key_slices
 from ctmasknet.quantification.quantify import join, quantify
 from ctmasknet.wording import NOTICE
 

@@ -9,7 +9,7 @@ import ctmasknet
 
 PACKAGE = Path(ctmasknet.__file__).parent
 ROOMS = (
-    *("data", "volumes", "modeling", "fast", "checkpoint", "evaluation", "engine"),
+    *("lung", "data", "volumes", "modeling", "fast", "checkpoint", "evaluation", "engine"),
     *("inference", "quantification", "report", "audit", "commands"),
 )
 CALLERS_OF_FAST = {"fast", "engine", "inference", "commands"}

@@ -13,6 +13,7 @@ from ..inference.inputs import Input, find_inputs
 from ..inference.predictor import Predictor
 from ..modeling.precision import PRECISIONS
 from ..quantification.build_case import QuantificationOptions
+from ..quantification.lung_rules import FIELD_OF_VIEW, RULES
 from ..quantification.lung_source import THRESHOLD, LungSource
 from ..report.case_files import RESULT
 from ..volumes.window import LUNG, Window
@@ -119,6 +120,15 @@ def _add_quantification(group: argparse._ArgumentGroup) -> None:
         "slice, of its name. A mask of a scan with five values is taken as its lobes",
     )
     add("--no-lung", action="store_true", help="do not look for the lung")
+    group.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=RULES,
+        metavar="RULE",
+        help="switch a rule off; may be repeated: "
+        + "; ".join(f"{name}: {what}" for name, what in RULES.items()),
+    )
 
 
 def run_predict(args: argparse.Namespace) -> int:
@@ -132,7 +142,8 @@ def run_predict(args: argparse.Namespace) -> int:
     if any(item.is_scan for item in inputs):
         require("ct")
     lung = LungSource("") if args.no_lung else LungSource.parse(args.lung)
-    options = QuantificationOptions(Window.parse(args.window), lung, args.series)
+    rules = frozenset(RULES) - set(args.without)
+    options = QuantificationOptions(Window.parse(args.window), lung, args.series, rules)
     if args.segment_codes:
         require("ct")
         from ..quantification.segment_codes import register_segment_codes
@@ -151,6 +162,7 @@ def run_predict(args: argparse.Namespace) -> int:
             aggregation=args.aggregation,
             batch_size=args.batch_size,
             precision=args.precision,
+            field_of_view=None if FIELD_OF_VIEW in rules else "image",
             opts=args.opts,
         )
         print(f"computing in {predictor.precision} on {predictor.device}")

@@ -20,6 +20,7 @@ from ..inference.predictor import Predictor
 from ..provenance import versions
 from ..quantification.build_case import QuantificationOptions, build_case
 from ..quantification.case import Case, KeySlice, choose_key_slices
+from ..quantification.lung_rules import RULES
 from ..report.case_files import REPORT, write_case
 from ..volumes.window import Window, say_windowed_once
 from ..wording import NOTICE
@@ -90,6 +91,7 @@ def _describe_run(
         **found["settings"],
         "window": str(options.window),
         "lung": str(options.lung),
+        "rules": ", ".join(name for name in RULES if name in options.rules) or "none",
     }
     if options.series:
         settings["series"] = options.series
@@ -151,5 +153,7 @@ def _key_slices(predictor: Predictor, case: Case, window: Window) -> list[KeySli
             image = case.volume.slice(index, window)
         else:
             image = read_slice(case.slices[index].source)
-        found.append(KeySlice(index, image, predictor.score_map(image)))
+        prediction = case.slices[index]
+        score_map = predictor.score_map(image, prediction.field) if prediction.searched else None
+        found.append(KeySlice(index, image, score_map))
     return found

@@ -1,5 +1,6 @@
 """How a slice becomes a model's input: the stock `DatasetMapper`, the papers' squash, resizing."""
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -8,7 +9,9 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetCatalog, DatasetMapper
 from detectron2.data import transforms as T
 
+from ..lung import Box, FieldOfView
 from .augment import build_intensity_and_shape
+from .classes import WINDOW_LEVEL, WINDOW_WIDTH
 from .images import check_slice, read_slice
 from .paste import paste_lesions
 
@@ -16,14 +19,31 @@ from .paste import paste_lesions
 class SliceMapper(DatasetMapper):
     """Dataset dict -> model input; image-level keys (label, patient, scan) pass through.
 
-    INPUT.AUGMENT adds augmentations to training. With `INPUT.SQUASH`, training resizes to a square
+    INPUT.FIELD_OF_VIEW crops slices first; "field" is the box that is left. INPUT.AUGMENT adds
+    augmentations to training. With `INPUT.SQUASH`, training resizes to a square
     of side `INPUT.MIN_SIZE_TRAIN[0]` whatever the aspect ratio, as CT-Mask-Net's in the papers.
     """
 
     @configurable
-    def __init__(self, *args, paste: float = 0.0, paste_from: Sequence[dict] = (), **kwargs):
-        """Build Detectron2's mapper, which pastes lesions of `paste_from` with a chance `paste`."""
+    def __init__(
+        self,
+        *args,
+        field_of_view: FieldOfView | None = None,
+        paste: float = 0.0,
+        paste_from: Sequence[dict] = (),
+        **kwargs,
+    ):
+        """Build Detectron2's mapper.
+
+        Args:
+            args, kwargs: those of DatasetMapper.
+            field_of_view: what is left of a slice; None leaves all.
+            paste: chance that lesions of `paste_from` (dataset dicts) are pasted.
+            paste_from: dataset dicts with lesions.
+        """
         super().__init__(*args, **kwargs)
+        self._field_of_view = field_of_view or FieldOfView()
+        self._fields: dict[str, Box | None] = {}
         self._paste, self._paste_from = paste, paste_from
 
     @classmethod
@@ -36,9 +56,10 @@ class SliceMapper(DatasetMapper):
                 for aug in ret["augmentations"]
             ]
         more = build_intensity_and_shape(cfg) if is_train else []
-        if more:
-            ret["augmentations"] = more + ret["augmentations"]
-            ret["recompute_boxes"] = cfg.MODEL.MASK_ON  # rotated boxes would be too large
+        ret["augmentations"] = more + ret["augmentations"]
+        ret["field_of_view"] = field_of_view(cfg)
+        if more or ret["field_of_view"].kind != "image":
+            ret["recompute_boxes"] = cfg.MODEL.MASK_ON  # of rotated or cut lesions
         if is_train and cfg.INPUT.AUGMENT.PASTE:
             ret["paste"], ret["paste_from"] = cfg.INPUT.AUGMENT.PASTE, _slices_with_lesions(cfg)
         if cfg.INPUT.FLOAT_RESIZE:
@@ -56,10 +77,31 @@ class SliceMapper(DatasetMapper):
     def _map(self, dataset_dict: dict) -> dict:
         check_slice(dataset_dict["file_name"])  # read_image would turn 16 bits into 8
         try:
-            return super().__call__(dataset_dict)
+            field = self._field(dataset_dict["file_name"])
+            if field is None:
+                return super().__call__(dataset_dict)
+            x0, y0, x1, y1 = field
+            cropping = copy.copy(self)
+            crop = T.CropTransform(x0, y0, x1 - x0, y1 - y0)
+            cropping.augmentations = T.AugmentationList([crop, *self.augmentations.augs])
+            return {**super(SliceMapper, cropping).__call__(dataset_dict), "field": field}
         except (OSError, SyntaxError):
             read_slice(dataset_dict["file_name"])  # its error names a damaged file
             raise
+
+    def _field(self, file: str) -> Box | None:
+        if self._field_of_view.kind == "image":
+            return None
+        if file not in self._fields:
+            grey = read_slice(file)[..., 1].astype(np.float32)
+            hu = WINDOW_LEVEL - WINDOW_WIDTH / 2 + grey * (WINDOW_WIDTH / 255)
+            self._fields[file] = self._field_of_view.find(hu[np.newaxis], None)
+        return self._fields[file]
+
+
+def field_of_view(cfg: CfgNode) -> FieldOfView:
+    """Return what INPUT.FIELD_OF_VIEW and FIELD_MARGIN say; a ValueError if they are wrong."""
+    return FieldOfView(cfg.INPUT.FIELD_OF_VIEW, cfg.INPUT.FIELD_MARGIN)
 
 
 def _slices_with_lesions(cfg: CfgNode) -> list[dict]:

@@ -160,7 +160,7 @@ class CrossValidation:
         cfgs = [self.config(index) for index in finished]
         detections = [prediction_folder(c, c.DATASETS.TEST[0]) / DETECTIONS for c in cfgs]
         sets: dict[str, LesionSet] = {}
-        ids: dict[int, int] = {}
+        ids: dict[int | str, int] = {}
         for kind in ("pixels", "test"):
             parts = [json.loads(self.part(index, kind).read_text()) for index in finished]
             ids |= {x["id"]: k for k, part in enumerate(parts) for x in part["images"]}

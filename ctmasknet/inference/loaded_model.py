@@ -10,6 +10,7 @@ from ..checkpoint import load_weights
 from ..data.mapper import build_test_resize
 from ..fast import accelerate
 from ..fast.precision import with_precision
+from ..lung import Box
 from ..modeling.finite import naming_images
 from .model_spec import ModelSpec
 
@@ -18,19 +19,28 @@ class LoadedModel:
     """A lesion model or a CT-Mask-Net at inference, which threads may share.
 
     `lesion_classes` are the names in the order of `pred_classes`, `image_classes` those in the
-    order of the logits (none for a lesion model). `precision` is that of convolutions and matrices.
+    order of the logits (none for a lesion model). `precision` is that of convolutions and matrices,
+    `field_of_view` what the network is to see of a slice.
     """
 
-    def __init__(self, spec: ModelSpec, device: str, precision: str | None = None):
+    def __init__(
+        self,
+        spec: ModelSpec,
+        device: str,
+        precision: str | None = None,
+        field_of_view: str | None = None,
+    ):
         """Build the model and load its weights; errors as `load_weights`.
 
-        `precision` is as MODEL.PRECISION; None takes the config's.
+        `precision` is as MODEL.PRECISION, `field_of_view` as INPUT.FIELD_OF_VIEW; None takes the
+        config's.
         """
         self.spec = spec
         cfg = spec.cfg.clone()
         cfg.defrost()
         cfg.MODEL.DEVICE = device
         cfg.MODEL.PRECISION = precision or cfg.MODEL.PRECISION
+        cfg.INPUT.FIELD_OF_VIEW = field_of_view or cfg.INPUT.FIELD_OF_VIEW
         cfg = with_precision(cfg)
         self.precision = cfg.MODEL.PRECISION
         self.model: torch.nn.Module = build_model(cfg).eval()
@@ -38,27 +48,32 @@ class LoadedModel:
         if cfg.MODEL.FAST:
             accelerate(self.model)
         self._resize = build_test_resize(cfg)
+        self.field_of_view = field_of_view(cfg)
         self._bgr = cfg.INPUT.FORMAT == "BGR"
         self.has_masks = bool(cfg.MODEL.MASK_ON)
         self.lesion_classes = spec.lesion_classes
         self.image_classes = spec.image_classes
 
     @torch.no_grad()
-    def __call__(self, images: Sequence[np.ndarray], names: Sequence[str] = ()) -> list[dict]:
-        """Run a batch of slices of one size, each (H, W, 3) uint8 RGB.
+    def __call__(
+        self, images: Sequence[np.ndarray], names: Sequence[str] = (), field: Box | None = None
+    ) -> list[dict]:
+        """Run a batch of slices of one size, each (H, W, 3) uint8 RGB, or the same part of each.
 
         Returns one dict per slice: "instances" with raw masks, on the model's device, in pixels of
-        the network's input; "input_size", its (h, w); of a CT-Mask-Net also what its `inference`
-        returns. Raises a NotFiniteError, with the slice's name, if one gives NaN or infinity.
+        the network's input; "input_size", its (h, w); "field", what it was made of; of a
+        CT-Mask-Net also what its `inference` returns. Raises a NotFiniteError, with the slice's
+        name, if one gives NaN or infinity.
         """
-        inputs: list[dict] = [{"image": self._tensor(image)} for image in images]
+        x0, y0, x1, y1 = field or (0, 0, *images[0].shape[1::-1])
+        inputs: list[dict] = [{"image": self._tensor(image[y0:y1, x0:x1])} for image in images]
         for x, name in zip(inputs, names, strict=False):
             x["file_name"] = name
         with naming_images(inputs):
             outputs = self.model.inference(inputs, do_postprocess=False)  # type: ignore[operator]
         # A lesion model returns bare instances.
         found = [out if isinstance(out, dict) else {"instances": out} for out in outputs]
-        return [{**out, "input_size": out["instances"].image_size} for out in found]
+        return [{**out, "input_size": out["instances"].image_size, "field": field} for out in found]
 
     def _tensor(self, image: np.ndarray) -> torch.Tensor:
         """Return (3, h, w), resized and in the model's order of channels."""

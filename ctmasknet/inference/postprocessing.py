@@ -10,6 +10,8 @@ from detectron2.layers.mask_ops import _do_paste_mask
 from detectron2.structures import Instances, ROIMasks
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from ..lung import Box
+from ..modeling.field import postprocess_field
 from ..modeling.mask_head import MASK_CUT, TorchvisionROIMasks
 from ..modeling.occlusion import box_contributions
 from ..modeling.pixels_to_instances import ImageMasks
@@ -32,7 +34,8 @@ def postprocess_slice(
 ) -> SlicePrediction:
     """Turn one slice's output into plain types, in pixels of the slice.
 
-    `output` is that of `classifier`, its "instances" those of `lesion_model`, perhaps the same.
+    `output` is that of `classifier`, its "instances" and "lesion_field" those of `lesion_model`,
+    perhaps the same.
     Instances that score below `min_score` are left out before masks are pasted. `size` is (H, W),
     `pixel_mm` (height, width) of a pixel.
     """
@@ -47,23 +50,26 @@ def postprocess_slice(
     return SlicePrediction(
         size=size,
         lesion_classes=lesion_model.lesion_classes,
-        instances=_instances(output["instances"], size, lesion_model, min_score, pixel_mm),
+        instances=_instances(output, size, lesion_model, min_score, pixel_mm),
         has_masks=lesion_model.has_masks,
         classification=classification,
         ranked_boxes=ranked,
         pixel_mm=pixel_mm,
         source=source,
+        field=output["lesion_field"],
     )
 
 
 def _instances(
-    found: Instances,
+    output: dict,
     size: tuple[int, int],
     model: LoadedModel,
     min_score: float,
     pixel_mm: tuple[float, float] | None,
 ) -> tuple[Instance, ...]:
-    found = model.model.postprocess(found[found.scores >= min_score].to("cpu"), *size)  # type: ignore[operator]
+    found = output["instances"]
+    found = found[found.scores >= min_score].to("cpu")
+    found = postprocess_field(model.model.postprocess, found, output["lesion_field"], *size)  # type: ignore[arg-type]
     masks: list[tuple] = [(None, None, None)] * len(found)
     if model.has_masks and len(found):
         masks = _encoded(found.pred_masks.numpy(), pixel_mm)
@@ -99,7 +105,9 @@ def _ranked_table(output: dict, model: LoadedModel, size: tuple[int, int]) -> Ra
     classes = ranked.classes[places].tolist()
     return RankedBoxTable(
         rows=_array(ranked.rows),
-        boxes=_array(scaled_boxes(ranked.boxes[places], output["input_size"], size)),
+        boxes=_array(
+            boxes_in_image(ranked.boxes[places], output["input_size"], output["field"], size)
+        ),
         scores=_array(ranked.rows[places, 0]),
         lesion_classes=tuple(model.lesion_classes[cls] for cls in classes),
         contributions=_array(box_contributions(model.model.image_head, ranked)),  # type: ignore[arg-type]
@@ -110,15 +118,25 @@ def _array(values: torch.Tensor) -> np.ndarray:
     return values.float().cpu().numpy()
 
 
-def score_map(instances: Instances, size: tuple[int, int], min_score: float) -> np.ndarray:
-    """Paste raw mask logits of instances into (H, W) float32; see `Predictor.score_map`."""
+def score_map(
+    instances: Instances, size: tuple[int, int], min_score: float, field: Box | None = None
+) -> np.ndarray:
+    """Paste raw mask logits of instances into (H, W) float32; see `Predictor.score_map`.
+
+    `field` is the part of the slice that the network saw; None is all.
+    """
+    if field is not None:
+        x0, y0, x1, y1 = field
+        whole = np.full(size, np.nan, np.float32)
+        whole[y0:y1, x0:x1] = score_map(instances, (y1 - y0, x1 - x0), min_score)
+        return whole
     instances = instances[instances.scores >= min_score].to("cpu")
     instances = instances[instances.pred_boxes.nonempty()]
     masks = instances.pred_masks
     if isinstance(masks, ImageMasks):
         return _marked(masks, instances, size)
     logits = (masks.tensor if isinstance(masks, ROIMasks) else masks[:, 0]).float()
-    boxes = scaled_boxes(instances.pred_boxes.tensor.float(), instances.image_size, size)
+    boxes = boxes_in_image(instances.pred_boxes.tensor.float(), instances.image_size, None, size)
     combined = np.full(size, np.nan, np.float32)
     paste = _torchvision if isinstance(masks, TorchvisionROIMasks) else _detectron2
     for logit, box in zip(logits, boxes, strict=True):
@@ -132,7 +150,7 @@ def score_map(instances: Instances, size: tuple[int, int], min_score: float) -> 
 def _marked(masks: ImageMasks, instances: Instances, size: tuple[int, int]) -> np.ndarray:
     """Mark whole masks, which have no logits: 1 in them, 0 in the rest of their boxes."""
     combined = np.full(size, np.nan, np.float32)
-    boxes = scaled_boxes(instances.pred_boxes.tensor.float(), instances.image_size, size)
+    boxes = boxes_in_image(instances.pred_boxes.tensor.float(), instances.image_size, None, size)
     for x0, y0, x1, y1 in boxes.round().int().tolist():
         combined[y0:y1, x0:x1] = 0
     for mask in masks.to_bitmasks(instances.pred_boxes, *size).tensor.numpy():
@@ -140,12 +158,19 @@ def _marked(masks: ImageMasks, instances: Instances, size: tuple[int, int]) -> n
     return combined
 
 
-def scaled_boxes(
-    boxes: torch.Tensor, input_size: tuple[int, int], size: tuple[int, int]
+def boxes_in_image(
+    boxes: torch.Tensor,
+    input_size: tuple[int, int],
+    field: Box | None,
+    size: tuple[int, int],
 ) -> torch.Tensor:
-    """Scale (R, 4) boxes from pixels of the network's input (h, w) to those of the slice (H, W)."""
-    x, y = size[1] / input_size[1], size[0] / input_size[0]
-    return boxes * boxes.new_tensor([x, y, x, y])
+    """Put (R, 4) boxes from pixels of the network's input (h, w) into those of the slice (H, W).
+
+    `field` is the part of the slice that the input was made of; None is all.
+    """
+    x0, y0, x1, y1 = field or (0, 0, size[1], size[0])
+    x, y = (x1 - x0) / input_size[1], (y1 - y0) / input_size[0]
+    return boxes * boxes.new_tensor([x, y, x, y]) + boxes.new_tensor([x0, y0, x0, y0])
 
 
 def _detectron2(logit: torch.Tensor, box: torch.Tensor, size: tuple[int, int]) -> _Pasted:

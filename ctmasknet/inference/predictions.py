@@ -4,12 +4,14 @@ Shapes: slices of H x W pixels, Z slices of a scan, n different ranked boxes, N 
 tensor with D numbers, C image classes. Pixels are those of the slice as it was given.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pycocotools.mask as mask_util
+
+from ..lung import Box
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +93,9 @@ class SlicePrediction:
         ranked_boxes: None of a lesion model.
         pixel_mm: (height, width) of a pixel; None if unknown.
         source: the file, or "" if it was given as an array.
+        field: x0, y0, x1, y1 in whole pixels, the part in which lesions were looked for; None is all.
+        searched: False for a slice of a scan without lung, where nothing was looked for: it has no
+            instances, no classification and no ranked boxes.
     """
 
     size: tuple[int, int]
@@ -101,6 +106,8 @@ class SlicePrediction:
     ranked_boxes: RankedBoxTable | None = None
     pixel_mm: tuple[float, float] | None = None
     source: str = ""
+    field: Box | None = None
+    searched: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +119,8 @@ class ScanPrediction:
         source: the file or folder.
         patient, scan: identifiers, as the volume has them.
         spacing: (z, y, x) in mm; None if unknown (8-bit images).
-        classification: of the scan, from its slices'; None of a lesion model.
+        classification: of the scan, from that of its slices that were searched; None of a lesion
+            model.
         rule: from the slices' classes to the scan's; see `evaluation.aggregation.parse_rule`.
         skipped: what the reader left out, a line each.
     """
@@ -128,6 +136,14 @@ class ScanPrediction:
 
     @property
     def probabilities(self) -> np.ndarray | None:
-        """Return the class probabilities of all slices, (Z, C); None of a lesion model."""
-        found = [s.classification.probabilities for s in self.slices if s.classification]
-        return np.array(found) if found else None
+        """Return the slices' class probabilities; see `class_probabilities`."""
+        return class_probabilities(self.slices)
+
+
+def class_probabilities(slices: Sequence[SlicePrediction]) -> np.ndarray | None:
+    """Return (Z, C), NaN for slices that were not searched; None if none is classified."""
+    found = [s.classification and s.classification.probabilities for s in slices]
+    known = next((x for x in found if x is not None), None)
+    if known is None:
+        return None
+    return np.array([np.full(len(known), np.nan) if x is None else x for x in found])

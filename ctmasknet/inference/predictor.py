@@ -11,10 +11,11 @@ from detectron2.config import CfgNode
 from tqdm import tqdm
 
 from ..evaluation.aggregation import Rule, parse_rule
+from ..lung import Box, LungMask, find_lung, has_lung
 from ..modeling.mask_head import MASK_CUT
 from ..volumes.volume import Volume
 from ..volumes.volume_files import read_volume
-from ..volumes.window import Window
+from ..volumes.window import LUNG, Window
 from .inputs import Source, is_slice, read_source
 from .loaded_model import LoadedModel
 from .model_spec import DEMO, demo_folders, find_model
@@ -22,6 +23,7 @@ from .postprocessing import postprocess_slice, score_map
 from .predictions import Classification, ScanPrediction, SlicePrediction
 
 Prediction = SlicePrediction | ScanPrediction
+_Fields = tuple[Box | None, Box | None]  # of the classifier and of the lesion model
 
 
 class Predictor:
@@ -52,6 +54,7 @@ class Predictor:
         aggregation: str | None = None,
         batch_size: int = 8,
         precision: str | None = None,
+        field_of_view: str | None = None,
         opts: Sequence[str] = (),
     ):
         """Load one model, or two.
@@ -67,6 +70,7 @@ class Predictor:
             batch_size: slices that go through the network, and are in memory, at the same time.
             precision: of convolutions and matrices, as MODEL.PRECISION: "auto" chooses by hardware;
                 None takes each config's own.
+            field_of_view: what both models see, as INPUT.FIELD_OF_VIEW; None takes each config's own.
             opts: config overrides (KEY VALUE pairs) of `config_or_name`.
 
         Raises:
@@ -77,11 +81,11 @@ class Predictor:
             lesion_model = lesion_model or demo_lesions
         self.device = _device(device)
         spec = find_model(config_or_name, weights, opts)
-        self._model = LoadedModel(spec, self.device, precision)
+        self._model = LoadedModel(spec, self.device, precision, field_of_view)
         self._lesion_model = self._model
         if lesion_model is not None:
             lesion_spec = find_model(lesion_model, lesion_weights)
-            self._lesion_model = LoadedModel(lesion_spec, self.device, precision)
+            self._lesion_model = LoadedModel(lesion_spec, self.device, precision, field_of_view)
         elif lesion_weights is not None:
             raise ValueError(f"{lesion_weights}: found weights of a lesion model, but no model")
         self.precision = self._model.precision
@@ -126,7 +130,7 @@ class Predictor:
         if isinstance(source, Volume):
             return self.predict_volume(source, window, progress)
         if isinstance(source, str | Path | np.ndarray):
-            return next(self.predict_slices([read_source(source, window)]))
+            return next(self.predict_slices([read_source(source, window)], window=window))
         if not isinstance(source, Sequence):
             raise TypeError(
                 f"found {type(source).__name__}, expected a path, an array, a Volume or a list of "
@@ -138,7 +142,9 @@ class Predictor:
             for loose, members in groupby(source, key=is_slice):
                 found: Iterator[Any]
                 if loose:
-                    found = self.predict_slices(read_source(x, window) for x in members)
+                    found = self.predict_slices(
+                        (read_source(x, window) for x in members), window=window
+                    )
                 else:
                     found = (self.predict(x, window) for x in members)
                 for prediction in found:
@@ -150,33 +156,62 @@ class Predictor:
         self,
         slices: Iterable[tuple[np.ndarray, str]],
         pixel_mm: tuple[float, float] | None = None,
+        window: str | Window | None = None,
     ) -> Iterator[SlicePrediction]:
         """Predict slices as they come, in order, with few more than `batch_size` in memory.
 
         Args:
             slices: pairs of an image, (H, W, 3) uint8 RGB, and its file ("" if it has none).
             pixel_mm: (height, width) of a pixel of all of them; None if unknown.
+            window: that they are taken to have, where a model sees the body or the lung alone;
+                None is the papers'.
         """
-        # Only images of one size share a batch: padding to the largest would change the others.
-        for _, alike in groupby(slices, key=lambda pair: pair[0].shape):
-            while batch := list(islice(alike, self.batch_size)):
-                predictions = self._predict_batch(batch, pixel_mm)
-                batch.clear()  # before the next ones come
-                yield from predictions
+        return self._predict(
+            ((image, source, self._fields_of(image, pixel_mm, window)) for image, source in slices),
+            pixel_mm,
+        )
 
     def predict_volume(
-        self, volume: Volume, window: str | Window | None = None, progress: bool = False
+        self,
+        volume: Volume,
+        window: str | Window | None = None,
+        progress: bool = False,
+        lung: LungMask | None = None,
+        without_lung: bool = False,
     ) -> ScanPrediction:
-        """Predict a scan; see `predict`."""
+        """Predict a scan.
+
+        Args:
+            volume, window, progress: see `predict`.
+            lung: of the scan. It bounds what a model with the field of view "lung" sees; None looks
+                for it where it is needed.
+            without_lung: whether slices without lung are searched, too.
+        """
         spacing = volume.spacing if volume.measured else None
+        pixel_mm = spacing and spacing[1:]
+        if lung is None and "lung" in self._fields:
+            lung = _lung_if_found(volume.hu, spacing)
+        fields = self._fields_of_hu(volume.hu, spacing, lung)
+        searched = np.ones(len(volume), bool)
+        if lung is not None and not without_lung:
+            searched = has_lung(lung.mask, spacing)
         files = volume.slice_files or [""] * len(volume)
-        images = zip(volume.slices(window), files, strict=True)
-        found = self.predict_slices(images, spacing and spacing[1:])
-        slices = tuple(slice_bar(found, volume.source.name, len(volume), progress))
+        chosen = (
+            (volume.slice(z, window), files[z], fields) for z in np.flatnonzero(searched).tolist()
+        )
+        total = int(searched.sum())
+        found = iter(
+            slice_bar(self._predict(chosen, pixel_mm), volume.source.name, total, progress)
+        )
+        size = volume.hu.shape[1:]
+        slices = tuple(
+            next(found) if searched[z] else self._not_searched(size, pixel_mm, files[z])
+            for z in range(len(volume))
+        )
         classification = None
-        if self.image_classes:
-            probabilities = np.array([s.classification.probabilities for s in slices])  # type: ignore[union-attr]
-            scan = self.rule(probabilities, np.zeros(len(slices), int))[0]
+        if self.image_classes and total:
+            probabilities = [s.classification.probabilities for s in slices if s.classification]
+            scan = self.rule(np.array(probabilities), np.zeros(total, int))[0]
             classification = Classification(self.image_classes, scan)
         return ScanPrediction(
             slices=slices,
@@ -189,11 +224,12 @@ class Predictor:
             skipped=volume.skipped,
         )
 
-    def score_map(self, image: np.ndarray) -> np.ndarray | None:
+    def score_map(self, image: np.ndarray, field: Box | None = None) -> np.ndarray | None:
         """Combine the raw masks of a slice's lesions into one map.
 
         Args:
             image: (H, W, 3) uint8 RGB.
+            field: the part in which lesions are looked for, that of its prediction; None is all.
 
         Returns:
             (H, W) float32, at each pixel the highest mask logit of the lesions whose box covers it,
@@ -202,8 +238,8 @@ class Predictor:
         """
         if not self.has_masks:
             return None
-        found = self._lesion_model([image])[0]["instances"]
-        return score_map(found, image.shape[:2], self.min_score)
+        found = self._lesion_model([image], field=field)[0]["instances"]
+        return score_map(found, image.shape[:2], self.min_score, field)
 
     def describe(self) -> dict[str, Any]:
         """Return models and settings in plain types, for results and reports."""
@@ -212,6 +248,7 @@ class Predictor:
             roles = {"lesions and classes" if self.image_classes else "lesions": self._model}
         settings: dict[str, Any] = {
             "min_score": self.min_score,
+            "field_of_view": " and ".join(dict.fromkeys(self._fields)),
             "lesion_nms_iou": self._lesion_model.spec.cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST,
             "device": self.device,
             "precision": self.precision,
@@ -226,19 +263,83 @@ class Predictor:
         models = [{"role": role, **model.spec.describe()} for role, model in roles.items()]
         return {"models": models, "settings": settings}
 
+    def _predict(
+        self,
+        slices: Iterable[tuple[np.ndarray, str, _Fields]],
+        pixel_mm: tuple[float, float] | None,
+    ) -> Iterator[SlicePrediction]:
+        # Only images of one size share a batch: padding to the largest would change the others.
+        for (_, fields), alike in groupby(slices, key=lambda x: (x[0].shape, x[2])):
+            while batch := [x[:2] for x in islice(alike, self.batch_size)]:
+                predictions = self._predict_batch(batch, fields, pixel_mm)
+                batch.clear()  # before the next ones come
+                yield from predictions
+
     def _predict_batch(
-        self, slices: list[tuple[np.ndarray, str]], pixel_mm: tuple[float, float] | None
+        self,
+        slices: list[tuple[np.ndarray, str]],
+        fields: _Fields,
+        pixel_mm: tuple[float, float] | None,
     ) -> list[SlicePrediction]:
         images, sources = zip(*slices, strict=True)
-        outputs = self._model(images, sources)
+        outputs = self._model(images, sources, fields[0])
+        lesions = outputs
         if self._lesion_model is not self._model:
-            for output, found in zip(outputs, self._lesion_model(images, sources), strict=True):
-                output["instances"] = found["instances"]
+            lesions = self._lesion_model(images, sources, fields[1])
+        for output, found in zip(outputs, lesions, strict=True):
+            output["instances"], output["lesion_field"] = found["instances"], found["field"]
         models = self._model, self._lesion_model
         return [
             postprocess_slice(output, image.shape[:2], *models, self.min_score, pixel_mm, source)
             for output, image, source in zip(outputs, images, sources, strict=True)
         ]
+
+    def _not_searched(
+        self, size: tuple[int, int], pixel_mm: tuple[float, float] | None, source: str
+    ) -> SlicePrediction:
+        return SlicePrediction(
+            size,
+            self.lesion_classes,
+            (),
+            self.has_masks,
+            pixel_mm=pixel_mm,
+            source=source,
+            searched=False,
+        )
+
+    @property
+    def _fields(self) -> tuple[str, str]:
+        return self._model.field_of_view.kind, self._lesion_model.field_of_view.kind
+
+    def _fields_of(
+        self,
+        image: np.ndarray,
+        pixel_mm: tuple[float, float] | None,
+        window: str | Window | None,
+    ) -> _Fields:
+        """Find what the two models see of an 8-bit slice (H, W, 3)."""
+        if self._fields == ("image", "image"):
+            return None, None
+        hu = Window.parse(LUNG if window is None else window).to_hu(image[..., 1])
+        return self._fields_of_hu(hu[np.newaxis], pixel_mm and (1.0, *pixel_mm))
+
+    def _fields_of_hu(
+        self,
+        hu: np.ndarray,
+        spacing: tuple[float, float, float] | None,
+        lung: LungMask | None = None,
+    ) -> _Fields:
+        own = self._model.field_of_view.find(hu, spacing, lung)
+        if self._lesion_model is self._model:
+            return own, own
+        return own, self._lesion_model.field_of_view.find(hu, spacing, lung)
+
+
+def _lung_if_found(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> LungMask | None:
+    try:
+        return find_lung(hu, spacing)
+    except ValueError:
+        return None
 
 
 def slice_bar(

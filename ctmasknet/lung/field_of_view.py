@@ -86,7 +86,7 @@ def _lung_extent(
             lung = find_lung(hu, spacing)
         except ValueError:
             return None
-    return _extent(lung.mask.any(axis=0))
+    return _extent(np.any(lung.mask, axis=0))
 
 
 def _body_extent(hu: np.ndarray, pixel: float) -> Box | None:

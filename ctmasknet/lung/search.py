@@ -17,6 +17,7 @@ from .sections import LUNG_HU, closed, cut_area, fill_holes, find_body, refine
 
 UNKNOWN_WIDTH = 400.0  # mm that the longer side of an image of unknown spacing is taken to have
 CLOSING = 8.0  # mm, radius
+LEAST_MM2 = 100.0  # of lung in a slice: one with less is taken to have none
 
 _SIDE = 256  # pixels: larger images are searched at about this size, and outlined at their own
 _PART = 0.05  # of the largest part: smaller ones are something else
@@ -92,6 +93,13 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
     voxel_ml = spacing[0] * pixel**2 / 1000 if spacing else 0.0
     _refuse_implausible(small, lung, sections, cut, voxel_ml)
     return LungMask(mask, METHOD if spacing else METHOD + _ASSUMED, grows=True)
+
+
+def has_lung(mask: np.ndarray, spacing: tuple[float, float, float] | None) -> np.ndarray:
+    """Return which slices of (Z, H, W) bool hold at least LEAST_MM2 of lung: (Z,) bool."""
+    pixel = UNKNOWN_WIDTH / max(mask.shape[1:])
+    area = spacing[1] * spacing[2] if spacing else pixel**2
+    return np.count_nonzero(mask, axis=(1, 2)) * area >= LEAST_MM2
 
 
 def reduced(part: np.ndarray, step: int) -> np.ndarray:

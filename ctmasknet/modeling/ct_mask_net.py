@@ -115,7 +115,7 @@ class CTMaskNet(LesionRCNN):
 
         Args:
             batched_inputs: as in `forward`, without labels; "height" and "width" are the size in
-                which instances are returned.
+                which instances are returned, "field" the part of it that the network sees.
             detected_instances: must be None; the image head needs boxes of its own.
             do_postprocess: False leaves instances in network input pixels, masks unpasted.
 

@@ -13,6 +13,7 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import ImageList, Instances
 
 from ..config import require_one_of
+from .field import postprocess_field
 from .finite import naming_images
 from .precision import PRECISIONS, autocast, dtype_of
 from .profiling import profiled
@@ -151,8 +152,10 @@ class LesionRCNN(GeneralizedRCNN):
         with profiled("paste"):
             return [
                 {
-                    "instances": self.postprocess(
+                    "instances": postprocess_field(
+                        self.postprocess,
                         own,
+                        x.get("field"),
                         x.get("height", own.image_size[0]),
                         x.get("width", own.image_size[1]),
                     )

@@ -1,7 +1,7 @@
 """An input -> its Case: read, predicted, measured."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from ..inference.predictions import ScanPrediction, SlicePrediction
 from ..inference.predictor import Predictor, slice_bar
 from ..volumes.volume import Volume
 from ..volumes.window import LUNG, Window
+from ..wording import counted, number_ranges
 from .case import Case
+from .lung_rules import LUNG_LESIONS, LUNG_SLICES, RULES, cut_to_lung
 from .lung_source import LungSource
 from .quantify import Quantities, join, quantify
 
@@ -32,6 +34,7 @@ class QuantificationOptions:
     window: Window = LUNG  # of HU, and what 8-bit images are taken to have
     lung: LungSource = LungSource()
     series: str | None = None  # SeriesInstanceUID to take of a zip with several
+    rules: frozenset[str] = frozenset(RULES)  # names of RULES that are on
 
 
 def build_case(
@@ -82,9 +85,31 @@ def _measured_scan(
             if options.lung.path:  # a mask that was given must be of use
                 raise
             no_lung = [f"No share of the lung: {error}"]
-    scan = predictor.predict_volume(volume, options.window, progress=True)
+    scan = predictor.predict_volume(
+        volume,
+        options.window,
+        progress=True,
+        lung=lung,
+        without_lung=LUNG_SLICES not in options.rules,
+    )
+    notes = [*_geometry(volume), *no_lung, *_not_searched(scan.slices)]
+    if lung is not None and LUNG_LESIONS in options.rules:
+        slices, lung, left_out = cut_to_lung(scan.slices, lung)
+        scan, notes = replace(scan, slices=slices), [*notes, *left_out]
     quantities = quantify(scan.slices, scan.spacing, lung=lung)
-    return scan, quantities, [*_geometry(volume), *no_lung, *_outside_lung(quantities)]
+    return scan, quantities, [*notes, *_outside_lung(quantities)]
+
+
+def _not_searched(slices: Sequence[SlicePrediction]) -> list[str]:
+    """List the slices of a scan in which nothing was looked for."""
+    left_out = [index for index, found in enumerate(slices) if not found.searched]
+    if not left_out:
+        return []
+    which = number_ranges(left_out)
+    return [
+        f"No lung on {counted(len(left_out), 'slice')} of {len(slices)} ({which}): neither searched "
+        "nor classified."
+    ]
 
 
 def _geometry(volume: Volume) -> list[str]:
@@ -124,7 +149,7 @@ def _measured_slices(
     wants_lung = not notes
     slices: list[SlicePrediction] = []
     parts: list[Quantities] = []
-    found = predictor.predict_slices(_read_all(source.files, errors))
+    found = predictor.predict_slices(_read_all(source.files, errors), window=options.window)
     for prediction in slice_bar(found, source.name, len(source.files)):
         lung, path = None, Path(prediction.source)
         try:
@@ -135,6 +160,9 @@ def _measured_slices(
             notes.append(f"{path.name}: no share of the lung: {error}")
             if options.lung.path:  # a mask that was given is a problem, too
                 errors.handle(error)
+        if lung is not None and LUNG_LESIONS in options.rules:
+            (prediction,), lung, left_out = cut_to_lung([prediction], lung)
+            notes += [f"{path.name}: {note}" for note in left_out]
         slices.append(prediction)
         parts.append(quantify([prediction], lung=lung))
     if not slices:

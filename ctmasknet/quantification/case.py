@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..inference.predictions import ScanPrediction, SlicePrediction
+from ..inference.predictions import ScanPrediction, SlicePrediction, class_probabilities
 from ..volumes.volume import Volume
 from .quantify import Quantities
 
@@ -36,6 +36,12 @@ class Case:
     about: Mapping[str, Any]  # models, settings, versions, time and command, in plain types
     notes: tuple[str, ...] = ()  # files left out, why there is no share of the lung, ...
     problems: tuple[str, ...] = ()  # those of the notes that tell of files that cannot be used
+
+    @property
+    def image_classes(self) -> tuple[str, ...]:
+        """Return the names of the image classes; none of a lesion model."""
+        found = (s.classification.class_names for s in self.slices if s.classification)
+        return next(found, ())
 
 
 def choose_key_slices(case: Case, most: int = _MOST) -> list[int]:
@@ -78,10 +84,10 @@ def _lesion(case: Case) -> np.ndarray:
 
 def _probability(case: Case) -> np.ndarray | None:
     """Return (Z,) probability of the scan's class, or of each slice's own; None without classes."""
-    found = [s.classification.probabilities for s in case.slices if s.classification]
-    if not found:
+    probabilities = class_probabilities(case.slices)
+    if probabilities is None:
         return None
-    probabilities = np.array(found)
+    probabilities = np.nan_to_num(probabilities)
     if case.scan and case.scan.classification:
         return probabilities[:, int(case.scan.classification.probabilities.argmax())]
     return probabilities.max(axis=1)

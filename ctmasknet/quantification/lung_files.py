@@ -9,11 +9,11 @@ import numpy as np
 
 from ..data.images import read_mask, require_readable, what_else_it_is
 from ..errors import collecting
+from ..lung import LungMask
 from ..volumes import sitk
 from ..volumes.sitk_files import VOLUME_SUFFIXES, volume_suffix
 from ..volumes.volume import Volume, upright_volume
 from .lobes import find_lobes
-from ..lung import LungMask
 
 
 def read_lung_mask(path: str | os.PathLike, volume: Volume) -> LungMask:

@@ -7,10 +7,10 @@ import numpy as np
 
 from ..data.images import IMAGE_SUFFIXES
 from ..inference.inputs import Input
+from ..lung import LungMask, find_lung
 from ..volumes.sitk_files import VOLUME_SUFFIXES
 from ..volumes.volume import Volume
 from ..volumes.window import Window
-from ..lung import LungMask, find_lung
 from .lung_files import read_lung_image, read_lung_mask
 from .lungmask_package import apply_lungmask, require_lungmask
 

@@ -14,9 +14,9 @@ import numpy as np
 from scipy import ndimage
 
 from ..inference.predictions import SlicePrediction
+from ..lung import LungMask
 from .label_map import label_volume
 from .lobes import count_by_lobe
-from ..lung import LungMask
 
 ANY_LESION = "any lesion"
 

@@ -32,7 +32,9 @@ def save_paper_figures(predictor: Predictor, slices: Sequence[DatasetSlice], fol
     for one in tqdm(slices, "figures", unit="slice", disable=None):
         image = read_slice(one.file)
         (prediction,) = predictor.predict_slices([(image, one.file)])
-        figure = figure_2(image, prediction, predictor.score_map(image), one.lesions, one.label)
+        figure = figure_2(
+            image, prediction, predictor.score_map(image, prediction.field), one.lesions, one.label
+        )
         save_figure(figure, folder / f"{one.stem}_figure2.png", foot)
         if prediction.ranked_boxes is not None:
             figure = figure_3(

@@ -48,7 +48,7 @@ def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
         about=case.about,
         notice=NOTICE,
         answer=case.scan.classification if case.scan else None,
-        classifies=first.classification is not None,
+        classifies=bool(case.image_classes),
         has_masks=first.has_masks,
         papers_classes=set(first.lesion_classes) in ({"GGO"}, {"GGO", "C"}),
         lesion_colours=[(x, rgb(lesion_colour(i))) for i, x in enumerate(first.lesion_classes)],
@@ -184,6 +184,8 @@ def _facts(case: Case, index: int) -> str:
             for name, px in zip(quantities.names, quantities.areas_px[index], strict=True)
             if px
         ]
-    if not prediction.instances:
+    if not prediction.searched:
+        facts.append("no lung: not searched")
+    elif not prediction.instances:
         facts.append("no lesion found" if prediction.has_masks else "no box found")
     return "; ".join(facts)

@@ -159,8 +159,8 @@ def _probabilities(ax: Axes, case: Case) -> str:
         colour = _CLASS_COLOURS[index % len(_CLASS_COLOURS)]
         _plot(ax, line, index, name, color=colour, lw=2.4 if name == own else 1.4)
         texts.append(
-            f"{name} {percent(line.mean())} on average, at most {percent(line.max())} on slice "
-            f"{line.argmax()}"
+            f"{name} {percent(np.nanmean(line))} on average, at most {percent(np.nanmax(line))} on "
+            f"slice {np.nanargmax(line)}"
         )
     ax.set_ylim(0, 1.03)
     ax.set_ylabel("probability")

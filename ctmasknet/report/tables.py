@@ -75,8 +75,7 @@ def write_ranked_boxes(path: str | os.PathLike, case: Case) -> None:
 
     RANKED_BOX_COLUMNS are followed by contribution_<class> for each image class.
     """
-    classification = case.slices[0].classification if case.slices else None
-    if classification is None:
+    if not case.image_classes:
         raise ValueError(
             f"{case.source}: found no ranked boxes: the model classifies no images; use a "
             "CT-Mask-Net"
@@ -88,7 +87,7 @@ def write_ranked_boxes(path: str | os.PathLike, case: Case) -> None:
         numbers = np.column_stack([table.scores, table.boxes, table.contributions])
         for rank, (name, values) in enumerate(zip(table.lesion_classes, numbers, strict=True), 1):
             rows.append([index, prediction.source, rank, name, *map(_number, values)])
-    names = [f"contribution_{name}" for name in classification.class_names]
+    names = [f"contribution_{name}" for name in case.image_classes]
     _write_csv(path, [*RANKED_BOX_COLUMNS, *names], rows)
 
 
@@ -144,6 +143,7 @@ def _slices(case: Case) -> list[dict[str, Any]]:
                 "file": prediction.source or None,
                 "position_mm": _number(position_mm(case, index)),
                 "size": list(prediction.size),
+                "searched": prediction.searched,
                 **_answer(answer),
                 "logits": _named(answer.class_names, answer.logits) if answer else None,
                 "lesions": [_lesion(instance) for instance in prediction.instances],
