@@ -57,7 +57,7 @@ class SliceMapper(DatasetMapper):
             ]
         more = build_intensity_and_shape(cfg) if is_train else []
         ret["augmentations"] = more + ret["augmentations"]
-        ret["field_of_view"] = field_of_view(cfg)
+        ret["field_of_view"] = configured_field_of_view(cfg)
         if more or ret["field_of_view"].kind != "image":
             ret["recompute_boxes"] = cfg.MODEL.MASK_ON  # of rotated or cut lesions
         if is_train and cfg.INPUT.AUGMENT.PASTE:
@@ -99,7 +99,7 @@ class SliceMapper(DatasetMapper):
         return self._fields[file]
 
 
-def field_of_view(cfg: CfgNode) -> FieldOfView:
+def configured_field_of_view(cfg: CfgNode) -> FieldOfView:
     """Return what INPUT.FIELD_OF_VIEW and FIELD_MARGIN say; a ValueError if they are wrong."""
     return FieldOfView(cfg.INPUT.FIELD_OF_VIEW, cfg.INPUT.FIELD_MARGIN)
 

@@ -7,7 +7,7 @@ import torch
 from detectron2.modeling import build_model
 
 from ..checkpoint import load_weights
-from ..data.mapper import build_test_resize
+from ..data.mapper import build_test_resize, configured_field_of_view
 from ..fast import accelerate
 from ..fast.precision import with_precision
 from ..lung import Box
@@ -48,7 +48,7 @@ class LoadedModel:
         if cfg.MODEL.FAST:
             accelerate(self.model)
         self._resize = build_test_resize(cfg)
-        self.field_of_view = field_of_view(cfg)
+        self.field_of_view = configured_field_of_view(cfg)
         self._bgr = cfg.INPUT.FORMAT == "BGR"
         self.has_masks = bool(cfg.MODEL.MASK_ON)
         self.lesion_classes = spec.lesion_classes

@@ -93,7 +93,7 @@ class SlicePrediction:
         ranked_boxes: None of a lesion model.
         pixel_mm: (height, width) of a pixel; None if unknown.
         source: the file, or "" if it was given as an array.
-        field: x0, y0, x1, y1 in whole pixels, the part in which lesions were looked for; None is all.
+        field: x0, y0, x1, y1 in whole pixels, where lesions were looked for; None is all.
         searched: False for a slice of a scan without lung, where nothing was looked for: it has no
             instances, no classification and no ranked boxes.
     """
@@ -142,7 +142,7 @@ class ScanPrediction:
 
 def class_probabilities(slices: Sequence[SlicePrediction]) -> np.ndarray | None:
     """Return (Z, C), NaN for slices that were not searched; None if none is classified."""
-    found = [s.classification and s.classification.probabilities for s in slices]
+    found = [s.classification.probabilities if s.classification else None for s in slices]
     known = next((x for x in found if x is not None), None)
     if known is None:
         return None

@@ -70,7 +70,7 @@ class Predictor:
             batch_size: slices that go through the network, and are in memory, at the same time.
             precision: of convolutions and matrices, as MODEL.PRECISION: "auto" chooses by hardware;
                 None takes each config's own.
-            field_of_view: what both models see, as INPUT.FIELD_OF_VIEW; None takes each config's own.
+            field_of_view: of both models, as INPUT.FIELD_OF_VIEW; None takes each config's own.
             opts: config overrides (KEY VALUE pairs) of `config_or_name`.
 
         Raises:

@@ -78,13 +78,13 @@ def _measured_scan(
 ) -> tuple[ScanPrediction, Quantities, list[str]]:
     """Predict and measure a scan; return its prediction, its quantities and notes."""
     lung, no_lung = None, _no_lung(predictor, options)
-    if not no_lung:
+    if options.lung:
         try:
             lung = options.lung.of_scan(name, volume)
         except ValueError as error:
             if options.lung.path:  # a mask that was given must be of use
                 raise
-            no_lung = [f"No share of the lung: {error}"]
+            no_lung.append(f"No share of the lung, and all slices are searched: {error}")
     scan = predictor.predict_volume(
         volume,
         options.window,
@@ -93,6 +93,8 @@ def _measured_scan(
         without_lung=LUNG_SLICES not in options.rules,
     )
     notes = [*_geometry(volume), *no_lung, *_not_searched(scan.slices)]
+    if not predictor.has_masks:
+        lung = None
     if lung is not None and LUNG_LESIONS in options.rules:
         slices, lung, left_out = cut_to_lung(scan.slices, lung)
         scan, notes = replace(scan, slices=slices), [*notes, *left_out]
@@ -107,8 +109,8 @@ def _not_searched(slices: Sequence[SlicePrediction]) -> list[str]:
         return []
     which = number_ranges(left_out)
     return [
-        f"No lung on {counted(len(left_out), 'slice')} of {len(slices)} ({which}): neither searched "
-        "nor classified."
+        f"No lung on {counted(len(left_out), 'slice')} of {len(slices)} ({which}): not searched, "
+        "not classified."
     ]
 
 
