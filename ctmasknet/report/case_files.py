@@ -50,7 +50,7 @@ def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case
     if case.slices[0].has_masks:
         write_label_names(folder / LABELS, case.slices[0].lesion_classes)
     write_lesions(folder / LESIONS, case)
-    if case.slices[0].ranked_boxes is not None:
+    if case.image_classes:
         write_ranked_boxes(folder / RANKED_BOXES, case)
     write_report(folder / REPORT, case, key_slices)
     write_result(folder / RESULT, case)

@@ -12,6 +12,7 @@ from prediction_files import result_of, written
 
 from ctmasknet.__main__ import main
 from ctmasknet.data.images import read_mask
+from ctmasknet.volumes.volume import upright_volume
 from ctmasknet.volumes.volume_files import read_volume, write_volume
 
 pytestmark = pytest.mark.slow  # whole networks, commands or data sets
@@ -243,3 +244,43 @@ def test_help_explains(capsys):
     assert stop.value.code == 0
     for word in ("DICOM", "--resume", "--model demo", "Research use only"):
         assert word in printed
+
+
+def chest_scan(folder):
+    """Four slices, the lowest without lung; a body of 200 x 200 pixels of 2 mm."""
+    ys, xs = np.ogrid[:200, :200]
+    hu = np.full((4, 200, 200), -1000, np.int16)
+    hu[:, ((xs - 100) / 80) ** 2 + ((ys - 95) / 60) ** 2 <= 1] = 40
+    for x in (60, 140):
+        hu[1:, ((xs - x) / 22) ** 2 + ((ys - 95) / 42) ** 2 <= 1] = -800
+    path = folder / "chest.nii.gz"
+    write_volume(upright_volume(hu, (5.0, 2.0, 2.0), (0, 0, 0), np.eye(3), path), path)
+    return path
+
+
+def test_the_lung_decides_and_the_report_says_so(predict_and_report, tmp_path):
+    source = chest_scan(tmp_path)
+    code, _, errors = predict_and_report(source)
+    assert (code, errors) == (0, [])
+    result = result_of(tmp_path / "out" / "chest")
+    assert [x["searched"] for x in result["slices"]] == [False, True, True, True]
+    assert result["slices"][0]["class"] is None and result["slices"][1]["class"]
+    assert result["class"] and sum(result["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert result["about"]["settings"]["rules"] == "field-of-view, lung-slices, lung-lesions"
+    assert any("No lung on 1 slice of 4 (0): not searched" in x for x in result["notes"])
+    assert any(x.startswith("Outside the lung: ") for x in result["notes"])
+    page = (tmp_path / "out" / "chest" / "report.html").read_text()
+    assert "No lung on 1 slice of 4" in page and "field-of-view, lung-slices" in page
+    ranked = (tmp_path / "out" / "chest" / "ranked_boxes.csv").read_text()
+    assert {line.split(",")[0] for line in ranked.splitlines()[1:]} == {"1", "2", "3"}
+
+
+def test_rules_can_be_switched_off_by_name(predict, tmp_path):
+    source = chest_scan(tmp_path)
+    options = ("--without", "lung-slices", "--without", "lung-lesions")
+    assert predict(source, options=options)[0] == 0
+    result = result_of(tmp_path / "out" / "chest")
+    assert all(x["searched"] for x in result["slices"])
+    assert result["about"]["settings"]["rules"] == "field-of-view"
+    assert not any("Outside the lung" in x or "No lung" in x for x in result["notes"])
+    assert any("lies outside the lung and is no part" in x for x in result["notes"])
