@@ -12,19 +12,20 @@ GAS_HU = -930  # the median of airways and bowel gas is below, of most lungs abo
 
 _WALL = 3.0  # mm, of airways and bowel, with the edge that is gas in part
 _WALLED = 0.8  # of the edge of gas: bowel and airways have a wall, emphysema goes over into lung
-_BRANCHED = 0.7  # the same of an airway that is followed: it opens into its branches
-_AIRWAY_HU = -850
-_LUMEN = 50.0  # mm2: smaller pieces of gas are noise, or bronchi in the lung
-_BRONCHUS = 15.0  # mm2: an airway that is followed ends where it is smaller
-_LUNG_SHARE = 0.10  # of the body's section: larger pieces of gas are lungs with emphysema
 
+_LUMEN = 50.0  # mm2: smaller pieces of gas are noise, or bronchi in the lung
+_LUNG_SHARE = 0.10  # of the body's section: larger pieces of gas are lungs with emphysema
 _EMPTY = 0.98  # of such a piece: the lumen of bowel is, a lung with its vessels is not
 
+_AIRWAY_HU = -850  # bronchi of a few pixels are gas in part; their walls tell them from lung
 _TRACHEA = (50.0, 800.0)  # mm2
 _MIDDLE = 0.15  # of the body's width: how far from its middle the trachea may lie
 _ROUND = 0.4  # of the box around it that it fills
-_AROUND = 0.6  # of what is around its wall: with more lung around it, a bronchus lies in the lung
-_LEAK = 2.0  # an airway that grows by more from slice to slice has run into the lung
+# An airway that is followed:
+_BRONCHUS = 15.0  # mm2: ends where it is smaller
+_BRANCHED = 0.7  # of its edge that has a wall, at least: it opens into its branches
+_LEAK = 2.0  # has run into the lung if it grows by more from slice to slice
+_AROUND = 0.6  # of what is around its wall: lies in the lung if more of it is air
 
 
 def trace_airway(hu: np.ndarray, bodies: np.ndarray, pixel: float) -> np.ndarray:
