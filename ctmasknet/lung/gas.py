@@ -12,16 +12,20 @@ GAS_HU = -930  # the median of airways and bowel gas is below, of most lungs abo
 
 _WALL = 3.0  # mm, of airways and bowel, with the edge that is gas in part
 _WALLED = 0.8  # of the edge of gas: bowel and airways have a wall, emphysema goes over into lung
-_BRANCHED = 0.5  # the same of an airway that is followed: it opens into its branches
+
 _LUMEN = 50.0  # mm2: smaller pieces of gas are noise, or bronchi in the lung
 _LUNG_SHARE = 0.10  # of the body's section: larger pieces of gas are lungs with emphysema
-
 _EMPTY = 0.98  # of such a piece: the lumen of bowel is, a lung with its vessels is not
 
+_AIRWAY_HU = -850  # bronchi of a few pixels are gas in part; their walls tell them from lung
 _TRACHEA = (50.0, 800.0)  # mm2
 _MIDDLE = 0.15  # of the body's width: how far from its middle the trachea may lie
 _ROUND = 0.4  # of the box around it that it fills
-_LEAK = 1.6  # an airway that grows by more from slice to slice has run into the lung
+# An airway that is followed:
+_BRONCHUS = 15.0  # mm2: ends where it is smaller
+_BRANCHED = 0.7  # of its edge that has a wall, at least: it opens into its branches
+_LEAK = 2.0  # has run into the lung if it grows by more from slice to slice
+_AROUND = 0.6  # of what is around its wall: lies in the lung if more of it is air
 
 
 def trace_airway(hu: np.ndarray, bodies: np.ndarray, pixel: float) -> np.ndarray:
@@ -36,17 +40,21 @@ def trace_airway(hu: np.ndarray, bodies: np.ndarray, pixel: float) -> np.ndarray
         (Z, h, w) bool, the lumen with its wall; perhaps nothing.
     """
     airway = np.zeros(hu.shape, bool)
-    found, limit = np.zeros(hu.shape[1:], bool), 0.0
+    above, limit = np.zeros(hu.shape[1:], bool), 0.0
     for z in reversed(range(len(hu))):
-        pieces = Pieces((hu[z] < GAS_HU) & bodies[z], pixel)
-        fits = (pieces.areas >= _TRACHEA[0]) & (pieces.areas <= (limit or _TRACHEA[1]))
-        fits &= pieces.counts(found) > 0 if limit else _like_trachea(pieces, bodies[z])
-        least = _BRANCHED if limit else _WALLED
-        fits[fits] = [pieces.wall(hu[z], piece) >= least for piece in np.flatnonzero(fits).tolist()]
-        found = fits[pieces.labels]
+        pieces = Pieces((hu[z] < _AIRWAY_HU) & bodies[z], pixel)
+        fits = pieces.areas >= (_BRONCHUS if limit else _TRACHEA[0])
+        fits &= pieces.areas <= (limit or _TRACHEA[1])
+        fits &= pieces.counts(above) > 0 if limit else _like_trachea(pieces, bodies[z])
+        fits[fits] = [
+            pieces.wall(hu[z], piece) >= (_BRANCHED if limit else _WALLED)
+            and pieces.lung_around(hu[z], piece) <= _AROUND
+            for piece in np.flatnonzero(fits).tolist()
+        ]
         limit = min(_LEAK * pieces.areas[fits].sum(), _TRACHEA[1])
         if limit:
-            airway[z] = cv2.dilate(found.view(np.uint8), disc(_WALL / pixel)).view(bool)
+            lumen = fits[pieces.labels].view(np.uint8)
+            airway[z] = above = cv2.dilate(lumen, disc(_WALL / pixel)).view(bool)
     return airway
 
 
@@ -78,6 +86,10 @@ class Pieces:
         """Count the pixels of each piece in a mask (h, w) bool."""
         return np.bincount(self.labels[mask], minlength=self.count)
 
+    def stand_on(self, mask: np.ndarray) -> np.ndarray:
+        """Tell which pieces have at least half of their pixels in a mask (h, w) bool."""
+        return 2 * self.counts(mask) >= self._stats[:, cv2.CC_STAT_AREA]
+
     def with_wall(self, piece: int) -> tuple[tuple[slice, slice], np.ndarray]:
         """Return the box around a piece and its wall, and their mask in it."""
         element = disc(_WALL / self._pixel)
@@ -100,25 +112,36 @@ class Pieces:
         highest = cv2.dilate(hu[box], disc(_WALL / self._pixel))
         return float(np.mean(highest[edge] > LUNG_HU))
 
+    def lung_around(self, hu: np.ndarray, piece: int) -> float:
+        """Return the share of air in what lies within 3 mm around the wall of a piece."""
+        box, whole = self.with_wall(piece)
+        ring = cv2.dilate(whole.view(np.uint8), disc(_WALL / self._pixel)) > whole
+        return float(np.mean(hu[box][ring] < LUNG_HU))
+
 
 def without_gas(
-    hu: np.ndarray, body: np.ndarray, airway: np.ndarray, below: np.ndarray | None, pixel: float
+    hu: np.ndarray,
+    body: np.ndarray,
+    airway: np.ndarray,
+    below: np.ndarray,
+    gas_below: np.ndarray,
+    pixel: float,
 ) -> np.ndarray:
     """Find what may be lung in a slice: air in the body without gas in walls of its own.
 
     Args:
         hu: (h, w) int16.
         body, airway: (h, w) bool.
-        below: (h, w) bool, what was found in the slice below, if there is one. Gas that stands on
-            lung is a cavity or a bronchus in it.
+        below: (h, w) bool, the lung in the slice below. Gas that stands on lung is a cavity or a
+            bronchus in it.
+        gas_below: (h, w) bool, gas in the slice below that is no lung. What stands on it alone is
+            the top of bowel.
         pixel: side of a pixel.
     """
     air, gas = (hu < LUNG_HU) & body & ~airway, hu < GAS_HU
     largest = _LUNG_SHARE * np.count_nonzero(body) * pixel**2
     pieces = Pieces(air & gas, pixel)
-    fits = pieces.areas >= _LUMEN
-    if below is not None:
-        fits &= 2 * pieces.counts(below) * pixel**2 < pieces.areas
+    fits = (pieces.areas >= _LUMEN) & ~pieces.stand_on(below)
     for piece in np.flatnonzero(fits).tolist():
         may_be_lung = pieces.areas[piece] >= largest and not pieces.is_empty(piece)
         if not may_be_lung and pieces.wall(hu, piece) >= _WALLED:
@@ -130,5 +153,6 @@ def without_gas(
     dark = np.where(within, pieces.counts(inner & gas), pieces.counts(air & gas))
     is_gas = 2 * dark > np.where(within, within, pieces.counts(air))
     kept = ~is_gas | (pieces.areas >= largest)
+    kept &= ~pieces.stand_on(gas_below)
     kept[0] = False
     return kept[pieces.labels]

@@ -76,16 +76,18 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
         cut = np.array(list(pool.map(cut_area, bodies)))
         airway = trace_airway(small, bodies, pixel)
         lung = np.empty(small.shape, bool)
+        below = gas_below = np.zeros(small.shape[1:], bool)
         for z, part in enumerate(lung):
-            below = lung[z - 1] if z else None
-            part[:] = without_gas(small[z], bodies[z], airway[z], below, pixel)
+            part[:] = without_gas(small[z], bodies[z], airway[z], below, gas_below, pixel)
+            below = part
+            gas_below = (small[z] < LUNG_HU) & bodies[z] & ~airway[z] & ~part
         _keep_lungs(lung)
         other_gas = airway | ((small < GAS_HU) & ~lung)
-        lung = np.stack(list(pool.map(lambda part: closed(part, CLOSING / pixel), lung)))
+        radius = CLOSING / pixel
+        lung = np.stack(list(pool.map(lambda part, body: closed(part, body, radius), lung, bodies)))
         lung &= ~other_gas
         for z, part in enumerate(lung):
-            fill_holes(part, lung[z - 1] if z else None, _HOLE_AREA * sections[z])
-        lung &= ~airway
+            fill_holes(part, lung[z - 1] if z else ~airway[0], _HOLE_AREA * sections[z])
         mask = lung
         if step > 1:
             mask = np.empty(hu.shape, bool)

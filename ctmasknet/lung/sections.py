@@ -10,6 +10,7 @@ LUNG_HU = -320  # aerated lung is below, the body above; foam and cloth mostly b
 
 _THIN = 2.0  # mm, radius: clothes, tubes and the table's shell are thinner, body walls are not
 _BODY_AREA = 0.05  # of the image: smaller pieces of tissue are no body
+_SIDE = 0.25  # of a piece: with less of it there, it belongs to the other side alone
 _INSIDE = 0.5  # of what is open to the image's border: more inside the body's hull is cut lung
 
 
@@ -52,34 +53,46 @@ def filled(mask: np.ndarray) -> np.ndarray:
     return cv2.drawContours(canvas, contours, -1, 1, cv2.FILLED).view(bool)
 
 
-def closed(lung: np.ndarray, radius: float) -> np.ndarray:
+def closed(lung: np.ndarray, body: np.ndarray, radius: float) -> np.ndarray:
     """Add to the lung of a slice its vessels and the small lesions at its edge.
 
+    What lies left and right of the body's middle is closed apart: between two lungs is none.
+
     Args:
-        lung: (h, w) bool.
+        lung, body: (h, w) bool.
         radius: of the closing, in pixels.
     """
+    result = np.zeros(lung.shape, bool)
+    if not lung.any():
+        return result
+    middle = round(np.flatnonzero(body.any(axis=0))[[0, -1]].mean())
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(lung.view(np.uint8))
+    left = np.bincount(labels[:, :middle].ravel(), minlength=count) / stats[:, cv2.CC_STAT_AREA]
     element = disc(radius)
-    margin = len(element) // 2
-    padded = cv2.morphologyEx(np.pad(lung.view(np.uint8), margin), cv2.MORPH_CLOSE, element)
-    return np.ascontiguousarray(padded[margin:-margin, margin:-margin]).view(bool)
+    edge = len(element) // 2
+    for side in (left >= _SIDE, left <= 1 - _SIDE):
+        side[0] = False
+        pieces = side[labels].view(np.uint8)
+        x, y, width, height = cv2.boundingRect(pieces)
+        box = np.s_[y : y + height, x : x + width]
+        grown = cv2.morphologyEx(np.pad(pieces[box], edge), cv2.MORPH_CLOSE, element)
+        result[box] |= grown[edge:-edge, edge:-edge] > 0
+    return result
 
 
-def fill_holes(lung: np.ndarray, below: np.ndarray | None, largest: float) -> None:
-    """Fill vessels and lesions in the lung of a slice, in place.
+def fill_holes(lung: np.ndarray, below: np.ndarray, largest: float) -> None:
+    """Fill vessels, lesions and bronchi in the lung of a slice, in place.
 
     Args:
         lung: (h, w) bool.
-        below: (h, w) bool, the lung of the slice below, if there is one. A hole that stands on what
-            is no lung there is the dome of the diaphragm, the mediastinum or the hilum.
+        below: (h, w) bool, the lung of the slice below. A hole that stands on what is no lung there
+            is the dome of the diaphragm, the mediastinum or the hilum.
         largest: pixels of a hole.
     """
     holes = filled(lung) & ~lung
     count, labels, stats, _ = cv2.connectedComponentsWithStats(holes.view(np.uint8), connectivity=4)
     areas = stats[:, cv2.CC_STAT_AREA]
-    inside = areas <= largest
-    if below is not None:
-        inside &= 2 * np.bincount(labels[below], minlength=count) >= areas
+    inside = (areas <= largest) & (2 * np.bincount(labels[below], minlength=count) >= areas)
     inside[0] = False
     lung |= inside[labels]
 

@@ -77,6 +77,50 @@ def test_a_stomach_under_the_diaphragm(radii):
     assert not mask[:4].any() and mask[4:, LEFT | RIGHT].all()
 
 
+def test_the_top_of_a_colon_is_no_lung():
+    hu, colon, top = chest(), disc((140, 66), (9, 9)), disc((140, 66), (6, 6))
+    base = LEFT & (ROWS > 80)
+    hu[2:4, base] = LUNG  # behind the colon
+    hu[:3, colon] = GAS
+    hu[3, top] = LUNG  # in part: as dense as lung, and right under it
+    mask = found(hu)
+    assert not mask[:3, colon].any() and not mask[3, top].any()
+    assert mask[2:4, base].mean() > 0.97
+
+
+def test_a_main_bronchus_is_followed_where_it_is_narrow_and_grey():
+    hu, trachea = chest(0, 8), disc((100, 95), (5, 5))
+    hu[:, trachea] = GAS
+    for z, column in enumerate((88, 92, 96)):
+        hu[z, trachea] = TISSUE
+        hu[z, 93:97, column - 2 : column + 3] = -900
+    hu[:3, 93:97, 84] = -500  # the lung's edge, 2 mm off the lowest
+    mask = found(hu)
+    assert not mask[:, trachea].any() and not mask[0, 93:97, 86:91].any()
+
+
+def test_a_bronchus_in_the_lung_is_lung():
+    hu, bronchus = chest(0, 8), disc((60, 95), (2, 2))
+    hu[:, grown(bronchus, 2)] = TISSUE
+    hu[:, bronchus] = GAS
+    assert found(hu)[:, RIGHT].all()
+
+
+@pytest.mark.parametrize("gap", [4, 8], ids=["8 mm", "16 mm"])
+def test_what_lies_between_two_lungs_is_no_lung(gap):
+    hu = chest(0, 4)
+    hu[:, LEFT | RIGHT] = TISSUE
+    block = np.zeros_like(BODY)
+    block[60:130, 50:150] = True
+    between = np.zeros_like(BODY)
+    between[60:130, 102 : 102 + gap] = True  # off the body's middle
+    hu[:, block & ~between] = LUNG
+    hu[:, block & grown(between, 30) & (ROWS > 90) & (ROWS < 94) & ~between] = TISSUE  # vessels
+    mask = found(hu)
+    assert not mask[:, between].any()
+    assert mask[:, block & ~grown(between, 2)].all()
+
+
 def test_emphysema_is_lung():
     hu = chest(0, 8)
     hu[:, LEFT | RIGHT] = -960
