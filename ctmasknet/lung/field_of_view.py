@@ -17,7 +17,8 @@ Box = tuple[int, int, int, int]
 FIELDS = ("image", "body", "lung")
 
 _LEAST = 160.0  # mm: a side that is shorter, as of the lung's tip, is widened
-_CROPPED = 0.85  # of both sides of the image: a box that covers more changes nothing
+_EDGE = 10.0  # mm: what lies nearer to the image's border is cut by it
+_CROPPED = 0.85  # of both sides of the image
 _log = logging.getLogger(__name__)
 
 
@@ -62,11 +63,10 @@ class FieldOfView:
             return None
         pixel = spacing[2] if spacing else UNKNOWN_WIDTH / max(hu.shape[1:])
         found = _lung_extent(hu, spacing, lung) if self.kind == "lung" else _body_extent(hu, pixel)
-        box = found and _with_margin(found, hu.shape[1:], self.margin / pixel, _LEAST / pixel)
-        if box is None or _nearly_all(box, hu.shape[1:]):
+        if found is None or _is_cropped(found, hu.shape[1:], _EDGE / pixel):
             _say_whole_once(self.kind)
             return None
-        return box
+        return _with_margin(found, hu.shape[1:], self.margin / pixel, _LEAST / pixel)
 
 
 @cache
@@ -119,6 +119,9 @@ def _widened(low: int, high: int, end: int, margin: float, least: float) -> tupl
     return max(0, int(low - more)), min(end, int(np.ceil(high + more)))
 
 
-def _nearly_all(box: Box, size: tuple[int, ...]) -> bool:
+def _is_cropped(box: Box, size: tuple[int, ...], edge: float) -> bool:
+    """Return whether an image is cropped to what the box bounds, or has cut some of it off."""
     x0, y0, x1, y1 = box
+    if min(x0, y0, size[1] - x1, size[0] - y1) < edge:
+        return True
     return x1 - x0 >= _CROPPED * size[1] and y1 - y0 >= _CROPPED * size[0]
