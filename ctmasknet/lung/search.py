@@ -70,10 +70,9 @@ def find_lung(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> Lun
     step = max(1, round(max(hu.shape[1:]) / _SIDE))
     pixel = step * (spacing[2] if spacing else UNKNOWN_WIDTH / max(hu.shape[1:]))
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # OpenCV leaves Python's lock
-        small = np.stack(list(pool.map(lambda part: reduced(part, step), hu)))
-        bodies = np.stack(list(pool.map(lambda part: find_body(part, pixel), small)))
+        slices = list(pool.map(lambda part: _searched(part, step, pixel), hu))
+        small, bodies, cut = (np.array(of_slices) for of_slices in zip(*slices, strict=True))
         sections = np.count_nonzero(bodies, axis=(1, 2))
-        cut = np.array(list(pool.map(cut_area, bodies)))
         airway = trace_airway(small, bodies, pixel)
         lung = np.empty(small.shape, bool)
         below = gas_below = np.zeros(small.shape[1:], bool)
@@ -112,6 +111,13 @@ def reduced(part: np.ndarray, step: int) -> np.ndarray:
         size = max(1, width // step), max(1, height // step)
         values = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
     return np.clip(values, -2000, 4000).astype(np.int16)
+
+
+def _searched(part: np.ndarray, step: int, pixel: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return a slice (H, W) at (h, w), its body, and the area of what the image's border cuts."""
+    small = reduced(part, step)
+    body = find_body(small, pixel)
+    return small, body, cut_area(body)
 
 
 def _keep_lungs(lung: np.ndarray) -> None:
