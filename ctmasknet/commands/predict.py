@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..command_line import new_subparser
@@ -14,6 +15,7 @@ from ..inference.predictor import Predictor
 from ..modeling.precision import PRECISIONS
 from ..quantification.build_case import QuantificationOptions
 from ..report.case_files import RESULT
+from ..shipped_models import names_in_words
 from ..volumes.window import LUNG, Window
 from ..wording import NOTICE
 from .predict_inputs import predict_inputs
@@ -44,14 +46,16 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     add(
         "--model",
         required=True,
-        help="a training run's folder, a config file, the name of a shipped config, or demo",
+        help="a training run's folder, a model file (.safetensors), the name of a model in the "
+        f"package ({names_in_words()}), demo, or a config with --weights; a path here wins over a "
+        "name",
     )
-    add("--weights", help="checkpoint (.pth); not needed with a training run's folder or demo")
+    add("--weights", help="checkpoint (.pth) of a config; other models have their own")
     add(
         "--lesion-model",
         help="lesion model to take lesions from, as a CT-Mask-Net finds boxes but no masks",
     )
-    add("--lesion-weights", help="its checkpoint, if it is no run's folder")
+    add("--lesion-weights", help="its checkpoint, if it is a config")
     add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ...")
     add(
         "--precision",
@@ -86,9 +90,8 @@ def _add_quantification(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "--window",
-        default="lung",
-        help="of HU, and what 8-bit images are taken to have: a name or width,level (default: "
-        f"%(default)s, {LUNG})",
+        help="of HU, and what 8-bit images are taken to have: a name or width,level (default: the "
+        f"model file's, or lung, {LUNG})",
     )
     add(
         "--aggregation",
@@ -130,7 +133,7 @@ def run_predict(args: argparse.Namespace) -> int:
     if any(item.is_scan for item in inputs):
         require("ct")
     options = QuantificationOptions(
-        Window.parse(args.window), not args.no_lung, args.lung_mask, args.series
+        Window.parse(args.window or LUNG), not args.no_lung, args.lung_mask, args.series
     )
     if args.segment_codes:
         require("ct")
@@ -152,6 +155,8 @@ def run_predict(args: argparse.Namespace) -> int:
             precision=args.precision,
             opts=args.opts,
         )
+        if args.window is None and predictor.window:
+            options = replace(options, window=predictor.window)
         print(f"computing in {predictor.precision} on {predictor.device}")
         try:
             run = predict_inputs(
