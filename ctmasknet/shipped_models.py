@@ -16,6 +16,11 @@ def names_in_words() -> str:
     return ", ".join(model_names()) or "none yet"
 
 
+def shipped_file(name: str) -> Path:
+    """Return the file of a model in the package, be it there or not."""
+    return MODELS / f"{name}{SUFFIX}"
+
+
 def is_model_file(path: str | Path) -> bool:
     """Return whether a path is, by its name, one of a whole model (checkpoint/model_file.py)."""
     return Path(path).suffix == SUFFIX
@@ -28,4 +33,4 @@ def find_weights(name: str | Path) -> Path:
     """
     path = Path(name)
     shipped = str(name) in model_names() and not path.exists()
-    return MODELS / f"{name}{SUFFIX}" if shipped else path
+    return shipped_file(str(name)) if shipped else path

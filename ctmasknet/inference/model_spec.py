@@ -28,12 +28,11 @@ from ..modeling import is_classifier
 from ..provenance import sha256_of
 from ..shipped_configs import CHECKOUT, find_config
 from ..shipped_models import (
-    MODELS,
-    SUFFIX,
     find_weights,
     is_model_file,
     model_names,
     names_in_words,
+    shipped_file,
 )
 
 DEMO = "demo"
@@ -161,7 +160,7 @@ def _config_file(name: str | Path, alone: bool) -> Path:
         runs = sorted(str(file.parent) for file in path.glob(f"*/{RUN_CONFIG}"))
         hint = f"; did you mean {' or '.join(runs)}?" if runs else "."
         if str(name) in model_names():
-            hint = f"; the model of this name in the package is {MODELS / name}{SUFFIX}."
+            hint = f"; the model of this name in the package is {shipped_file(str(name))}."
         raise FileNotFoundError(
             f"{path}: holds no {RUN_CONFIG}{hint} Expected the output folder of a training "
             "run, a model file (.safetensors), a config file, the name of a shipped config or of "
