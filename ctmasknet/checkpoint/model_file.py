@@ -15,7 +15,7 @@ import torch
 import yaml
 from detectron2.config import CfgNode
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .. import __version__
 from ..atomic_write import atomic_write
@@ -49,12 +49,16 @@ def write_model_file(
     about = {**metadata, _FORMAT: FORMAT, "ctmasknet": __version__}
     about[_SHA256] = _hash(about, tensors)
     with atomic_write(path) as partial:
-        save_file(tensors, partial, about)
+        partial.write_bytes(save(tensors, about))  # `save_file` would make it the owner's alone
 
 
 def to_float16(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor as files store it: whole numbers, and what is beyond float16, as they are."""
-    half = tensor.half() if tensor.is_floating_point() else tensor
+    """Return a tensor as files store it: filters and matrices in float16, the rest as it is.
+
+    The rest are whole numbers, what is beyond float16, and biases and norms: these are less than
+    1 % of a file, but their rounding shifts whole channels (docs/design.md).
+    """
+    half = tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
     return (half if half.isfinite().all() else tensor).contiguous()
 
 

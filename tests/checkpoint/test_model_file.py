@@ -14,7 +14,6 @@ from ctmasknet.checkpoint.model_file import (
     read_metadata,
     read_model_config,
     read_model_file,
-    to_float16,
     write_model_file,
 )
 
@@ -29,7 +28,8 @@ METADATA = {
 }
 WEIGHTS = {
     "weight": torch.tensor([[1.0, -0.1, 65504.0]]),
-    "variance": torch.tensor([1e5, 1.0]),  # beyond float16
+    "bias": torch.tensor([0.1]),
+    "large": torch.tensor([[1e5, 0.1]]),  # beyond float16
     "batches": torch.tensor(7),
     "none": torch.zeros(0, 3),
 }
@@ -58,16 +58,22 @@ def test_weights_in_float16_and_back(file):
         types = {name: stored.get_tensor(name).dtype for name in stored.keys()}  # noqa: SIM118
     assert types == {
         "weight": torch.float16,
-        "variance": torch.float32,
+        "bias": torch.float32,
+        "large": torch.float32,
         "batches": torch.int64,
         "none": torch.float16,
     }
     weights, about = read_model_file(file)
     assert weights["weight"].tolist() == [[1.0, torch.tensor(-0.1).half().item(), 65504.0]]
-    assert weights["variance"].tolist() == [1e5, 1.0] and weights["batches"].item() == 7
+    assert all(weights[name].equal(WEIGHTS[name]) for name in ("bias", "large", "batches"))
     assert {x.dtype for x in weights.values()} == {torch.float32, torch.int64}
     assert METADATA.items() <= about.items() and len(about["sha256"]) == 64
-    assert to_float16(torch.tensor([0.1])).item() != 0.1
+
+
+def test_others_may_read_it(file):
+    """As the files of a user's program, by his umask."""
+    (file.parent / "other").touch()
+    assert file.stat().st_mode == (file.parent / "other").stat().st_mode
 
 
 def test_a_checkpoint_like_any_other(file):
