@@ -26,6 +26,7 @@ COMMANDS = {
     "audit": "leaks between splits of a data set, damaged files, confounders",
     "compare": "two models on the same data, or many in a table",
     "demo": "both models trained, evaluated and shown on drawn phantoms",
+    "pack": "a trained model in one file, with its config, classes and terms",
     "info": "versions, hardware, configs, models and data sets at hand",
 }
 

@@ -3,6 +3,8 @@
 import difflib
 from pathlib import Path
 
+from .shipped_models import model_names, names_in_words
+
 _PACKAGE = Path(__file__).parent
 # The checkout that the package runs from, an editable install included; None if it is a wheel's,
 # which has the configs inside the package (setup.py).
@@ -32,12 +34,17 @@ def find_config(name: str | Path) -> Path:
         return path
     if str(name) in files:
         return files[str(name)]
+    if str(name) in model_names():
+        raise FileNotFoundError(
+            f"{name}: a model in the package, no config; train another from it with --weights "
+            f"{name} and a config of its architecture"
+        )
     wanted = str(path.with_suffix("") if path.suffix in (".yaml", ".yml") else name)
-    alike = [key for key in files if ("/" in key) == ("/" in wanted)]
+    alike = [key for key in (*model_names(), *files) if ("/" in key) == ("/" in wanted)]
     near = difflib.get_close_matches(wanted.removeprefix("configs/"), alike, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     raise FileNotFoundError(
         f"{name}: no such config file or model{hint} Expected a config file (.yaml), the name of a "
         "shipped config (`ctmasknet info` lists them) or, of a model, a training run's output "
-        "folder or demo"
+        f"folder, a model file (.safetensors), a model in the package ({names_in_words()}) or demo"
     )

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow  # whole networks, commands or data sets
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("ctmasknet", "ctmasknet_detectron2", "configs", "datasets", "docs", "tests", "tools")
+MODEL = "ctmasknet/models/of_this_test.safetensors"  # whatever models the package has
 OFFLINE = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
 
 # What a user does first, and a converter; small, as tests/commands/test_demo.py looks at the rest.
@@ -74,6 +75,8 @@ def sdist(tmp_path_factory):
             shutil.copy(path, copy)
     for name in FOLDERS:
         shutil.copytree(ROOT / name, copy / name, ignore=_data)
+    (copy / MODEL).parent.mkdir(exist_ok=True)
+    (copy / MODEL).touch()
     code = "import setuptools.build_meta as b; b.build_sdist('dist')"
     python("-c", code, cwd=copy)
     (found,) = (copy / "dist").iterdir()
@@ -96,15 +99,16 @@ def test_the_sdist_has_what_the_tests_read_and_no_data(sdist):
     assert not any(name.startswith(("datasets/phantom", "output", ".venv")) for name in names)
 
 
-def test_the_wheel_has_the_configs_the_templates_and_no_tools(wheel):
+def test_the_wheel_has_configs_templates_models_and_no_tools(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert {name.partition("/")[0] for name in names} == {"ctmasknet", "ctmasknet_detectron2"}
     inside = {name.removeprefix("ctmasknet/") for name in names}
     configs = {name.removeprefix("configs/") for name in inside if name.startswith("configs/")}
     assert configs == files_of("configs", "*.yaml")
-    for pattern in ("*.py", "*.jinja", "py.typed"):
+    for pattern in ("*.py", "*.jinja", "py.typed", "*.safetensors"):
         assert files_of("ctmasknet", pattern) <= inside
+    assert MODEL in names
     assert "ctmasknet_detectron2/detectron2_864913f0.sha256" in names
 
 

@@ -13,7 +13,9 @@ from torch import nn
 
 from ..atomic_write import atomic_write
 from ..modeling import CTMaskNet
+from ..shipped_models import is_model_file, names_in_words
 from . import settings
+from .model_file import read_model_file
 
 NEW_IN_CT_MASK_NET = ("image_head",)
 NEW_IN_LESION_MODEL = ("proposal_generator", "roi_heads", "backbone.fpn_")
@@ -70,22 +72,33 @@ def _part(name: str) -> str:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a .pth checkpoint without running any code from it.
+    """Read a checkpoint or a model file without running any code from it.
 
     Args:
-        path: a file saved by Detectron2's checkpointer, or a bare state dict.
+        path: a .pth saved by Detectron2's checkpointer, or of a bare state dict; or a
+            .safetensors, a whole model (model_file.py).
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a checkpoint, or it holds NaN or infinity.
+        ValueError: not a checkpoint, a damaged one, or it holds NaN or infinity.
     """
+    checkpoint = _read_model(path) if is_model_file(path) else _read_pth(path)
+    damaged = [k for k, v in checkpoint.weights.items() if not torch.isfinite(v).all()]
+    if damaged:
+        raise ValueError(f"{path}: {damaged[0]} holds NaN or infinity; training has diverged")
+    return checkpoint
+
+
+def _read_model(path: str | Path) -> Checkpoint:
+    weights, metadata = read_model_file(path)
+    return Checkpoint(weights, settings=metadata)
+
+
+def _read_pth(path: str | Path) -> Checkpoint:
     content = read_tensors(path)
     weights = content.get("model", content) if isinstance(content, dict) else None
     if not is_state_dict(weights) or not weights:
         raise ValueError(f"{path}: holds no state dict; expected one, bare or under 'model'")
-    damaged = [k for k, v in weights.items() if not torch.isfinite(v).all()]
-    if damaged:
-        raise ValueError(f"{path}: {damaged[0]} holds NaN or infinity; training has diverged")
     if weights is content:
         return Checkpoint(weights)
     converted = frozenset(content.get("converted", ()))
@@ -124,8 +137,8 @@ def read_tensors(path: str | Path) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no such checkpoint (MODEL.WEIGHTS); train the model it comes from first, or "
-            "give another path"
+            f"{path}: no such checkpoint (MODEL.WEIGHTS); train the model it comes from first, "
+            f"give another path, or a model in the package ({names_in_words()})"
         )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -160,7 +173,7 @@ def load_weights(
 
     Args:
         model: a lesion model or CT-Mask-Net.
-        path: a .pth checkpoint.
+        path: a checkpoint or a model file, see `read_checkpoint`.
         new: prefixes of parameters that the checkpoint may lack; they stay as initialised.
         lesion_classes: names of the model's lesion classes, compared with those in the checkpoint;
             a lesion model with `new` may start from other ones. () compares nothing.

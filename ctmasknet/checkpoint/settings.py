@@ -20,6 +20,7 @@ KEY = "settings"  # in checkpoint files
 LESION_CLASSES = "DATASETS.LESION_CLASSES"  # names in the order of indices, joined by commas
 IMAGE_CLASSES = "DATASETS.IMAGE_CLASSES"  # the same in JSON: labels may have commas
 TRAINING_DATA = "DATASETS.TRAIN"  # not compared, but shown in reports
+WINDOW = "window"  # "width,level" in HU of the slices trained on; model files have it
 
 
 def settings_of(

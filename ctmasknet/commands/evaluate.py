@@ -9,6 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..command_line import check_pairs, new_subparser, take_words
 from ..engine.processes import run_processes
 from ..inference.model_spec import DEMO, demo_folders, find_model
+from ..shipped_models import names_in_words
 from ..wording import NOTICE
 from .evaluate_files import PREDICTION_OPTIONS, add_prediction_options, evaluate_files
 from .train import add_processes, train
@@ -42,7 +43,10 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--model", help="a training run's folder, a config file, a shipped config's name, or demo"
+        "--model",
+        help="a training run's folder, a model file (.safetensors), the name of a model in the "
+        f"package ({names_in_words()}), demo, or a config with --weights; a path here wins over a "
+        "name",
     )
     which.add_argument(
         "--predictions",
@@ -52,7 +56,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
         help="a .csv of slices, or .json files of detections, which are taken together (as of the "
         "folds of a cross-validation)",
     )
-    add("--weights", metavar="FILE", help="checkpoint (.pth); not needed with a run's folder")
+    add("--weights", metavar="FILE", help="checkpoint (.pth) of a config")
     add("--dataset", metavar="FILE", help="what to evaluate on; of detections their ground truth")
     add(
         "--validation",

@@ -19,12 +19,15 @@ from ..fast.precision import choose_precision
 from ..inference.model_spec import demo_folders, run_weights
 from ..provenance import machine, versions
 from ..shipped_configs import config_names
+from ..shipped_models import model_names
 from ..wording import NOTICE, counted
+from .info_model import describe_model, gather_model
 
 _DESCRIPTION = f"""Say what is here: versions, hardware, configs, models and data sets. {NOTICE}
 
   ctmasknet info
   ctmasknet info --json > here.json
+  ctmasknet info lesions.safetensors      # what a model file says of itself, checked
 """
 _INSTRUCTIONS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")  # as PyTorch calls them
 # Where trained models are looked for: in folders here, as --output is given, and deeper in output/.
@@ -34,20 +37,30 @@ _RUNS = ("*", "output/*", "output/*/*", "output/*/*/*")
 def add_info(commands: argparse._SubParsersAction) -> None:
     """Add the command to the subcommands of a parser."""
     parser = new_subparser(commands, "info", _DESCRIPTION, run_info)
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a model file (.safetensors) or the name of a model in the package",
+    )
     parser.add_argument("--json", action="store_true", help="the same for programs")
 
 
 def run_info(args: argparse.Namespace) -> None:
-    """Run `ctmasknet info`."""
-    found = gather_info()
-    print(json.dumps(found, indent=2) if args.json else describe_info(found))
+    """Run `ctmasknet info`; raises a FileNotFoundError or ValueError for an unusable model."""
+    found = gather_model(args.model) if args.model else gather_info()
+    if args.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print(describe_model(found) if args.model else describe_info(found))
 
 
 def gather_info() -> dict[str, Any]:
     """Return all that `ctmasknet info` says, in plain types.
 
     Keys: versions; compiled_detectron2; extras: extra -> package -> version or None; hardware;
-    precision; configs: names; models: a dict for each; datasets: found and missing, name -> file.
+    precision; configs, shipped_models: names; models: a dict for each; datasets: found and missing,
+    name -> file.
     """
     files = registered_files().items()
     return {
@@ -57,6 +70,7 @@ def gather_info() -> dict[str, Any]:
         "hardware": _hardware(),
         "precision": _precision(),
         "configs": config_names(),
+        "shipped_models": model_names(),
         "models": _models(),
         "datasets": {
             "root": str(datasets_root().resolve()),
@@ -144,6 +158,7 @@ def describe_info(found: dict[str, Any]) -> str:
         ],
         "precision": [f"auto is {precision['auto']}: {precision['why']}"],
         "configs": _by_folder({Path(name).name: name for name in found["configs"]}),
+        "models in the package": found["shipped_models"],
         "models, here and in output": [
             f"{model['folder']} ({model['weights']}{', of the demo' if model['demo'] else ''})"
             for model in found["models"]

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..command_line import new_subparser
@@ -16,6 +17,7 @@ from ..quantification.build_case import QuantificationOptions
 from ..quantification.lung_rules import FIELD_OF_VIEW, RULES
 from ..quantification.lung_source import THRESHOLD, LungSource
 from ..report.case_files import RESULT
+from ..shipped_models import names_in_words
 from ..volumes.window import LUNG, Window
 from ..wording import NOTICE
 from .predict_inputs import predict_inputs
@@ -46,14 +48,16 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     add(
         "--model",
         required=True,
-        help="a training run's folder, a config file, the name of a shipped config, or demo",
+        help="a training run's folder, a model file (.safetensors), the name of a model in the "
+        f"package ({names_in_words()}), demo, or a config with --weights; a path here wins over a "
+        "name",
     )
-    add("--weights", help="checkpoint (.pth); not needed with a training run's folder or demo")
+    add("--weights", help="checkpoint (.pth) of a config; other models have their own")
     add(
         "--lesion-model",
         help="lesion model to take lesions from, as a CT-Mask-Net finds boxes but no masks",
     )
-    add("--lesion-weights", help="its checkpoint, if it is no run's folder")
+    add("--lesion-weights", help="its checkpoint, if it is a config")
     add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ...")
     add(
         "--precision",
@@ -88,9 +92,8 @@ def _add_quantification(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "--window",
-        default="lung",
-        help="of HU, and what 8-bit images are taken to have: a name or width,level (default: "
-        f"%(default)s, {LUNG})",
+        help="of HU, and what 8-bit images are taken to have: a name or width,level (default: the "
+        f"model file's, or lung, {LUNG})",
     )
     add(
         "--aggregation",
@@ -143,7 +146,7 @@ def run_predict(args: argparse.Namespace) -> int:
         require("ct")
     lung = LungSource("") if args.no_lung else LungSource.parse(args.lung)
     rules = frozenset(RULES) - set(args.without)
-    options = QuantificationOptions(Window.parse(args.window), lung, args.series, rules)
+    options = QuantificationOptions(Window.parse(args.window or LUNG), lung, args.series, rules)
     if args.segment_codes:
         require("ct")
         from ..quantification.segment_codes import register_segment_codes
@@ -165,6 +168,8 @@ def run_predict(args: argparse.Namespace) -> int:
             field_of_view=None if FIELD_OF_VIEW in rules else "image",
             opts=args.opts,
         )
+        if args.window is None and predictor.window:
+            options = replace(options, window=predictor.window)
         print(f"computing in {predictor.precision} on {predictor.device}")
         try:
             run = predict_inputs(

@@ -9,6 +9,7 @@ from ..command_line import check_pairs, new_subparser, take_words
 from ..engine import Trainer, config_from_args
 from ..engine.processes import run_processes
 from ..inference.model_spec import run_weights
+from ..shipped_models import find_weights, is_model_file, names_in_words
 from ..wording import NOTICE
 from .fit_classes import fit_classes
 
@@ -43,7 +44,13 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     ):
         add(f"--{part}", action="append", default=[], metavar="FILE", help=text)
     add = parser.add_argument_group("run").add_argument
-    add("--weights", metavar="FILE", help="checkpoint to start from, or a training run's folder")
+    add(
+        "--weights",
+        metavar="FILE",
+        help="to start from: a checkpoint (.pth), a training run's folder, a model file "
+        f"(.safetensors) or the name of a model in the package ({names_in_words()}); a path here "
+        "wins over a name",
+    )
     add("--output", metavar="DIR", help="folder for the results (default: output/<config's name>)")
     add("--resume", action="store_true", help="go on from the last checkpoint in --output")
     parser.set_defaults(eval_only=False)  # one of Detectron2's arguments
@@ -71,6 +78,10 @@ def run_train(args: argparse.Namespace) -> int:
     if not words:
         raise ValueError("no CONFIG: name a shipped config, as quick/lesion_R18_T1, or a file")
     args.config_file = words.pop(0)
+    if is_model_file(args.config_file):
+        raise ValueError(
+            f"{args.config_file}: a model, no CONFIG; name a config, and start from it by --weights"
+        )
     check_pairs(words, repeated="--train, --validation or --test")
     opts = _overrides(args)
     weights = _checkpoint(args.weights) if args.weights else None
@@ -115,9 +126,10 @@ def _overrides(args: argparse.Namespace) -> list[Any]:
 
 
 def _checkpoint(path: str) -> Path:
-    if not Path(path).is_dir():
-        return Path(path)
-    weights = run_weights(Path(path))
+    found = find_weights(path)
+    if not found.is_dir():
+        return found
+    weights = run_weights(found)
     if weights is None:
         raise FileNotFoundError(f"{path}: holds no checkpoint of a training run (--weights)")
     return weights

@@ -18,6 +18,7 @@ from yaml import YAMLError
 
 from ..checkpoint import read_checkpoint
 from ..checkpoint.loading import stored_image_classes
+from ..checkpoint.model_file import read_model_config
 from ..config import get_cfg
 from ..data.classes import IMAGE_CLASSES
 from ..data.image_lists import find_classes
@@ -29,6 +30,7 @@ from ..evaluation.prediction_table import RESERVED
 from ..fast.malloc import keep_freed_memory
 from ..modeling import is_classifier
 from ..shipped_configs import find_config
+from ..shipped_models import find_weights, is_model_file
 from ..volumes.window import say_windowed_once
 from .lesion_classes import check_lesion_keys, match_lesion_classes
 from .reports import datasets_to_predict
@@ -53,6 +55,8 @@ def config_from_args(args: Namespace) -> CfgNode:
         args.config_file = str(find_config(args.config_file))  # which Detectron2 puts into the log
     cfg = load_config(args.config_file, args.opts, resume=args.resume)
     check_files(cfg, datasets_to_predict(cfg) if args.eval_only else None)
+    if is_model_file(args.config_file):
+        args.config_file = ""  # no text for the log, which has the whole config anyway
     set_up(cfg, args)
     return cfg
 
@@ -95,7 +99,7 @@ def load_config(
     LESION_CLASSES become what is found. MODEL.DEVICE becomes "cpu" where there is no GPU.
 
     Args:
-        config_file: path of a YAML file, or the name of a shipped config.
+        config_file: path of a YAML file or a model file, or the name of a shipped config.
         opts: KEY VALUE pairs.
         datasets: False leaves DATASETS empty, for use without any data set.
         resume: classes are in the order of OUTPUT_DIR's last checkpoint, not of MODEL.WEIGHTS.
@@ -114,13 +118,21 @@ def load_config(
     path = find_config(config_file)
     cfg = get_cfg()
     default_output = cfg.OUTPUT_DIR
+    whole_model = read_model_config(path) if is_model_file(path) else None
     try:
-        cfg.merge_from_file(str(path))
+        if whole_model:
+            cfg.merge_from_other_cfg(whole_model)
+            is_classifier(cfg)  # a KeyError if its meta-architecture is not registered
+            cfg.MODEL.WEIGHTS = str(path)
+        else:
+            cfg.merge_from_file(str(path))
         cfg.merge_from_list(list(opts))
     except (AssertionError, KeyError, ValueError, YAMLError) as error:
         reason = " ".join(str(error).split())  # YAML's errors have many lines
         raise ValueError(f"{config_file} or an override of it: {reason}") from None
     check_lesion_keys(cfg)
+    if cfg.MODEL.WEIGHTS:
+        cfg.MODEL.WEIGHTS = str(find_weights(cfg.MODEL.WEIGHTS))
     cfg.MODEL.NAME = cfg.MODEL.NAME or path.stem
     if default_output == cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = str(Path("output") / cfg.MODEL.NAME)

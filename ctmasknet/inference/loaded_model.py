@@ -43,7 +43,13 @@ class LoadedModel:
         cfg.INPUT.FIELD_OF_VIEW = field_of_view or cfg.INPUT.FIELD_OF_VIEW
         cfg = with_precision(cfg)
         self.precision = cfg.MODEL.PRECISION
-        self.model: torch.nn.Module = build_model(cfg).eval()
+        try:
+            self.model: torch.nn.Module = build_model(cfg).eval()
+        except KeyError as error:  # of a registry
+            raise ValueError(
+                f"{spec.config or spec.name}: {error.args[0]} If the part is your own, import its "
+                "module first"
+            ) from None
         load_weights(self.model, spec.weights)
         if cfg.MODEL.FAST:
             accelerate(self.model)

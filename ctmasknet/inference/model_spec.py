@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from ..checkpoint import read_checkpoint
 from ..checkpoint.settings import (
     TRAINING_DATA,
+    WINDOW,
     check_image_classes,
     check_lesion_classes,
     image_classes_in,
@@ -26,6 +27,13 @@ from ..engine.lesion_classes import (
 from ..modeling import is_classifier
 from ..provenance import sha256_of
 from ..shipped_configs import CHECKOUT, find_config
+from ..shipped_models import (
+    find_weights,
+    is_model_file,
+    model_names,
+    names_in_words,
+    shipped_file,
+)
 
 DEMO = "demo"
 # What the demo trains, by the names of its quick configs.
@@ -39,7 +47,8 @@ class ModelSpec:
 
     `trained_on` names data sets, as the checkpoint or the config.yaml beside it does; "" if
     neither. `lesion_classes` and `image_classes` are the names in the order of the model's
-    indices; a lesion model has none of images.
+    indices; a lesion model has none of images. `window` is that of the slices it was trained on,
+    "width,level" in HU; "" if the weights do not tell.
     """
 
     name: str
@@ -49,6 +58,7 @@ class ModelSpec:
     trained_on: str
     lesion_classes: tuple[str, ...]
     image_classes: tuple[str, ...] = ()
+    window: str = ""
 
     def describe(self) -> dict[str, str | bool]:
         """Return the model in plain types, for results and reports; hashes the weights."""
@@ -76,9 +86,11 @@ def find_model(
     """Find a model.
 
     Args:
-        config_or_name: a config; a YAML file; the name of a shipped config ("R18_T1_heads_BN"); or
-            the output folder of a training run, which has its config and weights.
-        weights: a .pth checkpoint; may be None for a training run: its best one, or its last.
+        config_or_name: a config; a YAML file; the name of a shipped config ("R18_T1_heads_BN");
+            or, with weights of their own, the output folder of a training run, a model file
+            (.safetensors) or the name of a model in the package. A path wins over a name.
+        weights: a .pth checkpoint, a model file or the name of a model in the package; None for
+            what has its own, of a training run the best ones, or the last.
         opts: config overrides, KEY VALUE pairs; not for a config that is given as such.
 
     Raises:
@@ -90,15 +102,21 @@ def find_model(
         cfg, config = config_or_name, ""
         check_lesion_keys(cfg)
     else:
-        path = _config_file(config_or_name)
+        path = _config_file(config_or_name, alone=weights is None)
         if weights is None and path.name == RUN_CONFIG:
             weights = run_weights(path.parent)
+        elif is_model_file(path):
+            if weights is not None:
+                raise ValueError(f"{path}: a whole model; it takes no other weights ({weights})")
+            weights = path
         cfg, config = load_config(str(path), opts, datasets=False), str(path)
     if weights is None:
         raise ValueError(
-            f"{config_or_name if config else 'the config given'}: no weights: ctmasknet ships "
-            "none; name a checkpoint (--weights), or the output folder of a training run"
+            f"{config_or_name if config else 'the config given'}: no weights; name a checkpoint "
+            "(--weights), or as a model the output folder of a training run, a model file "
+            f"(.safetensors) or one in the package ({names_in_words()})"
         )
+    weights = find_weights(weights)
     settings = read_checkpoint(weights).settings
     trained_on = settings.get(TRAINING_DATA) or _run_training_data(weights)
     stored = lesion_classes_in(settings)
@@ -107,7 +125,8 @@ def find_model(
     lesions, images = stored or _lesion_classes(cfg), image_classes_in(settings)
     check_image_classes(weights, images, cfg.DATASETS.IMAGE_CLASSES)
     images = images or _image_classes(cfg)
-    return ModelSpec(name, cfg, config, str(weights), trained_on, lesions, images)
+    window = settings.get(WINDOW, "")
+    return ModelSpec(name, cfg, config, str(weights), trained_on, lesions, images, window)
 
 
 def run_weights(folder: Path) -> Path | None:
@@ -131,16 +150,21 @@ def demo_folders() -> tuple[Path, Path]:
     )
 
 
-def _config_file(name: str | Path) -> Path:
+def _config_file(name: str | Path, alone: bool) -> Path:
+    """Return the file with the config of a model, which may be `alone`, without other weights."""
     path = Path(name)
     if not path.is_dir():
-        return find_config(name)
+        file = find_weights(name) if alone else path
+        return file if is_model_file(file) else find_config(name)
     if not (path / RUN_CONFIG).is_file():
         runs = sorted(str(file.parent) for file in path.glob(f"*/{RUN_CONFIG}"))
         hint = f"; did you mean {' or '.join(runs)}?" if runs else "."
+        if str(name) in model_names():
+            hint = f"; the model of this name in the package is {shipped_file(str(name))}."
         raise FileNotFoundError(
             f"{path}: holds no {RUN_CONFIG}{hint} Expected the output folder of a training "
-            f"run, a config file, the name of a shipped config, or {DEMO}"
+            "run, a model file (.safetensors), a config file, the name of a shipped config or of "
+            f"a model in the package ({names_in_words()}), or {DEMO}"
         )
     return path / RUN_CONFIG
 

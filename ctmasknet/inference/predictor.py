@@ -18,7 +18,7 @@ from ..volumes.volume_files import read_volume
 from ..volumes.window import LUNG, Window
 from .inputs import Source, is_slice, read_source
 from .loaded_model import LoadedModel
-from .model_spec import DEMO, demo_folders, find_model
+from .model_spec import DEMO, ModelSpec, demo_folders, find_model
 from .postprocessing import postprocess_slice, score_map
 from .predictions import Classification, ScanPrediction, SlicePrediction
 
@@ -40,6 +40,7 @@ class Predictor:
         device, min_score, batch_size: as given.
         precision: of the classifier's convolutions and matrices.
         rule: from the slices' classes to the scan's.
+        window: that the models' slices had in training; None if their files do not tell.
     """
 
     def __init__(
@@ -60,8 +61,7 @@ class Predictor:
         """Load one model, or two.
 
         Args:
-            config_or_name: see `find_model`; or "demo", both models of `ctmasknet demo`.
-            weights: a .pth checkpoint; not needed for the folder of a training run or the demo.
+            config_or_name, weights: see `find_model`; or "demo", both models of `ctmasknet demo`.
             device: "auto" takes a GPU if there is one; or "cpu", "cuda", "cuda:1", ...
             lesion_model, lesion_weights: the model that lesions come from, if it is another one.
             min_score: in 0..1; None takes TEST.PIXEL_SCORE_THRESH of the lesions' model.
@@ -92,6 +92,7 @@ class Predictor:
         self.image_classes = self._model.image_classes
         self.lesion_classes = self._lesion_model.lesion_classes
         self.has_masks = self._lesion_model.has_masks
+        self.window = _window(spec, self._lesion_model.spec)
         if min_score is None:
             min_score = self._lesion_model.spec.cfg.TEST.PIXEL_SCORE_THRESH
         self.min_score = float(min_score)
@@ -115,7 +116,8 @@ class Predictor:
                 folder of images is the slices of one scan, in the order of their names). An array:
                 a slice, (H, W) or (H, W, 3) uint8 RGB, windowed already, or (H, W) of any other
                 number, HU. A Volume: a scan. A list of these: a list of predictions.
-            window: of HU, and what 8-bit images are taken to have; None is the papers'.
+            window: of HU, and what 8-bit images are taken to have; None is `self.window`, or the
+                papers' if the models do not tell theirs.
             progress: show a bar with the remaining time for each scan or list.
 
         Returns:
@@ -125,6 +127,7 @@ class Predictor:
             FileNotFoundError, ValueError: what is wrong with which file, and what to do.
             NotFiniteError: a slice gives NaN or infinity; names it.
         """
+        window = self.window if window is None else window
         if isinstance(source, str | Path) and not is_slice(source):
             source = read_volume(source, window=window)
         if isinstance(source, Volume):
@@ -164,8 +167,9 @@ class Predictor:
             slices: pairs of an image, (H, W, 3) uint8 RGB, and its file ("" if it has none).
             pixel_mm: (height, width) of a pixel of all of them; None if unknown.
             window: that they are taken to have, where a model sees the body or the lung alone;
-                None is the papers'.
+                None is as in `predict`.
         """
+        window = self.window if window is None else window
         return self._predict(
             ((image, source, self._fields_of(image, pixel_mm, window)) for image, source in slices),
             pixel_mm,
@@ -187,6 +191,7 @@ class Predictor:
                 for it where it is needed.
             without_lung: whether slices without lung are searched, too.
         """
+        window = self.window if window is None else window
         spacing = volume.spacing if volume.measured else None
         pixel_mm = spacing and spacing[1:]
         if lung is None and "lung" in self._fields:
@@ -349,6 +354,14 @@ def slice_bar(
     return tqdm(
         slices, name[:24], total, leave=False, unit="slice", mininterval=1, disable=not shown
     )
+
+
+def _window(*specs: ModelSpec) -> Window | None:
+    told = {Window.parse(spec.window): spec for spec in specs if spec.window}
+    if len(told) > 1:
+        made = " but ".join(f"{spec.weights} for {window}" for window, spec in told.items())
+        raise ValueError(f"models for slices of different windows: {made} (width,level in HU)")
+    return next(iter(told), None)
 
 
 def _device(name: str) -> str:

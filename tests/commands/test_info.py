@@ -55,6 +55,7 @@ def test_a_model_where_the_readme_trains_it(command, here):
 def test_text(command, here):
     code, printed, _ = command("info")
     assert code == 0
+    assert "\nmodels in the package\n" in printed
     assert "\nmodels, here and in output\n" in printed and "\nhardware\n" in printed
     assert "\ndata sets found\n  none\n" in printed
     expected = f"{here / 'datasets/medseg_lesion'}: medseg_lesion_test, medseg_lesion_train, med"

@@ -36,7 +36,8 @@ def test_the_layout_of_data_sets_is_in_the_help(command):
         (("train", "R18_T1", "--eval-only"), "unrecognized arguments: --eval-only"),
         (("prepare", "phantom", "all"), "prepare phantom: error: unrecognized arguments: all"),
         (("demo", "quick"), "error: quick: not a KEY of the config"),
-        (("info", "all"), "unrecognized arguments: all"),
+        (("info", "all"), "error: all: expected a model file (.safetensors;"),
+        (("info", "all", "more"), "unrecognized arguments: more"),
     ],
 )
 def test_words_that_mean_nothing(command, arguments, message):

@@ -182,7 +182,7 @@ def test_weights_of_a_run_with_two_lesion_classes(parsed, tmp_path):
         ),
         (
             ["evaluate", "--model", "R18_T1", "--dataset", "a.json", "--output", "x"],
-            "R18_T1: no weights: ctmasknet ships none",
+            "R18_T1: no weights; name a checkpoint (--weights), or as a model",
         ),
         (
             ["evaluate", "--model", "R18", "--dataset", "a.json", "--output", "x", "--rule", "max"],

@@ -1,1 +1,1 @@
-from prediction_fixtures import runs  # noqa: F401
+from prediction_fixtures import runs, scan  # noqa: F401
