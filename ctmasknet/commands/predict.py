@@ -165,11 +165,11 @@ def run_predict(args: argparse.Namespace) -> int:
             aggregation=args.aggregation,
             batch_size=args.batch_size,
             precision=args.precision,
+            window=args.window,
             field_of_view=None if FIELD_OF_VIEW in rules else "image",
             opts=args.opts,
         )
-        if args.window is None and predictor.window:
-            options = replace(options, window=predictor.window)
+        options = replace(options, window=predictor.window)
         print(f"computing in {predictor.precision} on {predictor.device}")
         try:
             run = predict_inputs(

@@ -89,7 +89,6 @@ def _describe_run(
     found = predictor.describe()
     settings = {
         **found["settings"],
-        "window": str(options.window),
         "lung": str(options.lung),
         "rules": ", ".join(name for name in RULES if name in options.rules) or "none",
     }

@@ -18,12 +18,15 @@ from ..volumes.volume_files import read_volume
 from ..volumes.window import LUNG, Window
 from .inputs import Source, is_slice, read_source
 from .loaded_model import LoadedModel
-from .model_spec import DEMO, ModelSpec, demo_folders, find_model
+from .model_spec import DEMO, demo_folders, find_model
 from .postprocessing import postprocess_slice, score_map
 from .predictions import Classification, ScanPrediction, SlicePrediction
 
 Prediction = SlicePrediction | ScanPrediction
-_Fields = tuple[Box | None, Box | None]  # of the classifier and of the lesion model
+# Of the classifier and of the lesion model:
+_Pair = tuple[np.ndarray, np.ndarray]  # images (H, W, 3) of the same slice in their windows
+_Fields = tuple[Box | None, Box | None]
+_Slice = tuple[_Pair, str, _Fields]
 
 
 class Predictor:
@@ -40,7 +43,9 @@ class Predictor:
         device, min_score, batch_size: as given.
         precision: of the classifier's convolutions and matrices.
         rule: from the slices' classes to the scan's.
-        window: that the models' slices had in training; None if their files do not tell.
+        windows: of HU, of the classifier and of the lesion model: those of their training, or the
+            papers' where their files do not tell, or the one that was given.
+        window: the lesion model's, also what 8-bit images are taken to have.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Predictor:
         batch_size: int = 8,
         precision: str | None = None,
         field_of_view: str | None = None,
+        window: str | Window | None = None,
         opts: Sequence[str] = (),
     ):
         """Load one model, or two.
@@ -71,6 +77,7 @@ class Predictor:
             precision: of convolutions and matrices, as MODEL.PRECISION: "auto" chooses by hardware;
                 None takes each config's own.
             field_of_view: of both models, as INPUT.FIELD_OF_VIEW; None takes each config's own.
+            window: of HU for both models; None takes each model's own.
             opts: config overrides (KEY VALUE pairs) of `config_or_name`.
 
         Raises:
@@ -92,7 +99,12 @@ class Predictor:
         self.image_classes = self._model.image_classes
         self.lesion_classes = self._lesion_model.lesion_classes
         self.has_masks = self._lesion_model.has_masks
-        self.window = _window(spec, self._lesion_model.spec)
+        own, lesions = (
+            Window.parse(window or model.spec.window or LUNG)
+            for model in (self._model, self._lesion_model)
+        )
+        self.windows = own, lesions
+        self.window = self.windows[1]
         if min_score is None:
             min_score = self._lesion_model.spec.cfg.TEST.PIXEL_SCORE_THRESH
         self.min_score = float(min_score)
@@ -116,8 +128,7 @@ class Predictor:
                 folder of images is the slices of one scan, in the order of their names). An array:
                 a slice, (H, W) or (H, W, 3) uint8 RGB, windowed already, or (H, W) of any other
                 number, HU. A Volume: a scan. A list of these: a list of predictions.
-            window: of HU, and what 8-bit images are taken to have; None is `self.window`, or the
-                papers' if the models do not tell theirs.
+            window: of HU, and what 8-bit images are taken to have; None is each model's own.
             progress: show a bar with the remaining time for each scan or list.
 
         Returns:
@@ -127,13 +138,12 @@ class Predictor:
             FileNotFoundError, ValueError: what is wrong with which file, and what to do.
             NotFiniteError: a slice gives NaN or infinity; names it.
         """
-        window = self.window if window is None else window
         if isinstance(source, str | Path) and not is_slice(source):
-            source = read_volume(source, window=window)
+            source = read_volume(source, window=self.window if window is None else window)
         if isinstance(source, Volume):
             return self.predict_volume(source, window, progress)
         if isinstance(source, str | Path | np.ndarray):
-            return next(self.predict_slices([read_source(source, window)], window=window))
+            return next(self._predict_loose([source], window))
         if not isinstance(source, Sequence):
             raise TypeError(
                 f"found {type(source).__name__}, expected a path, an array, a Volume or a list of "
@@ -145,9 +155,7 @@ class Predictor:
             for loose, members in groupby(source, key=is_slice):
                 found: Iterator[Any]
                 if loose:
-                    found = self.predict_slices(
-                        (read_source(x, window) for x in members), window=window
-                    )
+                    found = self._predict_loose(members, window)
                 else:
                     found = (self.predict(x, window) for x in members)
                 for prediction in found:
@@ -167,13 +175,30 @@ class Predictor:
             slices: pairs of an image, (H, W, 3) uint8 RGB, and its file ("" if it has none).
             pixel_mm: (height, width) of a pixel of all of them; None if unknown.
             window: that they are taken to have, where a model sees the body or the lung alone;
-                None is as in `predict`.
+                None is `self.window`.
         """
-        window = self.window if window is None else window
-        return self._predict(
-            ((image, source, self._fields_of(image, pixel_mm, window)) for image, source in slices),
-            pixel_mm,
+        own = self.window if window is None else Window.parse(window)
+        alike = (
+            ((image, image), source, self._fields_of(image, pixel_mm, own))
+            for image, source in slices
         )
+        return self._predict(alike, pixel_mm)
+
+    def _predict_loose(
+        self, sources: Iterable[Source], window: str | Window | None
+    ) -> Iterator[SlicePrediction]:
+        windows = self._windows(window)
+
+        def read(source: Source) -> _Slice:
+            image, name = other, _ = read_source(source, windows[1])
+            if windows[0] != windows[1] and isinstance(source, np.ndarray):
+                other, _ = read_source(source, windows[0])
+            return (other, image), name, self._fields_of(image, None, windows[1])
+
+        return self._predict(map(read, sources), None)
+
+    def _windows(self, window: str | Window | None) -> tuple[Window, Window]:
+        return self.windows if window is None else (Window.parse(window),) * 2
 
     def predict_volume(
         self,
@@ -191,7 +216,7 @@ class Predictor:
                 for it where it is needed.
             without_lung: whether slices without lung are searched, too.
         """
-        window = self.window if window is None else window
+        windows = self._windows(volume.windowed if window is None else window)
         spacing = volume.spacing if volume.measured else None
         pixel_mm = spacing and spacing[1:]
         if lung is None and "lung" in self._fields:
@@ -201,9 +226,14 @@ class Predictor:
         if lung is not None and not without_lung:
             searched = has_lung(lung.mask, spacing)
         files = volume.slice_files or [""] * len(volume)
-        chosen = (
-            (volume.slice(z, window), files[z], fields) for z in np.flatnonzero(searched).tolist()
-        )
+
+        def read(z: int) -> _Slice:
+            image = other = volume.slice(z, windows[1])
+            if windows[0] != windows[1]:
+                other = volume.slice(z, windows[0])
+            return (other, image), files[z], fields
+
+        chosen = map(read, np.flatnonzero(searched).tolist())
         total = int(searched.sum())
         found = iter(
             slice_bar(self._predict(chosen, pixel_mm), volume.source.name, total, progress)
@@ -254,6 +284,7 @@ class Predictor:
         settings: dict[str, Any] = {
             "min_score": self.min_score,
             "field_of_view": " and ".join(dict.fromkeys(self._fields)),
+            "window": " and ".join(dict.fromkeys(map(str, self.windows))),
             "lesion_nms_iou": self._lesion_model.spec.cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST,
             "device": self.device,
             "precision": self.precision,
@@ -270,11 +301,11 @@ class Predictor:
 
     def _predict(
         self,
-        slices: Iterable[tuple[np.ndarray, str, _Fields]],
+        slices: Iterable[_Slice],
         pixel_mm: tuple[float, float] | None,
     ) -> Iterator[SlicePrediction]:
         # Only images of one size share a batch: padding to the largest would change the others.
-        for (_, fields), alike in groupby(slices, key=lambda x: (x[0].shape, x[2])):
+        for (_, fields), alike in groupby(slices, key=lambda x: (x[0][0].shape, x[2])):
             while batch := [x[:2] for x in islice(alike, self.batch_size)]:
                 predictions = self._predict_batch(batch, fields, pixel_mm)
                 batch.clear()  # before the next ones come
@@ -282,15 +313,16 @@ class Predictor:
 
     def _predict_batch(
         self,
-        slices: list[tuple[np.ndarray, str]],
+        slices: list[tuple[_Pair, str]],
         fields: _Fields,
         pixel_mm: tuple[float, float] | None,
     ) -> list[SlicePrediction]:
-        images, sources = zip(*slices, strict=True)
+        pairs, sources = zip(*slices, strict=True)
+        images, own = zip(*pairs, strict=True)
         outputs = self._model(images, sources, fields[0])
         lesions = outputs
         if self._lesion_model is not self._model:
-            lesions = self._lesion_model(images, sources, fields[1])
+            lesions = self._lesion_model(own, sources, fields[1])
         for output, found in zip(outputs, lesions, strict=True):
             output["instances"], output["lesion_field"] = found["instances"], found["field"]
         models = self._model, self._lesion_model
@@ -320,12 +352,12 @@ class Predictor:
         self,
         image: np.ndarray,
         pixel_mm: tuple[float, float] | None,
-        window: str | Window | None,
+        window: Window,
     ) -> _Fields:
-        """Find what the two models see of an 8-bit slice (H, W, 3)."""
+        """Find what the two models see of an 8-bit slice (H, W, 3) of a window."""
         if self._fields == ("image", "image"):
             return None, None
-        hu = Window.parse(LUNG if window is None else window).to_hu(image[..., 1])
+        hu = window.to_hu(image[..., 1])
         return self._fields_of_hu(hu[np.newaxis], pixel_mm and (1.0, *pixel_mm))
 
     def _fields_of_hu(
@@ -354,14 +386,6 @@ def slice_bar(
     return tqdm(
         slices, name[:24], total, leave=False, unit="slice", mininterval=1, disable=not shown
     )
-
-
-def _window(*specs: ModelSpec) -> Window | None:
-    told = {Window.parse(spec.window): spec for spec in specs if spec.window}
-    if len(told) > 1:
-        made = " but ".join(f"{spec.weights} for {window}" for window, spec in told.items())
-        raise ValueError(f"models for slices of different windows: {made} (width,level in HU)")
-    return next(iter(told), None)
 
 
 def _device(name: str) -> str:

@@ -87,7 +87,6 @@ def _measured_scan(
             no_lung.append(f"No share of the lung, and all slices are searched: {error}")
     scan = predictor.predict_volume(
         volume,
-        options.window,
         progress=True,
         lung=lung,
         without_lung=LUNG_SLICES not in options.rules,
@@ -151,7 +150,7 @@ def _measured_slices(
     wants_lung = not notes
     slices: list[SlicePrediction] = []
     parts: list[Quantities] = []
-    found = predictor.predict_slices(_read_all(source.files, errors), window=options.window)
+    found = predictor.predict_slices(_read_all(source.files, errors))
     for prediction in slice_bar(found, source.name, len(source.files)):
         lung, path = None, Path(prediction.source)
         try:

@@ -156,11 +156,24 @@ def test_the_window_of_the_file_is_the_predictors(packed, scan):
         assert scan_scores(predict, source) != scan_scores(predict, source, "lung")
 
 
-def test_models_of_different_windows_cannot_share_slices(packed):
+def test_each_of_two_models_sees_its_own_window(packed, scan):
     lesions = packed(file="b.safetensors", window=Window(400, 40))
-    with pytest.raises(ValueError, match="different windows: .*own.* 1500,-600 but .*b.* 400,40"):
-        Predictor(packed("ctmasknet"), lesion_model=lesions)
-    assert Predictor(packed("ctmasknet"), lesion_model=packed(file="c.safetensors")).window == LUNG
+    both = Predictor(packed("ctmasknet"), lesion_model=lesions)
+    assert both.windows == (LUNG, Window(400, 40)) and both.window == Window(400, 40)
+    hu = np.random.default_rng(2).integers(-1000, 400, (64, 64)).astype(np.int16)
+    for source in (hu, scan):
+        found = both.predict(source)
+        alone = [Predictor(packed("ctmasknet")), Predictor(lesions)]
+        classes, outlines = (model.predict(source) for model in alone)
+        np.testing.assert_allclose(
+            found.classification.probabilities, classes.classification.probabilities, atol=1e-5
+        )
+        slices = getattr(found, "slices", (found,))
+        expected = getattr(outlines, "slices", (outlines,))
+        scores = [[x.score for own in part for x in own.instances] for part in (slices, expected)]
+        np.testing.assert_allclose(*scores, atol=1e-5)
+    # 8-bit images have one window, which is said.
+    assert both.describe()["settings"]["window"] == "1500,-600 and 400,40"
 
 
 def test_weights_of_another_shape_than_the_config(packed, tmp_path):
