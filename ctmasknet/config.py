@@ -127,6 +127,10 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # "binary_cross_entropy" of each class against the rest (the papers), or "cross_entropy".
     cfg.MODEL.IMAGE_HEAD.LOSS = "binary_cross_entropy"
 
+    # Share of slices without lesions in what a lesion model is trained on; 0 draws them as they
+    # come. It needs DATALOADER.FILTER_EMPTY_ANNOTATIONS False, as they are left out otherwise.
+    # INPUT.AUGMENT.PASTE pastes lesions into them, too.
+    cfg.DATALOADER.LESION_FREE_SHARE = 0.0
     # Where MODEL.TRAINABLE "heads" keeps the ranked tensors of its data sets, which never change:
     # computed once, read in every epoch. Runs may share a folder, as files are known by weights,
     # settings, code and images. "": ranked_boxes in OUTPUT_DIR. "none": compute them each time.

@@ -1,4 +1,4 @@
-"""`ctmasknet prepare masks` and `dataset`: lesion masks to COCO files."""
+"""`ctmasknet prepare masks`, `lesion-free` and `dataset`: COCO files of lesions, or of none."""
 
 import argparse
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from ..command_line import add_skip_bad, new_subparser, options_of, print_skipped
 from ..data.builtin import LESION_TREES
 from ..data.classes import MASK_PRESETS, MIN_LESION_AREA
+from ..data.lesion_free import prepare_lesion_free
 from ..data.prepare import prepare_lesion_dataset, prepare_lesion_masks
 from ..volumes.window import say_windowed_once
 
@@ -16,6 +17,17 @@ mask/12/55.png. Image paths in OUT are relative to OUT's folder, so move them to
 
   ctmasknet prepare masks IMAGES MASKS lesions.json --preset medseg --val-fraction 0.2
   ctmasknet prepare masks IMAGES MASKS lesions.json --values "1=nodule,2=cavity"
+"""
+_LESION_FREE = """Turn slices without lesions into COCO JSON that joins one of lesions in training.
+
+SLICES is a folder of images, in folders by patient if these are known, or a CSV with the column
+`file` and perhaps `patient` and `scan`, such as `ctmasknet prepare volumes` writes. You vouch that
+they show no lesion; OUT.json has the classes of --like.
+
+  ctmasknet prepare lesion-free healthy/slices.csv healthy.json --like lesions.json
+  ctmasknet prepare lesion-free slices.csv healthy.json --like lesions.json --where infected=0
+  ctmasknet train CONFIG --train lesions.json --train healthy.json \\
+      DATALOADER.FILTER_EMPTY_ANNOTATIONS False DATALOADER.LESION_FREE_SHARE 0.25
 """
 _DATASET = """Make a downloaded lesion data set ready for training under its registered names.
 
@@ -80,6 +92,27 @@ def add_masks(parts: argparse._SubParsersAction) -> None:
     add_skip_bad(parser)
 
 
+def add_lesion_free(parts: argparse._SubParsersAction) -> None:
+    """Add the command to the subcommands of a parser."""
+    parser = new_subparser(
+        parts, "lesion-free", _LESION_FREE, _run_lesion_free, help="healthy slices to a COCO file"
+    )
+    parser.add_argument("slices", type=Path, metavar="SLICES", help="a folder, or a list (.csv)")
+    parser.add_argument("output", type=Path, metavar="OUT.json")
+    parser.add_argument(
+        "--like", type=Path, required=True, metavar="LESIONS.json", help="the lesions it will join"
+    )
+    parser.add_argument(
+        "--where",
+        type=_parse_condition,
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="take only these lines of the list; again for further conditions",
+    )
+    add_skip_bad(parser)
+
+
 def add_dataset(parts: argparse._SubParsersAction) -> None:
     """Add the command to the subcommands of a parser."""
     parser = new_subparser(
@@ -124,6 +157,19 @@ def add_dataset(parts: argparse._SubParsersAction) -> None:
 def _run_masks(args: argparse.Namespace) -> None:
     say_windowed_once()
     print(prepare_lesion_masks(**options_of(args)))
+    print_skipped(args.errors)
+
+
+def _parse_condition(text: str) -> tuple[str, str]:
+    column, equals, value = text.partition("=")
+    if not (column and equals):
+        raise argparse.ArgumentTypeError(f"'{text}': expected COLUMN=VALUE, as infected=0")
+    return column, value
+
+
+def _run_lesion_free(args: argparse.Namespace) -> None:
+    say_windowed_once()
+    print(prepare_lesion_free(**options_of(args)))
     print_skipped(args.errors)
 
 

@@ -9,6 +9,7 @@ from ..data.covidx import LIST_LINE
 from ..data.phantom import write_phantom
 from ..data.prepare import prepare_covidx
 from ..data.splits import split_file
+from ..lung import FIELDS
 from ..volumes.volume_slices import VolumeEntry, read_volume_list, write_slices
 from ..volumes.window import WINDOWS, Window, say_windowed_once
 
@@ -18,9 +19,12 @@ A volume is a folder or zip of DICOM files or images, or a NIfTI, MetaImage or N
 list of them (CSV file,label,patient,scan; `file` is relative to the list), or the volumes
 themselves with one --label. Writes DIR/slices/{scan}/{z}.png, from the feet to the head, and
 DIR/slices.csv. Without a list, patient and scan are those in the DICOM files, or the file's name.
+With --field-of-view lung or body, the slices of a scan are cropped to the box of all its lung or
+body and 10 mm more: what is read from them is in pixels of the crop.
 
   ctmasknet prepare volumes scans.csv --output slices
   ctmasknet prepare volumes scan1.zip scan2.nii.gz --label COVID-19 --output slices
+  ctmasknet prepare volumes healthy.zip --label Control --field-of-view lung --output healthy
 """
 _COVIDX = """Turn a split list of COVIDx-CT into an image list, whole or a sample of it.
 
@@ -63,6 +67,13 @@ def add_volumes(parts: argparse._SubParsersAction) -> None:
         default="lung",
         help=f"WIDTH,LEVEL in HU, or one of {', '.join(WINDOWS)} (default: lung, the papers'); "
         "8-bit volumes are taken to have it",
+    )
+    parser.add_argument(
+        "--field-of-view",
+        choices=FIELDS,
+        default="image",
+        help="what of the slices is written; lung leaves slices without lung out, and a scan in "
+        "which none is found is an error (default: %(default)s, all)",
     )
     parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID to take of several")
     add_skip_bad(parser)
@@ -136,6 +147,7 @@ def _run_volumes(args: argparse.Namespace) -> None:
         args.output,
         window=Window.parse(args.window),
         series=args.series,
+        field_of_view=args.field_of_view,
         errors=args.errors,
         overwrite=args.overwrite,
     )

@@ -89,6 +89,14 @@ class SliceMapper(DatasetMapper):
             read_slice(dataset_dict["file_name"])  # its error names a damaged file
             raise
 
+    def _transform_annotations(self, dataset_dict: dict, transforms: T.Transform, size: tuple):
+        mapper = self
+        if self.recompute_boxes and all(x.get("iscrowd") for x in dataset_dict["annotations"]):
+            # Of a slice without lesions Detectron2 makes no masks, whose boxes it then wants.
+            mapper = copy.copy(self)
+            mapper.recompute_boxes = False
+        super(SliceMapper, mapper)._transform_annotations(dataset_dict, transforms, size)
+
     def _field(self, file: str) -> Box | None:
         if self._field_of_view.kind == "image":
             return None

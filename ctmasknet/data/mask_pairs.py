@@ -20,7 +20,7 @@ def pair_files(images: Path, masks: Path, errors: ErrorPolicy = RAISE) -> list[P
     missing or empty, or a file without its partner. ValueError: two files that differ in their
     extension only, or no pair at all. `errors` is the policy for single files.
     """
-    found_images, found_masks = _files_by_stem(images, errors), _files_by_stem(masks, errors)
+    found_images, found_masks = files_by_stem(images, errors), files_by_stem(masks, errors)
     for have, want, what in (
         (found_images, found_masks, f"mask in {masks}"),
         (found_masks, found_images, f"image in {images}"),
@@ -67,7 +67,12 @@ def listed_pairs(pairs: Sequence[Pair], names: str | os.PathLike) -> list[Pair]:
     return pick_named(names, by_name, lambda name: Path(name).stem, unknown)
 
 
-def _files_by_stem(folder: Path, errors: ErrorPolicy) -> dict[Path, Path]:
+def files_by_stem(folder: Path, errors: ErrorPolicy = RAISE) -> dict[Path, Path]:
+    """Find the images of a folder tree, by relative path without extension, in its order.
+
+    FileNotFoundError: a folder that is missing or has no images. Two files of one stem are an error
+    to handle.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     files: dict[Path, Path] = {}

@@ -22,6 +22,7 @@ def check_lesion_keys(cfg: CfgNode) -> None:
 
     A CT-Mask-Net reads no masks, so nothing is asked of its INPUT.MASK_TYPE.
     """
+    _check_lesion_free_share(cfg)
     count, names = cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.DATASETS.LESION_CLASSES
     if cfg.INPUT.MIN_LESION_AREA < 0:
         raise ValueError(
@@ -100,6 +101,22 @@ def config_beside(weights: str | Path) -> CfgNode | None:
     except (AssertionError, KeyError, OSError, ValueError, YAMLError):
         return None  # of another program
     return cfg
+
+
+def _check_lesion_free_share(cfg: CfgNode) -> None:
+    """Raise a ValueError unless DATALOADER.LESION_FREE_SHARE can be used and has an effect."""
+    keys, key = cfg.DATALOADER, "DATALOADER.LESION_FREE_SHARE"
+    if not 0 <= keys.LESION_FREE_SHARE < 1:
+        raise ValueError(f"{key} is {keys.LESION_FREE_SHARE}, expected 0 to below 1")
+    if keys.LESION_FREE_SHARE and is_classifier(cfg):
+        raise ValueError(f"{key} is {keys.LESION_FREE_SHARE}, but a CT-Mask-Net reads no lesions")
+    wanted = {"FILTER_EMPTY_ANNOTATIONS": False, "SAMPLER_TRAIN": "TrainingSampler"}
+    for other, value in wanted.items():
+        if keys.LESION_FREE_SHARE and keys[other] != value:
+            raise ValueError(
+                f"{key} is {keys.LESION_FREE_SHARE}, but DATALOADER.{other} is {keys[other]}: set "
+                f"it to {value}"
+            )
 
 
 def _told_for_weights(cfg: CfgNode, found: Sequence[str]) -> tuple[str, ...]:

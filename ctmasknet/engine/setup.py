@@ -34,6 +34,7 @@ from ..shipped_models import find_weights, is_model_file
 from ..volumes.window import say_windowed_once
 from .lesion_classes import check_lesion_keys, match_lesion_classes
 from .reports import datasets_to_predict
+from .sampling import has_lesions
 
 logger = logging.getLogger(__name__)
 DATASET_KEYS = ("TRAIN", "VALIDATION", "TEST")
@@ -207,8 +208,21 @@ def check_files(cfg: CfgNode, names: Sequence[str] | None = None) -> None:
         for record in tqdm(records, f"check {name}", unit="slice", leave=False, disable=None):
             check_slice(record["file_name"])
         _check_classes(cfg, name)
+        if name in cfg.DATASETS.TRAIN:
+            _check_not_skipped(cfg, name, records)
         if name in evaluated and MetadataCatalog.get(name).evaluator_type == "coco":
             read_lesions(MetadataCatalog.get(name).json_file, ())  # as its evaluation will
+
+
+def _check_not_skipped(cfg: CfgNode, name: str, records: Sequence[dict]) -> None:
+    """Raise a ValueError for training data of which Detectron2 would leave out all."""
+    if is_classifier(cfg) or not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        return
+    if not any(map(has_lesions, records)):
+        raise ValueError(
+            f"DATASETS.TRAIN: {name} has no lesions, and training skips slices without: to learn "
+            "from them set DATALOADER.FILTER_EMPTY_ANNOTATIONS False"
+        )
 
 
 def _check_classes(cfg: CfgNode, dataset_name: str) -> None:

@@ -5,7 +5,11 @@ import logging
 from collections.abc import Sequence
 
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader, build_detection_train_loader
+from detectron2.data import (
+    build_detection_test_loader,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
 from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 from torch import nn
@@ -20,6 +24,7 @@ from .ranked_cache import (
     rows_are_cached,
     what_varies,
 )
+from .sampling import lesion_free_sampler
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +83,15 @@ class SliceTrainer(ParallelTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
+        keys, drawn = cfg.DATALOADER, {}
         try:
-            return build_detection_train_loader(cfg, mapper=SliceMapper(cfg, is_train=True))
+            if keys.LESION_FREE_SHARE:
+                names, filtered = cfg.DATASETS.TRAIN, keys.FILTER_EMPTY_ANNOTATIONS
+                records = get_detection_dataset_dicts(names, filtered)
+                sampler = lesion_free_sampler(records, keys.LESION_FREE_SHARE)
+                drawn = {"dataset": records, "sampler": sampler}
+            mapper = SliceMapper(cfg, is_train=True)
+            return build_detection_train_loader(cfg, mapper=mapper, **drawn)
         except AssertionError as error:  # how Detectron2 says that nothing is left to train on
             raise ValueError(
                 f"DATASETS.TRAIN: {error} Slices without lesions are skipped in training "

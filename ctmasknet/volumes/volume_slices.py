@@ -9,10 +9,13 @@ from itertools import chain
 from pathlib import Path
 
 import cv2
+import numpy as np
 from tqdm import tqdm
 
 from ..data.list_files import COLUMNS, read_csv
 from ..errors import RAISE, ErrorPolicy
+from ..lung import Box, FieldOfView, find_lung, has_lung
+from ..wording import counted
 from .volume import Volume
 from .volume_files import read_volume
 from .window import Window
@@ -63,19 +66,24 @@ def write_slices(
     *,
     window: str | Window = "lung",
     series: str | None = None,
+    field_of_view: str = "image",
     errors: ErrorPolicy = RAISE,
     overwrite: bool = False,
 ) -> str:
     """Write slices/{scan}/{z:04d}.png (8-bit grey, 0000 is the lowest) and slices.csv.
 
-    They are written whole or not at all, into a new or empty folder, or with `overwrite` in place
+    With the field of view "body" or "lung" (see `FieldOfView`) the slices of a scan are cropped to
+    one box, and with "lung" those without lung are left out; the others keep their z. A scan in
+    which no lung is found is then a bad volume.
+
+    Slices are written whole or not at all, into a new or empty folder, or with `overwrite` in place
     of an earlier run's. An existing folder stays itself, as it may be a working directory. Bad
     volumes, and bad parts of good ones, are errors to handle; a full disk is an OSError.
 
     Returns:
-        A table: scan, slices, size, spacing and window of each volume.
+        A table: scan, slices, size, spacing, window and box of each volume.
     """
-    window = Window.parse(window)
+    window, field = Window.parse(window), FieldOfView(field_of_view)
     _check_output(output, overwrite)
     target = output.resolve()  # "." has no name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,13 +96,14 @@ def write_slices(
             try:
                 volume = read_volume(entry.path, series=series, window=window, errors=errors)
                 scan = _free_name(entry, volume, rows)
+                part = _find_part(volume, field)
             except (ValueError, FileNotFoundError) as error:
                 place = f"{entry.place}: " if entry.place else ""
                 errors.handle(type(error)(f"{place}{error}"))
                 continue
             chosen = volume.window_for(window)
-            rows[scan] = _write_volume(volume, entry, scan, root, chosen)
-            table.append(_describe(volume, scan, chosen))
+            rows[scan] = _write_volume(volume, part, entry, scan, root, chosen)
+            table.append(_describe(volume, part, scan, chosen))
         if not rows:
             raise ValueError(
                 f"{output}: nothing to write, all {len(entries)} volumes are unusable; the first: "
@@ -121,24 +130,56 @@ def _put_in_place(root: Path, target: Path) -> None:
         (root / name).rename(target / name)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What is written of a volume."""
+
+    box: Box  # of all its slices
+    numbers: list[int]  # z of its slices
+
+
+def _find_part(volume: Volume, field: FieldOfView) -> _Part:
+    """Find the box of the field of view and the slices with what it is of; a ValueError: none."""
+    spacing = volume.spacing if volume.measured else None
+    lung, kept = None, np.ones(len(volume), bool)
+    if field.kind == "lung":
+        try:
+            lung = find_lung(volume.hu, spacing)
+        except ValueError as error:
+            found = str(error).partition(";")[0]
+            advice = "leave it out, or take it whole (field of view: image)"
+            raise ValueError(f"{volume.source}: {found}; {advice}") from None
+        kept = has_lung(lung.mask, spacing)
+    height, width = volume.hu.shape[1:]
+    box = field.find(volume.hu, spacing, lung) or (0, 0, width, height)
+    return _Part(box, np.flatnonzero(kept).tolist())
+
+
 def _write_volume(
-    volume: Volume, entry: VolumeEntry, scan: str, root: Path, window: Window
+    volume: Volume, part: _Part, entry: VolumeEntry, scan: str, root: Path, window: Window
 ) -> list[tuple[str, ...]]:
     """Write a volume's slices; return their lines of the list."""
     (root / _FOLDER / scan).mkdir(parents=True)
     lines: list[tuple[str, ...]] = []
-    for z, hu in enumerate(volume.hu):
+    x0, y0, x1, y1 = part.box
+    for z in part.numbers:
         file = f"{_FOLDER}/{scan}/{z:04d}.png"
-        if not cv2.imwrite(str(root / file), window.to_uint8(hu)):
+        if not cv2.imwrite(str(root / file), window.to_uint8(volume.hu[z, y0:y1, x0:x1])):
             raise OSError(f"{root / file}: cannot be written; is the disk full?")
         lines.append((file, entry.label, entry.patient or volume.patient, scan))
     return lines
 
 
-def _describe(volume: Volume, scan: str, window: Window) -> str:
-    size = " x ".join(map(str, volume.hu.shape[1:]))
+def _describe(volume: Volume, part: _Part, scan: str, window: Window) -> str:
+    x0, y0, x1, y1 = part.box
+    size, left_out = f"{y1 - y0} x {x1 - x0}", len(volume) - len(part.numbers)
+    notes = [scan]
+    if (y1 - y0, x1 - x0) != volume.hu.shape[1:]:
+        notes.append(f"x {x0} to {x1 - 1} and y {y0} to {y1 - 1} of each slice")
+    if left_out:
+        notes.append(f"{counted(left_out, 'slice')} without lung left out")
     spacing = ", ".join(f"{mm:.4g}" for mm in volume.spacing) if volume.measured else "unknown"
-    return f"{len(volume):>6}  {size:<12}{spacing:<24}{window!s:<12}{scan}"
+    return f"{len(part.numbers):>6}  {size:<12}{spacing:<24}{window!s:<12}{', '.join(notes)}"
 
 
 def _free_name(entry: VolumeEntry, volume: Volume, taken: Container[str]) -> str:
