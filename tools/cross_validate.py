@@ -9,8 +9,10 @@
 Slices are dealt out by patient where the file tells them, else one by one. Folds that are finished
 in --output are kept, an interrupted one goes on from its last checkpoint. The score from which a
 fold's detections count as lesion pixels is chosen on the slices of the other finished folds, never
-on its own. results.json and row.md of --output have the numbers. KEY VALUE pairs at the end
-override the config. Research use only, not for diagnosis.
+on its own. Slices of --lesion-free are in the training part of every fold. Those of
+--lesion-free-check are predicted by every fold's model: its score threshold is then the best of
+those from which it calls at most 0.5 % of them lesion. results.json and row.md of --output have the
+numbers. KEY VALUE pairs at the end override the config. Research use only, not for diagnosis.
 """
 
 import argparse
@@ -49,6 +51,19 @@ def parse_args() -> argparse.Namespace:
         help="train nothing: predict with the models of another --output under this config, to "
         "compare what is done at test time",
     )
+    parser.add_argument(
+        "--lesion-free",
+        type=Path,
+        metavar="FILE.json",
+        help="slices without lesions to train on in every fold (ctmasknet prepare lesion-free); "
+        "with DATALOADER.FILTER_EMPTY_ANNOTATIONS False",
+    )
+    parser.add_argument(
+        "--lesion-free-check",
+        type=Path,
+        metavar="FILE.json",
+        help="such slices, of other patients, to choose thresholds by and to report on",
+    )
     meaning = parser.add_mutually_exclusive_group()
     meaning.add_argument("--preset", choices=MASK_PRESETS, default="cncb", help="of mask folders")
     meaning.add_argument("--values", metavar='"1=nodule,2=cavity"', help="of mask folders")
@@ -75,6 +90,8 @@ def main() -> None:
         args.seed,
         tuple(args.opts),
         args.weights_of,
+        args.lesion_free,
+        args.lesion_free_check,
     )
     results = run.run(only)
     print(f"\nscore thresholds: {results['threshold_from']}")

@@ -5,6 +5,7 @@ Files in the output folder: truth.json (all lesions), folds/ (COCO files of each
 """
 
 import hashlib
+import itertools
 import json
 import logging
 import shlex
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
 from ..atomic_write import atomic_write
@@ -49,6 +51,9 @@ class CrossValidation:
         opts: config overrides, KEY VALUE pairs.
         weights_of: output folder of another cross-validation with the same folds, whose models
             predict under this config; None trains.
+        lesion_free: COCO file of slices without lesions that all folds train on, too.
+        lesion_free_check: COCO file of such slices that every fold's model predicts, for the choice
+            of its threshold and the share that it calls lesion.
     """
 
     config_file: str
@@ -58,17 +63,20 @@ class CrossValidation:
     seed: int = 0
     opts: Sequence[str] = field(default_factory=tuple)
     weights_of: Path | None = None
+    lesion_free: Path | None = None
+    lesion_free_check: Path | None = None
 
     def run(self, only: Sequence[int] | None = None) -> dict[str, Any]:
         """Train the folds `only` (None: all) that are not finished, then collect all that are.
 
         Returns the content of results.json. Raises a ValueError for a fold that does not exist, or
-        that was finished with other settings or data.
+        that was finished with other settings or data, and for files that share images or patients.
         """
         wanted = range(self.folds) if only is None else only
         for index in wanted:
             if index not in range(self.folds):
                 raise ValueError(f"fold {index}: expected 0 to {self.folds - 1}")
+        self._check_apart()
         self._write_parts()
         keys = {index: self._key(index) for index in range(self.folds)}
         for index, key in keys.items():
@@ -86,11 +94,29 @@ class CrossValidation:
     def config(self, index: int) -> CfgNode:
         """Return the config of a fold's training."""
         opts = [*self.opts, "OUTPUT_DIR", str(self.output / f"fold_{index}")]
-        opts += ["DATASETS.TRAIN", f"('{self.part(index, 'train')}',)", "DATASETS.VALIDATION", "()"]
-        opts += ["DATASETS.TEST", f"('{self.part(index, 'test')}',)"]
+        train = [self.part(index, "train"), self.lesion_free]
+        test = [self.part(index, "test"), self.lesion_free_check]
+        for key, files in (("TRAIN", train), ("VALIDATION", []), ("TEST", test)):
+            opts += [f"DATASETS.{key}", str(tuple(str(path) for path in files if path))]
         if self.weights_of:
             opts += ["MODEL.WEIGHTS", str(self.weights_of / f"fold_{index}" / "model_final.pth")]
         return load_config(self.config_file, [*opts, "TEST.BOOTSTRAP_RESAMPLES", "0"])
+
+    def _check_apart(self) -> None:
+        """Raise a ValueError if models would be judged on what they have trained on.
+
+        So it does for slices with lesions that are given as lesion-free.
+        """
+        free = [x for x in (self.lesion_free, self.lesion_free_check) if x]
+        for one, other in itertools.combinations([self.lesions, *free], 2):
+            if shared := sorted(_origins(one) & _origins(other)):
+                raise ValueError(
+                    f"{other}: {shared[0]} is in {one}, too, but models must be judged on what they "
+                    "have not seen: leave it out of one of the two"
+                )
+        for path in free:
+            if lesions := json.loads(path.read_text(encoding="utf-8"))["annotations"]:
+                raise ValueError(f"{path}: has {len(lesions)} lesions, expected slices without")
 
     def _write_parts(self) -> None:
         cfg = load_config(self.config_file, self.opts, datasets=False)
@@ -113,7 +139,9 @@ class CrossValidation:
     def _key(self, index: int) -> str:
         """SHA-256 of all that a fold's training depends on but code, machine and images."""
         content = [self.config(index).dump()]
-        content += [self.part(index, kind).read_text() for kind in ("train", "test")]
+        files = [self.part(index, kind) for kind in ("train", "test")]
+        files += [x for x in (self.lesion_free, self.lesion_free_check) if x]
+        content += [path.read_text() for path in files]
         return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
     def _finished(self, index: int, key: str) -> bool:
@@ -169,7 +197,8 @@ class CrossValidation:
             sets[kind] = read_lesions(path, detections, masks=True)
         fold_of = np.array([ids[image.image_id] for image in sets["pixels"].images])
         settings = LesionReportSettings.from_cfg(load_config(self.config_file, self.opts, False))
-        statistics = FoldStatistics(sets["pixels"], sets["test"], fold_of, settings)
+        free = [self._lesion_free_found(cfg) for cfg in cfgs] if self.lesion_free_check else []
+        statistics = FoldStatistics(sets["pixels"], sets["test"], fold_of, settings, free)
         seconds = [json.loads((Path(c.OUTPUT_DIR) / FINISHED).read_text())["seconds"] for c in cfgs]
         about = {
             "model": cfgs[0].MODEL.NAME,
@@ -185,18 +214,41 @@ class CrossValidation:
             "minutes": float(np.mean(seconds)) / 60,
             "machine": machine(),
             "thresholds": statistics.thresholds.tolist(),
-            "threshold_from": "slices of the other folds, predicted while held out"
-            if statistics.chosen
-            else "TEST.PIXEL_SCORE_THRESH, as a single fold has no others to choose it on",
+            "threshold_from": statistics.threshold_from(finished),
             "conventions": CONVENTIONS,
             "suffixes": statistics.suffixes,
             "dice_present_by_threshold_for_diagnosis": statistics.by_threshold,
         }
+        if self.lesion_free:
+            about["lesion_free"] = str(self.lesion_free)
+        if free:
+            shares = statistics.called_lesion
+            about["lesion_free_check"] = {
+                "source": str(self.lesion_free_check),
+                "images": len(free[0].images),
+                "called_lesion": {"mean": float(shares.mean()), "folds": shares.tolist()},
+            }
         write_results(self.output / RESULTS, statistics.values(), **about)
         results = read_results(self.output / RESULTS)
         with atomic_write(self.output / ROW) as partial:
             partial.write_text(table_row(results) + "\n")
         return results
+
+    def _lesion_free_found(self, cfg: CfgNode) -> LesionSet:
+        name = cfg.DATASETS.TEST[1]
+        detections = prediction_folder(cfg, name) / DETECTIONS
+        return read_lesions(MetadataCatalog.get(name).json_file, [detections], masks=True)
+
+
+def _origins(path: Path) -> set[str]:
+    """Return the images of a COCO file and their patients, or scans where these are unknown."""
+    with reading_coco(path):
+        images = json.loads(path.read_text(encoding="utf-8"))["images"]
+        found = {f"image {(path.parent / image['file_name']).resolve()}" for image in images}
+        for image in images:
+            known = (f"{key} {image[key]}" for key in ("patient", "scan") if image.get(key))
+            found.update(itertools.islice(known, 1))
+    return found
 
 
 def _part(output: Path, index: int, kind: str) -> Path:

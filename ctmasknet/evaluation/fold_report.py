@@ -3,7 +3,7 @@
 Shapes: I images of all finished folds, F folds, T thresholds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from .bootstrap import Statistic, group_indices, intervals
 from .coco_ap import CocoStatistic
 from .lesion_report import LesionReportSettings
 from .lesion_set import LesionSet
+from .metric_names import any_lesion
 from .per_image_ap import PerImageAPStatistic
 from .pixel_metrics import PixelStatistic
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
+MOST_CALLED_LESION = 0.005  # of the pixels of lesion-free slices, where a threshold can be chosen
 # Prefix of a metric of pixels -> what the tables call it.
 CONVENTIONS = {
     "dice_present": "mean over the slices that have the class",
@@ -33,8 +35,12 @@ class FoldStatistics:
     Attributes:
         thresholds: (F,) lowest score of a detection whose pixels count. That of a fold is best on
             the slices of the other folds, which are its training data, predicted by models that
-            did not train on them. With a single fold it is that of the settings.
+            did not train on them, among those at which its own model calls at most
+            MOST_CALLED_LESION of the lesion-free slices lesion, or else the highest. With a single
+            fold it is that of the settings.
         chosen: whether thresholds were chosen so.
+        called_lesion: (F,) share of the lesion-free slices that is called lesion at the fold's
+            threshold, see `lesion_share`; (0,) without such slices.
         by_threshold: (T,) threshold -> `dice_present` by suffix of class, over all slices. For
             diagnosis alone: to choose by it is to choose on held-out slices.
     """
@@ -45,6 +51,7 @@ class FoldStatistics:
         lesions: LesionSet,
         fold_of: np.ndarray,
         settings: LesionReportSettings,
+        lesion_free: Sequence[LesionSet] = (),
     ):
         """Measure.
 
@@ -53,16 +60,27 @@ class FoldStatistics:
                 tiny ones.
             fold_of: (I,) fold of each image in 0..F-1, none of them empty.
             settings: of AP, intervals, and of the threshold where it cannot be chosen.
+            lesion_free: F sets of the same slices without lesions, of which no model has seen any,
+                with what each fold's model finds in them; or none.
         """
         self.settings, self.groups = settings, group_indices(pixels.patients)
         self._own = np.arange(fold_of.max() + 1)[:, None] == fold_of  # (F, I)
         self.chosen = len(self._own) > 1
         at = {t: PixelStatistic(pixels, t) for t in THRESHOLDS}
         self.thresholds = np.full(len(self._own), settings.pixel_score_thresh)
+        self._too_much = np.zeros(len(self._own), bool)  # (F,) called lesion at all thresholds
         if self.chosen:
             others = (~self._own).astype(float)
             goals = np.array([_goal(statistic, others) for statistic in at.values()])  # (T, F)
+            if lesion_free:
+                shares = np.array([[lesion_share(x, t) for x in lesion_free] for t in THRESHOLDS])
+                allowed = shares <= MOST_CALLED_LESION
+                self._too_much = ~allowed.any(axis=0)
+                allowed[-1] |= self._too_much
+                goals[~allowed] = -np.inf
             self.thresholds = np.array(THRESHOLDS)[goals.argmax(axis=0)]
+        pairs = zip(lesion_free, self.thresholds if lesion_free else (), strict=True)
+        self.called_lesion = np.array([lesion_share(x, t) for x, t in pairs])
         every = np.ones((1, len(fold_of)))
         self.by_threshold = {
             t: {
@@ -93,6 +111,21 @@ class FoldStatistics:
         """
         return {task: self._of(statistic, task) for task, statistic in self.statistics.items()}
 
+    def threshold_from(self, numbers: Sequence[int]) -> str:
+        """Say how thresholds were chosen; `numbers` are F names of the folds."""
+        if not self.chosen:
+            return "TEST.PIXEL_SCORE_THRESH, as a single fold has no others to choose it on"
+        text = "slices of the other folds, predicted while held out"
+        if len(self.called_lesion):
+            text += (
+                f", among scores from which the fold's model calls at most {MOST_CALLED_LESION:.1%} "
+                "of the lesion-free slices lesion"
+            )
+        if self._too_much.any():
+            listed = ", ".join(str(numbers[i]) for i in np.flatnonzero(self._too_much))
+            text += f"; none does in fold {listed}, which takes the highest, {THRESHOLDS[-1]}"
+        return text
+
     def _of(self, statistic: Statistic, task: str) -> dict[str, dict[str, Any]]:
         with np.errstate(invalid="ignore", divide="ignore"):  # a fold may lack a class
             folds = statistic(self._own.astype(float))
@@ -104,6 +137,13 @@ class FoldStatistics:
                 statistic, self.groups, self.settings.resamples, self.settings.seed, bar
             )
         return {name: _numbers(whole[name][0], x, found.get(name)) for name, x in folds.items()}
+
+
+def lesion_share(lesions: LesionSet, threshold: float) -> float:
+    """Return the mean over slices of the share of pixels that is called lesion."""
+    pixels = PixelStatistic(lesions, threshold)
+    found = pixels.areas[any_lesion(lesions.class_names)][1]
+    return float(np.mean(found / pixels.sizes))
 
 
 def _goal(statistic: PixelStatistic, weights: np.ndarray) -> np.ndarray:
@@ -148,6 +188,8 @@ def table_row(results: Mapping[str, Any]) -> str:
         "per-image mAP": _number(metrics["per_image_ap"]["mAP"]["value"]),
         "minutes a fold": _number(results["minutes"], 1),
     }
+    if check := results.get("lesion_free_check"):
+        cells["lesion-free called lesion"] = f"{check['called_lesion']['mean']:.2%}"
     rows = (cells, ["---"] * len(cells), cells.values())
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
