@@ -111,8 +111,8 @@ class CrossValidation:
         for one, other in itertools.combinations([self.lesions, *free], 2):
             if shared := sorted(_origins(one) & _origins(other)):
                 raise ValueError(
-                    f"{other}: {shared[0]} is in {one}, too, but models must be judged on what they "
-                    "have not seen: leave it out of one of the two"
+                    f"{other}: {shared[0]} is in {one}, too, but models must be judged on what "
+                    "they have not seen: leave it out of one of the two"
                 )
         for path in free:
             if lesions := json.loads(path.read_text(encoding="utf-8"))["annotations"]:

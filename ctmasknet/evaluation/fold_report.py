@@ -118,8 +118,8 @@ class FoldStatistics:
         text = "slices of the other folds, predicted while held out"
         if len(self.called_lesion):
             text += (
-                f", among scores from which the fold's model calls at most {MOST_CALLED_LESION:.1%} "
-                "of the lesion-free slices lesion"
+                f", among scores from which the fold's model calls at most "
+                f"{MOST_CALLED_LESION:.1%} of the lesion-free slices lesion"
             )
         if self._too_much.any():
             listed = ", ".join(str(numbers[i]) for i in np.flatnonzero(self._too_much))

@@ -89,6 +89,49 @@ def test_models_of_another_run_predict_their_own_folds_alone(run, lesions, tmp_p
         other.run()
 
 
+@pytest.fixture(scope="module")
+def lesion_free(lesions):
+    """Slices of other patients, said to be without lesions: to train on, and to check."""
+    files = []
+    for part in ("val", "test"):
+        content = json.loads(lesions.with_name(f"lesion_both_{part}.json").read_text())
+        files.append(lesions.with_name(f"healthy_{part}.json"))
+        files[-1].write_text(json.dumps({**content, "annotations": []}))
+    return files
+
+
+def test_lesion_free_slices_are_trained_on_and_checked(lesions, lesion_free, tmp_path):
+    opts = (*OPTS, "DATALOADER.FILTER_EMPTY_ANNOTATIONS", "False", "SOLVER.MAX_ITER", "1")
+    files = {"lesion_free": lesion_free[0], "lesion_free_check": lesion_free[1]}
+    validation = CrossValidation(CONFIG, lesions, tmp_path / "cv", 2, opts=opts, **files)
+    results = validation.run()
+    names = {x["file_name"] for x in json.loads(lesion_free[0].read_text())["images"]}
+    for index in range(2):
+        cfg = validation.config(index)
+        assert len(cfg.DATASETS.TRAIN) == 2 and "healthy_val" in cfg.DATASETS.TRAIN[1]
+        held_out = json.loads(validation.part(index, "test").read_text())["images"]
+        assert not names & {Path(x["file_name"]).name for x in held_out}
+    check = results["lesion_free_check"]
+    count = len(json.loads(lesion_free[1].read_text())["images"])
+    assert check["images"] == count and len(check["called_lesion"]["folds"]) == 2
+    assert all(0 <= x <= 1 for x in check["called_lesion"]["folds"])
+    assert "lesion-free slices" in results["threshold_from"]
+    assert "lesion-free called lesion" in (tmp_path / "cv/row.md").read_text()
+
+
+def test_what_is_judged_must_not_be_trained_on(lesions, lesion_free, tmp_path):
+    def refused(match, **files):
+        with pytest.raises(ValueError, match=match):
+            CrossValidation(CONFIG, lesions, tmp_path / "cv", 2, opts=OPTS, **files).run()
+
+    same = lesion_free[0]
+    refused("healthy_val.json: image .* is in .*, too", lesion_free=same, lesion_free_check=same)
+    refused("lesion_both_train.json: image .* is in", lesion_free=lesions)
+    full = lesions.with_name("lesion_both_test.json")
+    refused(r"lesion_both_test.json: has \d+ lesions, expected", lesion_free_check=full)
+    refused("healthy_val.* has no lesions, .*EMPTY_ANNOTATIONS False", lesion_free=same)
+
+
 def test_the_command_line_takes_what_is_finished(run, lesions, monkeypatch, capsys):
     validation, _, _ = run
     command = ["cross_validate.py", "--data", lesions, "--config-file", CONFIG]

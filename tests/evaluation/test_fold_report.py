@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from ctmasknet.evaluation.fold_report import FoldStatistics, table_row
+from ctmasknet.evaluation.fold_report import FoldStatistics, lesion_share, table_row
 from ctmasknet.evaluation.lesion_report import LesionReportSettings
 
 SETTINGS = LesionReportSettings(pixel_score_thresh=0.5, resamples=20)
@@ -30,6 +30,38 @@ def test_thresholds_are_chosen_on_the_other_folds(made):
     assert values["pooled_dice_lesion"]["value"] == pytest.approx(2 * 1600 / (1600 + 2400))
     interval = values["dice_present_lesion"]
     assert 2 / 3 <= interval["low"] <= interval["value"] <= interval["high"] <= 1
+
+
+def healthy_slices(lesion_set, *scores):
+    """Two slices without lesions; on the first a find of 12 x 16, 1/16 of it, for each score."""
+    return lesion_set((), [(1, 0, score, 0, 0, 12, 16) for score in scores], images=2)
+
+
+def test_thresholds_leave_healthy_lung_alone(lesion_set, made):
+    free = [healthy_slices(lesion_set, 0.7), healthy_slices(lesion_set, 0.2)]
+    folds = FoldStatistics(made, made, np.array([0, 0, 1, 1]), SETTINGS, free)
+    # Without them 0.65 and 0.45; fold 0's model finds a lesion of 3 % of both slices up to 0.7.
+    assert folds.thresholds.tolist() == [0.75, 0.45]
+    assert folds.called_lesion.tolist() == [0, 0]
+    said = folds.threshold_from([0, 1])
+    assert "at most 0.5% of the lesion-free slices" in said and "highest" not in said
+    assert lesion_share(free[0], 0.7) == pytest.approx(1 / 32)
+
+
+def test_where_no_threshold_will_do_the_highest_is_taken_and_said(lesion_set, made):
+    free = [healthy_slices(lesion_set, 0.2), healthy_slices(lesion_set, 0.97)]
+    folds = FoldStatistics(made, made, np.array([0, 0, 1, 1]), SETTINGS, free)
+    assert folds.thresholds.tolist() == [0.65, 0.95]
+    assert folds.called_lesion.tolist() == [0, pytest.approx(1 / 32)]
+    assert "none does in fold 4, which takes the highest, 0.95" in folds.threshold_from([1, 4])
+
+
+def test_a_single_fold_says_what_it_calls_lesion_at_the_given_threshold(lesion_set, made):
+    free = [healthy_slices(lesion_set, 0.5)]
+    folds = FoldStatistics(made, made, np.zeros(4, int), SETTINGS, free)
+    assert folds.thresholds.tolist() == [0.5]
+    assert folds.called_lesion.tolist() == [pytest.approx(1 / 32)]
+    assert "TEST.PIXEL_SCORE_THRESH" in folds.threshold_from([2])
 
 
 def test_a_single_fold_takes_the_given_threshold(made):
@@ -63,3 +95,6 @@ def test_the_row_says_how_many_folds_and_what_is_unknown(made):
     assert head.count("|") == line.count("|") == row.count("|")
     assert row.startswith("| R18 | 2 of 5 | 0.65, 0.45 | 0.833 / 0.833 / 0.800 | 0.236 | ")
     assert row.endswith("| 12.3 |")
+    results["lesion_free_check"] = {"called_lesion": {"mean": 0.00423, "folds": [0, 0.00846]}}
+    head, _, row = table_row(results).splitlines()
+    assert head.endswith("| lesion-free called lesion |") and row.endswith("| 12.3 | 0.42% |")
