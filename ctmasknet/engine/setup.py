@@ -220,8 +220,9 @@ def _check_not_skipped(cfg: CfgNode, name: str, records: Sequence[dict]) -> None
         return
     if not any(map(has_lesions, records)):
         raise ValueError(
-            f"DATASETS.TRAIN: {name} has no lesions, and training skips slices without: to learn "
-            "from them set DATALOADER.FILTER_EMPTY_ANNOTATIONS False"
+            f"DATASETS.TRAIN: {name} has no lesions of more than {cfg.INPUT.MIN_LESION_AREA} px, "
+            "and training skips slices without: to learn from them set "
+            "DATALOADER.FILTER_EMPTY_ANNOTATIONS False"
         )
 
 

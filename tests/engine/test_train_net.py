@@ -257,7 +257,7 @@ def test_nothing_to_train_on(data, train_net, tmp_path):
     file = data / "lesion_free.json"
     file.write_text(json.dumps(empty))
     with pytest.raises(
-        ValueError, match=r"TRAIN: lesion_free.* has no lesions, .*ANNOTATIONS False"
+        ValueError, match=r"TRAIN: lesion_free.* has no lesions of .*ANNOTATIONS False"
     ):
         run(train_net, "lesion_R18_T1", data, tmp_path, "DATASETS.TRAIN", f"('{file}',)")
 
