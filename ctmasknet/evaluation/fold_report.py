@@ -122,7 +122,7 @@ class FoldStatistics:
                 f"{MOST_CALLED_LESION:.1%} of the lesion-free slices lesion"
             )
         if self._too_much.any():
-            listed = ", ".join(str(numbers[i]) for i in np.flatnonzero(self._too_much))
+            listed = ", ".join(str(numbers[i]) for i in np.flatnonzero(self._too_much).tolist())
             text += f"; none does in fold {listed}, which takes the highest, {THRESHOLDS[-1]}"
         return text
 

@@ -18,12 +18,8 @@ def write_scan(path, lungs):
     hu = np.full((len(lungs), 200, 200), -1000, np.int16)
     ys, xs = np.ogrid[:200, :200]
     hu[:, ((xs - 100) / 80) ** 2 + ((ys - 95) / 60) ** 2 <= 1] = 40
-    for x in (60, 140):
-        hu[np.ix_(lungs, *map(range, (200, 200)))] = np.where(
-            ((xs - x) / 22) ** 2 + ((ys - 95) / 42) ** 2 <= 1,
-            -850,
-            hu[np.ix_(lungs, *map(range, (200, 200)))],
-        )
+    lung = sum(((xs - x) / 22) ** 2 + ((ys - 95) / 42) ** 2 <= 1 for x in (60, 140)) > 0
+    hu[np.array(lungs)[:, None, None] & lung] = -850
     image = sitk.GetImageFromArray(hu)
     image.SetSpacing((2.0, 2.0, 5.0))
     sitk.WriteImage(image, str(path))
