@@ -15,7 +15,9 @@ from pathlib import Path
 from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.evaluation.scan_labels import JudgedScan, judge_results, read_slice_labels
 
-HEAD = "| scan | slices | infected | AUROC | lesion, ml | share of the lung |\n|---|--:|--:|--:|--:|--:|"
+HEAD = """\
+| scan | slices | infected | AUROC | lesion, ml | share of the lung |
+|---|--:|--:|--:|--:|--:|"""
 
 
 def parse_args() -> argparse.Namespace:
