@@ -131,6 +131,14 @@ class _Ranks:
             return np.einsum("bs,bs->b", positives, beaten) / (2 * pairs)
 
 
+def auroc(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Return the share of pairs that scores (S,) put in order; NaN unless there are both kinds.
+
+    `positive` is (S,) bool; a tie is half a pair in order.
+    """
+    return float(_Ranks(positive, scores).auroc(np.ones((1, len(scores))))[0])
+
+
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
     """Return (...) from (..., C) as np.nanmean does, without its warning."""
     with np.errstate(invalid="ignore"):

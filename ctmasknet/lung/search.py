@@ -32,7 +32,7 @@ _CUT = 0.2  # of the lung found: what a cropped image may have cut open
 METHOD = (
     f"threshold and connected components in HU (air inside the body below {LUNG_HU} HU, without "
     f"airways and bowel: gas of a median below {GAS_HU} HU in walls of its own; closed by "
-    f"{CLOSING:g} mm, holes filled; lesions that touch it added)"
+    f"{CLOSING:g} mm, holes filled; lesions that lie in it by a half added)"
 )
 _ASSUMED = f", the image's longer side taken as {UNKNOWN_WIDTH:g} mm"
 
@@ -43,7 +43,7 @@ class LungMask:
 
     mask: np.ndarray  # (Z, H, W) bool
     method: str  # how it was found, in words for the report, or the file it was given as
-    # Whether lesions that touch it belong to it: density misses consolidation. A given mask is
+    # Whether lesions half in it belong to it: density misses consolidation. A given mask is
     # taken as it is.
     grows: bool
     lobes: np.ndarray | None = None  # (Z, H, W) uint8, 1 + the lobe's index in LOBES, if known

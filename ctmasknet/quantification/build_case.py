@@ -89,7 +89,7 @@ def _measured_scan(
         volume,
         progress=True,
         lung=lung,
-        without_lung=LUNG_SLICES not in options.rules,
+        without_lung=not options.lung or LUNG_SLICES not in options.rules,
     )
     notes = [*_geometry(volume), *no_lung, *_not_searched(scan.slices)]
     if not predictor.has_masks:

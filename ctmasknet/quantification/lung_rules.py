@@ -18,7 +18,7 @@ FIELD_OF_VIEW, LUNG_SLICES, LUNG_LESIONS = "field-of-view", "lung-slices", "lung
 RULES = {
     FIELD_OF_VIEW: "the network sees what its config asks for (INPUT.FIELD_OF_VIEW), not all",
     LUNG_SLICES: "slices of a scan without lung are neither searched nor classified",
-    LUNG_LESIONS: "lesions are cut to the lung, with those that touch it, and others left out",
+    LUNG_LESIONS: "lesions are cut to the lung, to which those belong that lie in it by a half",
 }
 
 
@@ -27,8 +27,8 @@ def cut_to_lung(
 ) -> tuple[tuple[SlicePrediction, ...], LungMask, list[str]]:
     """Leave out what lies outside the lung.
 
-    A lesion that touches a lung which was found by its density belongs to it as a whole (density
-    misses consolidation); a lung mask that was given is taken as it is.
+    A lesion that lies by a half in a lung which was found by its density belongs to it as a whole
+    (density misses consolidation); a lung mask that was given is taken as it is.
 
     Args:
         slices: Z predictions of one size with masks.

@@ -24,6 +24,7 @@ ANY_LESION = "any lesion"
 _LIMITS = (0.05, 0.25, 0.50, math.nextafter(0.75, 1))
 _BANDS = ("<5 %", "5-25 %", "25-50 %", "50-75 %", ">75 %")
 
+_OWN = 0.5  # of a lesion: with so much in the lung all of it is the lung's
 _NEIGHBOURS = np.ones((3, 3, 3), bool)  # 26-connected; 8-connected in a single slice
 
 
@@ -76,7 +77,8 @@ def quantify(
     Args:
         slices: Z predictions of one size by one model.
         spacing: (z, y, x) in mm; None if unknown.
-        lung: of the same slices, (Z, H, W); if it grows, lesions that touch it become part of it.
+        lung: of the same slices, (Z, H, W); if it grows, lesions that lie in it by a half or more
+            become part of it.
 
     Raises:
         ValueError: no slices, different models, or sizes that do not fit.
@@ -187,17 +189,21 @@ def severity(share: float) -> str:
 
 
 def grown_lung(lung: np.ndarray, lesion: np.ndarray) -> np.ndarray:
-    """Add to a lung (Z, H, W) bool the whole 26-connected lesions that touch or overlap it."""
+    """Add to a lung (Z, H, W) bool the whole 26-connected lesions that lie in it by a half or more.
+
+    Others lie beside it, as what is taken for lesion in the liver does, and only touch it.
+    """
     grown = lung.copy()
-    box = _bounding_box(lesion, margin=1)
+    box = _bounding_box(lesion)
     labels, count = ndimage.label(lesion[box], _NEIGHBOURS)
-    near = ndimage.binary_dilation(lung[box], _NEIGHBOURS)
-    touching = np.zeros(count + 1, bool)
-    for part, close in zip(labels, near, strict=True):  # by slices, to spare memory
-        touching[part[close]] = True
-    touching[0] = False
+    sizes, inside = (np.zeros(count + 1, np.int64) for _ in range(2))
+    for part, lung_part in zip(labels, lung[box], strict=True):  # by slices, to spare memory
+        sizes += np.bincount(part.ravel(), minlength=count + 1)
+        inside += np.bincount(part[lung_part], minlength=count + 1)
+    own = inside >= _OWN * sizes
+    own[0] = False
     for lung_part, part in zip(grown[box], labels, strict=True):
-        lung_part |= touching[part]
+        lung_part |= own[part]
     return grown
 
 
@@ -254,12 +260,10 @@ def _count_lesions(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.array(counts, np.int64)
 
 
-def _bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
-    """Bound the true voxels in (Z, H, W), with a margin; empty if there are none."""
+def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """Bound the true voxels in (Z, H, W); empty if there are none."""
     found = ndimage.find_objects(mask.view(np.uint8))
-    if not found:
-        return (slice(0),) * 3
-    return tuple(slice(max(one.start - margin, 0), one.stop + margin) for one in found[0])
+    return found[0] if found else (slice(0),) * 3
 
 
 def _concatenated(parts: Sequence[Quantities], name: str) -> np.ndarray | None:

@@ -31,8 +31,8 @@ def test_what_lies_outside_is_left_out_and_the_rest_is_cut():
     ]
 
 
-def test_a_lesion_that_touches_a_lung_found_by_density_belongs_to_it():
-    beside = an_instance("C", 0.8, 32, 10, 40, 20)
+def test_a_lesion_half_in_a_lung_found_by_density_belongs_to_it():
+    beside = an_instance("C", 0.8, 24, 10, 40, 20)
     apart = an_instance("C", 0.8, 40, 40, 50, 50)
     (found,), own, notes = cut_to_lung([a_slice([beside, apart])], lung(grows=True))
     assert found.instances == (beside,)

@@ -82,25 +82,25 @@ def test_a_given_lung_is_taken_as_it_is():
     assert slice_shares(quantities)[:, 2] == pytest.approx([14 / 40, 1 / 40, 0, 0])
 
 
-def test_a_found_lung_grows_by_lesions_that_touch_it():
-    # Columns 5 to 9: the GGO of the second slice overlaps, and the first's lesion hangs on it.
-    quantities = quantify(scan(), SPACING, lung=lung_of(4, columns=np.s_[5:7], grows=True))
-    assert quantities.lung_px.tolist() == [16 + 14, 16 + 1, 16, 16 + 2]
-    assert quantities.lung_lesion_px.tolist() == quantities.areas_px.tolist()
-    alone = lung_of(4, rows=np.s_[0:4], columns=np.s_[7:8], grows=True)
-    apart = quantify(scan(), SPACING, lung=alone)
-    assert apart.lung_px.tolist() == [4] * 4
-    assert apart.lung_lesion_px.sum() == 0
+def test_a_found_lung_grows_by_lesions_that_lie_in_it_by_a_half():
+    # Columns 0 and 1 have 8 of the 16 px of the first lesion, which reaches into the second slice.
+    quantities = quantify(scan(), SPACING, lung=lung_of(4, columns=np.s_[0:2], grows=True))
+    assert quantities.lung_px.tolist() == [16 + 6, 16 + 2, 16, 16]
+    assert quantities.lung_lesion_px[:, -1].tolist() == [14, 2, 0, 0]
+    less = quantify(scan(), SPACING, lung=lung_of(4, columns=np.s_[0:1], grows=True))
+    assert less.lung_px.tolist() == [8] * 4
+    assert less.lung_lesion_px[:, -1].tolist() == [4, 0, 0, 0]
 
 
 def test_growing_is_26_connected_and_leaves_its_input():
     lung, lesion = np.zeros((2, 3, 4, 4), bool)
     lung[0, 0, 0] = True
-    lesion[1, 1, 1] = lesion[2, 2, 2] = True
-    lesion[0, 0, 3] = True
+    lesion[0, 0, 0] = lesion[1, 1, 1] = True  # half of it
+    lesion[0, 3, 3] = lesion[1, 3, 3] = lesion[2, 3, 3] = True  # a third of it
+    lung[2, 3, 3] = True
     grown = grown_lung(lung, lesion)
-    assert np.argwhere(grown).tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
-    assert lung.sum() == 1
+    assert np.argwhere(grown).tolist() == [[0, 0, 0], [1, 1, 1], [2, 3, 3]]
+    assert lung.sum() == 2
     assert (grown_lung(lung, np.zeros_like(lesion)) == lung).all()
 
 
@@ -111,7 +111,7 @@ def test_single_slices_do_not_lie_on_each_other():
     assert quantities.lesions is quantities.volumes_ml is quantities.lung_volume_ml is None
     assert quantities.pixel_mm2.tolist() == [2.0] * 4
     # Now nothing joins the first slice's lesion to the lung.
-    assert quantities.lung_px.tolist() == [16, 17, 16, 18]
+    assert quantities.lung_px.tolist() == [16, 17, 16, 16]
     assert quantities.areas_px[:, 2].tolist() == [14, 2, 0, 2]
 
 

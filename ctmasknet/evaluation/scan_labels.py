@@ -1,0 +1,88 @@
+"""Results of predicted scans against slice labels of radiologists.
+
+Shapes: Z slices of a scan.
+"""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .image_metrics import auroc
+
+
+@dataclass(frozen=True)
+class JudgedScan:
+    """A scan's result.json against its labels."""
+
+    name: str
+    infected: np.ndarray  # (Z,) bool, of the labelled slices
+    areas: np.ndarray  # (Z,) float64 lesion of all classes in mm2, or px where that is unknown
+    volume_ml: float | None
+    share_of_lung: float | None
+
+    @property
+    def auroc(self) -> float:
+        """Return how well the area ranks infected slices above others; NaN without both kinds."""
+        return auroc(self.infected, self.areas)
+
+
+def read_slice_labels(path: Path, column: str = "infected") -> dict[str, bool]:
+    """Read a CSV of slices: the last two parts of `file` -> whether `column` is not 0.
+
+    Raises a ValueError for a missing column or a label that is no number.
+    """
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        missing = {"file", column} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path}: no column {', '.join(sorted(missing))}")
+        labels = {}
+        for line, row in enumerate(reader, 2):
+            try:
+                labels[_key(row["file"])] = float(row[column]) != 0
+            except ValueError:
+                raise ValueError(
+                    f"{path}, line {line}: {column} is '{row[column]}', expected 0 or 1"
+                ) from None
+    return labels
+
+
+def judge_scan(result: Mapping[str, Any], labels: Mapping[str, bool]) -> JudgedScan:
+    """Compare a result.json (of `ctmasknet predict`) with labels of its slices.
+
+    Slices without a label are left out. Raises a ValueError if there is none with a label, or the
+    model has no masks.
+    """
+    known = [x for x in result["slices"] if x["file"] and _key(x["file"]) in labels]
+    if not known:
+        raise ValueError(f"{result['name']}: none of its slices has a label")
+    if any(x["areas"] is None for x in known):
+        raise ValueError(f"{result['name']}: found no areas, expected a model with masks")
+    found = [[*x["areas"].values()][-1] for x in known]
+    areas = [x["px"] if x["mm2"] is None else x["mm2"] for x in found]
+    total = [*result["quantities"]["lesions"].values()][-1]
+    return JudgedScan(
+        result["name"],
+        np.array([labels[_key(x["file"])] for x in known]),
+        np.array(areas, float),
+        total["volume_ml"],
+        total["share_of_lung"],
+    )
+
+
+def judge_results(folder: Path, labels: Mapping[str, bool]) -> list[JudgedScan]:
+    """Judge all scans among the results in a folder, by name; errors as `judge_scan`."""
+    paths = sorted(folder.glob("*/result.json"))
+    if not paths:
+        raise FileNotFoundError(f"{folder}: holds no results of ctmasknet predict")
+    results = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
+    return [judge_scan(result, labels) for result in results if result["kind"] == "scan"]
+
+
+def _key(file: str) -> str:
+    return "/".join(Path(file).parts[-2:])
