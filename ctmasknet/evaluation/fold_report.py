@@ -68,14 +68,15 @@ class FoldStatistics:
         self.chosen = len(self._own) > 1
         at = {t: PixelStatistic(pixels, t) for t in THRESHOLDS}
         self.thresholds = np.full(len(self._own), settings.pixel_score_thresh)
-        self._too_much = np.zeros(len(self._own), bool)  # (F,) called lesion at all thresholds
+        # (F,) whether more is called lesion at every threshold.
+        self._too_much: np.ndarray = np.zeros(len(self._own), bool)
         if self.chosen:
             others = (~self._own).astype(float)
             goals = np.array([_goal(statistic, others) for statistic in at.values()])  # (T, F)
             if lesion_free:
                 shares = np.array([[lesion_share(x, t) for x in lesion_free] for t in THRESHOLDS])
                 allowed = shares <= MOST_CALLED_LESION
-                self._too_much = ~allowed.any(axis=0)
+                self._too_much = np.all(~allowed, axis=0)
                 allowed[-1] |= self._too_much
                 goals[~allowed] = -np.inf
             self.thresholds = np.array(THRESHOLDS)[goals.argmax(axis=0)]
