@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from detectron2.config import CfgNode
 from detectron2.config import get_cfg as get_detectron2_cfg
 
-from .data.classes import MIN_LESION_AREA
+from .data.classes import MIN_LESION_AREA, WINDOW_LEVEL, WINDOW_WIDTH
 
 
 def add_ctmasknet_config(cfg: CfgNode) -> None:
@@ -49,10 +49,12 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # rounded down. Detectron2, and SQUASH, resize 8-bit images with Pillow.
     cfg.INPUT.FLOAT_RESIZE = False
     # What the network sees, in training, evaluation and prediction alike: "image", or the box of
-    # the "body" or "lung" with a margin in mm, found in the scan or slice; 8-bit images are taken
-    # to have the papers' window. Results are in pixels of the whole image.
+    # the "body" or "lung" with a margin in mm, found in the scan or slice. Results are in pixels of
+    # the whole image.
     cfg.INPUT.FIELD_OF_VIEW = "image"
     cfg.INPUT.FIELD_MARGIN = 10.0
+    # Width and level in HU: the window that 8-bit slices have, and that prediction gives to scans.
+    cfg.INPUT.WINDOW = (WINDOW_WIDTH, WINDOW_LEVEL)
 
     # Augmentations of training slices beside INPUT.RANDOM_FLIP; 0 leaves one out.
     cfg.INPUT.AUGMENT = CfgNode()

@@ -48,7 +48,11 @@ def main() -> None:
     for scan in (item for item in inputs if item.is_scan):
         volume = read_volume(scan.path, files=scan.files)
         started = time.perf_counter()
-        mask = find_lung(volume.hu, volume.spacing if volume.measured else None).mask
+        try:
+            mask = find_lung(volume.hu, volume.spacing if volume.measured else None).mask
+        except ValueError as error:
+            problems.append(f"{scan.name}: {error}")
+            continue
         seconds = time.perf_counter() - started
         litres = np.count_nonzero(mask) * np.prod(volume.spacing) / 1e6
         shown = np.flatnonzero(mask.any(axis=(1, 2)))
@@ -58,8 +62,8 @@ def main() -> None:
         )
         sheet = draw_sheet(volume, mask, args.side)
         cv2.imwrite(str(args.output / f"{scan.name}.png"), sheet[..., ::-1])
-    for line in problems:
-        print(f"error: {line}")
+    if problems:
+        raise ValueError("\n  ".join(problems))
 
 
 if __name__ == "__main__":

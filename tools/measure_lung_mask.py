@@ -18,9 +18,9 @@ from ctmasknet.data.classes import IMAGE_CLASSES
 from ctmasknet.data.phantom import draw_patient, draw_slice, window
 from ctmasknet.data.phantom.anatomy import draw_shapes
 from ctmasknet.data.phantom.patient import CHEST_HEIGHT, LAST_SLICE
+from ctmasknet.data.window import LUNG
 from ctmasknet.lung import UNKNOWN_WIDTH, find_lung
 from ctmasknet.quantification.quantify import grown_lung
-from ctmasknet.volumes.window import LUNG
 
 FIRST, LAST = 0.2, 0.8  # z of the outermost slices
 HEADERS = [

@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from .. import __version__
 from ..atomic_write import atomic_write
-from ..volumes.window import Window
+from ..data.window import Window
 from .settings import LESION_CLASSES, WINDOW, image_classes_in
 
 FORMAT = "1"

@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 
 from ..command_line import new_subparser
+from ..data.window import LUNG, Window
 from ..inference.model_spec import find_model
 from ..inference.pack import pack_model
 from ..provenance import sha256_of
-from ..volumes.window import LUNG, Window
+from ..shipped_models import is_model_file
 from ..wording import NOTICE
 from .info_model import kind_in_words, size_in_words
 
@@ -34,17 +35,31 @@ def add_pack(commands: argparse._SubParsersAction) -> None:
     add("--terms", default="", metavar="TEXT", help="of use and of the training data, in a line")
     add(
         "--window",
-        default="lung",
-        help=f"of the slices it was trained on: a name or width,level (default: lung, {LUNG})",
+        help="of the slices it was trained on: a name or width,level (default: INPUT.WINDOW of its "
+        f"config, the papers' {LUNG} unless it says otherwise)",
+    )
+    add(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="config overrides that the file keeps (KEY VALUE ...), last: INPUT.FIELD_OF_VIEW lung "
+        "TEST.PIXEL_SCORE_THRESH 0.3",
     )
 
 
 def run_pack(args: argparse.Namespace) -> None:
     """Run `ctmasknet pack`; raises a FileNotFoundError or ValueError where it cannot go on."""
-    spec = find_model(args.model, args.weights)
-    name, window = args.name or spec.name, Window.parse(args.window)
+    spec = find_model(args.model, args.weights, args.opts)
+    if is_model_file(Path(spec.weights)):
+        raise ValueError(f"{spec.weights}: is a model in one file already")
+    name, window = args.name or spec.name, Window.parse(args.window or spec.window)
     rounding = pack_model(spec, args.output, name, window, args.license, args.terms)
     print(f"{args.output}: {kind_in_words(spec)} {name}, {size_in_words(args.output)}")
+    cfg = spec.cfg
+    print(
+        f"window {window}, field of view {cfg.INPUT.FIELD_OF_VIEW}, lesions from a score of "
+        f"{cfg.TEST.PIXEL_SCORE_THRESH:g}"
+    )
     print(f"SHA-256: {sha256_of(args.output)}")
     print(
         f"float16 changes weights by {rounding.change:.2g} at most ({rounding.tensor}, up to "

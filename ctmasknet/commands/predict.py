@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..command_line import new_subparser
+from ..data.window import LUNG, Window
 from ..extras import require
 from ..fast.malloc import keep_freed_memory
 from ..inference.inputs import Input, find_inputs
@@ -18,7 +19,6 @@ from ..quantification.lung_rules import FIELD_OF_VIEW, RULES
 from ..quantification.lung_source import THRESHOLD, LungSource
 from ..report.case_files import RESULT
 from ..shipped_models import names_in_words
-from ..volumes.window import LUNG, Window
 from ..wording import NOTICE
 from .predict_inputs import predict_inputs
 from .results import SUMMARY
@@ -52,7 +52,10 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         f"package ({names_in_words()}), demo, or a config with --weights; a path here wins over a "
         "name",
     )
-    add("--weights", help="checkpoint (.pth) of a config; other models have their own")
+    add(
+        "--weights",
+        help="checkpoint (.pth) of a config; other models have their own",
+    )
     add(
         "--lesion-model",
         help="lesion model to take lesions from, as a CT-Mask-Net finds boxes but no masks",

@@ -15,14 +15,14 @@ from typing import Any
 from tqdm import tqdm
 
 from ..data.images import read_slice
+from ..data.window import Window, say_windowed_once
 from ..inference.inputs import Input, file_states
 from ..inference.predictor import Predictor
 from ..provenance import versions
 from ..quantification.build_case import QuantificationOptions, build_case
 from ..quantification.case import Case, KeySlice, choose_key_slices
-from ..quantification.lung_rules import RULES
+from ..quantification.lung_rules import FIELD_OF_VIEW, RULES
 from ..report.case_files import REPORT, write_case
-from ..volumes.window import Window, say_windowed_once
 from ..wording import NOTICE
 from .results import describe_result, made_from, read_result, write_summary
 
@@ -90,7 +90,7 @@ def _describe_run(
     settings = {
         **found["settings"],
         "lung": str(options.lung),
-        "rules": ", ".join(name for name in RULES if name in options.rules) or "none",
+        "rules": ", ".join(_rules_on(options)) or "none",
     }
     if options.series:
         settings["series"] = options.series
@@ -102,6 +102,11 @@ def _describe_run(
         "versions": versions() | _installed(_PACKAGES),
         "notice": NOTICE,
     }
+
+
+def _rules_on(options: QuantificationOptions) -> list[str]:
+    """Return the rules that are on; without a lung that is the field of view alone."""
+    return [x for x in RULES if x in options.rules and (options.lung or x == FIELD_OF_VIEW)]
 
 
 def _installed(packages: Sequence[str]) -> dict[str, str]:

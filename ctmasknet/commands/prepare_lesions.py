@@ -8,7 +8,7 @@ from ..data.builtin import LESION_TREES
 from ..data.classes import MASK_PRESETS, MIN_LESION_AREA
 from ..data.lesion_free import prepare_lesion_free
 from ..data.prepare import prepare_lesion_dataset, prepare_lesion_masks
-from ..volumes.window import say_windowed_once
+from ..data.window import say_windowed_once
 
 _MASKS = """Turn folders of CT slices and value masks into COCO JSON for training a lesion model.
 

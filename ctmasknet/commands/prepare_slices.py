@@ -9,9 +9,9 @@ from ..data.covidx import LIST_LINE
 from ..data.phantom import write_phantom
 from ..data.prepare import prepare_covidx
 from ..data.splits import split_file
+from ..data.window import WINDOWS, Window, say_windowed_once
 from ..lung import FIELDS
 from ..volumes.volume_slices import VolumeEntry, read_volume_list, write_slices
-from ..volumes.window import WINDOWS, Window, say_windowed_once
 
 _VOLUMES = """Cut CT volumes into windowed 8-bit slices with the image list that training reads.
 

@@ -11,9 +11,9 @@ from detectron2.data import transforms as T
 
 from ..lung import Box, FieldOfView
 from .augment import build_intensity_and_shape
-from .classes import WINDOW_LEVEL, WINDOW_WIDTH
 from .images import check_slice, read_slice
 from .paste import paste_lesions
+from .window import LUNG, Window
 
 
 class SliceMapper(DatasetMapper):
@@ -29,6 +29,7 @@ class SliceMapper(DatasetMapper):
         self,
         *args,
         field_of_view: FieldOfView | None = None,
+        window: Window = LUNG,
         paste: float = 0.0,
         paste_from: Sequence[dict] = (),
         **kwargs,
@@ -38,11 +39,13 @@ class SliceMapper(DatasetMapper):
         Args:
             args, kwargs: those of DatasetMapper.
             field_of_view: what is left of a slice; None leaves all.
+            window: that slices have.
             paste: chance that lesions of `paste_from` (dataset dicts) are pasted.
             paste_from: dataset dicts with lesions.
         """
         super().__init__(*args, **kwargs)
         self._field_of_view = field_of_view or FieldOfView()
+        self._window = window
         self._fields: dict[str, Box | None] = {}
         self._paste, self._paste_from = paste, paste_from
 
@@ -58,6 +61,7 @@ class SliceMapper(DatasetMapper):
         more = build_intensity_and_shape(cfg) if is_train else []
         ret["augmentations"] = more + ret["augmentations"]
         ret["field_of_view"] = configured_field_of_view(cfg)
+        ret["window"] = Window(*cfg.INPUT.WINDOW)
         if more or ret["field_of_view"].kind != "image":
             ret["recompute_boxes"] = cfg.MODEL.MASK_ON  # of rotated or cut lesions
         if is_train and cfg.INPUT.AUGMENT.PASTE:
@@ -101,8 +105,7 @@ class SliceMapper(DatasetMapper):
         if self._field_of_view.kind == "image":
             return None
         if file not in self._fields:
-            grey = read_slice(file)[..., 1].astype(np.float32)
-            hu = WINDOW_LEVEL - WINDOW_WIDTH / 2 + grey * (WINDOW_WIDTH / 255)
+            hu = self._window.to_hu(read_slice(file)[..., 1])
             self._fields[file] = self._field_of_view.find(hu[np.newaxis], None)
         return self._fields[file]
 
@@ -114,7 +117,7 @@ def configured_field_of_view(cfg: CfgNode) -> FieldOfView:
 
 def _slices_with_lesions(cfg: CfgNode) -> list[dict]:
     records = (x for name in cfg.DATASETS.TRAIN for x in DatasetCatalog.get(name))
-    return [x for x in records if x.get("annotations")]
+    return [x for x in records if any(not a.get("iscrowd") for a in x.get("annotations", ()))]
 
 
 class FloatResizeTransform(T.ResizeTransform):

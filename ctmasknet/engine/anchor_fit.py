@@ -23,6 +23,11 @@ def describe_anchor_fit(cfg: CfgNode, lesions: Path) -> str:
     Lesions are read by INPUT.MASK_TYPE and MIN_LESION_AREA and scaled as for inference. A
     ValueError or FileNotFoundError: a file that cannot be used.
     """
+    if cfg.INPUT.FIELD_OF_VIEW != "image":
+        raise ValueError(
+            f"INPUT.FIELD_OF_VIEW is {cfg.INPUT.FIELD_OF_VIEW}: anchors are measured on whole "
+            "images; set it to image and take slices that are cropped"
+        )
     with reading_coco(lesions):
         coco = json.loads(lesions.read_text(encoding="utf-8"))
         coco = regroup(coco, cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA)

@@ -24,6 +24,7 @@ from ..data.classes import IMAGE_CLASSES
 from ..data.image_lists import find_classes
 from ..data.images import check_slice
 from ..data.registration import dataset_source, register_paths
+from ..data.window import say_windowed_once
 from ..evaluation.lesion_files import read_lesions
 from ..evaluation.metric_names import check_class_names
 from ..evaluation.prediction_table import RESERVED
@@ -31,7 +32,6 @@ from ..fast.malloc import keep_freed_memory
 from ..modeling import is_classifier
 from ..shipped_configs import find_config
 from ..shipped_models import find_weights, is_model_file
-from ..volumes.window import say_windowed_once
 from .lesion_classes import check_lesion_keys, match_lesion_classes
 from .reports import datasets_to_predict
 from .sampling import has_lesions

@@ -32,9 +32,9 @@ class JudgedScan:
 
 
 def read_slice_labels(path: Path, column: str = "infected") -> dict[str, bool]:
-    """Read a CSV of slices: the last two parts of `file` -> whether `column` is not 0.
+    """Read a CSV of slices: the last two parts of `file` -> whether `column` is 1.
 
-    Raises a ValueError for a missing column or a label that is no number.
+    Raises a ValueError for a missing column or a label that is not 0 or 1.
     """
     with path.open(encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream)
@@ -44,8 +44,8 @@ def read_slice_labels(path: Path, column: str = "infected") -> dict[str, bool]:
         labels = {}
         for line, row in enumerate(reader, 2):
             try:
-                labels[_key(row["file"])] = float(row[column]) != 0
-            except ValueError:
+                labels[_key(row["file"])] = {"0": False, "1": True}[row[column].strip()]
+            except KeyError:
                 raise ValueError(
                     f"{path}, line {line}: {column} is '{row[column]}', expected 0 or 1"
                 ) from None
@@ -76,12 +76,20 @@ def judge_scan(result: Mapping[str, Any], labels: Mapping[str, bool]) -> JudgedS
 
 
 def judge_results(folder: Path, labels: Mapping[str, bool]) -> list[JudgedScan]:
-    """Judge all scans among the results in a folder, by name; errors as `judge_scan`."""
-    paths = sorted(folder.glob("*/result.json"))
-    if not paths:
-        raise FileNotFoundError(f"{folder}: holds no results of ctmasknet predict")
-    results = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
-    return [judge_scan(result, labels) for result in results if result["kind"] == "scan"]
+    """Judge all scans with labels among the results in a folder, by name.
+
+    Errors as `judge_scan`; a FileNotFoundError if there is no scan with labels.
+    """
+    results = (json.loads(x.read_text(encoding="utf-8")) for x in folder.glob("*/result.json"))
+    scans = [
+        result
+        for result in sorted(results, key=lambda found: found["name"])
+        if result["kind"] == "scan"
+        and any(x["file"] and _key(x["file"]) in labels for x in result["slices"])
+    ]
+    if not scans:
+        raise FileNotFoundError(f"{folder}: holds no results of scans whose slices have labels")
+    return [judge_scan(result, labels) for result in scans]
 
 
 def _key(file: str) -> str:

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from ..data.images import IMAGE_SUFFIXES, read_slice
+from ..data.window import LUNG, Window
 from ..errors import ErrorPolicy, collecting
 from ..volumes.dicom_grouping import group_series
 from ..volumes.dicom_headers import SliceHeader, read_headers
 from ..volumes.formats import VOLUME_FORMATS, is_image, natural_order, sort_files
 from ..volumes.volume import Volume, hu_problem
 from ..volumes.volume_files import read_volume
-from ..volumes.window import LUNG, Window
 from ..wording import counted
 
 Source = str | Path | np.ndarray | Volume

@@ -16,6 +16,7 @@ from ..checkpoint.settings import (
     image_classes_in,
     lesion_classes_in,
 )
+from ..data.window import Window
 from ..engine import load_config
 from ..engine.hooks import BEST_WEIGHTS
 from ..engine.lesion_classes import (
@@ -117,6 +118,8 @@ def find_model(
             f"(.safetensors) or one in the package ({names_in_words()})"
         )
     weights = find_weights(weights)
+    if config and is_model_file(weights) and Path(config) != weights:
+        raise ValueError(f"{weights}: a whole model: name it as the model, without {config}")
     settings = read_checkpoint(weights).settings
     trained_on = settings.get(TRAINING_DATA) or _run_training_data(weights)
     stored = lesion_classes_in(settings)
@@ -125,7 +128,7 @@ def find_model(
     lesions, images = stored or _lesion_classes(cfg), image_classes_in(settings)
     check_image_classes(weights, images, cfg.DATASETS.IMAGE_CLASSES)
     images = images or _image_classes(cfg)
-    window = settings.get(WINDOW, "")
+    window = settings.get(WINDOW) or str(Window(*cfg.INPUT.WINDOW))
     return ModelSpec(name, cfg, config, str(weights), trained_on, lesions, images, window)
 
 

@@ -10,8 +10,8 @@ from ..checkpoint import load_weights
 from ..checkpoint.model_file import to_float16, write_model_file
 from ..checkpoint.settings import TRAINING_DATA, WINDOW, settings_of
 from ..config import get_cfg
+from ..data.window import Window
 from ..shipped_models import SUFFIX
-from ..volumes.window import Window
 from .model_spec import ModelSpec
 
 # What a config says of the machine and the data of its run, which no other machine has.
@@ -55,13 +55,14 @@ def pack_model(
     model = build_model(cfg)
     load_weights(model, spec.weights)
     cfg.MODEL.NAME = name
+    cfg.INPUT.WINDOW = (window.width, window.level)
     cfg.DATASETS.LESION_CLASSES = spec.lesion_classes
     cfg.DATASETS.IMAGE_CLASSES = spec.image_classes
     metadata = settings_of(model, spec.lesion_classes, spec.image_classes) | {
         "name": name,
         "config": _without_run(cfg).dump(),
         WINDOW: str(window),
-        "field_of_view": str(cfg.INPUT.get("FIELD_OF_VIEW", "image")),
+        "field_of_view": cfg.INPUT.FIELD_OF_VIEW,
         "license": license or "not stated",
         "terms": terms or "not stated",
         TRAINING_DATA: _names(spec.trained_on) or "not recorded",

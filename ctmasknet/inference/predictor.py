@@ -10,12 +10,13 @@ import torch
 from detectron2.config import CfgNode
 from tqdm import tqdm
 
+from ..data.window import LUNG, Window
 from ..evaluation.aggregation import Rule, parse_rule
-from ..lung import Box, LungMask, find_lung, has_lung
+from ..lung import Box, LungMask, has_lung
 from ..modeling.mask_head import MASK_CUT
 from ..volumes.volume import Volume
 from ..volumes.volume_files import read_volume
-from ..volumes.window import LUNG, Window
+from .fields import Fields, FieldsOfView
 from .inputs import Source, is_slice, read_source
 from .loaded_model import LoadedModel
 from .model_spec import DEMO, demo_folders, find_model
@@ -25,8 +26,7 @@ from .predictions import Classification, ScanPrediction, SlicePrediction
 Prediction = SlicePrediction | ScanPrediction
 # Of the classifier and of the lesion model:
 _Pair = tuple[np.ndarray, np.ndarray]  # images (H, W, 3) of the same slice in their windows
-_Fields = tuple[Box | None, Box | None]
-_Slice = tuple[_Pair, str, _Fields]
+_Slice = tuple[_Pair, str, Fields]
 
 
 class Predictor:
@@ -45,6 +45,7 @@ class Predictor:
         rule: from the slices' classes to the scan's.
         windows: of HU, of the classifier and of the lesion model: those of their training, or the
             papers' where their files do not tell, or the one that was given.
+        fields_of_view: what the two see of a slice.
         window: the lesion model's, also what 8-bit images are taken to have.
     """
 
@@ -105,6 +106,9 @@ class Predictor:
         )
         self.windows = own, lesions
         self.window = self.windows[1]
+        self.fields_of_view = FieldsOfView(
+            self._model.field_of_view, self._lesion_model.field_of_view
+        )
         if min_score is None:
             min_score = self._lesion_model.spec.cfg.TEST.PIXEL_SCORE_THRESH
         self.min_score = float(min_score)
@@ -179,7 +183,7 @@ class Predictor:
         """
         own = self.window if window is None else Window.parse(window)
         alike = (
-            ((image, image), source, self._fields_of(image, pixel_mm, own))
+            ((image, image), source, self.fields_of_view.of_slice(image, pixel_mm, own))
             for image, source in slices
         )
         return self._predict(alike, pixel_mm)
@@ -193,7 +197,7 @@ class Predictor:
             image, name = other, _ = read_source(source, windows[1])
             if windows[0] != windows[1] and isinstance(source, np.ndarray):
                 other, _ = read_source(source, windows[0])
-            return (other, image), name, self._fields_of(image, None, windows[1])
+            return (other, image), name, self.fields_of_view.of_slice(image, None, windows[1])
 
         return self._predict(map(read, sources), None)
 
@@ -206,22 +210,21 @@ class Predictor:
         window: str | Window | None = None,
         progress: bool = False,
         lung: LungMask | None = None,
+        search_lung: bool = True,
         without_lung: bool = False,
     ) -> ScanPrediction:
         """Predict a scan.
 
         Args:
             volume, window, progress: see `predict`.
-            lung: of the scan. It bounds what a model with the field of view "lung" sees; None looks
-                for it where it is needed.
+            lung: of the scan. It bounds what a model with the field of view "lung" sees.
+            search_lung: whether it is looked for where it is needed and not given.
             without_lung: whether slices without lung are searched, too.
         """
         windows = self._windows(volume.windowed if window is None else window)
         spacing = volume.spacing if volume.measured else None
         pixel_mm = spacing and spacing[1:]
-        if lung is None and "lung" in self._fields:
-            lung = _lung_if_found(volume.hu, spacing)
-        fields = self._fields_of_hu(volume.hu, spacing, lung)
+        fields, lung = self.fields_of_view.of_scan(volume.hu, spacing, lung, search_lung)
         searched = np.ones(len(volume), bool)
         if lung is not None and not without_lung:
             searched = has_lung(lung.mask, spacing)
@@ -283,7 +286,7 @@ class Predictor:
             roles = {"lesions and classes" if self.image_classes else "lesions": self._model}
         settings: dict[str, Any] = {
             "min_score": self.min_score,
-            "field_of_view": " and ".join(dict.fromkeys(self._fields)),
+            "field_of_view": str(self.fields_of_view),
             "window": " and ".join(dict.fromkeys(map(str, self.windows))),
             "lesion_nms_iou": self._lesion_model.spec.cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST,
             "device": self.device,
@@ -314,7 +317,7 @@ class Predictor:
     def _predict_batch(
         self,
         slices: list[tuple[_Pair, str]],
-        fields: _Fields,
+        fields: Fields,
         pixel_mm: tuple[float, float] | None,
     ) -> list[SlicePrediction]:
         pairs, sources = zip(*slices, strict=True)
@@ -343,40 +346,6 @@ class Predictor:
             source=source,
             searched=False,
         )
-
-    @property
-    def _fields(self) -> tuple[str, str]:
-        return self._model.field_of_view.kind, self._lesion_model.field_of_view.kind
-
-    def _fields_of(
-        self,
-        image: np.ndarray,
-        pixel_mm: tuple[float, float] | None,
-        window: Window,
-    ) -> _Fields:
-        """Find what the two models see of an 8-bit slice (H, W, 3) of a window."""
-        if self._fields == ("image", "image"):
-            return None, None
-        hu = window.to_hu(image[..., 1])
-        return self._fields_of_hu(hu[np.newaxis], pixel_mm and (1.0, *pixel_mm))
-
-    def _fields_of_hu(
-        self,
-        hu: np.ndarray,
-        spacing: tuple[float, float, float] | None,
-        lung: LungMask | None = None,
-    ) -> _Fields:
-        own = self._model.field_of_view.find(hu, spacing, lung)
-        if self._lesion_model is self._model:
-            return own, own
-        return own, self._lesion_model.field_of_view.find(hu, spacing, lung)
-
-
-def _lung_if_found(hu: np.ndarray, spacing: tuple[float, float, float] | None) -> LungMask | None:
-    try:
-        return find_lung(hu, spacing)
-    except ValueError:
-        return None
 
 
 def slice_bar(

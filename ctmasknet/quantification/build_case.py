@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..data.images import read_slice
+from ..data.window import LUNG, Window
 from ..errors import ErrorPolicy, collecting
 from ..inference.inputs import Input
 from ..inference.predictions import ScanPrediction, SlicePrediction
 from ..inference.predictor import Predictor, slice_bar
 from ..volumes.volume import Volume
-from ..volumes.window import LUNG, Window
 from ..wording import counted, number_ranges
 from .case import Case
 from .lung_rules import LUNG_LESIONS, LUNG_SLICES, RULES, cut_to_lung
@@ -89,9 +89,11 @@ def _measured_scan(
         volume,
         progress=True,
         lung=lung,
+        search_lung=not options.lung,  # it was
         without_lung=not options.lung or LUNG_SLICES not in options.rules,
     )
     notes = [*_geometry(volume), *no_lung, *_not_searched(scan.slices)]
+    notes += _seen_whole(predictor, scan.slices)
     if not predictor.has_masks:
         lung = None
     if lung is not None and LUNG_LESIONS in options.rules:
@@ -99,6 +101,16 @@ def _measured_scan(
         scan, notes = replace(scan, slices=slices), [*notes, *left_out]
     quantities = quantify(scan.slices, scan.spacing, lung=lung)
     return scan, quantities, [*notes, *_outside_lung(quantities)]
+
+
+def _seen_whole(predictor: Predictor, slices: Sequence[SlicePrediction]) -> list[str]:
+    """Say of how many slices the lesion model saw all, although it sees but a part."""
+    kind = predictor.fields_of_view.lesions.kind
+    whole = sum(found.searched and found.field is None for found in slices)
+    if kind == "image" or not whole:
+        return []
+    seen = f"The model sees the {kind}, but {counted(whole, 'slice')} whole"
+    return [f"{seen}: cropped to it already, or it was not found."]
 
 
 def _not_searched(slices: Sequence[SlicePrediction]) -> list[str]:
@@ -170,7 +182,7 @@ def _measured_slices(
         raise ValueError(
             f"{source.path}: no usable slice among {len(source.files)}; the first: {errors.first}"
         )
-    return tuple(slices), join(parts), notes
+    return tuple(slices), join(parts), [*notes, *_seen_whole(predictor, slices)]
 
 
 def _read_all(files: tuple[Path, ...], errors: ErrorPolicy) -> Iterator[tuple[np.ndarray, str]]:

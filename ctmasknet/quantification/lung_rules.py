@@ -14,6 +14,7 @@ from ..lung import LungMask
 from .label_map import label_volume
 from .quantify import grown_lung
 
+_LEAST = 0.1  # of an outline: with less in the lung it lies beside it, and what is cut is a sliver
 FIELD_OF_VIEW, LUNG_SLICES, LUNG_LESIONS = "field-of-view", "lung-slices", "lung-lesions"
 RULES = {
     FIELD_OF_VIEW: "the network sees what its config asks for (INPUT.FIELD_OF_VIEW), not all",
@@ -57,10 +58,10 @@ def _cut_one(instance: Instance, lung: np.ndarray) -> Instance | None:
     assert mask is not None and instance.area_px is not None
     inside = mask & lung
     area = int(np.count_nonzero(inside))
+    if not area or area < _LEAST * instance.area_px:
+        return None
     if area == instance.area_px:
         return instance
-    if not area:
-        return None
     rle = mask_util.encode(np.asfortranarray(inside, np.uint8))
     x, y, width, height = mask_util.toBbox(rle).tolist()
     pixel = instance.area_mm2 and instance.area_mm2 / instance.area_px

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from ..data.images import IMAGE_SUFFIXES
+from ..data.window import Window
 from ..inference.inputs import Input
 from ..lung import LungMask, find_lung
 from ..volumes.sitk_files import VOLUME_SUFFIXES
 from ..volumes.volume import Volume
-from ..volumes.window import Window
 from .lung_files import read_lung_image, read_lung_mask
 from .lungmask_package import apply_lungmask, require_lungmask
 

@@ -144,6 +144,7 @@ def _slices(case: Case) -> list[dict[str, Any]]:
                 "position_mm": _number(position_mm(case, index)),
                 "size": list(prediction.size),
                 "searched": prediction.searched,
+                "field": list(prediction.field) if prediction.field else None,
                 **_answer(answer),
                 "logits": _named(answer.class_names, answer.logits) if answer else None,
                 "lesions": [_lesion(instance) for instance in prediction.instances],

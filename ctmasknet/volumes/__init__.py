@@ -1,9 +1,9 @@
 """CT volumes and their files: DICOM, NIfTI, NRRD, MetaImage and image stacks."""
 
+from ..data.window import Window
 from .formats import VOLUME_FORMATS, ReadOptions, VolumeFormat
 from .volume import Volume, upright_volume
 from .volume_files import read_volume, write_volume
-from .window import Window
 
 __all__ = [
     "VOLUME_FORMATS",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.images import IMAGE_SUFFIXES, cannot_open
+from ..data.window import LUNG, Window
 from ..errors import RAISE, ErrorPolicy
 from .volume import Volume
-from .window import LUNG, Window
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _OTHER_NAMES = re.compile(  # of files without suffix that lie beside DICOM files and are none

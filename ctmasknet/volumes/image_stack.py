@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..data.images import read_slice
+from ..data.window import say_windowed_once
 from .formats import ReadOptions
 from .volume import Volume, upright_volume
-from .window import say_windowed_once
 
 _log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from ..atomic_write import atomic_write
 from ..data.images import require_readable, what_else_it_is
+from ..data.window import say_windowed_once
 from ..errors import ErrorPolicy
 from . import sitk
 from .formats import VOLUME_FORMATS, ReadOptions, VolumeFormat
 from .sitk_headers import check_header, check_metaimage, nifti_floats, unpacked_nifti
 from .volume import Volume, hu_problem, upright_volume
-from .window import say_windowed_once
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 WRITABLE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..data.window import LUNG, Window
 from ..errors import RAISE, ErrorPolicy
-from .window import LUNG, Window
 
 SQUARE_TOLERANCE = 0.05  # relative, of the pixels of an axial slice
 MAX_OBLIQUE = 20.0  # degrees between an axis and the patient's nearest one

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..data.images import IMAGE_SUFFIXES, cannot_open, require_readable, what_else_it_is
+from ..data.window import LUNG, Window
 from ..errors import RAISE, ErrorPolicy
 from .dicom_series import read_dicom
 from .formats import VOLUME_FORMATS, ReadOptions, format_of, is_dicom, is_image, is_zip, sort_files
 from .image_stack import read_image_stack
 from .sitk_files import write_volume
 from .volume import Volume
-from .window import LUNG, Window
 
 __all__ = ["read_volume", "write_volume"]
 

@@ -13,12 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ..data.list_files import COLUMNS, read_csv
+from ..data.window import Window
 from ..errors import RAISE, ErrorPolicy
 from ..lung import Box, FieldOfView, find_lung, has_lung
 from ..wording import counted
 from .volume import Volume
 from .volume_files import read_volume
-from .window import Window
 
 _FOLDER, _LIST = "slices", "slices.csv"
 _LONGEST = 255  # bytes in a file's name, on the usual file systems

@@ -16,6 +16,7 @@ from ctmasknet.config import get_cfg
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.data.registration import register_paths
 from ctmasknet.engine import load_config
+from ctmasknet.inference.model_spec import find_model
 
 pytestmark = pytest.mark.slow  # whole networks, commands or data sets
 
@@ -60,13 +61,19 @@ def test_what_it_prints(command, runs, tmp_path):
         "--terms",
         "Thank us.",
     )
+    words += ("--opts", "INPUT.FIELD_OF_VIEW", "lung")
     code, printed, _ = command("pack", runs.lesion / "config.yaml", path, *words)
-    first, second, third = printed.splitlines()
+    first, seen, second, third = printed.splitlines()
+    assert seen == "window 400,40, field of view lung, lesions from a score of 0.5"
     assert code == 0 and first == f"{path}: lesion model (lesion) tiny_lesion, 12.2 MB"
     assert second == f"SHA-256: {hashlib.sha256(path.read_bytes()).hexdigest()}"
     assert third.startswith("float16 changes weights by 0.00")
     about = read_metadata(path)
     assert (about["window"], about["terms"]) == ("400,40", "Thank us.")
+    assert about["field_of_view"] == "lung"
+    assert find_model(path).cfg.INPUT.WINDOW == (400, 40)
+    code, _, errors = command("pack", path, tmp_path / "again.safetensors")
+    assert code == 2 and f"{path}: is a model in one file already" in errors
     assert path.stat().st_size < 12.3e6  # half of the 24 MB of the checkpoint
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ctmasknet import get_cfg
 from ctmasknet.data.mapper import SliceMapper
-from ctmasknet.volumes.window import LUNG
+from ctmasknet.data.window import LUNG, Window
 
 
 def encode(mask):
@@ -75,7 +75,7 @@ def test_damaged_file_is_named(cfg, record, tmp_path):
         SliceMapper(cfg, False)({**record, "file_name": str(tmp_path / "gone.png")})
 
 
-def chest(tmp_path):
+def chest(tmp_path, window=LUNG):
     """A slice of 200 x 200 whose lungs span x 38 to 162 and y 53 to 137."""
     hu = np.full((200, 200), -1000)
     ys, xs = np.ogrid[:200, :200]
@@ -83,7 +83,7 @@ def chest(tmp_path):
     for x in (60, 140):
         hu[((xs - x) / 22) ** 2 + ((ys - 95) / 42) ** 2 <= 1] = -850
     path = tmp_path / "chest.png"
-    Image.fromarray(LUNG.to_uint8(hu)).save(path)
+    Image.fromarray(window.to_uint8(hu)).save(path)
     return {"file_name": str(path), "image_id": 1}
 
 
@@ -117,6 +117,14 @@ def test_lesions_move_with_the_field_and_those_outside_are_left_out(cfg, tmp_pat
     x0, y0 = mapped["field"][:2]
     (box,) = mapped["instances"].gt_boxes.tensor.tolist()
     assert box == pytest.approx([50 - x0, 80 - y0, 70 - x0, 90 - y0], abs=1)
+
+
+def test_the_lung_is_looked_for_in_the_window_of_the_slices(cfg, tmp_path):
+    record = chest(tmp_path, Window(1400, -420))
+    cfg.INPUT.FIELD_OF_VIEW = "lung"
+    cfg.INPUT.FIELD_MARGIN = 0.0
+    cfg.INPUT.WINDOW = (1400, -420)
+    assert SliceMapper(cfg, False)(record)["field"] == pytest.approx((38, 53, 163, 138), abs=1)
 
 
 def test_a_slice_without_lung_is_taken_whole(cfg, record):

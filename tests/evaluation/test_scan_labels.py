@@ -71,5 +71,5 @@ def test_results_that_cannot_be_judged(tmp_path):
     boxes["slices"][0]["areas"] = None
     with pytest.raises(ValueError, match="expected a model with masks"):
         judge_scan(boxes, {"p1/0.dcm": True})
-    with pytest.raises(FileNotFoundError, match="holds no results"):
+    with pytest.raises(FileNotFoundError, match="holds no results of scans"):
         judge_results(tmp_path, {})

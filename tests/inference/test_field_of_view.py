@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import ctmasknet
+from ctmasknet.data.window import LUNG
 from ctmasknet.volumes.volume import upright_volume
-from ctmasknet.volumes.window import LUNG
 
 pytestmark = pytest.mark.slow  # whole networks
 

@@ -7,9 +7,9 @@ import pytest
 from dicom_files import edit_tags, lung_hu, write_series
 from PIL import Image
 
+from ctmasknet.data.window import LUNG
 from ctmasknet.errors import collecting
 from ctmasknet.inference.inputs import find_inputs
-from ctmasknet.volumes.window import LUNG
 
 
 def write_images(folder, *names):

@@ -9,11 +9,11 @@ from ctmasknet import shipped_models
 from ctmasknet.checkpoint.model_file import read_metadata, write_model_file
 from ctmasknet.checkpoint.settings import settings_of
 from ctmasknet.data.classes import IMAGE_CLASSES
+from ctmasknet.data.window import LUNG, Window
 from ctmasknet.inference import Predictor
 from ctmasknet.inference.model_spec import find_model
 from ctmasknet.inference.pack import pack_model
 from ctmasknet.volumes.volume_files import read_volume
-from ctmasknet.volumes.window import LUNG, Window
 
 pytestmark = pytest.mark.slow  # whole networks, commands or data sets
 
@@ -49,7 +49,7 @@ def test_a_file_is_the_model_of_the_folder(runs, packed, kind):
     assert found.lesion_classes == folder.lesion_classes == ("lesion",)
     assert found.image_classes == folder.image_classes
     assert found.trained_on == "phantom_train" and found.describe()["phantom"] is True
-    assert (folder.window, found.window) == ("", "1500,-600")
+    assert (folder.window, found.window) == ("1500,-600", "1500,-600")
     assert found.cfg.INPUT.MIN_SIZE_TEST == 64 and found.cfg.MODEL.RANKED_BOXES.NUM == 16
     opts = ("TEST.PIXEL_SCORE_THRESH", "0.9")
     assert find_model(file, opts=opts).cfg.TEST.PIXEL_SCORE_THRESH == 0.9
@@ -120,9 +120,9 @@ def test_what_cannot_be_packed(runs, tmp_path, file, name, message):
 def test_a_model_in_the_package(shipped, tmp_path):
     assert shipped_models.model_names() == ["medseg"]
     assert find_model("medseg").weights == str(shipped)
-    assert Predictor("R18_T1", "medseg", opts=("INPUT.MIN_SIZE_TEST", "64")).lesion_classes == (
-        "lesion",
-    )
+    assert Predictor("medseg").lesion_classes == ("lesion",)
+    with pytest.raises(ValueError, match=r"medseg\.safetensors: a whole model: name it as the"):
+        find_model("R18_T1", "medseg")
     with pytest.raises(FileNotFoundError, match=r"medsge: .*mean medseg or .* package \(medseg\)"):
         find_model("medsge")
     with pytest.raises(ValueError, match=r"R18_T1: no weights; .* in the package \(medseg\)"):

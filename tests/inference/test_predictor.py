@@ -128,7 +128,7 @@ def test_arrays_files_and_hu_are_the_same_slice(both, tmp_path):
     from_file = both.predict(tmp_path / "slice.png")
     same(prediction, from_file)
     assert from_file.source == str(tmp_path / "slice.png")
-    hu = ctmasknet.volumes.window.LUNG.to_hu(grey)
+    hu = ctmasknet.data.window.LUNG.to_hu(grey)
     same(prediction, both.predict(hu))
     same(prediction, both.predict(hu.astype(np.float32)))
 

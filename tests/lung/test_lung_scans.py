@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from dicom_files import COVID_CT_MD
 
+from ctmasknet.data.window import LUNG
 from ctmasknet.lung import find_lung
 from ctmasknet.volumes import read_volume
-from ctmasknet.volumes.window import LUNG
 
 pytestmark = [
     pytest.mark.slow,  # data sets

@@ -8,10 +8,10 @@ from PIL import Image
 
 from ctmasknet.data.phantom import draw_patient, draw_slice, window
 from ctmasknet.data.phantom.anatomy import draw_shapes
+from ctmasknet.data.window import LUNG
 from ctmasknet.lung import find_lung
 from ctmasknet.quantification.lung_files import read_lung_image, read_lung_mask
 from ctmasknet.volumes.volume import upright_volume
-from ctmasknet.volumes.window import LUNG
 
 SIZE = 200
 SPACING = (5.0, 2.0, 2.0)  # an image of 400 mm, as one of unknown spacing is taken to be

@@ -44,3 +44,12 @@ def test_nothing_to_leave_out():
     inside = an_instance("GGO", 0.9, 2, 2, 6, 6)
     slices, _, notes = cut_to_lung([a_slice([inside]), a_slice()], lung(slices=2))
     assert [len(x.instances) for x in slices] == [1, 0] and notes == []
+
+
+def test_slivers_and_empty_outlines_are_left_out():
+    sliver = an_instance("C", 0.8, 31, 10, 42, 20)  # a column of eleven
+    tenth = an_instance("C", 0.8, 31, 30, 41, 40)
+    empty = an_instance("C", 0.7, 50, 50, 50, 50)
+    (found,), _, notes = cut_to_lung([a_slice([sliver, tenth, empty])], lung())
+    assert [x.box for x in found.instances] == [(31, 30, 32, 40)]
+    assert "2 of 3 outlines" in notes[0]

@@ -140,6 +140,7 @@ def test_result_of_a_classified_scan():
         "position_mm": 0.0,
         "size": [4, 5],
         "searched": True,
+        "field": None,
         "class": "COVID-19",
         "probabilities": {"Control": 0.25, "COVID-19": 0.75},
         "logits": {"Control": 0.0, "COVID-19": 1.098612},

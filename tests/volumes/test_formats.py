@@ -5,11 +5,11 @@ import pytest
 from dicom_files import lung_hu
 
 from ctmasknet.data.image_lists import load_image_list
+from ctmasknet.data.window import LUNG
 from ctmasknet.errors import collecting
 from ctmasknet.inference.inputs import find_inputs
 from ctmasknet.volumes import VOLUME_FORMATS, VolumeFormat, read_volume, upright_volume
 from ctmasknet.volumes.volume_slices import VolumeEntry, write_slices
-from ctmasknet.volumes.window import LUNG
 
 
 def read_npz(path, options):

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from ctmasknet.data.window import Window
 from ctmasknet.errors import collecting
 from ctmasknet.volumes.volume import upright_volume
-from ctmasknet.volumes.window import Window
 
 
 def turned(hu, spacing, order, signs):

@@ -9,10 +9,10 @@ import SimpleITK as sitk
 from dicom_files import save_volume
 from PIL import Image
 
+from ctmasknet.data.window import LUNG, say_windowed_once
 from ctmasknet.errors import collecting
 from ctmasknet.volumes.sitk_files import WRITABLE_SUFFIXES
 from ctmasknet.volumes.volume_files import read_volume, write_volume
-from ctmasknet.volumes.window import LUNG, say_windowed_once
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ctmasknet.data.classes import WINDOW_LEVEL, WINDOW_WIDTH
-from ctmasknet.volumes.window import LUNG, WINDOWS, Window, say_windowed_once
+from ctmasknet.data.window import LUNG, WINDOWS, Window, say_windowed_once
 
 
 def test_lung_is_the_papers_window():

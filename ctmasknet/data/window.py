@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from ..data.classes import WINDOW_LEVEL, WINDOW_WIDTH
+from .classes import WINDOW_LEVEL, WINDOW_WIDTH
 
 _log = logging.getLogger(__name__)
 
