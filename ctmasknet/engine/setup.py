@@ -211,7 +211,7 @@ def check_files(cfg: CfgNode, names: Sequence[str] | None = None) -> None:
         if name in cfg.DATASETS.TRAIN:
             _check_not_skipped(cfg, name, records)
         if name in evaluated and MetadataCatalog.get(name).evaluator_type == "coco":
-            read_lesions(MetadataCatalog.get(name).json_file, ())  # as its evaluation will
+            read_lesions(MetadataCatalog.get(name).json_file, ())  # its metrics' names, too
 
 
 def _check_not_skipped(cfg: CfgNode, name: str, records: Sequence[dict]) -> None:

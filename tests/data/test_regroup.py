@@ -267,14 +267,17 @@ def test_a_taken_name_is_refused_before_anything_is_written(lesions, tmp_path):
     [
         ({"categories": None}, "not a usable COCO instances file"),
         ({"categories": [{"id": 1, "name": "GGO"}, {"id": 2, "name": "GGO"}]}, "more than once"),
-        (coco_of(box(GGO, 0, 0, 4, 4, segmentation=[[1, 1]])), "annotation 1 has no valid polygon"),
-        ({"images": [{**BOTH["images"][0], "height": 9}]}, "30 x 20 pixels, expected 30 x 9"),
+        (coco_of(box(GGO, 0, 0, 4, 4, segmentation=[[1, 1]])), "annotation 0: no valid polygon"),
+        (
+            {"images": [{**BOTH["images"][0], "height": 9}]},
+            r"size \[20, 30\] .*expected \[9, 30\]",
+        ),
     ],
 )
 def test_unusable_files_are_named(lesions, tmp_path, change, message):
     lesions.write_text(json.dumps({**BOTH, **change}))
     register_paths([str(lesions)])
-    with pytest.raises(ValueError, match=rf"lesions\.json: .*{message}"):
+    with pytest.raises(ValueError, match=rf"lesions\.json[:,] .*{message}"):
         regrouped_dataset("lesions", "merge", 0, tmp_path)
 
 

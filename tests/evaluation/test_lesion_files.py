@@ -119,7 +119,7 @@ def test_the_files_of_several_folds_are_taken_together(write_lesions, tmp_path):
     ("change", "message"),
     [
         ({"image_id": 7}, "unknown image_id 7"),
-        ({"image_id": [1]}, "not in COCO's format"),
+        ({"image_id": [1]}, r"unknown image_id \[1\]"),
         ({"category_id": 3}, r"unknown category_id 3, expected 1 \(lesion\)"),
         ({"score": None}, "score is None"),
         ({"score": float("nan")}, "score is nan"),
