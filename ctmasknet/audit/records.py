@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..data.classes import IMAGE_CLASSES, MaskValues
 from ..data.covidx import read_covidx_list
-from ..data.image_lists import find_classes, load_image_list
+from ..data.image_lists import find_classes, find_labels, load_image_list
 from ..data.images import check_slice, read_mask
 from ..data.lesion_masks import lesion_instances
 from ..data.mask_pairs import Pair, pair_files, with_flattened_patients
@@ -65,10 +65,13 @@ def splits_of_datasets(names: Sequence[str]) -> list[Split]:
 
     FileNotFoundError, ValueError: a data set that cannot be used as a whole.
     """
+    lists = [name for name in names if name.lower().endswith(".csv")]
     try:
-        classes = find_classes([name for name in names if name.lower().endswith(".csv")])
+        classes = find_classes(lists)
     except ValueError:
-        classes = IMAGE_CLASSES  # other labels are then reported line by line
+        # 0 and 1 are classes without names; other labels are then reported line by line
+        binary = find_labels(lists) == ["0", "1"]
+        classes = ("class 0", "class 1") if binary else IMAGE_CLASSES
     return [
         _split_of_list(name, origin, classes)
         if origin.lower().endswith(".csv")

@@ -140,6 +140,9 @@ def _check_images(path: Path, images: list) -> None:
         with at_entry(path, "image", index):
             _, height, width = (image[key] for key in ("id", "height", "width"))
             names.append(os.path.normpath(read_name(image, "file_name")))
+            for key in ("patient", "scan"):
+                if isinstance(image.get(key), list | dict):
+                    raise ValueError(f"{key} is {image[key]!r}, expected a name")
             if any(type(x) is not int or x < 1 for x in (height, width)):
                 raise ValueError(f"height is {height!r}, width {width!r}, expected pixels")
             if height * width > MAX_PIXELS:

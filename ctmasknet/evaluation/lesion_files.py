@@ -41,9 +41,9 @@ def read_lesions(
     The truth is as `read_coco_lesions` reads it; images may have "patient" and "scan".
     Detections are lists of {image_id, category_id, score (0 to 1), bbox [x, y, w, h],
     segmentation (RLE)}, e.g. one for each fold of a cross-validation, and their category ids are
-    the truth's. Or they are such lists as "annotations" of a dictionary with its own "categories": these
-    are matched to the truth's by name. Either bbox or segmentation may be missing; without any segmentation only
-    boxes can be judged.
+    the truth's. Or they are such lists as "annotations" of a dictionary with its own "categories":
+    these are matched to the truth's by name. Either bbox or segmentation may be missing; without
+    any segmentation only boxes can be judged.
 
     Args:
         truth_path: the truth.

@@ -323,3 +323,35 @@ def test_the_per_image_ap_has_the_minimum_area_of_the_config(lesions, tmp_path):
 def test_keys_that_cannot_be(lesions, key, value, message):
     with pytest.raises(ValueError, match=message):
         load(lesions, f"INPUT.{key}", value, datasets=False)
+
+
+def test_what_is_repaired_is_written_for_training_and_evaluation(lesions, tmp_path):
+    items = [{k: v for k, v in x.items() if k != "bbox"} for x in BOTH["annotations"]]
+    for number, item in enumerate(items):
+        item["id"] = number
+    lesions.write_text(json.dumps({**BOTH, "annotations": items}), encoding="utf-8-sig")
+    cfg = load(
+        lesions,
+        "INPUT.MASK_TYPE",
+        "both",
+        "INPUT.MIN_LESION_AREA",
+        "0",
+        "MODEL.ROI_HEADS.NUM_CLASSES",
+        "2",
+    )
+    (name,) = cfg.DATASETS.TRAIN
+    written = json.loads(Path(MetadataCatalog.get(name).json_file).read_text(encoding="utf-8"))
+    assert name == "lesions_min0" and cfg.DATASETS.TEST == (name,)
+    found = [(x["id"], x["bbox"]) for x in written["annotations"]]
+    assert found == [(k, x["bbox"]) for k, x in enumerate(BOTH["annotations"], 1)]
+    assert [x["bbox"] for x in DatasetCatalog.get(name)[0]["annotations"]] == [x for _, x in found]
+
+
+@pytest.mark.parametrize("key", ["TRAIN", "VALIDATION", "TEST"])
+def test_every_part_of_a_run_is_checked_on_its_original_file(lesions, tmp_path, key):
+    bad = tmp_path / "bad.json"
+    cut = {**BOTH["annotations"][2]["segmentation"], "counts": [3, 4]}
+    items = [*BOTH["annotations"][:2], {**BOTH["annotations"][2], "segmentation": cut}]
+    bad.write_text(json.dumps({**BOTH, "annotations": items}))
+    with pytest.raises(ValueError, match=r"bad\.json, annotation 2: not a usable RLE of 20 x 30"):
+        load(lesions, f"DATASETS.{key}", f"('{bad}',)")
