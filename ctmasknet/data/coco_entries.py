@@ -10,6 +10,8 @@ from typing import Any
 from ..errors import RAISE, ErrorPolicy
 from .rle import compressed_rles
 
+_NOT_COCO = (AttributeError, KeyError, TypeError, ValueError)
+
 
 def read_categories(path: Path, items: list) -> list[dict]:
     """Read ids and names of classes, all ids different; errors as `at_entry`."""
@@ -51,28 +53,24 @@ def read_entries(
     with_mask: dict[int, Any] = {}
     for index, item in enumerate(items):
         try:
-            with at_entry(path, kind, index, item):
-                entry = {**_read_entry(item, sizes, names), **read_more(item)}
-                mask = item.get("segmentation")
-                if not mask and "bbox" not in entry:
-                    raise ValueError("neither bbox nor segmentation")
-                found[index] = entry
-                if mask and (masks or "bbox" not in entry):
-                    with_mask[index] = mask
-        except ValueError as error:
-            errors.handle(error)
+            entry = {**_read_entry(item, sizes, names), **read_more(item)}
+            mask = item.get("segmentation")
+            if not mask and "bbox" not in entry:
+                raise ValueError("neither bbox nor segmentation")
+        except _NOT_COCO as error:
+            errors.handle(entry_error(path, kind, index, error, item))
+            continue
+        found[index] = entry
+        if mask and (masks or "bbox" not in entry):
+            with_mask[index] = mask
     image_sizes = [sizes[found[index]["image_id"]] for index in with_mask]
     made = compressed_rles(list(with_mask.values()), image_sizes)
     for index, mask in zip(with_mask, made, strict=True):
-        if not isinstance(mask, Exception):
+        if isinstance(mask, Exception):
+            del found[index]
+            errors.handle(entry_error(path, kind, index, mask, items[index]))
+        else:
             found[index]["segmentation"] = mask
-            continue
-        del found[index]
-        try:
-            with at_entry(path, kind, index, items[index]):
-                raise mask
-        except ValueError as error:
-            errors.handle(error)
     return found
 
 
@@ -124,15 +122,22 @@ def read_numbers(values: list, name: str, least: float = -sys.float_info.max) ->
     return [float(x) for x in values]
 
 
+def entry_error(
+    path: Path, kind: str, index: int, error: Exception, item: Any = None
+) -> ValueError:
+    """Make an error one line that names the place, and the id of the item if it has one."""
+    reason = error if isinstance(error, ValueError) else f"not in COCO's format ({error!r})"
+    known = f" (its id is {item['id']!r})" if isinstance(item, dict) and "id" in item else ""
+    return ValueError(f"{path}, {kind} {index}: {reason}{known}")
+
+
 @contextlib.contextmanager
-def at_entry(path: Path, kind: str, index: int, item: Any = None) -> Iterator[None]:
-    """Make errors inside one line that names the place, and the id of the item if it has one."""
+def at_entry(path: Path, kind: str, index: int) -> Iterator[None]:
+    """Raise `entry_error` for what goes wrong inside."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = error if isinstance(error, ValueError) else f"not in COCO's format ({error!r})"
-        known = f" (its id is {item['id']!r})" if isinstance(item, dict) and "id" in item else ""
-        raise ValueError(f"{path}, {kind} {index}: {reason}{known}") from None
+    except _NOT_COCO as error:
+        raise entry_error(path, kind, index, error) from None
 
 
 def read_json(path: Path, kind: str) -> Any:

@@ -19,6 +19,7 @@ from ..wording import counted
 from .coco_entries import (
     at_entry,
     check_different,
+    entry_error,
     read_categories,
     read_entries,
     read_json,
@@ -31,6 +32,7 @@ from .rle import MAX_PIXELS
 logger = logging.getLogger(__name__)
 # Conventions of boxes differ by a pixel at each side, polygons from their pixels by another.
 _BOX_TOLERANCE = 3.0
+SET_CROWD = "set iscrowd 0 where a mask is a lesion"
 _said: set[str] = set()
 
 
@@ -70,10 +72,19 @@ def read_coco_lesions(path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> C
     sizes = {x["id"]: (x["height"], x["width"]) for x in images}
     items = content["annotations"]
     found = read_entries(path, "annotation", items, sizes, names, _read_lesion, errors=errors)
-    found = _with_pixels(path, items, found, errors)
+    boxes = _boxes([entry["segmentation"] for entry in found.values()])
+    for index in np.array(list(found))[boxes[:, 2] == 0].tolist():
+        del found[index]
+        error = ValueError("a mask without any pixel in its image: remove it")
+        errors.handle(entry_error(path, "annotation", index, error, items[index]))
+    boxes = boxes[boxes[:, 2] > 0]
     lesions = [{**items[index], **entry} for index, entry in found.items()]
     masks = [entry["segmentation"] for entry in found.values()]
-    repairs = [*_repair_boxes(lesions, masks), *_repair_areas(lesions, masks), *_number(lesions)]
+    repairs = [
+        *_repair_boxes(lesions, masks, boxes),
+        *_repair_areas(lesions, masks),
+        *_number(lesions),
+    ]
     for index, lesion in zip(found, lesions, strict=True):
         if isinstance(items[index]["segmentation"], list):  # polygons train at any size
             lesion["segmentation"] = [x for x in items[index]["segmentation"] if len(x) >= 6]
@@ -120,8 +131,6 @@ def _read_lists(path: Path) -> dict:
         for key in ("images", "categories", "annotations"):
             if not isinstance(content[key], list):
                 raise TypeError(f"{key} is a {type(content[key]).__name__}, expected a list")
-        if not content["categories"]:
-            raise ValueError("expected classes")
     except (KeyError, TypeError, ValueError) as error:
         raise _unusable(path, error) from None
     return content
@@ -160,24 +169,14 @@ def _read_lesion(item: dict) -> dict:
     return {"iscrowd": int(crowd), **area}
 
 
-def _with_pixels(path: Path, items: list, found: dict, errors: ErrorPolicy) -> dict:
-    """Leave out lesions without a pixel, which nothing can find, as the policy has it."""
-    kept = {}
-    for index, entry in found.items():
-        try:
-            with at_entry(path, "annotation", index, items[index]):
-                if not mask_util.area(entry["segmentation"]):
-                    raise ValueError("a mask without any pixel in its image: remove it")
-            kept[index] = entry
-        except ValueError as error:
-            errors.handle(error)
-    return kept
+def _boxes(masks: list[dict]) -> np.ndarray:
+    """Return x, y, width and height of each mask: (N, 4)."""
+    return mask_util.toBbox(masks) if masks else np.zeros((0, 4))
 
 
-def _repair_boxes(lesions: Sequence[dict], masks: list[dict]) -> list[str]:
+def _repair_boxes(lesions: Sequence[dict], masks: list[dict], made: np.ndarray) -> list[str]:
     if not lesions:
         return []
-    made = np.atleast_2d(mask_util.toBbox(masks))  # (N, 4)
     missing = np.array(["bbox" not in lesion for lesion in lesions])
     stated = np.array([lesion.get("bbox", box) for lesion, box in zip(lesions, made, strict=True)])
     limits = np.array([mask["size"][::-1] for mask in masks])  # width, height
@@ -228,10 +227,12 @@ def _say(path: Path, repairs: Sequence[str]) -> None:
 
 def _check_crowds(path: Path, lesions: Sequence[dict], errors: ErrorPolicy) -> None:
     crowds = sum(lesion["iscrowd"] for lesion in lesions)
-    told = f"{path}: {crowds} of {counted(len(lesions), 'lesion')} are marked as crowds (iscrowd 1)"
-    meaning = "which are no lesions in training and neither right nor wrong in evaluation"
-    if crowds and crowds == len(lesions):
-        errors.handle(f"{told}, {meaning}: set iscrowd 0 where a mask is a lesion")
-    elif crowds and told not in _said:
-        _said.add(told)
-        logger.warning("%s, %s", told, meaning)
+    text = (
+        f"{path}: {crowds} of {counted(len(lesions), 'lesion')} marked as crowds (iscrowd 1), "
+        f"which are no lesions in training and neither right nor wrong in evaluation: {SET_CROWD}"
+    )
+    if crowds and crowds == len(lesions) and errors.collects:
+        errors.handle(text)
+    elif crowds and text not in _said:
+        _said.add(text)
+        logger.warning("%s", text)

@@ -51,7 +51,7 @@ def compressed_rles(
         if not len(part):
             continue
         usable, gaps = _check_strings(
-            [made[i]["counts"] for i in part], np.array([np.prod(sizes[i]) for i in part])
+            [made[i]["counts"] for i in part], np.array([sizes[i][0] * sizes[i][1] for i in part])
         )
         for i, good, gap in zip(part, usable, gaps, strict=True):
             if not good:

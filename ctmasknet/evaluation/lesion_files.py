@@ -118,6 +118,8 @@ def _read_truth(path: Path) -> COCO:
 def _with_metrics(path: Path, categories: list[dict]) -> list[dict]:
     """Return categories; a ValueError for several whose metrics would have the same name."""
     names = [x["name"] for x in categories]
+    if not names:
+        raise ValueError(f"{path}: found no class, expected the names of one or more")
     if len(names) > 1:
         with in_file(path):
             check_class_names(names, [any_lesion(names)])

@@ -260,7 +260,7 @@ def test_crowds_are_no_lesions(folder):
     coco["annotations"][0]["iscrowd"] = 1
     path.write_text(json.dumps(coco))
     (finding,) = run_audit(splits_of_datasets([str(path)])).findings
-    assert "2 of 2 lesions are marked as crowds" in finding.message
+    assert "2 of 2 lesions marked as crowds" in finding.message
 
 
 def test_binary_labels_get_none_of_the_papers_names(folder):

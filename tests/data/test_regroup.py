@@ -18,6 +18,7 @@ from ctmasknet.data.lesion_masks import lesion_instances, write_coco
 from ctmasknet.data.registration import dataset_source, register_lesion_dataset, register_paths
 from ctmasknet.data.regroup import regroup, regrouped_dataset
 from ctmasknet.engine import Trainer, load_config
+from ctmasknet.engine.setup import check_files
 
 CONFIG = str(Path(__file__).parents[2] / "configs/lesion/R18_T1.yaml")
 GGO, C = 1, 2
@@ -355,3 +356,10 @@ def test_every_part_of_a_run_is_checked_on_its_original_file(lesions, tmp_path, 
     bad.write_text(json.dumps({**BOTH, "annotations": items}))
     with pytest.raises(ValueError, match=r"bad\.json, annotation 2: not a usable RLE of 20 x 30"):
         load(lesions, f"DATASETS.{key}", f"('{bad}',)")
+
+
+def test_training_on_crowds_alone_is_refused(lesions):
+    items = [{**x, "iscrowd": 1} for x in BOTH["annotations"]]
+    lesions.write_text(json.dumps({**BOTH, "annotations": items}))
+    with pytest.raises(ValueError, match=r"all lesions of .* crowds .* set iscrowd 0"):
+        check_files(load(lesions))
