@@ -70,12 +70,12 @@ def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
     """Find the class names in the labels of all image lists of an experiment.
 
     The papers' three classes when only their names or numbers occur; else the names that occur,
-    sorted. ValueError: numbers whose meaning is not known, among them 0 and 1 without a 2.
+    sorted. ValueError: numbers whose meaning is not known, such as 0 and 1 without a 2.
     """
     found = find_labels(csv_paths)
     papers = {*IMAGE_CLASSES, *map(str, range(len(IMAGE_CLASSES)))}
-    # 0 and 1 alone are two classes of someone's own, such as "no COVID" and "COVID".
-    if papers.issuperset(found) and not {"0", "1"}.issuperset(found):
+    # A 1 without a 2 may be one of two classes of someone's own, such as "no COVID" and "COVID".
+    if papers.issuperset(found) and found not in (["1"], ["0", "1"]):
         return IMAGE_CLASSES
     if numbers := list(filter(_is_number, found)):
         raise ValueError(
@@ -83,7 +83,7 @@ def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
             f"{numbers[0]} means is not known: write names, or list the names in their order in "
             "DATASETS.IMAGE_CLASSES"
         )
-    return tuple(found) or IMAGE_CLASSES
+    return tuple(found)
 
 
 def _is_number(text: str) -> bool:
