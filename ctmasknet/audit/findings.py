@@ -23,6 +23,7 @@ PROBLEMS = {
     "absent_class": "class that other splits have",
     "unlike_classes": "lesion classes that differ between splits",
     "unpaired_file": "mask without image, or image without mask",
+    "unusable_lesion": "lesion of a COCO file that cannot be used",
     "unusable_mask": "mask that cannot be read or has unknown values",
     "outside_sample": "name of the sample that is in no split",
 }

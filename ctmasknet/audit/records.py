@@ -1,6 +1,5 @@
 """Lists, COCO files and folders of any kind -> one record per slice of every split."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,12 +12,13 @@ from tqdm import tqdm
 
 from ..data.classes import IMAGE_CLASSES, MaskValues
 from ..data.covidx import read_covidx_list
-from ..data.image_lists import find_classes, load_image_list
+from ..data.image_lists import find_classes, find_labels, load_image_list
 from ..data.images import check_slice, read_mask
 from ..data.lesion_masks import lesion_instances
 from ..data.mask_pairs import Pair, pair_files, with_flattened_patients
 from ..data.mask_rule import ALL_CLASSES
 from ..data.registration import read_dataset, register_lesion_dataset
+from ..data.rle import compressed_rle
 from ..errors import ErrorPolicy, collecting
 from .findings import Finding
 
@@ -65,10 +65,13 @@ def splits_of_datasets(names: Sequence[str]) -> list[Split]:
 
     FileNotFoundError, ValueError: a data set that cannot be used as a whole.
     """
+    lists = [name for name in names if name.lower().endswith(".csv")]
     try:
-        classes = find_classes([name for name in names if name.lower().endswith(".csv")])
+        classes = find_classes(lists)
     except ValueError:
-        classes = IMAGE_CLASSES  # other labels are then reported line by line
+        # 0 and 1 are classes without names; other labels are then reported line by line
+        binary = find_labels(lists) == ["0", "1"]
+        classes = ("class 0", "class 1") if binary else IMAGE_CLASSES
     return [
         _split_of_list(name, origin, classes)
         if origin.lower().endswith(".csv")
@@ -144,35 +147,15 @@ def _split_of_dataset(name: str, origin: str) -> Split:
     errors = collecting()
     records = read_dataset(name, errors)
     metadata = MetadataCatalog.get(name)
-    findings = _set_aside("unusable_line", name, errors)
     if metadata.evaluator_type != "coco":
+        findings = _set_aside("unusable_line", name, errors)
         classes = tuple(metadata.image_classes)
         return Split(name, origin, classes, _slices(name, records), findings)
-    findings += _unusable_annotations(name, metadata.json_file)
+    findings = _set_aside("unusable_lesion", name, errors)
     slices = [_lesion_slice(name, record) for record in records]
     classes = tuple(metadata.thing_classes)
     ids = tuple(metadata.thing_dataset_id_to_contiguous_id)
     return Split(name, origin, classes, slices, findings, of_lesions=True, category_ids=ids)
-
-
-def _unusable_annotations(split: str, json_file: str) -> list[Finding]:
-    """Find masks of a COCO file that have no image, or the size of another one."""
-    coco = json.loads(Path(json_file).read_text(encoding="utf-8"))
-    images = {image["id"]: image for image in coco["images"]}
-    findings = []
-    for item in coco.get("annotations", ()):
-        where = f"{json_file}: annotation {item.get('id')}"
-        image = images.get(item["image_id"])
-        if image is None:
-            text = f"{where}: no image {item['image_id']}; remove it or add the image"
-            findings.append(Finding("unpaired_file", (split,), text))
-            continue
-        mask, size = item.get("segmentation"), [image["height"], image["width"]]
-        if isinstance(mask, dict) and list(mask["size"]) != size:
-            text = f"{where}: a mask of {mask['size'][1]} x {mask['size'][0]} pixels, expected "
-            text += f"{size[1]} x {size[0]} as its image {image['file_name']}"
-            findings.append(Finding("unusable_mask", (split,), text))
-    return findings
 
 
 def _set_aside(kind: str, split: str, errors: ErrorPolicy) -> list[Finding]:
@@ -189,7 +172,9 @@ def _slices(split: str, records: Sequence[dict]) -> list[Slice]:
 def _lesion_slice(split: str, record: dict) -> Slice:
     size = record["height"], record["width"]
     lesions = [
-        Lesion(item["category_id"], _area(item, size)) for item in record.get("annotations", ())
+        Lesion(item["category_id"], int(mask_util.area(compressed_rle(item["segmentation"], size))))
+        for item in record["annotations"]
+        if not item["iscrowd"]
     ]
     path = record["file_name"]
     return Slice(split, path, os.path.basename(path), **_known(record), size=size, lesions=lesions)
@@ -197,17 +182,6 @@ def _lesion_slice(split: str, record: dict) -> Slice:
 
 def _known(record: dict) -> dict:
     return {key: record[key] for key in ("patient", "scan", "source", "body_box") if key in record}
-
-
-def _area(annotation: dict, size: tuple[int, int]) -> int:
-    """Return the area in pixels of an RLE or polygons, or of the box where there is neither."""
-    mask = annotation.get("segmentation")
-    if not mask:
-        _, _, width, height = annotation["bbox"]
-        return round(width * height)
-    if isinstance(mask, list):
-        mask = mask_util.merge(mask_util.frPyObjects(mask, *size))
-    return int(mask_util.area(mask))
 
 
 def _masked_slice(split: str, pair: Pair, values: MaskValues, findings: list[Finding]) -> Slice:

@@ -25,7 +25,7 @@ predictions. KEY VALUE pairs override the model's config.
       --output results
 
 With --predictions nothing is predicted, and DIR itself gets the report. A CSV of slices has the
-columns file_name,patient,scan,label,logit_0,logit_1,... (of probabilities: their logarithms);
+columns file_name,patient,scan,label,logit_0,logit_1,... (prob_0,prob_1,... for probabilities);
 detections are COCO results, or a COCO file with scores, whose classes are matched by name; masks
 are RLE, and --dataset is their ground truth.
 

@@ -1,7 +1,6 @@
 """The numbers of classes of a training, from its files, where the user has not set them."""
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ import yaml
 
 from ..checkpoint import read_checkpoint
 from ..config import get_cfg
+from ..data.coco_lesions import in_file, read_lesion_classes
 from ..data.image_lists import find_classes
 from ..data.mask_rule import PAPERS_CLASSES, MaskRule
-from ..data.registration import category_names, reading_coco
 from ..shipped_configs import CONFIGS, find_config
 
 _RULE, _IMAGE_CLASSES = "INPUT.MASK_TYPE", "DATASETS.IMAGE_CLASSES"
@@ -48,8 +47,8 @@ def fit_classes(
             fitted["MODEL.ROI_HEADS.NUM_CLASSES"] = count
             notes.append(f"lesion classes of {args.weights}: {count}")
     elif lesions and not lists:
-        with reading_coco(lesions[0]):
-            found = category_names(json.loads(lesions[0].read_text(encoding="utf-8")))
+        found = read_lesion_classes(lesions[0])
+        with in_file(lesions[0]):
             # Lesions of the papers' names are read as a shipped config says, others as they are.
             if _RULE in given or not set(found) <= PAPERS_CLASSES:
                 names = tuple(MaskRule.parse(cfg.INPUT.MASK_TYPE).apply(found))

@@ -60,24 +60,38 @@ def load_image_list(
     return records
 
 
+def find_labels(csv_paths: Sequence[str | os.PathLike]) -> list[str]:
+    """Return the labels that occur in image lists, as they are written, sorted."""
+    rows = (row for path in csv_paths for _, row in read_csv(Path(path), "image list"))
+    return sorted({(row["label"] or "").strip() for row in rows} - {""})
+
+
 def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
     """Find the class names in the labels of all image lists of an experiment.
 
     The papers' three classes when only their names or numbers occur; else the names that occur,
-    sorted. ValueError when names of another kind are mixed with numbers.
+    sorted. ValueError: numbers whose meaning is not known, such as 0 and 1 without a 2.
     """
-    rows = (row for path in csv_paths for _, row in read_csv(Path(path), "image list"))
-    found = sorted({(row["label"] or "").strip() for row in rows} - {""})
-    if set(found) <= {*IMAGE_CLASSES, *map(str, range(len(IMAGE_CLASSES)))}:
+    found = find_labels(csv_paths)
+    papers = {*IMAGE_CLASSES, *map(str, range(len(IMAGE_CLASSES)))}
+    # A 1 without a 2 may be one of two classes of someone's own, such as "no COVID" and "COVID".
+    if papers.issuperset(found) and found not in (["1"], ["0", "1"]):
         return IMAGE_CLASSES
-    numbers = [name for name in found if name.isdecimal()]
-    if numbers:
+    if numbers := list(filter(_is_number, found)):
         raise ValueError(
             f"{', '.join(map(str, csv_paths))}: found the labels {', '.join(found)}; what number "
             f"{numbers[0]} means is not known: write names, or list the names in their order in "
             "DATASETS.IMAGE_CLASSES"
         )
     return tuple(found)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def usable_images(records: Sequence[dict], errors: ErrorPolicy = RAISE) -> list[dict]:

@@ -1,16 +1,15 @@
 """Slices without lesions -> a COCO file that joins one with lesions in training."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import RAISE, ErrorPolicy
+from .coco_lesions import read_lesion_classes
 from .image_lists import relative_path, usable_images
 from .images import check_slice
-from .lesion_masks import write_parts
+from .lesion_masks import lesion_categories, write_parts
 from .list_files import parse_lines, read_csv
 from .mask_pairs import files_by_stem
-from .registration import category_names, reading_coco
 
 
 def prepare_lesion_free(
@@ -41,9 +40,7 @@ def prepare_lesion_free(
         raise ValueError(f"{output}: expected the name of a new .json file to write")
     if not like.is_file():
         raise FileNotFoundError(f"{like}: no such COCO file of lesions")
-    with reading_coco(like):
-        lesions = json.loads(like.read_text(encoding="utf-8"))
-        category_names(lesions)
+    classes = read_lesion_classes(like)
     is_list = slices.suffix.lower() == ".csv"
     if where and not is_list:
         raise ValueError(f"{slices}: a column is asked for (--where), expected a list (.csv)")
@@ -58,7 +55,7 @@ def prepare_lesion_free(
         "info": {"description": "CT slices without lesions"},
         "images": images,
         "annotations": [],
-        "categories": lesions["categories"],
+        "categories": lesion_categories(classes),
     }
     return write_parts({"": coco}, output)
 

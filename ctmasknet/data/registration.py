@@ -6,24 +6,24 @@ data set raises ValueError.
 
 import difflib
 import inspect
-import json
+import operator
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets import load_coco_json
+from detectron2.structures import BoxMode
 
 from ..errors import RAISE, ErrorPolicy
 from .classes import IMAGE_CLASSES
+from .coco_lesions import category_names, in_file, read_coco_lesions
 from .covidx import listed_sample, read_covidx_list
 from .image_lists import load_image_list
 from .images import require_files
-from .mask_rule import check_lesion_names
 
-_NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
+_IMAGE_KEYS = ("height", "width", "patient", "scan")
+_id = operator.itemgetter("id")
 _SOURCES: dict[str, str] = {}  # name -> the path or data set that it comes from
 _FILES: dict[str, Path] = {}  # name -> its file, which may not be there
 
@@ -40,19 +40,41 @@ def register_lesion_dataset(name: str, json_file: str | os.PathLike, hint: str =
 
     def load(errors: ErrorPolicy = RAISE) -> list[dict]:
         _require(path, hint)
-        with reading_coco(path):
-            coco = json.loads(Path(path).read_text(encoding="utf-8"))
-            category_names(coco)
-            records = load_coco_json(path, root, name)
-            images = {image["id"]: image for image in coco["images"]}
-        for record in records:  # Detectron2 leaves an image's own keys out
-            image = images[record["image_id"]]
-            record.update({key: image[key] for key in ("patient", "scan") if key in image})
+        coco = read_coco_lesions(path, errors).coco
+        with in_file(path):
+            names = list(category_names(coco))
+        ids = {x["id"]: k for k, x in enumerate(sorted(coco["categories"], key=_id))}
+        MetadataCatalog.get(name).set(thing_classes=names, thing_dataset_id_to_contiguous_id=ids)
+        records = lesion_records(coco, root, ids)
         if not errors.collects:
             require_files((record["file_name"] for record in records), listed_in=path)
         return records
 
     _register(name, load, json_file=path, image_root=root, evaluator_type="coco")
+
+
+def lesion_records(coco: dict, root: str, labels: Mapping[int | str, int]) -> list[dict]:
+    """Make Detectron2's dataset dicts of a checked COCO dictionary, by the ids of images.
+
+    Args:
+        coco: see `CocoLesions`.
+        root: the folder that "file_name" is relative to.
+        labels: category id -> index of the class.
+    """
+    own: dict[int | str, list[dict]] = {image["id"]: [] for image in coco["images"]}
+    for item in coco["annotations"]:
+        lesion = {key: item[key] for key in ("iscrowd", "bbox", "segmentation")}
+        label = {"category_id": labels[item["category_id"]], "bbox_mode": BoxMode.XYWH_ABS}
+        own[item["image_id"]].append({**lesion, **label})
+    return [
+        {
+            "file_name": os.path.join(root, image["file_name"]),
+            "image_id": image["id"],
+            "annotations": own[image["id"]],
+            **{key: image[key] for key in _IMAGE_KEYS if key in image},
+        }
+        for image in sorted(coco["images"], key=_id)
+    ]
 
 
 def register_image_dataset(
@@ -176,35 +198,6 @@ def read_dataset(name: str, errors: ErrorPolicy = RAISE) -> list[dict]:
     _require_registered(name)
     load = DatasetCatalog[name]
     return load(errors=errors) if "errors" in inspect.signature(load).parameters else load()
-
-
-def unusable_lesions(path: str | os.PathLike, error: Exception) -> ValueError:
-    """Turn an error met in reading a COCO JSON into one that says what the file should be."""
-    return ValueError(
-        f"{path}: not a usable COCO instances file ({type(error).__name__}: {error}); make "
-        "one with `ctmasknet prepare masks`"
-    )
-
-
-def category_names(coco: dict) -> tuple[str, ...]:
-    """Return the class names of a COCO dictionary in Detectron2's order, that of their ids.
-
-    ValueError: a class without a usable name (`check_lesion_names`), or none at all.
-    """
-    names = [item["name"] for item in sorted(coco["categories"], key=lambda item: item["id"])]
-    check_lesion_names(names)
-    return tuple(names)
-
-
-@contextmanager
-def reading_coco(path: str | os.PathLike) -> Iterator[None]:
-    """Name the file in ValueErrors; raise `unusable_lesions` for what a malformed JSON causes."""
-    try:
-        yield
-    except (AssertionError, AttributeError, KeyError, TypeError, *_NOT_JSON) as error:
-        raise unusable_lesions(path, error) from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _register(name: str, load: Callable[..., list[dict]], **metadata: Any) -> None:

@@ -16,9 +16,10 @@ from typing import NamedTuple
 import pycocotools.mask as mask_util
 from detectron2.data import MetadataCatalog
 
+from .coco_lesions import category_names, in_file, read_coco_lesions, read_lesion_classes
 from .lesion_masks import component_instances, lesion_categories, write_coco
 from .mask_rule import PAPERS_RULES, MaskRule
-from .registration import category_names, reading_coco, register_derived_dataset
+from .registration import register_derived_dataset
 
 _LONGEST_SUFFIX = 60  # characters that class names add to a file's name
 
@@ -30,7 +31,7 @@ def regroup(coco: dict, mask_type: str, min_area: int, order: Sequence[str] = ()
     instances. Crowd annotations (iscrowd) are kept, unmerged.
 
     Args:
-        coco: COCO dictionary with RLE or polygon masks; it is not changed.
+        coco: checked COCO dictionary (see `CocoLesions`); it is not changed.
         mask_type: which classes are kept or merged, as `MaskRule.parse` reads it.
         min_area: instances of at most so many pixels of their mask are background.
         order: the classes that result, in the order of their ids; () leaves that to the mask type
@@ -41,8 +42,8 @@ def regroup(coco: dict, mask_type: str, min_area: int, order: Sequence[str] = ()
         "info" holds mask_type and min_area.
 
     Raises:
-        ValueError: a mask type that cannot be made from the file's classes, other classes than
-            those of `order`, or an unusable mask.
+        ValueError: a mask type that cannot be made from the file's classes, or other classes than
+            those of `order`.
     """
     classes = _classes(coco, mask_type, order)
     by_image = defaultdict(list)
@@ -107,11 +108,11 @@ def lesion_classes_of(name: str, mask_type: str) -> tuple[str, ...]:
     Without a file, they are those in its metadata, () if there are none. ValueError: a file that
     cannot be used or read so.
     """
-    source, coco = _read(name)
-    with reading_coco(source):
-        if coco:
-            return tuple(_sources(category_names(coco), mask_type))
-    return tuple(MetadataCatalog.get(name).get("thing_classes", ()))
+    if (source := _file(name)) is None:
+        return tuple(MetadataCatalog.get(name).get("thing_classes", ()))
+    found = read_lesion_classes(source)
+    with in_file(source):
+        return tuple(_sources(found, mask_type))
 
 
 def regrouped_dataset(
@@ -119,23 +120,25 @@ def regrouped_dataset(
 ) -> str:
     """Find or make the data set with this mask type and order of classes, without tiny lesions.
 
-    Returns its name. That is `name` when nothing would change, or when its file does not exist
-    (loading it says what to do). Else it is "<name>_merge_min100", "<name>_a_b_1f0c3b_min100" (the
-    digits tell what the classes a and b are made of), or "<name>_min100" where they stay:
-    registered, and written to `folder` in each call, so that it follows its source. ValueError: a
-    file that cannot be used or regrouped, or a new name that belongs to another data set.
+    Returns its name. That is `name` when nothing is changed or repaired, or when its file does not
+    exist (loading it says what to do). Else it is "<name>_merge_min100",
+    "<name>_a_b_1f0c3b_min100" (the digits tell what the classes a and b are made of), or
+    "<name>_min100" where they stay: registered, and written to `folder` in each call, so that it
+    follows its source. ValueError: a file that cannot be used or regrouped, or a new name that
+    belongs to another data set.
     """
-    source, coco = _read(name)
-    if not coco:
+    if (source := _file(name)) is None:
         return name
-    with reading_coco(source):
+    coco, _, repairs = read_coco_lesions(source)
+    with in_file(source):
         regrouped = regroup(coco, mask_type, min_area, order)
     same_classes = regrouped["categories"] is coco["categories"]
     # The per-image AP takes the "area" in the file, regrouping that of the mask.
     if (
         same_classes
+        and not repairs  # Detectron2's evaluator reads the file by itself
         and len(regrouped["annotations"]) == len(coco["annotations"])
-        and all(x.get("iscrowd") or x.get("area", 0) > min_area for x in coco["annotations"])
+        and all(x.get("iscrowd") or x["area"] > min_area for x in coco["annotations"])
     ):
         return name
     root = os.path.abspath(MetadataCatalog.get(name).get("image_root", source.parent))
@@ -150,13 +153,10 @@ def regrouped_dataset(
     return new_name
 
 
-def _read(name: str) -> tuple[Path, dict]:
-    """Return the file of a registered data set, and what is in it; {} where there is none."""
+def _file(name: str) -> Path | None:
+    """Return the file of a registered data set; None where there is none."""
     path = Path(MetadataCatalog.get(name).get("json_file", ""))
-    if not path.is_file():
-        return path, {}
-    with reading_coco(path):
-        return path, json.loads(path.read_text(encoding="utf-8"))
+    return path if path.is_file() else None
 
 
 def _sources(found: Sequence[str], mask_type: str) -> dict[str, tuple[str, ...]]:
@@ -195,14 +195,5 @@ def _rle(item: dict, image: dict) -> dict:
     """Return the mask of an annotation as compressed RLE."""
     size, mask = [image["height"], image["width"]], item["segmentation"]
     if isinstance(mask, list):
-        # Detectron2 drops the same invalid polygons.
-        polygons = [points for points in mask if len(points) >= 6 and len(points) % 2 == 0]
-        if not polygons:
-            raise ValueError(f"annotation {item.get('id')} has no valid polygon: remove it")
-        return mask_util.merge(mask_util.frPyObjects(polygons, *size))
-    if list(mask["size"]) != size:
-        raise ValueError(
-            f"annotation {item.get('id')} has a mask of {mask['size'][1]} x {mask['size'][0]} "
-            f"pixels, expected {size[1]} x {size[0]} as its image {image['file_name']}"
-        )
+        return mask_util.merge(mask_util.frPyObjects(mask, *size))
     return mask_util.frPyObjects(mask, *size) if isinstance(mask["counts"], list) else mask

@@ -1,6 +1,5 @@
 """Splits of data sets by patient, stratified by label."""
 
-import json
 import random
 import re
 from collections import Counter, defaultdict
@@ -9,11 +8,11 @@ from pathlib import Path
 
 from ..errors import RAISE, ErrorPolicy
 from .classes import IMAGE_CLASSES, SPLITS
+from .coco_lesions import read_coco_lesions
 from .covidx import read_covidx_list
 from .image_lists import describe_records, relative_path, usable_images, write_image_list
 from .lesion_masks import write_parts
 from .list_files import parse_lines, read_csv, required_values, write_csv
-from .registration import reading_coco
 
 
 def split_patients(
@@ -163,10 +162,9 @@ def _read_coco(path: Path, output: Path) -> dict:
     """Read a COCO file, with "file_name" relative to the folder `output`."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    with reading_coco(path):
-        coco = json.loads(path.read_text(encoding="utf-8"))
-        for image in coco["images"]:
-            image["file_name"] = relative_path(path.parent / image["file_name"], output)
+    coco = read_coco_lesions(path).coco
+    for image in coco["images"]:
+        image["file_name"] = relative_path(path.parent / image["file_name"], output)
     return coco
 
 

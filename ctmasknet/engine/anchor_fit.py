@@ -1,6 +1,5 @@
 """Anchors measured on a data set, at the size that the network sees."""
 
-import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from tabulate import tabulate
 
-from ..data.registration import reading_coco
+from ..data.coco_lesions import in_file, read_coco_lesions
 from ..data.regroup import regroup
 from ..modeling.anchor_recall import best_anchor_ious
 
@@ -28,12 +27,13 @@ def describe_anchor_fit(cfg: CfgNode, lesions: Path) -> str:
             f"INPUT.FIELD_OF_VIEW is {cfg.INPUT.FIELD_OF_VIEW}: anchors are measured on whole "
             "images; set it to image and take slices that are cropped"
         )
-    with reading_coco(lesions):
-        coco = json.loads(lesions.read_text(encoding="utf-8"))
+    coco = read_coco_lesions(lesions).coco
+    with in_file(lesions):
         coco = regroup(coco, cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA)
     found = defaultdict(list)
     for item in coco["annotations"]:
-        found[item["image_id"]].append(item)
+        if not item["iscrowd"]:
+            found[item["image_id"]].append(item)
     images, classes = [], []
     for image in coco["images"]:
         size = T.ResizeShortestEdge.get_output_shape(

@@ -20,9 +20,9 @@ from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
 from ..atomic_write import atomic_write
+from ..data.coco_lesions import in_file, read_coco_lesions
 from ..data.folds import merged_coco, split_folds
 from ..data.lesion_masks import write_coco
-from ..data.registration import reading_coco
 from ..data.regroup import regroup
 from ..evaluation.fold_report import CONVENTIONS, FoldStatistics, table_row
 from ..evaluation.lesion_files import read_lesions
@@ -115,16 +115,16 @@ class CrossValidation:
                     "they have not seen: leave it out of one of the two"
                 )
         for path in free:
-            if lesions := json.loads(path.read_text(encoding="utf-8"))["annotations"]:
+            if lesions := read_coco_lesions(path).coco["annotations"]:
                 raise ValueError(f"{path}: has {len(lesions)} lesions, expected slices without")
 
     def _write_parts(self) -> None:
         cfg = load_config(self.config_file, self.opts, datasets=False)
-        with reading_coco(self.lesions):
-            coco = json.loads(self.lesions.read_text(encoding="utf-8"))
-            root = self.lesions.resolve().parent
-            for image in coco["images"]:
-                image["file_name"] = str(root / image["file_name"])
+        coco = read_coco_lesions(self.lesions).coco
+        root = self.lesions.resolve().parent
+        for image in coco["images"]:
+            image["file_name"] = str(root / image["file_name"])
+        with in_file(self.lesions):
             truth = regroup(coco, cfg.INPUT.MASK_TYPE, 0)
             known = regroup(coco, cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA)
         write_coco(truth, self.output / "truth.json")
@@ -242,12 +242,11 @@ class CrossValidation:
 
 def _origins(path: Path) -> set[str]:
     """Return the images of a COCO file and their patients, or scans where these are unknown."""
-    with reading_coco(path):
-        images = json.loads(path.read_text(encoding="utf-8"))["images"]
-        found = {f"image {(path.parent / image['file_name']).resolve()}" for image in images}
-        for image in images:
-            known = (f"{key} {image[key]}" for key in ("patient", "scan") if image.get(key))
-            found.update(itertools.islice(known, 1))
+    images = read_coco_lesions(path).coco["images"]
+    found = {f"image {(path.parent / image['file_name']).resolve()}" for image in images}
+    for image in images:
+        known = (f"{key} {image[key]}" for key in ("patient", "scan") if image.get(key))
+        found.update(itertools.islice(known, 1))
     return found
 
 

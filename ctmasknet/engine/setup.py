@@ -21,6 +21,7 @@ from ..checkpoint.loading import stored_image_classes
 from ..checkpoint.model_file import read_model_config
 from ..config import get_cfg
 from ..data.classes import IMAGE_CLASSES
+from ..data.coco_lesions import SET_CROWD
 from ..data.image_lists import find_classes
 from ..data.images import check_slice
 from ..data.registration import dataset_source, register_paths
@@ -211,12 +212,21 @@ def check_files(cfg: CfgNode, names: Sequence[str] | None = None) -> None:
         if name in cfg.DATASETS.TRAIN:
             _check_not_skipped(cfg, name, records)
         if name in evaluated and MetadataCatalog.get(name).evaluator_type == "coco":
-            read_lesions(MetadataCatalog.get(name).json_file, ())  # as its evaluation will
+            read_lesions(MetadataCatalog.get(name).json_file, ())  # its metrics' names, too
 
 
 def _check_not_skipped(cfg: CfgNode, name: str, records: Sequence[dict]) -> None:
     """Raise a ValueError for training data of which Detectron2 would leave out all."""
-    if is_classifier(cfg) or not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+    if is_classifier(cfg):
+        return
+    if any(x["annotations"] for x in records) and all(
+        lesion["iscrowd"] for x in records for lesion in x["annotations"]
+    ):
+        raise ValueError(
+            f"DATASETS.TRAIN: all lesions of {name} are marked as crowds (iscrowd 1), which "
+            f"training leaves out: {SET_CROWD}"
+        )
+    if not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         return
     if not any(map(has_lesions, records)):
         raise ValueError(

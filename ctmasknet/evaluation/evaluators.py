@@ -116,6 +116,8 @@ class LesionEvaluator(COCOEvaluator):
             use_fast_impl=False,  # the fast one needs Detectron2's compiled operators
         )
         self._truth = MetadataCatalog.get(dataset_name).json_file
+        # Checked, with ids from 1: to pycocotools 0 means "not matched".
+        self._coco_api = read_lesions(self._truth, ()).truth
         self._detections = Path(output_dir) / DETECTIONS
         self._masks = masks
         self._settings = settings or LesionReportSettings()

@@ -12,20 +12,22 @@ import numpy as np
 import pycocotools.mask as mask_util
 from pycocotools.coco import COCO
 
-from ..data.registration import unusable_lesions
-from .coco_entries import (
+from ..data.coco_entries import (
     at_entry,
     check_different,
     read_categories,
-    read_entry,
+    read_entries,
     read_json,
-    read_name,
     read_numbers,
 )
+from ..data.coco_lesions import in_file, read_coco_lesions
+from .detected_boxes import check_boxes
 from .lesion_set import LesionImage, LesionSet
+from .metric_names import any_lesion, check_class_names
 from .prediction_table import portable_names
 from .results import DETECTIONS, GROUND_TRUTH
-from .rle import MAX_PIXELS
+
+_LESION_KEYS = ("image_id", "category_id", "bbox", "area", "iscrowd")
 
 
 def read_lesions(
@@ -36,12 +38,12 @@ def read_lesions(
 ) -> LesionSet:
     """Read the truth and the detections of a system.
 
-    The truth is COCO instances with polygons or RLE; images may have "patient" and "scan".
-    Detections are lists of {image_id, category_id, score, bbox [x, y, w, h], segmentation (RLE)},
-    e.g. one for each fold of a cross-validation, and their category ids are the truth's. Or they
-    are such lists as "annotations" of a dictionary with its own "categories": these are matched to
-    the truth's by name. Either bbox or segmentation may be missing; without any segmentation only
-    boxes can be judged.
+    The truth is as `read_coco_lesions` reads it; images may have "patient" and "scan".
+    Detections are lists of {image_id, category_id, score (0 to 1), bbox [x, y, w, h],
+    segmentation (RLE)}, e.g. one for each fold of a cross-validation, and their category ids are
+    the truth's. Or they are such lists as "annotations" of a dictionary with its own "categories":
+    these are matched to the truth's by name. Either bbox or segmentation may be missing; without
+    any segmentation only boxes can be judged.
 
     Args:
         truth_path: the truth.
@@ -94,50 +96,44 @@ def read_lesions(
 
 
 def _read_truth(path: Path) -> COCO:
-    content = read_json(path, "ground truth")
-    try:
-        for key in ("images", "categories", "annotations"):
-            if not isinstance(content[key], list):
-                raise TypeError(f"{key} is a {type(content[key]).__name__}, expected a list")
-        if not content["images"] or not content["categories"]:
-            raise ValueError("expected images and classes")
-    except (KeyError, TypeError, ValueError) as error:
-        raise unusable_lesions(path, error) from None
-    images = _read_images(path, content["images"])
-    categories = read_categories(path, content["categories"])
-    sizes = {x["id"]: (x["height"], x["width"]) for x in images}
-    names = {x["id"]: x["name"] for x in categories}
+    """Read the lesions as COCO's metrics take them: images by name, masks as compressed RLE."""
+    content, masks, _ = read_coco_lesions(path)
     truth = COCO()
-    truth.dataset = {"images": images, "categories": categories, "annotations": []}
-    for index, item in enumerate(content["annotations"]):
-        with at_entry(path, "annotation", index):
-            lesion = read_entry(item, sizes, names)
-            if "segmentation" not in lesion:
-                raise ValueError("no segmentation, expected polygons or RLE")
-            area = item.get("area", float(mask_util.area(lesion["segmentation"])))
-            if (crowd := item.get("iscrowd", 0)) not in (0, 1):
-                raise ValueError(f"iscrowd is {crowd!r}, expected 0 or 1")
-            # Ids from 1: to pycocotools 0 means "not matched".
-            number = {"id": index + 1, "area": read_numbers([area], "area", 0)[0]}
-            truth.dataset["annotations"].append({**number, "iscrowd": int(crowd), **lesion})
+    truth.dataset = {
+        "images": _read_images(path, content["images"]),
+        "categories": _with_metrics(path, read_categories(path, content["categories"])),
+        "annotations": [
+            # Ids by their order, whatever they are in the file.
+            {"id": number, "segmentation": mask, **{key: lesion[key] for key in _LESION_KEYS}}
+            for number, (lesion, mask) in enumerate(
+                zip(content["annotations"], masks, strict=True), start=1
+            )
+        ],
+    }
     with contextlib.redirect_stdout(io.StringIO()):  # COCO prints while it reads
         truth.createIndex()
     return truth
 
 
-def _read_images(path: Path, items: list) -> list[dict]:
+def _with_metrics(path: Path, categories: list[dict]) -> list[dict]:
+    """Return categories; a ValueError for several whose metrics would have the same name."""
+    names = [x["name"] for x in categories]
+    if not names:
+        raise ValueError(f"{path}: found no class, expected the names of one or more")
+    if len(names) > 1:
+        with in_file(path):
+            check_class_names(names, [any_lesion(names)])
+    return categories
+
+
+def _read_images(path: Path, items: list[dict]) -> list[dict]:
+    """Keep what metrics need of images."""
     images = []
-    for index, item in enumerate(items):
-        with at_entry(path, "image", index):
-            image = {key: item[key] for key in ("id", "file_name", "height", "width")}
-            read_name(image, "file_name")
-            height, width = size = image["height"], image["width"]
-            if any(type(x) is not int or x < 1 for x in size) or height * width > MAX_PIXELS:
-                raise ValueError(f"height is {height!r}, width {width!r}, expected pixels")
-            known = {key: item.get(key) for key in ("patient", "scan")}
-            image |= {key: str(x) for key, x in known.items() if x not in (None, "")}
-            images.append(image)
-    check_different(path, "image", "id", [x["id"] for x in images])
+    for item in items:
+        known = {
+            key: str(item[key]) for key in ("patient", "scan") if item.get(key) not in (None, "")
+        }
+        images.append({key: item[key] for key in ("id", "file_name", "height", "width")} | known)
     # By name, not by id: the same images in two files, whatever their ids, are drawn alike.
     names = portable_names([image["file_name"] for image in images])
     check_different(path, "image", "file_name", names)
@@ -156,19 +152,33 @@ def _read_detections(
         items, categories = _open_detections(path, truth, names_beside)
         numbers = _matched(path, categories, truth_path, truth.dataset["categories"])
         names = {x["id"]: x["name"] for x in categories}
-        for index, item in enumerate(items):
+        read = read_entries(path, "detection", items, sizes, names, _read_score, masks is not False)
+        mine = list(read.values())
+        check_boxes(path, mine, truth)
+        for found in mine:
+            if "bbox" not in found:
+                found["bbox"] = mask_util.toBbox(found["segmentation"]).tolist()
+            if masks is False:
+                found.pop("segmentation", None)
+        for index, found in read.items():
             with at_entry(path, "detection", index):
-                found = read_entry(item, sizes, names, masks is not False)
                 found["category_id"] = numbers[found["category_id"]]
-                found["score"] = read_numbers([item.get("score")], "score")[0]
                 if masks and "segmentation" not in found:
                     raise ValueError("no segmentation, expected one in every detection")
-                if detections and ("segmentation" in found) != ("segmentation" in detections[0]):
+                first = (detections or mine)[0]
+                if ("segmentation" in found) != ("segmentation" in first):
                     raise ValueError("detections with and without segmentation, expected one kind")
                 if (other := source.setdefault(found["image_id"], path)) != path:
                     raise ValueError(f"{other} has detections of image {found['image_id']} too")
-                detections.append(found)
+        detections += mine
     return detections
+
+
+def _read_score(item: dict) -> dict:
+    (score,) = read_numbers([item.get("score")], "score")
+    if not 0 <= score <= 1:
+        raise ValueError(f"score is {item['score']}, expected 0 to 1 (divide percentages by 100)")
+    return {"score": score}
 
 
 def _open_detections(path: Path, truth: COCO, names_beside: bool) -> tuple[list, list[dict]]:
@@ -187,7 +197,7 @@ def _open_detections(path: Path, truth: COCO, names_beside: bool) -> tuple[list,
             'dictionary with these as "annotations", and with "categories"'
         )
     _check_images(path, found.get("images", ()), truth)
-    return items, read_categories(path, categories)
+    return items, _with_metrics(path, read_categories(path, categories))
 
 
 def _check_images(path: Path, images: Sequence[dict], truth: COCO) -> None:

@@ -150,13 +150,6 @@ def _warnings(lesions: LesionSet, settings: LesionReportSettings) -> list[str]:
         )
     if not lesions.masks:
         warnings.append("boxes only: the detections have no masks, so nothing is said of masks")
-    highest = max((x["score"] for x in lesions.detections), default=0)
-    if lesions.masks and highest > 1:
-        warnings.append(
-            f"scores go up to {highest:g}, expected 0 to 1: score_thresh {settings.score_thresh:g} "
-            f"(per_image_ap) and pixel_score_thresh {settings.pixel_score_thresh:g} (pixel) mean "
-            "nothing on such a scale"
-        )
     if settings.resamples:
         warnings += interval_warnings(group_indices(lesions.patients))
     return warnings

@@ -7,8 +7,10 @@ import csv
 import hashlib
 import itertools
 import json
+import logging
 import math
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +22,12 @@ from ..atomic_write import atomic_write
 from ..data.classes import IMAGE_CLASSES
 from .metric_names import check_class_names
 
+logger = logging.getLogger(__name__)
 PREDICTIONS = "predictions.csv"
 RESERVED = ("macro", "weighted")  # of metrics, beside the classes
 COLUMNS = ("file_name", "patient", "scan", "label")
+LOGIT, PROBABILITY = "logit_", "prob_"  # how columns of scores begin
+_SUM_TOLERANCE = 1e-3  # of probabilities with three decimals
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,11 @@ def read_predictions(
 ) -> PredictionTable:
     """Read predictions of any system from a UTF-8 CSV.
 
-    Its columns are `file_name,patient,scan,label,logit_0,logit_1,...`; others are ignored. `label`
-    is 0..C-1 or a class name. Classes, in the order of the logits, are by default the papers' three
-    or, with another number of logits, class_0, class_1, ... A ValueError names the unusable line.
+    Its columns are `file_name,patient,scan,label,logit_0,logit_1,...`, or `prob_0,prob_1,...` for
+    probabilities, whose logarithms become the logits; others are ignored. `label` is 0..C-1 or a
+    class name. Classes, in the order of the logits, are by default the papers' three or, with
+    another number of logits, class_0, class_1, ... Logits that look like probabilities are told as
+    a warning. A ValueError names the unusable line.
     """
     path = Path(path)
     if not path.is_file():
@@ -90,7 +97,7 @@ def read_predictions(
     with path.open(newline="", encoding="utf-8-sig") as stream:
         try:
             reader = csv.DictReader(stream)
-            count = _count_logits(path, reader.fieldnames or ())
+            kind, count = _count_scores(path, reader.fieldnames or ())
             if class_names is None:
                 numbered = tuple(f"class_{i}" for i in range(count))
                 class_names = IMAGE_CLASSES if count == len(IMAGE_CLASSES) else numbered
@@ -102,12 +109,19 @@ def read_predictions(
             rows = []
             for row in reader:
                 try:
-                    rows.append(_parse(row, tuple(class_names)))
+                    rows.append(_parse(row, tuple(class_names), kind))
                 except ValueError as error:
                     raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not a UTF-8 CSV file ({error})") from None
-    return make_table(rows, class_names, str(path))
+    table = make_table(rows, class_names, str(path))
+    if kind == LOGIT and _are_probabilities(table.logits):
+        logger.warning(
+            "%s: all rows of logit_0, logit_1, ... are within 0 to 1 and add up to 1: if they are "
+            "probabilities, name the columns prob_0, prob_1, ..., or calibration is wrong",
+            path,
+        )
+    return table
 
 
 def make_table(
@@ -137,19 +151,32 @@ def make_table(
     )
 
 
-def _count_logits(path: Path, columns: Sequence[str]) -> int:
-    count = sum(column.startswith("logit_") for column in columns)
+def _count_scores(path: Path, columns: Sequence[str]) -> tuple[str, int]:
+    """Return how the columns of scores begin, and their number."""
+    counts = {kind: sum(x.startswith(kind) for x in columns) for kind in (LOGIT, PROBABILITY)}
+    kind = PROBABILITY if counts[PROBABILITY] and not counts[LOGIT] else LOGIT
+    count = counts[kind]
     missing = [name for name in COLUMNS if name not in columns]
-    missing += [f"logit_{i}" for i in range(max(count, 2)) if f"logit_{i}" not in columns]
+    missing += [f"{kind}{i}" for i in range(max(count, 2)) if f"{kind}{i}" not in columns]
     if missing:
         raise ValueError(
             f"{path}, line 1: found the columns '{','.join(columns)}', expected "
             f"'{','.join(COLUMNS)},logit_0,logit_1,...' (no {', '.join(missing)})"
         )
-    return count
+    return kind, count
 
 
-def _parse(row: dict, class_names: tuple[str, ...]) -> tuple[str, str, str, int, list[float]]:
+def _are_probabilities(values: np.ndarray) -> bool:
+    """Tell whether all (S, C) values are within 0 to 1, and add up to 1 in each row."""
+    sums = values.sum(axis=1)
+    return bool(
+        ((values >= 0) & (values <= 1)).all() and (np.abs(sums - 1) <= _SUM_TOLERANCE).all()
+    )
+
+
+def _parse(
+    row: dict, class_names: tuple[str, ...], kind: str
+) -> tuple[str, str, str, int, list[float]]:
     if None in row:
         raise ValueError(f"{len(row[None])} fields too many; decimals need a point, not a comma")
     about = [(row[column] or "").strip() for column in COLUMNS]
@@ -166,11 +193,17 @@ def _parse(row: dict, class_names: tuple[str, ...]) -> tuple[str, str, str, int,
         )
     logits = []
     for i in range(len(class_names)):
-        text = row[f"logit_{i}"]
+        text = row[f"{kind}{i}"]
         try:
             logits.append(float(text))
         except (TypeError, ValueError):
-            raise ValueError(f"logit_{i} is '{text}', expected a number") from None
+            raise ValueError(f"{kind}{i} is '{text}', expected a number") from None
         if not math.isfinite(logits[-1]):
-            raise ValueError(f"logit_{i} is {text}, expected a finite number")
+            raise ValueError(f"{kind}{i} is {text}, expected a finite number")
+    if kind == PROBABILITY:
+        if not _are_probabilities(np.array([logits])):
+            raise ValueError(
+                f"probabilities {', '.join(map(str, logits))}, expected 0 to 1 that add up to 1"
+            )
+        logits = [math.log(max(x, sys.float_info.min)) for x in logits]
     return file_name, patient, scan, labels[label], logits

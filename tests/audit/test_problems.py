@@ -227,7 +227,8 @@ def test_coco_masks_without_image_or_of_another_size(folder):
     folder.image("a.png")
     rle = {"size": [96, 90], "counts": "0"}
     annotations = [
-        {"id": 1, "image_id": 777, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81},
+        {"id": 5, "image_id": 777, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81}
+        | {"segmentation": rle},
         {"id": 2, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81},
     ]
     annotations[1]["segmentation"] = rle
@@ -239,13 +240,34 @@ def test_coco_masks_without_image_or_of_another_size(folder):
     path = folder.path / "lesions.json"
     path.write_text(json.dumps(coco))
     audit = run_audit(splits_of_datasets([str(path)]))
-    assert found_kinds(audit) == ["unpaired_file", "unusable_mask"]
+    assert found_kinds(audit) == ["unusable_lesion"] * 2
     messages = sorted(finding.message for finding in audit.findings)
-    assert messages[0].endswith("annotation 1: no image 777; remove it or add the image")
-    assert (
-        "annotation 2: a mask of 90 x 96 pixels, expected 96 x 96 as its image a.png"
-        in (messages[1])
+    assert "annotation 0: unknown image_id 777" in messages[0]
+    assert messages[1].endswith(
+        "annotation 1: a mask of size [96, 90] (height, width), expected [96, 96] as its image "
+        "(its id is 2)"
     )
+
+
+def test_crowds_are_no_lesions(folder):
+    path = folder.path / "a.json"
+    coco_file(folder, "a", (1, "GGO"))
+    coco = json.loads(path.read_text())
+    coco["annotations"].append({**coco["annotations"][0], "id": 2, "iscrowd": 1})
+    path.write_text(json.dumps(coco))
+    audit = run_audit(splits_of_datasets([str(path)]))
+    assert [row["lesions"] for row in audit.lesions] == [1]
+    coco["annotations"][0]["iscrowd"] = 1
+    path.write_text(json.dumps(coco))
+    (finding,) = run_audit(splits_of_datasets([str(path)])).findings
+    assert "2 of 2 lesions marked as crowds" in finding.message
+
+
+def test_binary_labels_get_none_of_the_papers_names(folder):
+    path = folder.path / "binary.csv"
+    rows = [f"{folder.image(f'{k}.png')},{k},p{k},s{k}" for k in (0, 1)]
+    path.write_text("\n".join(["file,label,patient,scan", *rows]))
+    assert splits_of_datasets([str(path)])[0].classes == ("class 0", "class 1")
 
 
 def test_masks_of_any_names(folder):

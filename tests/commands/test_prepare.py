@@ -186,7 +186,8 @@ def test_split_keeps_labels_and_columns_as_they_are(run, tmp_path):
 
 
 def test_split_lesions_and_covidx(run, fail, tmp_path):
-    images = [{"id": k, "file_name": f"{k}.png", "patient": f"p{k}"} for k in range(4)]
+    size = {"height": 8, "width": 8}
+    images = [{"id": k, "file_name": f"{k}.png", "patient": f"p{k}", **size} for k in range(4)]
     path = tmp_path / "lesions.json"
     path.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
     run("split", path, "--parts", "a=3", "b=1", "--output", tmp_path / "sub")

@@ -128,6 +128,14 @@ def test_find_classes(write, tmp_path):
     assert find_classes([ill, other]) == ("grave", "ill", "well")
     with pytest.raises(ValueError, match="what number 1 means"):
         find_classes([write(HEADER + "a.png,1,p,s\n"), other])
+    assert find_classes([write(HEADER + "a.png,2,p,s\nb.png,0,p,s\n")]) == IMAGE_CLASSES
+
+
+@pytest.mark.parametrize("labels", [("0", "1"), ("1", "1"), ("0.0", "1.0"), ("1.0", "2.0")])
+def test_numbers_without_names_are_not_the_papers_classes(write, labels):
+    text = HEADER + "".join(f"{k}.png,{label},p,s\n" for k, label in zip("ab", labels, strict=True))
+    with pytest.raises(ValueError, match=r"what number .* means is not known: .*IMAGE_CLASSES"):
+        find_classes([write(text)])
 
 
 def test_write_and_read_again(write, tmp_path):

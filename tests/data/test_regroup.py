@@ -18,6 +18,7 @@ from ctmasknet.data.lesion_masks import lesion_instances, write_coco
 from ctmasknet.data.registration import dataset_source, register_lesion_dataset, register_paths
 from ctmasknet.data.regroup import regroup, regrouped_dataset
 from ctmasknet.engine import Trainer, load_config
+from ctmasknet.engine.setup import check_files
 
 CONFIG = str(Path(__file__).parents[2] / "configs/lesion/R18_T1.yaml")
 GGO, C = 1, 2
@@ -267,14 +268,17 @@ def test_a_taken_name_is_refused_before_anything_is_written(lesions, tmp_path):
     [
         ({"categories": None}, "not a usable COCO instances file"),
         ({"categories": [{"id": 1, "name": "GGO"}, {"id": 2, "name": "GGO"}]}, "more than once"),
-        (coco_of(box(GGO, 0, 0, 4, 4, segmentation=[[1, 1]])), "annotation 1 has no valid polygon"),
-        ({"images": [{**BOTH["images"][0], "height": 9}]}, "30 x 20 pixels, expected 30 x 9"),
+        (coco_of(box(GGO, 0, 0, 4, 4, segmentation=[[1, 1]])), "annotation 0: no valid polygon"),
+        (
+            {"images": [{**BOTH["images"][0], "height": 9}]},
+            r"size \[20, 30\] .*expected \[9, 30\]",
+        ),
     ],
 )
 def test_unusable_files_are_named(lesions, tmp_path, change, message):
     lesions.write_text(json.dumps({**BOTH, **change}))
     register_paths([str(lesions)])
-    with pytest.raises(ValueError, match=rf"lesions\.json: .*{message}"):
+    with pytest.raises(ValueError, match=rf"lesions\.json[:,] .*{message}"):
         regrouped_dataset("lesions", "merge", 0, tmp_path)
 
 
@@ -320,3 +324,42 @@ def test_the_per_image_ap_has_the_minimum_area_of_the_config(lesions, tmp_path):
 def test_keys_that_cannot_be(lesions, key, value, message):
     with pytest.raises(ValueError, match=message):
         load(lesions, f"INPUT.{key}", value, datasets=False)
+
+
+def test_what_is_repaired_is_written_for_training_and_evaluation(lesions, tmp_path):
+    items = [{k: v for k, v in x.items() if k != "bbox"} for x in BOTH["annotations"]]
+    for number, item in enumerate(items):
+        item["id"] = number
+    lesions.write_text(json.dumps({**BOTH, "annotations": items}), encoding="utf-8-sig")
+    cfg = load(
+        lesions,
+        "INPUT.MASK_TYPE",
+        "both",
+        "INPUT.MIN_LESION_AREA",
+        "0",
+        "MODEL.ROI_HEADS.NUM_CLASSES",
+        "2",
+    )
+    (name,) = cfg.DATASETS.TRAIN
+    written = json.loads(Path(MetadataCatalog.get(name).json_file).read_text(encoding="utf-8"))
+    assert name == "lesions_min0" and cfg.DATASETS.TEST == (name,)
+    found = [(x["id"], x["bbox"]) for x in written["annotations"]]
+    assert found == [(k, x["bbox"]) for k, x in enumerate(BOTH["annotations"], 1)]
+    assert [x["bbox"] for x in DatasetCatalog.get(name)[0]["annotations"]] == [x for _, x in found]
+
+
+@pytest.mark.parametrize("key", ["TRAIN", "VALIDATION", "TEST"])
+def test_every_part_of_a_run_is_checked_on_its_original_file(lesions, tmp_path, key):
+    bad = tmp_path / "bad.json"
+    cut = {**BOTH["annotations"][2]["segmentation"], "counts": [3, 4]}
+    items = [*BOTH["annotations"][:2], {**BOTH["annotations"][2], "segmentation": cut}]
+    bad.write_text(json.dumps({**BOTH, "annotations": items}))
+    with pytest.raises(ValueError, match=r"bad\.json, annotation 2: not a usable RLE of 20 x 30"):
+        load(lesions, f"DATASETS.{key}", f"('{bad}',)")
+
+
+def test_training_on_crowds_alone_is_refused(lesions):
+    items = [{**x, "iscrowd": 1} for x in BOTH["annotations"]]
+    lesions.write_text(json.dumps({**BOTH, "annotations": items}))
+    with pytest.raises(ValueError, match=r"all lesions of .* crowds .* set iscrowd 0"):
+        check_files(load(lesions))

@@ -195,3 +195,11 @@ def test_it_leaves_the_truth_as_it_was(lesion_set, write_lesions):
     run_coco(made, "segm")
     again = read_lesions(*write_lesions([(1, 0, 0, 0, 9, 9)])[:1], [])
     assert made.truth.dataset == again.truth.dataset
+
+
+@silent
+def test_ids_from_0_are_matched_in_training_too(evaluate, lesion_set):
+    lesions = lesion_set([(1, 0, 4, 6, 10, 8)], [(1, 0, 0.9, 4, 6, 10, 8)])
+    lesions.truth.dataset["annotations"][0]["id"] = 0
+    found = evaluate(lesions)
+    assert found["bbox"]["AP50"] == found["segm"]["AP50"] == pytest.approx(100)

@@ -119,7 +119,7 @@ def test_the_files_of_several_folds_are_taken_together(write_lesions, tmp_path):
     ("change", "message"),
     [
         ({"image_id": 7}, "unknown image_id 7"),
-        ({"image_id": [1]}, "not in COCO's format"),
+        ({"image_id": [1]}, r"unknown image_id \[1\]"),
         ({"category_id": 3}, r"unknown category_id 3, expected 1 \(lesion\)"),
         ({"score": None}, "score is None"),
         ({"score": float("nan")}, "score is nan"),
@@ -344,3 +344,52 @@ def test_images_are_in_the_order_of_their_names_whatever_their_ids(write_lesions
     lesions = read_lesions(truth, [detections])
     assert [image.image_id for image in lesions.images] == [2, 1]
     assert np.array([len(image.true_masks) for image in lesions.images]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("score", [87.5, -0.1, 1.001, 100])
+def test_scores_that_are_no_probabilities_are_refused(write_lesions, score):
+    truth, detections = write_lesions([LESION], [(1, 0, score, 4, 6, 10, 8)])
+    with pytest.raises(ValueError, match=r"detection 0: score is .*, expected 0 to 1 \(divide"):
+        read_lesions(truth, [detections])
+
+
+def boxes_only(path, change):
+    def strip(content):
+        for item in content:
+            item.pop("segmentation")
+            item["bbox"] = change(*item["bbox"])
+
+    edit(path, strip)
+
+
+def test_boxes_given_as_corners_are_refused_or_told(write_lesions, caplog):
+    lesions = [(1, 0, 4, 6, 10, 8), (1, 0, 30, 20, 20, 20)]
+    truth, detections = write_lesions(lesions, [(1, 0, 0.9, *x[2:]) for x in lesions])
+    boxes_only(detections, lambda x, y, w, h: [x, y, x + w, y + h])
+    with pytest.raises(
+        ValueError, match=r"detections\.json: all bboxes fit as corners .* 1 of 2 .*: write x, y, w"
+    ):
+        read_lesions(truth, [detections])
+    # Small and near the origin they fit as both, but only corners meet the lesion.
+    truth, detections = write_lesions(lesions[:1], [(1, 0, 0.9, 4, 6, 10, 8)])
+    boxes_only(detections, lambda x, y, w, h: [x, y, x + w, y + h])
+    assert read_lesions(truth, [detections]).detections[0]["bbox"] == [4, 6, 14, 14]
+    assert "corners (x0, y0, x1, y1) and then meet the lesions at a mean IoU of 1.00, not 0.41" in (
+        caplog.text
+    )
+
+
+def test_boxes_of_coco_are_never_taken_for_corners(write_lesions, caplog):
+    lesions = [(1, 0, 4, 6, 40, 30), (1, 0, 10, 10, 50, 38)]
+    truth, detections = write_lesions(lesions, [(1, 0, 0.9, *x[2:]) for x in lesions])
+    boxes_only(detections, lambda *box: list(box))
+    read_lesions(truth, [detections])
+    assert caplog.text == ""
+
+
+def test_ids_from_0_are_no_misses(write_lesions):
+    lesions = [LESION, (2, 0, 1, 1, 5, 5)]
+    truth, detections = write_lesions(lesions, [FOUND, (2, 0, 0.8, 1, 1, 5, 5)], images=2)
+    edit(truth, lambda x: [y.update(id=k) for k, y in enumerate(x["annotations"])])
+    made = read_lesions(truth, [detections])
+    assert coco_metrics(run_coco(made, "segm"), made.class_names)["AP50"] == pytest.approx(100)

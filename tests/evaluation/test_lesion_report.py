@@ -135,16 +135,6 @@ def test_boxes_only(write_lesions, tmp_path, no_figures):
     assert "COCO AP of boxes" in describe(results)
 
 
-@pytest.mark.parametrize(("score", "warned"), [(1.0, False), (97.5, True)])
-def test_scores_in_percent_are_warned_of(lesion_set, tmp_path, score, warned, no_figures):
-    made = lesion_set([LESION], [(1, 0, score, 0, 0, 20, 20)], patients=["a"])
-    settings = LesionReportSettings(resamples=0, score_thresh=0.7)
-    assert report_lesions(made, tmp_path, settings, {})["warnings"] == warned * [
-        "scores go up to 97.5, expected 0 to 1: score_thresh 0.7 (per_image_ap) and "
-        "pixel_score_thresh 0.5 (pixel) mean nothing on such a scale"
-    ]
-
-
 def test_a_model_without_masks_that_finds_nothing(write_lesions, tmp_path, no_figures):
     truth, detections = write_lesions([LESION])
     made = read_lesions(truth, [detections], masks=False)

@@ -115,3 +115,21 @@ def test_portable_names():
     assert portable_names(["/a/b/1.png", "/a/c/2.png"]) == ["b/1.png", "c/2.png"]
     assert portable_names(["x/1.png"]) == ["1.png"]
     assert portable_names(["1.png", "2.png"]) == ["1.png", "2.png"]
+
+
+def test_columns_of_probabilities(tmp_path):
+    head = HEAD.replace("logit_", "prob_")
+    table = read_predictions(write(tmp_path, head + "a.png,P1,S1,0,0.2,0.3,0.5\nb,p,s,1,1,0,0\n"))
+    assert table.probabilities() == pytest.approx(np.array([[0.2, 0.3, 0.5], [1, 0, 0]]))
+    for bad in ("0.2,0.3,0.4", "-0.1,0.6,0.5", "1.1,0,-0.1", "20,30,50"):
+        with pytest.raises(ValueError, match=r"line 2: probabilities .*, expected 0 to 1 that add"):
+            read_predictions(write(tmp_path, head + f"a.png,P1,S1,0,{bad}\n"))
+
+
+def test_probabilities_that_are_called_logits_are_told(tmp_path, caplog):
+    rows = "a.png,P1,S1,0,0.2,0.3,0.5\nb,p,s,1,1,0,0\n"
+    read_predictions(write(tmp_path, HEAD + rows))
+    assert "name the columns prob_0, prob_1, ..., or calibration is wrong" in caplog.text
+    caplog.clear()
+    read_predictions(write(tmp_path, HEAD + rows + "c,p,s,1,1.5,-2,1.5\n"))
+    assert caplog.text == ""

@@ -2,7 +2,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 
-from ctmasknet.evaluation.rle import compressed_rle
+from ctmasknet.data.rle import compressed_rle
 
 SIZE = (6, 5)
 UNUSABLE = r"not a usable RLE of 6 x 5 pixels \(height x width\)"
