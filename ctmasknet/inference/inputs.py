@@ -14,7 +14,7 @@ import numpy as np
 
 from ..data.images import IMAGE_SUFFIXES, read_slice
 from ..errors import ErrorPolicy, collecting
-from ..volumes.dicom_grouping import group_series
+from ..volumes.dicom_acquisitions import describe_group, group_series
 from ..volumes.dicom_headers import SliceHeader, read_headers
 from ..volumes.formats import VOLUME_FORMATS, is_image, natural_order, sort_files
 from ..volumes.volume import Volume, hu_problem
@@ -37,6 +37,7 @@ class Input:
     # folder, damaged ones included; empty where `read_volume` takes `path` as it is.
     files: tuple[Path, ...] = ()
     is_scan: bool = True
+    note: str = ""  # how it was found, if that is unusual
 
     def read(self, window: Window, series: str | None, errors: ErrorPolicy) -> Volume:
         """Read a scan; see `read_volume`."""
@@ -116,35 +117,43 @@ def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], l
     A damaged file goes to the series of its folder, whose reader then names it.
     """
     headers = read_headers(dicom, collecting())
-    groups = group_series(headers)
     unknown = set(dicom) - {header.path for header in headers}
-    unknown |= {header.path for header in groups.pop("", [])}
+    left_out += _described_asides(header for header in headers if header.aside)
+    groups = group_series(header for header in headers if not header.aside)
+    if groups and not groups[-1][0].series:
+        unknown |= {header.path for header in groups.pop()}
+    series_of = Counter(group[0].series for group in groups)
     found = []
-    for group in groups.values():
-        axial = [header for header in group if not _beside_the_point(header)]
-        if len(axial) < len(group):
-            first = group[0]
-            kind = first.identifiers.get("Modality", "no modality")
-            description = first.identifiers.get("SeriesDescription", "no description")
-            left_out.append(
-                f"{first.path.parent}: {len(group) - len(axial)} files of the series "
-                f"'{description}' ({kind}) are no axial CT slices"
-            )
-        if not axial:
-            continue
-        folders = {header.path.parent for header in axial}
+    for group in groups:
+        folders = {header.path.parent for header in group}
         damaged = sorted(path for path in unknown if path.parent in folders)
         unknown.difference_update(damaged)
         path = Path(os.path.commonpath(folders))
-        members = (*(header.path for header in axial), *damaged)
-        found.append(Input(folder_name(path), path, members))
+        note = ""
+        if series_of[group[0].series] > 1:
+            note = f"{path}: one series holds several scans, each predicted: "
+            note += describe_group(group, groups)
+        elif len({header.series for header in group}) > 1:
+            note = f"{path}: each of {len(group)} slices has a series of its own: taken as one scan"
+        members = (*(header.path for header in group), *damaged)
+        found.append(Input(folder_name(path), path, members, note=note))
     alone = sorted(_by_folder(sorted(unknown)).items())
     return found, [Input(folder_name(folder), folder, tuple(files)) for folder, files in alone]
 
 
-def _beside_the_point(header: SliceHeader) -> bool:
-    """Return whether a file is no CT slice of its study: a scout, a report, a segmentation."""
-    return header.localiser or header.identifiers.get("Modality", "CT") != "CT"
+def _described_asides(headers: Iterable[SliceHeader]) -> list[str]:
+    """Describe files beside the slices: scouts, reports, segmentations, captures of screens."""
+    alike: Counter[tuple[Path, str, str]] = Counter()
+    for header in headers:
+        modality = header.identifiers.get("Modality", "no modality")
+        kind = modality if header.aside.startswith("of ") else f"{modality} {header.aside}"
+        description = header.identifiers.get("SeriesDescription", "no description")
+        alike[header.path.parent, description, kind] += 1
+    return [
+        f"{folder}: {counted(number, 'file')} of the series '{description}' ({kind}): no axial CT "
+        "slices"
+        for (folder, description, kind), number in alike.items()
+    ]
 
 
 def _by_folder(files: Iterable[Path]) -> dict[Path, list[Path]]:

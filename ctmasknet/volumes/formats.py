@@ -12,8 +12,11 @@ from .volume import Volume
 from .window import LUNG, Window
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+_INDEXES = ("DICOMDIR", "DIRFILE")  # without pixels
+# Group 2 or 8, an element, and an explicit type or, in old files, a length below 256.
+_WITHOUT_PREAMBLE = re.compile(rb"[\2\10]\0.\0(?:[A-Z]{2}|.\0\0\0)", re.DOTALL)
 _OTHER_NAMES = re.compile(  # of files without suffix that lie beside DICOM files and are none
-    "AUTHORS|CHANGELOG|CHANGES|CHECKSUMS|COPYING|DICOMDIR|LICENCE|LICENSE|LOCKFILE|MANIFEST|"
+    "AUTHORS|CHANGELOG|CHANGES|CHECKSUMS|COPYING|DICOMDIR|DIRFILE|LICENCE|LICENSE|LOCKFILE|MANIFEST|"
     "MD5SUMS|NOTICE|README|SHA256SUMS|VERSION"
 )
 
@@ -58,16 +61,17 @@ def format_of(path: Path) -> VolumeFormat | None:
 
 
 def is_dicom(path: Path) -> bool:
-    """Return whether a file is DICOM by its magic bytes, or claims to be by its suffix."""
-    if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not os.path.isfile(path):
+    """Return whether a file is DICOM by its first bytes, or claims to be by its suffix."""
+    if path.name.startswith(".") or path.name.upper() in _INDEXES or not os.path.isfile(path):
         return False
     if path.suffix.lower() in _DICOM_SUFFIXES:
         return True
     try:
         with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+            start = stream.read(132)
     except OSError:  # nothing is known of it; see `dicom_among`
         return False
+    return start[128:] == b"DICM" or bool(_WITHOUT_PREAMBLE.match(start))
 
 
 def dicom_among(files: Iterable[Path]) -> list[Path]:
