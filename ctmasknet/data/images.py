@@ -144,7 +144,7 @@ def _decoded(path: str | os.PathLike, decode: Callable[[], _T]) -> _T:
 
 
 def what_else_it_is(path: str | os.PathLike) -> str:
-    """Say that a file is empty or an HTML page; "" when it is neither."""
+    """Say that a file is empty, an HTML page or a Git LFS pointer; "" when it is none of them."""
     try:
         with open(path, "rb") as stream:
             start = stream.read(200).lstrip().lower()
@@ -152,6 +152,8 @@ def what_else_it_is(path: str | os.PathLike) -> str:
         return ""
     if start.startswith((b"<!doctype html", b"<html")):
         return f"an HTML page of {os.path.getsize(path)} bytes, as of a failed download"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, whose content git lfs pull fetches"
     return "" if start else f"empty, {os.path.getsize(path)} bytes"
 
 

@@ -43,7 +43,6 @@ _TAGS = [
     *("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"),
     *("RescaleSlope", "RescaleIntercept", "GantryDetectorTilt"),
 ]
-_SPARE = ("SliceThickness", "GantryDetectorTilt", "InstanceNumber")
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, an index without pixels
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"  # and with a further number the enhanced ones
 
@@ -157,7 +156,7 @@ def _placed(header: SliceHeader, dataset: "Dataset") -> SliceHeader:
     row = row / np.linalg.norm(row)
     column = column - (column @ row) * row
     column = column / np.linalg.norm(column)
-    y, x = (float(value) for value in dataset.PixelSpacing)
+    y, x = (float(value) for value in _numbers(dataset, "PixelSpacing"))
     thickness, tilt = (
         float(values[0]) if len(values) else 0.0
         for values in (_numbers(dataset, "SliceThickness"), _numbers(dataset, "GantryDetectorTilt"))
@@ -166,7 +165,7 @@ def _placed(header: SliceHeader, dataset: "Dataset") -> SliceHeader:
         header,
         shape=(int(dataset.Rows), int(dataset.Columns)),
         spacing=(y, x),
-        position=np.array(dataset.ImagePositionPatient, float),
+        position=_numbers(dataset, "ImagePositionPatient"),
         axes=np.stack([row, column, np.cross(row, column)], axis=1),
         thickness=thickness,
         tilt=tilt,
@@ -189,17 +188,20 @@ def _texts(dataset: "Dataset", names: Iterable[str]) -> dict[str, str]:
 def _numbers(dataset: "Dataset", tag: str) -> np.ndarray:
     """Return the finite numbers of a tag (N,), none if it is missing or cannot be parsed.
 
-    A decimal comma, which DICOM does not allow, is read in tags that no voxel depends on.
+    A decimal comma, which DICOM does not allow, can mean one thing alone; but GDCM, which applies
+    the rescale tags, does not know it.
     """
     try:
         value = dataset.get(tag)
     except ValueError:
-        stored = dataset.get_item(tag).value
-        if tag not in _SPARE or not isinstance(stored, bytes):
-            return np.empty(0)
-        value = stored.decode("latin-1").replace(",", ".").strip(" \0")
+        value = dataset.get_item(tag).value
+    value = value.decode("latin-1").split("\\") if isinstance(value, bytes) else value
+    parts = np.atleast_1d(np.array([] if value in (None, "") else value, dtype=object))
+    texts = [str(part).strip(" \0") for part in parts]
+    if tag not in ("RescaleSlope", "RescaleIntercept"):
+        texts = [text.replace(",", ".") for text in texts]
     try:
-        numbers = np.atleast_1d(np.array([] if value in (None, "") else value, float))
+        numbers = np.array(texts, float)
     except ValueError:
         return np.empty(0)
     return numbers if np.isfinite(numbers).all() else np.empty(0)
@@ -279,7 +281,7 @@ def _lacks(dataset: "Dataset", tag: str, count: int) -> bool:
 
 def _orientation(dataset: "Dataset") -> np.ndarray:
     """(2, 3): the directions along a row and down a column."""
-    return np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
+    return _numbers(dataset, "ImageOrientationPatient").reshape(2, 3)
 
 
 def _is_frame(dataset: "Dataset") -> bool:

@@ -18,6 +18,7 @@ from ..data.images import require_readable, what_else_it_is
 from ..errors import ErrorPolicy
 from . import sitk
 from .formats import VOLUME_FORMATS, ReadOptions, VolumeFormat
+from .shear import straight_nifti, straightened
 from .sitk_headers import check_header, check_metaimage, nifti_floats, unpacked_nifti
 from .volume import Volume, hu_problem, upright_volume
 from .window import say_windowed_once
@@ -43,12 +44,21 @@ def read_sitk(path: Path, options: ReadOptions) -> Volume:
     """
     require_readable(path)
     if ".nii" in volume_suffix(path):
-        with unpacked_nifti(path) as plain:
+        with (
+            unpacked_nifti(path) as unpacked,
+            straight_nifti(unpacked, path, options.errors) as plain,
+        ):
             stored, image = _read_image(plain, path, options.errors)
             bad = _not_finite(nifti_floats(plain, path))
     else:
         stored, image = _read_image(path, path, options.errors)
         bad = _not_finite(stored if stored.dtype.kind == "f" else ())
+    axes = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    straight = straightened(axes, path, options.errors)
+    direction, spacing = np.array(image.GetDirection()).reshape(3, 3), image.GetSpacing()
+    if straight is not axes:
+        spacing = tuple(float(length) for length in np.linalg.norm(straight, axis=0))
+        direction = straight / spacing
     windowed = None
     if stored.dtype == np.uint8:
         windowed = options.window
@@ -58,9 +68,9 @@ def read_sitk(path: Path, options: ReadOptions) -> Volume:
         hu = _as_hu(stored, bad, path, options.errors)
     return upright_volume(
         hu,
-        image.GetSpacing()[::-1],
+        spacing[::-1],
         image.GetOrigin(),
-        np.array(image.GetDirection()).reshape(3, 3),
+        direction,
         path,
         windowed=windowed,
         errors=options.errors,
@@ -109,6 +119,8 @@ def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> "tuple[np.ndarra
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     suffix = volume_suffix(path)
+    if suffix in (".mha", ".mhd"):  # which it knows in small letters alone
+        reader.SetImageIO("MetaImageIO")
     try:
         reader.ReadImageInformation()
         check_header(path, reader, errors)
