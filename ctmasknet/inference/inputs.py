@@ -17,6 +17,7 @@ from ..errors import ErrorPolicy, collecting
 from ..volumes.dicom_acquisitions import describe_group, group_series
 from ..volumes.dicom_headers import SliceHeader, read_headers
 from ..volumes.formats import VOLUME_FORMATS, is_image, natural_order, sort_files
+from ..volumes.label_maps import is_label_volume, label_images
 from ..volumes.volume import Volume, hu_problem
 from ..volumes.volume_files import read_volume
 from ..volumes.window import LUNG, Window
@@ -65,10 +66,11 @@ def find_inputs(
 
     A folder may hold anything at any depth. Each series of CT slices in DICOM, each volume file and
     each zip is a scan. The images of each folder are a set of slices, or with `as_scan` one scan in
-    the order of their names; images beside DICOM files are previews and left out.
+    the order of their names; images beside DICOM files are previews and left out. So are label maps
+    (masks), volumes and images.
 
     Returns the inputs, each with a name of its own; what cannot be used, a line each; and what is
-    left out on purpose (scouts, reports, previews), a line each.
+    left out on purpose (scouts, reports, previews, masks), a line each.
     """
     found: list[Input] = []
     errors = collecting()
@@ -100,13 +102,22 @@ def _in_folder(
         errors.handle(error)
         return []
     series, damaged = _find_series(files.dicom, left_out)
-    whole = sorted(files.volumes + files.zips, key=natural_order)
+    masks = [path for path in files.volumes if is_label_volume(path)]
+    left_out += [f"{path}: a label map (mask), no CT" for path in masks]
+    volumes = [path for path in files.volumes if path not in masks]
+    whole = sorted(volumes + files.zips, key=natural_order)
     found = [Input(stem_of(path), path) for path in whole] + series + damaged
     with_series = {path.parent for item in series for path in item.files}
     for parent, images in _by_folder(files.images).items():
         if parent in with_series:
             left_out.append(f"{parent}: {counted(len(images), 'image')} beside DICOM files")
-        else:
+            continue
+        if labels := label_images(images):
+            which = f"{labels[0].name}{', ...' if len(labels) > 1 else ''}"
+            what = f"{counted(len(labels), 'label map')} (mask), no CT: {which}"
+            left_out.append(f"{parent}: {what}")
+            images = [path for path in images if path not in set(labels)]
+        if images:
             found.append(Input(folder_name(parent), parent, tuple(images), is_scan=as_scan))
     return found
 

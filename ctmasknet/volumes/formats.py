@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.images import IMAGE_SUFFIXES, cannot_open
+from ..data.walk import walk
 from ..errors import RAISE, ErrorPolicy
 from .volume import Volume
 from .window import LUNG, Window
@@ -137,7 +138,7 @@ def sort_files(folder: Path, errors: ErrorPolicy) -> FolderFiles:
 def _files_of(folder: Path, errors: ErrorPolicy) -> list[Path]:
     files: list[Path] = []
     closed: list[OSError] = []
-    for here, _, names in os.walk(folder, onerror=closed.append):
+    for here, names in walk(folder, closed.append):
         try:
             os.stat(os.path.join(here, "."))
         except OSError as denied:  # it can be listed, its files cannot be opened

@@ -72,7 +72,7 @@ def straight_nifti(plain: Path, path: Path, errors: ErrorPolicy) -> Iterator[Pat
         copy = Path(folder, "volume.nii")
         shutil.copyfile(plain, copy)
         with copy.open("r+b") as stream:
-            for name in ("sform", "pixdim"):
-                stream.seek((header.dtype.fields or {})[name][1])
+            for name, offset in (("pixdim", 76), ("sform", 280)):
+                stream.seek(offset)
                 stream.write(header[name].tobytes())
         yield copy

@@ -18,6 +18,7 @@ from ..data.images import require_readable, what_else_it_is
 from ..errors import ErrorPolicy
 from . import sitk
 from .formats import VOLUME_FORMATS, ReadOptions, VolumeFormat
+from .label_maps import label_map_problem
 from .shear import straight_nifti, straightened
 from .sitk_headers import check_header, check_metaimage, nifti_floats, unpacked_nifti
 from .volume import Volume, hu_problem, upright_volume
@@ -53,12 +54,14 @@ def read_sitk(path: Path, options: ReadOptions) -> Volume:
     else:
         stored, image = _read_image(path, path, options.errors)
         bad = _not_finite(stored if stored.dtype.kind == "f" else ())
-    axes = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    straight = straightened(axes, path, options.errors)
     direction, spacing = np.array(image.GetDirection()).reshape(3, 3), image.GetSpacing()
+    axes = direction * spacing
+    straight = straightened(axes, path, options.errors)
     if straight is not axes:
         spacing = tuple(float(length) for length in np.linalg.norm(straight, axis=0))
         direction = straight / spacing
+    if problem := label_map_problem(stored):
+        raise ValueError(f"{path}: {problem}")
     windowed = None
     if stored.dtype == np.uint8:
         windowed = options.window

@@ -45,7 +45,7 @@ def save_axes(path, hu, axes):
 @pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])
 def test_a_sheared_volume_is_treated_as_a_tilted_series(tmp_path, hu, suffix):
     path = save_axes(tmp_path / f"a{suffix}", hu, sheared(12))
-    with pytest.raises(ValueError, match=r"sheared by 12\.0 degrees, as by a gantry tilt.*dcm2niix"):
+    with pytest.raises(ValueError, match=r"sheared by 12\.0 degrees, as by .*dcm2niix"):
         read_volume(path)
     volume = read_volume(path, errors=(errors := collecting()))
     assert len(errors.messages) == 1 and np.array_equal(volume.hu, hu)
