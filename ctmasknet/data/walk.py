@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def walk(
-    folder: str | os.PathLike, onerror: Callable[[OSError], object] | None = None
+    folder: str | os.PathLike[str], onerror: Callable[[OSError], object] | None = None
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield each folder at any depth with the names of its files; links to folders are followed.
 
@@ -16,7 +16,7 @@ def walk(
     """
     root = Path(folder).resolve()
     linked: set[Path] = set()
-    for here, folders, names in os.walk(folder, onerror=onerror, followlinks=True):
+    for here, folders, names in os.walk(os.fspath(folder), onerror=onerror, followlinks=True):
         for name in sorted(folders):
             path = Path(here, name)
             if not path.is_symlink():

@@ -18,7 +18,7 @@ from ..volumes.dicom_acquisitions import describe_group, group_series
 from ..volumes.dicom_headers import SliceHeader, read_headers
 from ..volumes.formats import VOLUME_FORMATS, is_image, natural_order, sort_files
 from ..volumes.label_maps import is_label_volume, label_images
-from ..volumes.volume import Volume, hu_problem
+from ..volumes.volume import Volume, hu_problem, without_gz
 from ..volumes.volume_files import read_volume
 from ..volumes.window import LUNG, Window
 from ..wording import counted
@@ -188,7 +188,7 @@ def _named_apart(inputs: list[Input]) -> list[Input]:
 def stem_of(path: Path) -> str:
     """Return a file's name without its suffix (.nii.gz is one); a link keeps its own name."""
     name = Path(os.path.abspath(path)).name
-    return Path(name.removesuffix(".gz")).stem
+    return Path(without_gz(name)).stem
 
 
 def folder_name(path: Path) -> str:

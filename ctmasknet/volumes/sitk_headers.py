@@ -71,15 +71,16 @@ def unpacked_nifti(path: Path) -> Iterator[Path]:
     """
     with path.open("rb") as stream:
         packed = stream.read(2) == _GZIP
-    named_packed = path.suffix.lower() == ".gz"
-    if not (packed or named_packed):
+    suffix = path.suffix.lower()
+    # ITK takes no capitals among small letters.
+    if not packed and (suffix not in (".nii", ".gz") or path.suffix == ".nii"):
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="ctmasknet-") as folder:
         plain = Path(folder, "volume.nii")
         try:
             found = what_else_it_is(path)  # gzip takes an empty file for an empty volume
-            if found or not (packed or _is_nifti(path)):
+            if found or not (packed or suffix == ".nii" or _is_nifti(path)):
                 raise EOFError(found or "no gzip file")
             if packed:
                 with gzip.open(path) as stream, plain.open("wb") as out:

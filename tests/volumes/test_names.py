@@ -23,7 +23,14 @@ def test_suffixes_in_capitals(tmp_path, hu, suffix):
     shutil.move(tmp_path / f"a{suffix}", path := tmp_path / f"a{suffix.upper()}")
     assert np.array_equal(read_volume(path).hu, hu)
     (item,), *_ = find_inputs([tmp_path])
-    assert item.path == path
+    assert item.path == path and item.name == "a"
+
+
+@pytest.mark.parametrize("name", ["a.Nii", "a.nii.GZ", "a.Mha"])
+def test_suffixes_of_both_letters(tmp_path, hu, name):
+    save_volume(tmp_path / name.lower(), hu)
+    shutil.move(tmp_path / name.lower(), tmp_path / name)
+    assert np.array_equal(read_volume(tmp_path / name).hu, hu)
 
 
 def test_nifti_is_known_by_its_bytes_whatever_its_name(tmp_path, hu):
