@@ -14,6 +14,7 @@ import numpy as np
 from ..data.images import cannot_open, what_else_it_is
 from ..errors import ErrorPolicy
 from ..extras import require
+from .dicom_tags import read_numbers, read_tags, read_texts
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -26,22 +27,12 @@ _ACQUISITION = (
     *("TemporalPositionIndex", "TemporalPositionIdentifier", "ConvolutionKernel", "KVP"),
     *("NominalPercentageOfCardiacPhase", "ContrastBolusAgent", "ImageType", "SliceThickness"),
 )
-# Enhanced CT has these in functional groups.
-_IN_GROUPS = {
-    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
-    "PlanePositionSequence": ("ImagePositionPatient",),
-    "PlaneOrientationSequence": ("ImageOrientationPatient",),
-    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
-}
-_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _TAGS = [
     *IDENTIFIERS,
     *_ACQUISITION,
-    *_GROUPS,
     *("SOPClassUID", "SOPInstanceUID", "FrameOfReferenceUID", "InstanceNumber"),
     *("NumberOfFrames", "SamplesPerPixel", "Rows", "Columns"),
-    *("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"),
-    *("RescaleSlope", "RescaleIntercept", "GantryDetectorTilt"),
+    "GantryDetectorTilt",
 ]
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, an index without pixels
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"  # and with a further number the enhanced ones
@@ -84,7 +75,7 @@ def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader
     headers = []
     for path in files:
         try:
-            dataset = _read_tags(path)
+            dataset = read_tags(path, _TAGS)
             stored_as = dataset.file_meta.get("MediaStorageSOPClassUID")
             if _DIRECTORY not in (dataset.get("SOPClassUID"), stored_as):
                 headers.append(_header(path, dataset))
@@ -92,28 +83,6 @@ def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader
         except Exception as error:
             errors.handle(_cannot_read(path, error))
     return headers
-
-
-def _read_tags(path: Path) -> "Dataset":
-    """Read the tags, also of a file without preamble; those of functional groups as its own."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-    except InvalidDicomError:
-        dataset = pydicom.dcmread(
-            path, stop_before_pixels=True, specific_tags=list(_TAGS), force=True
-        )
-        if not (dataset.get("SOPClassUID") and dataset.get("Modality")):
-            raise
-    for groups in (dataset.get(name) for name in _GROUPS):
-        for name, tags in _IN_GROUPS.items():
-            for item in (groups[0].get(name) if groups else None) or ():
-                for tag in tags:
-                    if tag in item and tag not in dataset:
-                        dataset[tag] = item[tag]
-    return dataset
 
 
 def _cannot_read(path: Path, error: Exception) -> ValueError:
@@ -130,12 +99,12 @@ def _cannot_read(path: Path, error: Exception) -> ValueError:
 
 
 def _header(path: Path, dataset: "Dataset") -> SliceHeader:
-    identifiers = _texts(dataset, IDENTIFIERS)
-    acquisition = _texts(dataset, _ACQUISITION)
+    identifiers = read_texts(dataset, IDENTIFIERS)
+    acquisition = read_texts(dataset, _ACQUISITION)
     problem = _problem(dataset)
     aside = _aside(dataset, problem)
     date, time = (acquisition.get(f"Acquisition{what}", "") for what in ("DateTime", "Time"))
-    number = _numbers(dataset, "InstanceNumber")
+    number = read_numbers(dataset, "InstanceNumber")
     header = SliceHeader(
         path,
         identifiers,
@@ -156,55 +125,18 @@ def _placed(header: SliceHeader, dataset: "Dataset") -> SliceHeader:
     row = row / np.linalg.norm(row)
     column = column - (column @ row) * row
     column = column / np.linalg.norm(column)
-    y, x = (float(value) for value in _numbers(dataset, "PixelSpacing"))
-    thickness, tilt = (
-        float(values[0]) if len(values) else 0.0
-        for values in (_numbers(dataset, "SliceThickness"), _numbers(dataset, "GantryDetectorTilt"))
-    )
+    y, x = (float(value) for value in read_numbers(dataset, "PixelSpacing"))
+    spare = (read_numbers(dataset, tag) for tag in ("SliceThickness", "GantryDetectorTilt"))
+    thickness, tilt = (float(values[0]) if len(values) else 0.0 for values in spare)
     return replace(
         header,
         shape=(int(dataset.Rows), int(dataset.Columns)),
         spacing=(y, x),
-        position=_numbers(dataset, "ImagePositionPatient"),
+        position=read_numbers(dataset, "ImagePositionPatient"),
         axes=np.stack([row, column, np.cross(row, column)], axis=1),
         thickness=thickness,
         tilt=tilt,
     )
-
-
-def _texts(dataset: "Dataset", names: Iterable[str]) -> dict[str, str]:
-    """Return the values that there are as texts, whether they can be parsed or not."""
-    texts = {}
-    for name in names:
-        try:
-            text = str(dataset.get(name) or "").strip()
-        except ValueError:  # no number, say
-            text = str(dataset.get_item(name).value)
-        if text:
-            texts[name] = text
-    return texts
-
-
-def _numbers(dataset: "Dataset", tag: str) -> np.ndarray:
-    """Return the finite numbers of a tag (N,), none if it is missing or cannot be parsed.
-
-    A decimal comma, which DICOM does not allow, can mean one thing alone; but GDCM, which applies
-    the rescale tags, does not know it.
-    """
-    try:
-        value = dataset.get(tag)
-    except ValueError:
-        value = dataset.get_item(tag).value
-    value = value.decode("latin-1").split("\\") if isinstance(value, bytes) else value
-    parts = np.atleast_1d(np.array([] if value in (None, "") else value, dtype=object))
-    texts = [str(part).strip(" \0") for part in parts]
-    if tag not in ("RescaleSlope", "RescaleIntercept"):
-        texts = [text.replace(",", ".") for text in texts]
-    try:
-        numbers = np.array(texts, float)
-    except ValueError:
-        return np.empty(0)
-    return numbers if np.isfinite(numbers).all() else np.empty(0)
 
 
 def _aside(dataset: "Dataset", problem: str) -> str:
@@ -267,13 +199,13 @@ def _problem(dataset: "Dataset") -> str:
 
 
 def _shown(dataset: "Dataset", tags: list[str]) -> str:
-    found = _texts(dataset, tags)
+    found = read_texts(dataset, tags)
     return " and ".join(f"{tag} (found {found[tag]})" if tag in found else tag for tag in tags)
 
 
 def _lacks(dataset: "Dataset", tag: str, count: int) -> bool:
     """Whether a tag is not `count` finite numbers, positive ones for a scale."""
-    numbers = _numbers(dataset, tag)
+    numbers = read_numbers(dataset, tag)
     if tag in ("PixelSpacing", "RescaleSlope") and (numbers <= 0).any():
         return True
     return numbers.shape != (count,)
@@ -281,7 +213,7 @@ def _lacks(dataset: "Dataset", tag: str, count: int) -> bool:
 
 def _orientation(dataset: "Dataset") -> np.ndarray:
     """(2, 3): the directions along a row and down a column."""
-    return _numbers(dataset, "ImageOrientationPatient").reshape(2, 3)
+    return read_numbers(dataset, "ImageOrientationPatient").reshape(2, 3)
 
 
 def _is_frame(dataset: "Dataset") -> bool:
