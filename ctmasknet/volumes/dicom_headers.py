@@ -35,6 +35,7 @@ _TAGS = [
     "GantryDetectorTilt",
 ]
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, an index without pixels
+_STANDARD = "1.2.840.10008."  # how DICOM's own UIDs begin
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"  # and with a further number the enhanced ones
 
 
@@ -152,9 +153,12 @@ def _aside(dataset: "Dataset", problem: str) -> str:
         return "localiser"
     if modality != "CT":
         return f"of modality {modality}"
-    if problem and not f"{sop_class}.".startswith(f"{_CT_IMAGE}."):
-        return f"({UID(sop_class).name})"
-    return ""
+    if not problem or f"{sop_class}.".startswith(f"{_CT_IMAGE}."):
+        return ""
+    # That of a truncated file is neither known nor a vendor's.
+    name, cut = UID(sop_class).name, _STANDARD.startswith(sop_class)
+    known = name != sop_class or not (sop_class.startswith(_STANDARD) or cut)
+    return f"({name})" if known else ""
 
 
 def _is_localiser(dataset: "Dataset") -> bool:

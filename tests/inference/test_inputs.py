@@ -78,9 +78,10 @@ def test_a_series_may_lie_in_several_folders(tmp_path):
     assert item.name == "disc" and len(item.read(LUNG, None, collecting())) == 4
 
 
-def test_a_damaged_file_goes_with_the_series_of_its_folder(tmp_path):
+@pytest.mark.parametrize("keep", [200, 400, 500])  # 400: within the SOP class's UID
+def test_a_damaged_file_goes_with_the_series_of_its_folder(tmp_path, keep):
     paths = write_series(tmp_path / "scan", lung_hu(6))
-    paths[5].write_bytes(paths[5].read_bytes()[:200])
+    paths[5].write_bytes(paths[5].read_bytes()[:keep])
     (item,), problems, _ = find_inputs([tmp_path / "scan"])
     assert problems == []
     errors = collecting()
