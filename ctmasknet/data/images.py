@@ -20,8 +20,8 @@ _MODES = {
     "1": "a 1-bit image",
     "P": "a colour-mapped (palette) image",
     "PA": "a colour-mapped (palette) image",
-    "LA": "an image with an alpha channel",
-    "RGBA": "an image with an alpha channel",
+    "LA": "an image with a translucent alpha channel",
+    "RGBA": "an image with a translucent alpha channel",
     "CMYK": "a CMYK image",
     "I": "an image of 32-bit integers",
     "F": "a floating-point image",
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 def check_slice(path: str | os.PathLike) -> tuple[int, int]:
-    """Check by its header alone that a file is one 8-bit grey or RGB image.
+    """Check by its header, and its alpha channel, that a file is one 8-bit grey or RGB image.
 
     Returns (height, width) in pixels of what `read_slice` will return. FileNotFoundError: no such
     file. ValueError: not an image, or another kind of image; the message says what to do.
@@ -49,6 +49,8 @@ def check_slice(path: str | os.PathLike) -> tuple[int, int]:
 
 def read_slice(path: str | os.PathLike) -> np.ndarray:
     """Read an 8-bit grey or RGB image, upright by its EXIF orientation as in Detectron2.
+
+    An alpha channel that is opaque everywhere is left out.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -77,7 +79,7 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
         if image.format == "JPEG":
             raise ValueError(f"{path}: found a JPEG, which blurs values; expected {expected} (PNG)")
         _check_mode(path, image, expected, advice="save the class numbers as 8-bit grey PNG")
-        values = _decoded(path, lambda: np.array(image))
+        values = _decoded(path, lambda: np.array(image.convert(image.mode.removesuffix("A"))))
     if values.ndim == 2:
         return values
     if (values != values[..., :1]).any():
@@ -144,7 +146,7 @@ def _decoded(path: str | os.PathLike, decode: Callable[[], _T]) -> _T:
 
 
 def what_else_it_is(path: str | os.PathLike) -> str:
-    """Say that a file is empty or an HTML page; "" when it is neither."""
+    """Say that a file is empty, an HTML page or a Git LFS pointer; "" when it is none of them."""
     try:
         with open(path, "rb") as stream:
             start = stream.read(200).lstrip().lower()
@@ -152,7 +154,14 @@ def what_else_it_is(path: str | os.PathLike) -> str:
         return ""
     if start.startswith((b"<!doctype html", b"<html")):
         return f"an HTML page of {os.path.getsize(path)} bytes, as of a failed download"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, whose content git lfs pull fetches"
     return "" if start else f"empty, {os.path.getsize(path)} bytes"
+
+
+def _is_opaque(path: str | os.PathLike, image: Image.Image) -> bool:
+    """Whether an alpha channel is full everywhere, so that leaving it out loses nothing."""
+    return _decoded(path, lambda: image.getchannel("A").getextrema()) == (255, 255)
 
 
 def _check_mode(
@@ -163,6 +172,8 @@ def _check_mode(
     raw = f"{image.mode} {tiles[0].args}" if tiles else image.mode
     bits = re.search(r";(\d+)", raw)
     frames = _decoded(path, lambda: getattr(image, "n_frames", 1))
+    if image.mode in ("LA", "RGBA") and not bits and frames == 1 and _is_opaque(path, image):
+        return
     if image.mode in _MODES:
         found = _MODES[image.mode]
     elif bits and bits[1] != "8":

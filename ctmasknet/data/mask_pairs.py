@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import RAISE, ErrorPolicy
 from .images import IMAGE_SUFFIXES
 from .list_files import pick_named
+from .walk import walk
 
 Pair = tuple[Path, Path, Mapping[str, str]]  # image, mask, further keys of the image's record
 _FLATTENED = re.compile(r"(\d+)_\d+")
@@ -76,7 +77,7 @@ def files_by_stem(folder: Path, errors: ErrorPolicy = RAISE) -> dict[Path, Path]
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     files: dict[Path, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(Path(here, name) for here, names in walk(folder) for name in names):
         if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
             continue
         first = files.setdefault(path.relative_to(folder).with_suffix(""), path)

@@ -15,10 +15,11 @@ import numpy as np
 from ..data.images import IMAGE_SUFFIXES, read_slice
 from ..data.window import LUNG, Window
 from ..errors import ErrorPolicy, collecting
-from ..volumes.dicom_grouping import group_series
+from ..volumes.dicom_acquisitions import describe_group, group_series
 from ..volumes.dicom_headers import SliceHeader, read_headers
 from ..volumes.formats import VOLUME_FORMATS, is_image, natural_order, sort_files
-from ..volumes.volume import Volume, hu_problem
+from ..volumes.label_maps import is_label_volume, label_images
+from ..volumes.volume import Volume, hu_problem, without_gz
 from ..volumes.volume_files import read_volume
 from ..wording import counted
 
@@ -37,6 +38,7 @@ class Input:
     # folder, damaged ones included; empty where `read_volume` takes `path` as it is.
     files: tuple[Path, ...] = ()
     is_scan: bool = True
+    note: str = ""  # how it was found, if that is unusual
 
     def read(self, window: Window, series: str | None, errors: ErrorPolicy) -> Volume:
         """Read a scan; see `read_volume`."""
@@ -64,10 +66,11 @@ def find_inputs(
 
     A folder may hold anything at any depth. Each series of CT slices in DICOM, each volume file and
     each zip is a scan. The images of each folder are a set of slices, or with `as_scan` one scan in
-    the order of their names; images beside DICOM files are previews and left out.
+    the order of their names; images beside DICOM files are previews and left out. So are label maps
+    (masks), volumes and images.
 
     Returns the inputs, each with a name of its own; what cannot be used, a line each; and what is
-    left out on purpose (scouts, reports, previews), a line each.
+    left out on purpose (scouts, reports, previews, masks), a line each.
     """
     found: list[Input] = []
     errors = collecting()
@@ -99,13 +102,22 @@ def _in_folder(
         errors.handle(error)
         return []
     series, damaged = _find_series(files.dicom, left_out)
-    whole = sorted(files.volumes + files.zips, key=natural_order)
+    masks = [path for path in files.volumes if is_label_volume(path)]
+    left_out += [f"{path}: a label map (mask), no CT" for path in masks]
+    volumes = [path for path in files.volumes if path not in masks]
+    whole = sorted(volumes + files.zips, key=natural_order)
     found = [Input(stem_of(path), path) for path in whole] + series + damaged
     with_series = {path.parent for item in series for path in item.files}
     for parent, images in _by_folder(files.images).items():
         if parent in with_series:
             left_out.append(f"{parent}: {counted(len(images), 'image')} beside DICOM files")
-        else:
+            continue
+        if labels := label_images(images):
+            which = f"{labels[0].name}{', ...' if len(labels) > 1 else ''}"
+            what = f"{counted(len(labels), 'label map')} (mask), no CT: {which}"
+            left_out.append(f"{parent}: {what}")
+            images = [path for path in images if path not in set(labels)]
+        if images:
             found.append(Input(folder_name(parent), parent, tuple(images), is_scan=as_scan))
     return found
 
@@ -116,35 +128,43 @@ def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], l
     A damaged file goes to the series of its folder, whose reader then names it.
     """
     headers = read_headers(dicom, collecting())
-    groups = group_series(headers)
     unknown = set(dicom) - {header.path for header in headers}
-    unknown |= {header.path for header in groups.pop("", [])}
+    left_out += _described_asides(header for header in headers if header.aside)
+    groups = group_series(header for header in headers if not header.aside)
+    if groups and not groups[-1][0].series:
+        unknown |= {header.path for header in groups.pop()}
+    series_of = Counter(group[0].series for group in groups)
     found = []
-    for group in groups.values():
-        axial = [header for header in group if not _beside_the_point(header)]
-        if len(axial) < len(group):
-            first = group[0]
-            kind = first.identifiers.get("Modality", "no modality")
-            description = first.identifiers.get("SeriesDescription", "no description")
-            left_out.append(
-                f"{first.path.parent}: {len(group) - len(axial)} files of the series "
-                f"'{description}' ({kind}) are no axial CT slices"
-            )
-        if not axial:
-            continue
-        folders = {header.path.parent for header in axial}
+    for group in groups:
+        folders = {header.path.parent for header in group}
         damaged = sorted(path for path in unknown if path.parent in folders)
         unknown.difference_update(damaged)
         path = Path(os.path.commonpath(folders))
-        members = (*(header.path for header in axial), *damaged)
-        found.append(Input(folder_name(path), path, members))
+        note = ""
+        if series_of[group[0].series] > 1:
+            note = f"{path}: one series holds several scans, each predicted: "
+            note += describe_group(group, groups)
+        elif len({header.series for header in group}) > 1:
+            note = f"{path}: each of {len(group)} slices has a series of its own: taken as one scan"
+        members = (*(header.path for header in group), *damaged)
+        found.append(Input(folder_name(path), path, members, note=note))
     alone = sorted(_by_folder(sorted(unknown)).items())
     return found, [Input(folder_name(folder), folder, tuple(files)) for folder, files in alone]
 
 
-def _beside_the_point(header: SliceHeader) -> bool:
-    """Return whether a file is no CT slice of its study: a scout, a report, a segmentation."""
-    return header.localiser or header.identifiers.get("Modality", "CT") != "CT"
+def _described_asides(headers: Iterable[SliceHeader]) -> list[str]:
+    """Describe files beside the slices: scouts, reports, segmentations, captures of screens."""
+    alike: Counter[tuple[Path, str, str]] = Counter()
+    for header in headers:
+        modality = header.identifiers.get("Modality", "no modality")
+        kind = modality if header.aside.startswith("of ") else f"{modality} {header.aside}"
+        description = header.identifiers.get("SeriesDescription", "no description")
+        alike[header.path.parent, description, kind] += 1
+    return [
+        f"{folder}: {counted(number, 'file')} of the series '{description}' ({kind}): no axial CT "
+        "slices"
+        for (folder, description, kind), number in alike.items()
+    ]
 
 
 def _by_folder(files: Iterable[Path]) -> dict[Path, list[Path]]:
@@ -168,7 +188,7 @@ def _named_apart(inputs: list[Input]) -> list[Input]:
 def stem_of(path: Path) -> str:
     """Return a file's name without its suffix (.nii.gz is one); a link keeps its own name."""
     name = Path(os.path.abspath(path)).name
-    return Path(name.removesuffix(".gz")).stem
+    return Path(without_gz(name)).stem
 
 
 def folder_name(path: Path) -> str:

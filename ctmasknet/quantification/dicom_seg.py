@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 import pydicom
 from highdicom import UID as NewUID
-from highdicom import AlgorithmIdentificationSequence, PatientSexValues
+from highdicom import (
+    AlgorithmIdentificationSequence,
+    PatientSexValues,
+    SpecificCharacterSetValues,
+)
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
@@ -156,13 +160,31 @@ def _read_headers(volume: Volume) -> list[Dataset]:
     else:
         headers = [pydicom.dcmread(name, stop_before_pixels=True) for name in files]
     for header in headers:
+        _in_known_characters(header)
         for name, read in _TYPE_2.items():
             setattr(header, name, _readable(read, header.get(name)))
         # Rounding differs from slice to slice in some series; the reader has compared them.
         header.ImageOrientationPatient = headers[0].ImageOrientationPatient
-        header.SliceThickness = header.get("SliceThickness") or volume.spacing[0]
+        thickness = _readable(float, header.get("SliceThickness"))
+        header.SliceThickness = thickness or volume.spacing[0]
         header.pop("SpacingBetweenSlices", None)  # often wrong; the positions tell
     return headers
+
+
+def _in_known_characters(header: Dataset) -> None:
+    """Turn texts to UTF-8 if highdicom does not know their character sets.
+
+    It takes no empty first value (ASCII), as Japanese, Korean and Chinese sets have.
+    """
+    value = header.get("SpecificCharacterSet")
+    if value is None:
+        return
+    try:
+        for name in [value] if isinstance(value, str) else value:
+            SpecificCharacterSetValues(name)
+    except ValueError:
+        header.decode()
+        header.SpecificCharacterSet = "ISO_IR 192"
 
 
 def _read_zipped(source: str | os.PathLike, members: Sequence[str]) -> list[Dataset]:
@@ -180,6 +202,6 @@ def _readable(read: Callable[[Any], Any], value: Any) -> Any:
     """Return the value, or "" for what anonymisers leave and the standard does not allow."""
     try:
         read(value)
-    except ValueError:
+    except (TypeError, ValueError):
         return ""
     return "" if value is None else value

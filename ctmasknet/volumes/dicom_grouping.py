@@ -1,8 +1,9 @@
-"""Which DICOM files make one scan, and whether they lie evenly behind each other.
+"""Which slices of a DICOM scan can be used, and whether they lie evenly behind each other.
 
 Messages name the folder `source`. What cannot be used, or is unusual, goes to `errors`.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
@@ -10,11 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ErrorPolicy
+from .dicom_acquisitions import (
+    SAME_PLACE,
+    Group,
+    describe_group,
+    group_series,
+    uneven_steps,
+    usual_step,
+)
 from .dicom_headers import SliceHeader
 
 # What all slices of a scan share, as messages call it.
 _ALIKE: dict[str, Callable[[SliceHeader], Hashable]] = {
-    "patient": lambda header: header.identifiers.get("PatientID", ""),
     "size (rows, columns)": lambda header: header.shape,
     "pixel spacing (mm)": lambda header: tuple(round(value, 4) for value in header.spacing),
     "orientation (cosines)": lambda header: tuple(
@@ -23,62 +31,48 @@ _ALIKE: dict[str, Callable[[SliceHeader], Hashable]] = {
 }
 _MAX_TILT = 0.5  # degrees
 _GAP = 1.5  # a step of more than so many median ones misses a slice
-_UNEVEN_MM, _UNEVEN = 0.1, 0.05  # other steps may differ by so much, or by this share
+_FEW = 0.05  # the share of slices that may lie where others do; more are another scan
 
 
-def group_series(headers: Iterable[SliceHeader]) -> dict[str, list[SliceHeader]]:
-    """Group headers by SeriesInstanceUID ("" if missing), in the order given."""
-    groups: dict[str, list[SliceHeader]] = {}
-    for header in headers:
-        groups.setdefault(header.series, []).append(header)
-    return groups
+def choose_series(headers: Group, source: Path, series: str | None, errors: ErrorPolicy) -> Group:
+    """Return the headers of the scan whose series is asked for, or else of the largest.
 
-
-def choose_series(
-    headers: list[SliceHeader], source: Path, series: str | None, errors: ErrorPolicy
-) -> list[SliceHeader]:
-    """Return the headers of the series asked for, or else of the largest.
-
-    Several series without a choice, and files without a series, are errors to handle; a series that
+    Several scans without a choice, and files without a series, are errors to handle; a series that
     does not exist is a ValueError.
     """
     groups = group_series(headers)
-    listing = "; ".join(_describe(uid, group) for uid, group in groups.items())
+    listing = "; ".join(describe_group(group, groups) for group in groups)
     if series is not None:
-        if series not in groups:
+        groups = [group for group in groups if any(series == x.series for x in group)]
+        if not groups:
             raise ValueError(f"{source}: no series {series}, found {listing or 'none'}")
-        return groups[series]
-    if len(groups) > 1:
-        for header in groups.pop("", []):
+    elif len(groups) > 1 and not groups[-1][0].series:
+        for header in groups.pop():
             errors.handle(
                 f"{header.path}: found no SeriesInstanceUID, unlike in the other files: "
                 "damaged, or no image; copy it again or remove it"
             )
     if not groups:
         return []
-    usable = {uid: sum(not header.problem for header in group) for uid, group in groups.items()}
-    largest = max(groups, key=lambda uid: (usable[uid], len(groups[uid])))
+    largest = max(groups, key=lambda group: (sum(not x.problem for x in group), len(group)))
     if len(groups) > 1:
+        if len({group[0].series for group in groups}) == len(groups):
+            what, advice = "series", "choose one by its SeriesInstanceUID (--series)"
+        else:
+            what, advice = "scans", "put the files of one into a folder of its own"
+        listing = "; ".join(describe_group(group, groups) for group in groups)
         error = ValueError(
-            f"{source}: found {len(groups)} series, expected one: {listing}; choose one by its "
-            "SeriesInstanceUID (--series)"
+            f"{source}: found {len(groups)} {what}, expected one: {listing}; {advice}"
         )
-        errors.handle(error, f"took {_describe(largest, groups[largest])}")
-    return groups[largest]
+        errors.handle(error, f"took {describe_group(largest, groups)}")
+    return largest
 
 
-def _describe(uid: str, group: list[SliceHeader]) -> str:
-    first = group[0]
-    kind = first.identifiers.get("Modality", "no modality")
-    kind += " localiser" if first.localiser else ""
-    description = first.identifiers.get("SeriesDescription", "no description")
-    return f"{uid or 'no UID'} ({kind}, '{description}', {len(group)} files)"
+def usable_slices(headers: Iterable[SliceHeader], source: Path, errors: ErrorPolicy) -> Group:
+    """Return the slices of a scan from the lowest up, each height once.
 
-
-def usable_slices(headers: Iterable[SliceHeader], errors: ErrorPolicy) -> list[SliceHeader]:
-    """Return the slices of a series from the lowest up, each height once.
-
-    Files that are unusable, differ from the majority, or lie where another does are left out.
+    Files that are unusable, differ from the majority, or lie where another does are left out. If
+    many images lie where others do, it is unknown which belong together: a ValueError.
     """
     kept = []
     for header in headers:
@@ -88,7 +82,30 @@ def usable_slices(headers: Iterable[SliceHeader], errors: ErrorPolicy) -> list[S
             kept.append(header)
     for what, key in _ALIKE.items():
         kept = _keep_majority(kept, what, key, errors)
-    return _without_duplicates(sorted(kept, key=lambda header: header.height), errors)
+    kept.sort(key=lambda header: header.height)
+    _require_positions(kept, source)
+    return _without_duplicates(kept, errors)
+
+
+def _require_positions(headers: Group, source: Path) -> None:
+    pairs = [
+        (first, then)
+        for first, then in itertools.pairwise(headers)
+        if then.height - first.height < SAME_PLACE
+        and not (first.instance and first.instance == then.instance)  # a copy
+    ]
+    if len(pairs) <= max(1, _FEW * len(headers)):
+        return
+    first, then = pairs[0]
+    places = len(headers) - len(pairs)
+    tags = ("AcquisitionNumber", "AcquisitionTime", "InstanceNumber")
+    raise ValueError(
+        f"{source}: found {len(headers)} slices at {places} position{'s' * (places > 1)} "
+        f"({first.path.name} and {then.path.name} both at {first.height:.2f} mm), and neither "
+        f"{', '.join(tags)} nor the reconstruction tells acquisitions apart: positions were lost, "
+        "or several scans are mixed; export the series again, or put the files of each scan into "
+        "a folder of its own"
+    )
 
 
 def _keep_majority(
@@ -112,7 +129,7 @@ def _keep_majority(
 def _without_duplicates(headers: list[SliceHeader], errors: ErrorPolicy) -> list[SliceHeader]:
     kept: list[SliceHeader] = []
     for header in headers:
-        if kept and header.height - kept[-1].height < 0.01:
+        if kept and header.height - kept[-1].height < SAME_PLACE:
             errors.handle(
                 f"{header.path}: found a second slice at {header.height:.2f} mm, where "
                 f"{kept[-1].path} already is (a copy, or another phase of the scan): keep one "
@@ -133,8 +150,7 @@ def slice_step(headers: list[SliceHeader], source: Path, errors: ErrorPolicy) ->
     if len(heights) == 1:
         return headers[0].thickness or 1.0
     steps = np.diff(heights)
-    median = float(np.quantile(steps, 0.5, method="lower"))  # one of the steps, not a mean of two
-    uneven = np.abs(steps - median) > max(_UNEVEN_MM, _UNEVEN * median)
+    median, uneven = usual_step(steps), uneven_steps(steps)
     gaps = np.flatnonzero(steps > _GAP * median)
     if len(gaps):
         errors.handle(f"{source}: {_describe_gaps(headers, steps, gaps, median)}")

@@ -5,7 +5,7 @@ GDCM knows every transfer syntax, such as JPEG Lossless, for which pydicom needs
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,19 +14,29 @@ import numpy as np
 from ..data.images import cannot_open, what_else_it_is
 from ..errors import ErrorPolicy
 from ..extras import require
+from .dicom_tags import read_numbers, read_tags, read_texts
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _SERIES = "SeriesInstanceUID"
 IDENTIFIERS = ("PatientID", "StudyInstanceUID", _SERIES, "SeriesDescription", "Modality")
+# What differs between acquisitions, or reconstructions of one, that some series mix.
+_ACQUISITION = (
+    *("AcquisitionUID", "AcquisitionNumber", "AcquisitionDateTime", "AcquisitionTime"),
+    *("TemporalPositionIndex", "TemporalPositionIdentifier", "ConvolutionKernel", "KVP"),
+    *("NominalPercentageOfCardiacPhase", "ContrastBolusAgent", "ImageType", "SliceThickness"),
+)
 _TAGS = [
     *IDENTIFIERS,
-    *("SOPClassUID", "ImageType", "NumberOfFrames", "SamplesPerPixel", "Rows", "Columns"),
-    *("PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient"),
-    *("RescaleSlope", "RescaleIntercept", "GantryDetectorTilt"),
+    *_ACQUISITION,
+    *("SOPClassUID", "SOPInstanceUID", "FrameOfReferenceUID", "InstanceNumber"),
+    *("NumberOfFrames", "SamplesPerPixel", "Rows", "Columns"),
+    "GantryDetectorTilt",
 ]
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, an index without pixels
+_STANDARD = "1.2.840.10008."  # how DICOM's own UIDs begin
+_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"  # and with a further number the enhanced ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +45,7 @@ class SliceHeader:
 
     path: Path
     identifiers: dict[str, str]  # those of IDENTIFIERS that it has
-    localiser: bool = False  # a scout or topogram, by its ImageType
+    aside: str = ""  # what it is beside the slices: "localiser", ...; "" of a slice
     problem: str = ""  # why it is unusable and what to do; the rest is set only without one
     shape: tuple[int, int] = (0, 0)  # rows, columns
     spacing: tuple[float, float] = (0.0, 0.0)  # y, x: between rows and between columns
@@ -44,6 +54,10 @@ class SliceHeader:
     axes: np.ndarray = field(default_factory=lambda: np.eye(3))
     thickness: float = 0.0  # of the slice; 0 if unknown
     tilt: float = 0.0  # of the gantry, in degrees
+    frame: str = ""  # FrameOfReferenceUID
+    instance: str = ""  # SOPInstanceUID
+    acquisition: dict[str, str] = field(default_factory=dict)  # those of _ACQUISITION that it has
+    order: tuple[str, str, float] = ("", "", -1)  # of the acquisition: times and InstanceNumber
 
     @property
     def series(self) -> str:
@@ -59,12 +73,10 @@ class SliceHeader:
 def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader]:
     """Read the headers of DICOM files, leaving out indexes (DICOMDIR) and what cannot be read."""
     require("ct", "pydicom")
-    import pydicom
-
     headers = []
     for path in files:
         try:
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+            dataset = read_tags(path, _TAGS)
             stored_as = dataset.file_meta.get("MediaStorageSOPClassUID")
             if _DIRECTORY not in (dataset.get("SOPClassUID"), stored_as):
                 headers.append(_header(path, dataset))
@@ -88,39 +100,80 @@ def _cannot_read(path: Path, error: Exception) -> ValueError:
 
 
 def _header(path: Path, dataset: "Dataset") -> SliceHeader:
-    identifiers = {name: str(dataset.get(name) or "").strip() for name in IDENTIFIERS}
-    identifiers = {name: value for name, value in identifiers.items() if value}
-    image_type = [str(part).strip().upper() for part in np.atleast_1d(dataset.get("ImageType", ""))]
-    localiser = "LOCALIZER" in image_type
-    problem = _problem(dataset, localiser)
-    if problem:
-        return SliceHeader(path, identifiers, localiser, problem)
+    identifiers = read_texts(dataset, IDENTIFIERS)
+    acquisition = read_texts(dataset, _ACQUISITION)
+    problem = _problem(dataset)
+    aside = _aside(dataset, problem)
+    date, time = (acquisition.get(f"Acquisition{what}", "") for what in ("DateTime", "Time"))
+    number = read_numbers(dataset, "InstanceNumber")
+    header = SliceHeader(
+        path,
+        identifiers,
+        aside,
+        problem,
+        frame=str(dataset.get("FrameOfReferenceUID") or ""),
+        instance=str(dataset.get("SOPInstanceUID") or ""),
+        acquisition=acquisition,
+        order=(date, time, float(number[0]) if len(number) else -1.0),
+    )
+    return header if problem else _placed(header, dataset)
+
+
+def _placed(header: SliceHeader, dataset: "Dataset") -> SliceHeader:
+    """Add the place in the patient to the header of a slice."""
     row, column = _orientation(dataset)
     # Cosines are written with few digits. Making them orthonormal keeps exact ones exact.
     row = row / np.linalg.norm(row)
     column = column - (column @ row) * row
     column = column / np.linalg.norm(column)
-    y, x = (float(value) for value in dataset.PixelSpacing)
-    return SliceHeader(
-        path,
-        identifiers,
+    y, x = (float(value) for value in read_numbers(dataset, "PixelSpacing"))
+    spare = (read_numbers(dataset, tag) for tag in ("SliceThickness", "GantryDetectorTilt"))
+    thickness, tilt = (float(values[0]) if len(values) else 0.0 for values in spare)
+    return replace(
+        header,
         shape=(int(dataset.Rows), int(dataset.Columns)),
         spacing=(y, x),
-        position=np.array(dataset.ImagePositionPatient, float),
+        position=read_numbers(dataset, "ImagePositionPatient"),
         axes=np.stack([row, column, np.cross(row, column)], axis=1),
-        thickness=float(dataset.get("SliceThickness") or 0.0),
-        tilt=float(dataset.get("GantryDetectorTilt") or 0.0),
+        thickness=thickness,
+        tilt=tilt,
     )
 
 
-def _problem(dataset: "Dataset", localiser: bool) -> str:
+def _aside(dataset: "Dataset", problem: str) -> str:
+    """Say what a file is beside the slices of a scan; "" if it is a slice, or may be one.
+
+    A secondary capture that has everything of a CT slice is one: converters write them so.
+    """
+    from pydicom.uid import UID
+
+    modality = str(dataset.get("Modality") or "CT")
+    sop_class = str(dataset.get("SOPClassUID") or _CT_IMAGE)
+    if _is_localiser(dataset):
+        return "localiser"
+    if modality != "CT":
+        return f"of modality {modality}"
+    if not problem or f"{sop_class}.".startswith(f"{_CT_IMAGE}."):
+        return ""
+    # That of a truncated file is neither known nor a vendor's.
+    name, cut = UID(sop_class).name, _STANDARD.startswith(sop_class)
+    known = name != sop_class or not (sop_class.startswith(_STANDARD) or cut)
+    return f"({name})" if known else ""
+
+
+def _is_localiser(dataset: "Dataset") -> bool:
+    image_type = np.atleast_1d(dataset.get("ImageType") or "")
+    return "LOCALIZER" in [str(part).strip().upper() for part in image_type]
+
+
+def _problem(dataset: "Dataset") -> str:
     """Return why a file is no slice of a CT series, and what to do; "" if it is one."""
     modality = str(dataset.get("Modality") or "none")
     frames = int(dataset.get("NumberOfFrames") or 1)
     samples = int(dataset.get("SamplesPerPixel") or 1)
     if modality != "CT":
         return f"found modality {modality}, expected CT: remove the file, or choose a CT series"
-    if localiser:
+    if _is_localiser(dataset):
         return "found a localiser (scout), expected an axial slice: remove the file"
     if frames > 1:
         return (
@@ -137,29 +190,34 @@ def _problem(dataset: "Dataset", localiser: bool) -> str:
     missing = [tag for tag in ("RescaleSlope", "RescaleIntercept") if _lacks(dataset, tag, 1)]
     if missing:
         return (
-            f"no usable {' and '.join(missing)}, so values are not known in HU: use the original "
-            "series, or set the tags if you know the scanner's values"
+            f"no usable {_shown(dataset, missing)}, so values are not known in HU: use the "
+            "original series, or set the tags if you know the scanner's values"
         )
     for tag, count in (("PixelSpacing", 2), ("ImagePositionPatient", 3)):
         if _lacks(dataset, tag, count):
-            return f"no usable {tag}, so the slice has no place in the patient: export it again"
+            found = _shown(dataset, [tag])
+            return f"no usable {found}, so the slice has no place in the patient: export it again"
     if _lacks(dataset, "ImageOrientationPatient", 6) or not _is_frame(dataset):
         return "no usable ImageOrientationPatient: up and right are unknown; export it again"
     return ""
 
 
+def _shown(dataset: "Dataset", tags: list[str]) -> str:
+    found = read_texts(dataset, tags)
+    return " and ".join(f"{tag} (found {found[tag]})" if tag in found else tag for tag in tags)
+
+
 def _lacks(dataset: "Dataset", tag: str, count: int) -> bool:
     """Whether a tag is not `count` finite numbers, positive ones for a scale."""
-    value = dataset.get(tag)
-    numbers = np.atleast_1d(np.array([] if value in (None, "") else value, float))
+    numbers = read_numbers(dataset, tag)
     if tag in ("PixelSpacing", "RescaleSlope") and (numbers <= 0).any():
         return True
-    return numbers.shape != (count,) or not bool(np.isfinite(numbers).all())
+    return numbers.shape != (count,)
 
 
 def _orientation(dataset: "Dataset") -> np.ndarray:
     """(2, 3): the directions along a row and down a column."""
-    return np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
+    return read_numbers(dataset, "ImageOrientationPatient").reshape(2, 3)
 
 
 def _is_frame(dataset: "Dataset") -> bool:

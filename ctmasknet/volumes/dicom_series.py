@@ -32,7 +32,7 @@ def read_dicom(files: Iterable[Path], source: Path, options: ReadOptions) -> Vol
     """
     errors = options.errors
     headers = choose_series(read_headers(files, errors), source, options.series, errors)
-    hu, headers = _decode(usable_slices(headers, errors), errors)
+    hu, headers = _decode(usable_slices(headers, source, errors), errors)
     if not headers:
         reasons = f" (the first reason: {errors.first})" if errors.first else ""
         raise ValueError(f"{source}: found no usable CT slice, expected a CT series{reasons}")

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.images import IMAGE_SUFFIXES, cannot_open
+from ..data.walk import walk
 from ..data.window import LUNG, Window
 from ..errors import RAISE, ErrorPolicy
 from .volume import Volume
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+_INDEXES = ("DICOMDIR", "DIRFILE")  # without pixels
+# Group 2 or 8, an element, and an explicit type or, in old files, a length below 256.
+_WITHOUT_PREAMBLE = re.compile(rb"[\2\10]\0.\0(?:[A-Z]{2}|.\0\0\0)", re.DOTALL)
 _OTHER_NAMES = re.compile(  # of files without suffix that lie beside DICOM files and are none
-    "AUTHORS|CHANGELOG|CHANGES|CHECKSUMS|COPYING|DICOMDIR|LICENCE|LICENSE|LOCKFILE|MANIFEST|"
+    "AUTHORS|CHANGELOG|CHANGES|CHECKSUMS|COPYING|DICOMDIR|DIRFILE|LICENCE|LICENSE|LOCKFILE|MANIFEST|"
     "MD5SUMS|NOTICE|README|SHA256SUMS|VERSION"
 )
 
@@ -58,16 +62,17 @@ def format_of(path: Path) -> VolumeFormat | None:
 
 
 def is_dicom(path: Path) -> bool:
-    """Return whether a file is DICOM by its magic bytes, or claims to be by its suffix."""
-    if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not os.path.isfile(path):
+    """Return whether a file is DICOM by its first bytes, or claims to be by its suffix."""
+    if path.name.startswith(".") or path.name.upper() in _INDEXES or not os.path.isfile(path):
         return False
     if path.suffix.lower() in _DICOM_SUFFIXES:
         return True
     try:
         with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+            start = stream.read(132)
     except OSError:  # nothing is known of it; see `dicom_among`
         return False
+    return start[128:] == b"DICM" or bool(_WITHOUT_PREAMBLE.match(start))
 
 
 def dicom_among(files: Iterable[Path]) -> list[Path]:
@@ -133,7 +138,7 @@ def sort_files(folder: Path, errors: ErrorPolicy) -> FolderFiles:
 def _files_of(folder: Path, errors: ErrorPolicy) -> list[Path]:
     files: list[Path] = []
     closed: list[OSError] = []
-    for here, _, names in os.walk(folder, onerror=closed.append):
+    for here, names in walk(folder, closed.append):
         try:
             os.stat(os.path.join(here, "."))
         except OSError as denied:  # it can be listed, its files cannot be opened

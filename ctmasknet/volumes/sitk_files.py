@@ -19,6 +19,8 @@ from ..data.window import say_windowed_once
 from ..errors import ErrorPolicy
 from . import sitk
 from .formats import VOLUME_FORMATS, ReadOptions, VolumeFormat
+from .label_maps import label_map_problem
+from .shear import straight_nifti, straightened
 from .sitk_headers import check_header, check_metaimage, nifti_floats, unpacked_nifti
 from .volume import Volume, hu_problem, upright_volume
 
@@ -43,12 +45,23 @@ def read_sitk(path: Path, options: ReadOptions) -> Volume:
     """
     require_readable(path)
     if ".nii" in volume_suffix(path):
-        with unpacked_nifti(path) as plain:
+        with (
+            unpacked_nifti(path) as unpacked,
+            straight_nifti(unpacked, path, options.errors) as plain,
+        ):
             stored, image = _read_image(plain, path, options.errors)
             bad = _not_finite(nifti_floats(plain, path))
     else:
         stored, image = _read_image(path, path, options.errors)
         bad = _not_finite(stored if stored.dtype.kind == "f" else ())
+    direction, spacing = np.array(image.GetDirection()).reshape(3, 3), image.GetSpacing()
+    axes = direction * spacing
+    straight = straightened(axes, path, options.errors)
+    if straight is not axes:
+        spacing = tuple(float(length) for length in np.linalg.norm(straight, axis=0))
+        direction = straight / spacing
+    if problem := label_map_problem(stored):
+        raise ValueError(f"{path}: {problem}")
     windowed = None
     if stored.dtype == np.uint8:
         windowed = options.window
@@ -58,9 +71,9 @@ def read_sitk(path: Path, options: ReadOptions) -> Volume:
         hu = _as_hu(stored, bad, path, options.errors)
     return upright_volume(
         hu,
-        image.GetSpacing()[::-1],
+        spacing[::-1],
         image.GetOrigin(),
-        np.array(image.GetDirection()).reshape(3, 3),
+        direction,
         path,
         windowed=windowed,
         errors=options.errors,
@@ -109,6 +122,8 @@ def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> "tuple[np.ndarra
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     suffix = volume_suffix(path)
+    if suffix in (".mha", ".mhd"):  # which it knows in small letters alone
+        reader.SetImageIO("MetaImageIO")
     try:
         reader.ReadImageInformation()
         check_header(path, reader, errors)

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -15,14 +16,15 @@ from ..errors import ErrorPolicy
 from . import sitk
 
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI's datatype codes
+_GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20  # voxels, or bytes
 _MAX_HEADER = 1 << 20  # bytes of a MetaImage header; what has none may be one long line
 # What is read of a NIfTI-1 header; SimpleITK does not read NIfTI-2.
 _NIFTI = np.dtype(
     {
-        "names": ["length", "dim", "datatype", "vox_offset"],
-        "formats": ["i4", "8i2", "i2", "f4"],
-        "offsets": [0, 40, 70, 108],
+        "names": ["length", "dim", "datatype", "pixdim", "vox_offset", "sform_code", "sform"],
+        "formats": ["i4", "8i2", "i2", "8f4", "f4", "i2", "(3,4)f4"],
+        "offsets": [0, 40, 70, 76, 108, 254, 280],
         "itemsize": 348,
     }
 )
@@ -61,21 +63,30 @@ def check_header(path: Path, reader: "sitk.ImageFileReader", errors: ErrorPolicy
 
 @contextmanager
 def unpacked_nifti(path: Path) -> Iterator[Path]:
-    """Yield the path of an uncompressed NIfTI: the file itself, or a temporary copy.
+    """Yield the path of an uncompressed NIfTI: the file itself, a temporary link or copy.
 
-    Of a truncated .nii.gz SimpleITK silently returns what it could decompress; here that and a
-    wrong checksum are ValueErrors.
+    The first bytes tell whether it is compressed, as names are often wrong. Of a truncated .nii.gz
+    SimpleITK silently returns what it could decompress; here that and a wrong checksum are
+    ValueErrors.
     """
-    if path.suffix.lower() != ".gz":
+    with path.open("rb") as stream:
+        packed = stream.read(2) == _GZIP
+    suffix = path.suffix.lower()
+    # ITK takes no capitals among small letters.
+    if not packed and (suffix not in (".nii", ".gz") or path.suffix == ".nii"):
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="ctmasknet-") as folder:
         plain = Path(folder, "volume.nii")
         try:
-            if found := what_else_it_is(path):  # gzip takes an empty file for an empty volume
-                raise EOFError(found)
-            with gzip.open(path) as packed, plain.open("wb") as stream:
-                shutil.copyfileobj(packed, stream, _CHUNK)
+            found = what_else_it_is(path)  # gzip takes an empty file for an empty volume
+            if found or not (packed or suffix == ".nii" or _is_nifti(path)):
+                raise EOFError(found or "no gzip file")
+            if packed:
+                with gzip.open(path) as stream, plain.open("wb") as out:
+                    shutil.copyfileobj(stream, out, _CHUNK)
+            else:
+                plain.symlink_to(path.absolute())
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             found = found or f"{error}, {path.stat().st_size} bytes"
             raise ValueError(
@@ -84,17 +95,28 @@ def unpacked_nifti(path: Path) -> Iterator[Path]:
         yield plain
 
 
+def _is_nifti(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(4) in (b"\x5c\1\0\0", b"\0\0\1\x5c")  # 348, the header's length
+
+
+def read_nifti_header(stream: BinaryIO, path: Path) -> np.ndarray:
+    """Return the header (1,) of NIfTI-1 in its byte order; messages name `path`."""
+    header = np.frombuffer(stream.read(_NIFTI.itemsize).ljust(_NIFTI.itemsize, b"\0"), _NIFTI)
+    if (header["length"] != _NIFTI.itemsize).any():
+        header = header.view(_NIFTI.newbyteorder())
+    if header["length"].tolist() != [_NIFTI.itemsize]:
+        raise ValueError(f"{path}: found no NIfTI-1 header; convert it again")
+    return header
+
+
 def nifti_floats(plain: Path, path: Path) -> Iterator[np.ndarray]:
     """Yield the voxels of a NIfTI file (N,) as stored, x fastest; none if they are integers.
 
     SimpleITK silently turns NaN into 0. `plain` is the uncompressed file, messages name `path`.
     """
     with plain.open("rb") as stream:
-        header = np.fromfile(stream, _NIFTI, 1)
-        if (header["length"] != _NIFTI.itemsize).any():
-            header = header.view(_NIFTI.newbyteorder())
-        if header["length"].tolist() != [_NIFTI.itemsize]:
-            raise ValueError(f"{path}: found no NIfTI-1 header; convert it again")
+        header = read_nifti_header(stream, path)
         kind, size = int(header["datatype"][0]), header["dim"][0]
         if kind not in _FLOATS:
             return

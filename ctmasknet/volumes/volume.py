@@ -153,7 +153,7 @@ def upright_volume(
     files = tuple(slice_files) if order[2] == 2 else ()
     name = source.resolve().name
     if source.is_file():
-        name = Path(name.removesuffix(".gz")).stem
+        name = Path(without_gz(name)).stem
     return Volume(
         hu=turned,
         spacing=(z, y, x),
@@ -165,6 +165,11 @@ def upright_volume(
         slice_files=files[::-1] if flips[2] else files,
         **known,
     )
+
+
+def without_gz(name: str) -> str:
+    """Return a file's name without .gz, also in capitals."""
+    return name[:-3] if name.lower().endswith(".gz") else name
 
 
 def hu_problem(hu: np.ndarray) -> str:

@@ -22,6 +22,7 @@ __all__ = ["read_volume", "write_volume"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNFIT_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
+_DEFLATE64 = 9  # of zip's methods; Python does not know it
 _NOWHERE = ("", ".", "..")  # what zipfile leaves out of members' names
 
 
@@ -165,7 +166,9 @@ def _unpack(path: Path, folder: Path, errors: ErrorPolicy) -> None:
                     archive.extract(member, folder)
                     unpacked += 1
                 except Exception as error:
-                    problems.append(_cannot_unpack(f"{path}!{member.filename}", error))
+                    found = "Deflate64" if member.compress_type == _DEFLATE64 else ""
+                    name = f"{path}!{member.filename}"
+                    problems.append(_cannot_unpack(name, error, found))
                     # What was written of it could pass for a slice. Its place, as zipfile has it:
                     names = [name for name in member.filename.split("/") if name not in _NOWHERE]
                     if os.path.isfile(left := folder.joinpath(*names)):
@@ -191,6 +194,11 @@ def _cannot_unpack(name: str, error: Exception, found: str = "") -> ValueError:
         )
     if code is not None:
         return cannot_open(name, error)
+    if found == "Deflate64":
+        return ValueError(
+            f"{name}: cannot be unpacked: it is compressed by Deflate64, as Windows does with "
+            "large files; unpack it and give the folder, or zip it again by 7-Zip or zip"
+        )
     return ValueError(
         f"{name}: cannot be unpacked ({found or error}): damaged or encrypted; copy it again, or "
         "zip it again without a password"

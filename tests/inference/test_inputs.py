@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from dicom_files import edit_tags, lung_hu, write_series
+from dicom_files import edit_tags, lung_hu, save_volume, write_series
 from PIL import Image
 
 from ctmasknet.data.window import LUNG
@@ -78,9 +78,10 @@ def test_a_series_may_lie_in_several_folders(tmp_path):
     assert item.name == "disc" and len(item.read(LUNG, None, collecting())) == 4
 
 
-def test_a_damaged_file_goes_with_the_series_of_its_folder(tmp_path):
+@pytest.mark.parametrize("keep", [200, 400, 500])  # 400: within the SOP class's UID
+def test_a_damaged_file_goes_with_the_series_of_its_folder(tmp_path, keep):
     paths = write_series(tmp_path / "scan", lung_hu(6))
-    paths[5].write_bytes(paths[5].read_bytes()[:200])
+    paths[5].write_bytes(paths[5].read_bytes()[:keep])
     (item,), problems, _ = find_inputs([tmp_path / "scan"])
     assert problems == []
     errors = collecting()
@@ -193,3 +194,34 @@ def test_the_state_of_a_folder_taken_as_a_scan(tmp_path):
     assert [name for name, *_ in item.state()] == [
         str(tmp_path / "set" / name) for name in ("1.png", "2.png")
     ]
+
+
+def test_label_maps_beside_scans_are_left_out(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 250, (4, 16, 16))
+    lesions = (noise > 200).astype(np.uint8)
+    save_volume(tmp_path / "ct.nii.gz", lung_hu(4))
+    save_volume(tmp_path / "windowed.nrrd", noise.astype(np.uint8))
+    for name in ("lung.nii.gz", "lesion.seg.nrrd", "mask.mha"):
+        save_volume(tmp_path / name, lesions)
+    save_volume(tmp_path / "float.nii", lesions.astype(np.float32))
+    save_volume(tmp_path / "int16.nii", (lesions * 255).astype(np.int16))
+    inputs, problems, left_out = find_inputs([tmp_path])
+    assert [item.name for item in inputs] == ["ct", "windowed"] and problems == []
+    assert len(left_out) == 5 and all("a label map (mask), no CT" in line for line in left_out)
+    with pytest.raises(ValueError, match="found only 2 whole values from 0 to 1.* a label map"):
+        find_inputs([tmp_path / "mask.mha"])[0][0].read(LUNG, None, collecting())
+
+
+def test_mask_images_are_left_out(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 250, (6, 32, 32)).astype(np.uint8)
+    for folder in ("image", "mask", "both"):
+        (tmp_path / folder).mkdir()
+    for k, pixels in enumerate(noise):
+        mask = Image.fromarray((pixels > 200).astype(np.uint8) * (k != 2))  # 2 has no lesion
+        Image.fromarray(pixels).save(tmp_path / "image" / f"{k}.png")
+        mask.save(tmp_path / "mask" / f"{k}.png")
+        Image.fromarray(pixels).save(tmp_path / "both" / f"{k}.png")
+        mask.save(tmp_path / "both" / f"{k}_mask.png")
+    inputs, problems, left_out = find_inputs([tmp_path])
+    assert {item.name: len(item.files) for item in inputs} == {"image": 6, "both": 7}
+    assert problems == [] and any("6 label maps (mask), no CT: 0.png" in line for line in left_out)

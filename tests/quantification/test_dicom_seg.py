@@ -227,6 +227,22 @@ def test_english_names_keep_the_character_set_of_the_source(tmp_path):
     assert segmentation.PatientName == "Müller^Jörg"
 
 
+@pytest.mark.parametrize(
+    ("sets", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        (["ISO 2022 IR 13", "ISO 2022 IR 87"], "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+    ],
+)
+def test_patients_keep_their_names_in_any_character_set(tmp_path, sets, name):
+    tags = {"SpecificCharacterSet": sets, "PatientName": name}
+    volume = read_volume(save_series(tmp_path / "ct", **tags))
+    write_dicom_seg(tmp_path / "seg.dcm", volume, bright(volume), ("lesion",), ABOUT)
+    assert pydicom.dcmread(tmp_path / "seg.dcm").PatientName == name
+
+
 def test_a_class_that_was_not_found_is_there_without_frames(tmp_path):
     volume = read_volume(save_series(tmp_path / "ct"))
     segmentation = write_and_read(tmp_path / "seg.dcm", volume, 2 * bright(volume), ("GGO", "C"))

@@ -70,8 +70,6 @@ def test_localiser_of_its_own_series_and_of_the_same(folder, hu):
             {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]},
             r"found the orientation .* in 7 of the series' 8 files",
         ),
-        ({"PatientID": "p8"}, r"found the patient 'p8', expected 'p7' as in 7 of the series' 8"),
-        ({"PatientID": None}, r"found the patient '', expected 'p7'"),
         ({"ImagePositionPatient": [-50, -60, -100]}, r"found a second slice at -100\.00 mm"),
     ],
 )

@@ -119,7 +119,7 @@ def test_pydicoms_ct_files_in_several_codings():
         ("SC_rgb_jpeg.dcm", "modality OT"),
         ("rtplan.dcm", "modality RTPLAN"),
         ("JPEGLSNearLossless_16.dcm", "modality none"),
-        ("ExplVR_LitEndNoMeta.dcm", "cannot be read as DICOM"),
+        ("ExplVR_LitEndNoMeta.dcm", "modality RTPLAN"),
         ("README.txt", "no CT volume"),
     ],
 )

@@ -1,0 +1,76 @@
+"""Tags of DICOM files as other programs write them, read by pydicom."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+# Enhanced CT has these in functional groups.
+_IN_GROUPS = {
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+}
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+
+
+def read_tags(path: Path, tags: Sequence[str]) -> "Dataset":
+    """Read the tags, also of a file without preamble; those of functional groups as its own."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    wanted = [*tags, *_GROUPS, *itertools.chain.from_iterable(_IN_GROUPS.values())]
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+    except InvalidDicomError:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=True)
+        if not (dataset.get("SOPClassUID") and dataset.get("Modality")):
+            raise
+    for groups in (dataset.get(name) for name in _GROUPS):
+        for name, names in _IN_GROUPS.items():
+            for item in (groups[0].get(name) if groups else None) or ():
+                for tag in names:
+                    if tag in item and tag not in dataset:
+                        dataset[tag] = item[tag]
+    return dataset
+
+
+def read_texts(dataset: "Dataset", names: Iterable[str]) -> dict[str, str]:
+    """Return the values that there are as texts, whether they can be parsed or not."""
+    texts = {}
+    for name in names:
+        try:
+            text = str(dataset.get(name) or "").strip()
+        except ValueError:  # no number, say
+            text = str(dataset.get_item(name).value)
+        if text:
+            texts[name] = text
+    return texts
+
+
+def read_numbers(dataset: "Dataset", tag: str) -> np.ndarray:
+    """Return the finite numbers of a tag (N,), none if it is missing or cannot be parsed.
+
+    A decimal comma, which DICOM does not allow, can mean one thing alone; but GDCM, which applies
+    the rescale tags, does not know it.
+    """
+    try:
+        value = dataset.get(tag)
+    except ValueError:
+        value = dataset.get_item(tag).value
+    value = value.decode("latin-1").split("\\") if isinstance(value, bytes) else value
+    parts = np.atleast_1d(np.array([] if value in (None, "") else value, dtype=object))
+    texts = [str(part).strip(" \0") for part in parts]
+    if tag not in ("RescaleSlope", "RescaleIntercept"):
+        texts = [text.replace(",", ".") for text in texts]
+    try:
+        numbers = np.array(texts, float)
+    except ValueError:
+        return np.empty(0)
+    return numbers if np.isfinite(numbers).all() else np.empty(0)

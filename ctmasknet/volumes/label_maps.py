@@ -1,0 +1,82 @@
+"""Label maps (masks) beside scans, told from CT by their few whole values."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..data.images import read_slice
+from . import sitk
+from .sitk_headers import unpacked_nifti
+
+MOST_LABELS = 32  # more values are no label map; CT has hundreds
+_MOST_BYTES = 255  # the highest value of a label
+
+
+def is_label_map(values: np.ndarray) -> bool:
+    """Return whether values are few and whole, 0 to 255, and not all the same."""
+    sample = values.reshape(-1)[:: max(1, values.size // 4096)]
+    if len(np.unique(sample)) > MOST_LABELS:  # CT, soon decided
+        return False
+    if values.min() < 0 or values.max() > _MOST_BYTES:
+        return False
+    if values.dtype.kind == "f" and not (values == np.rint(values)).all():
+        return False
+    counts = sum(np.bincount(part.ravel().astype(np.uint8), minlength=256) for part in values)
+    return bool(1 < np.count_nonzero(counts) <= MOST_LABELS)
+
+
+def label_map_problem(values: np.ndarray) -> str:
+    """Return why values are those of a label map, no CT; "" if they are not."""
+    if not is_label_map(values):
+        return ""
+    count = len(np.unique(values))
+    return (
+        f"found only {count} whole values from {values.min():g} to {values.max():g}, expected HU: "
+        "a label map (mask), no CT; give the scan that it belongs to"
+    )
+
+
+def is_label_volume(path: Path) -> bool:
+    """Return whether a volume file is a label map by its voxels; False if it cannot be read."""
+    reader = sitk.ImageFileReader()
+    if path.suffix.lower() in (".mha", ".mhd"):
+        reader.SetImageIO("MetaImageIO")
+    try:
+        with unpacked_nifti(path) as plain:
+            reader.SetFileName(str(plain))
+            image = reader.Execute()
+        return is_label_map(sitk.GetArrayViewFromImage(image))
+    except (OSError, RuntimeError, ValueError):  # reading it as a scan says why
+        return False
+
+
+def label_images(paths: Sequence[Path]) -> list[Path]:
+    """Return the images of a folder that are label maps.
+
+    Some are looked at first; only if one of them is a label map, the others are.
+    """
+    middle = len(paths) // 2
+    sample = dict.fromkeys([*paths[:3], *paths[middle : middle + 2], *paths[-2:]])
+    if not any(map(_is_label_image, sample)):
+        return []
+    found = [path for path in paths if _is_label_image(path)]
+    rest = [path for path in paths if path not in set(found)]
+    return list(paths) if all(map(_is_blank, rest)) else found
+
+
+def _is_label_image(path: Path) -> bool:
+    return path.suffix.lower() not in (".jpg", ".jpeg") and is_label_map(_grey(path))
+
+
+def _is_blank(path: Path) -> bool:
+    values = _grey(path)
+    return bool(values.min() == values.max() == 0)
+
+
+def _grey(path: Path) -> np.ndarray:
+    """Return one channel of an image; values that are no labels if it cannot be read as a slice."""
+    try:
+        return read_slice(path)[..., 0]
+    except (OSError, ValueError):
+        return np.array([-1])
