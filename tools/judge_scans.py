@@ -13,7 +13,8 @@ import argparse
 from pathlib import Path
 
 from ctmasknet.command_line import new_parser, run_script
-from ctmasknet.evaluation.scan_labels import JudgedScan, judge_results, read_slice_labels
+from ctmasknet.data.slice_labels import read_slice_labels
+from ctmasknet.evaluation.scan_labels import JudgedScan, judge_results
 
 HEAD = """\
 | scan | slices | infected | AUROC | lesion, ml | share of the lung |

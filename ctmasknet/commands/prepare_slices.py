@@ -20,7 +20,8 @@ list of them (CSV file,label,patient,scan; `file` is relative to the list), or t
 themselves with one --label. Writes DIR/slices/{scan}/{z}.png, from the feet to the head, and
 DIR/slices.csv. Without a list, patient and scan are those in the DICOM files, or the file's name.
 With --field-of-view lung or body, the slices of a scan are cropped to the box of all its lung or
-body and 10 mm more: what is read from them is in pixels of the crop.
+body and 10 mm more: what is read from them is in pixels of the crop. With --slice-labels, what
+radiologists said of single slices stands beside them in the list.
 
   ctmasknet prepare volumes scans.csv --output slices
   ctmasknet prepare volumes scan1.zip scan2.nii.gz --label COVID-19 --output slices
@@ -76,6 +77,13 @@ def add_volumes(parts: argparse._SubParsersAction) -> None:
         "which none is found is an error (default: %(default)s, all)",
     )
     parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID to take of several")
+    parser.add_argument(
+        "--slice-labels",
+        type=Path,
+        metavar="CSV",
+        help="columns to write beside the slices, as infected; its column file has folder/name of "
+        "the DICOM files",
+    )
     add_skip_bad(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace earlier slices in DIR")
 
@@ -148,6 +156,7 @@ def _run_volumes(args: argparse.Namespace) -> None:
         window=Window.parse(args.window),
         series=args.series,
         field_of_view=args.field_of_view,
+        slice_labels=args.slice_labels,
         errors=args.errors,
         overwrite=args.overwrite,
     )

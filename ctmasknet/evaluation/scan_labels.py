@@ -3,7 +3,6 @@
 Shapes: Z slices of a scan.
 """
 
-import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.slice_labels import slice_key
 from .image_metrics import auroc
 
 
@@ -31,34 +31,13 @@ class JudgedScan:
         return auroc(self.infected, self.areas)
 
 
-def read_slice_labels(path: Path, column: str = "infected") -> dict[str, bool]:
-    """Read a CSV of slices: the last two parts of `file` -> whether `column` is 1.
-
-    Raises a ValueError for a missing column or a label that is not 0 or 1.
-    """
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        missing = {"file", column} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path}: no column {', '.join(sorted(missing))}")
-        labels = {}
-        for line, row in enumerate(reader, 2):
-            try:
-                labels[_key(row["file"])] = {"0": False, "1": True}[row[column].strip()]
-            except KeyError:
-                raise ValueError(
-                    f"{path}, line {line}: {column} is '{row[column]}', expected 0 or 1"
-                ) from None
-    return labels
-
-
 def judge_scan(result: Mapping[str, Any], labels: Mapping[str, bool]) -> JudgedScan:
     """Compare a result.json (of `ctmasknet predict`) with labels of its slices.
 
     Slices without a label are left out. Raises a ValueError if there is none with a label, or the
     model has no masks.
     """
-    known = [x for x in result["slices"] if x["file"] and _key(x["file"]) in labels]
+    known = [x for x in result["slices"] if x["file"] and slice_key(x["file"]) in labels]
     if not known:
         raise ValueError(f"{result['name']}: none of its slices has a label")
     if any(x["areas"] is None for x in known):
@@ -68,7 +47,7 @@ def judge_scan(result: Mapping[str, Any], labels: Mapping[str, bool]) -> JudgedS
     total = [*result["quantities"]["lesions"].values()][-1]
     return JudgedScan(
         result["name"],
-        np.array([labels[_key(x["file"])] for x in known]),
+        np.array([labels[slice_key(x["file"])] for x in known]),
         np.array(areas, float),
         total["volume_ml"],
         total["share_of_lung"],
@@ -85,12 +64,8 @@ def judge_results(folder: Path, labels: Mapping[str, bool]) -> list[JudgedScan]:
         result
         for result in sorted(results, key=lambda found: found["name"])
         if result["kind"] == "scan"
-        and any(x["file"] and _key(x["file"]) in labels for x in result["slices"])
+        and any(x["file"] and slice_key(x["file"]) in labels for x in result["slices"])
     ]
     if not scans:
         raise FileNotFoundError(f"{folder}: holds no results of scans whose slices have labels")
     return [judge_scan(result, labels) for result in scans]
-
-
-def _key(file: str) -> str:
-    return "/".join(Path(file).parts[-2:])

@@ -87,3 +87,19 @@ class LoadedModel:
             image = image[:, :, ::-1]
         resized = self._resize.get_transform(image).apply_image(image)
         return torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
+
+
+def choose_device(name: str) -> str:
+    """Return "cpu", "cuda", "cuda:1", ...; "auto" is a GPU if there is one.
+
+    Raises a ValueError for a device that does not exist.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device '{name}': {str(error).splitlines()[0]}") from None
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device '{name}': PyTorch finds no GPU; use auto or cpu")
+    return name

@@ -1,32 +1,28 @@
 """Slices and scans -> predictions."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from detectron2.config import CfgNode
 from tqdm import tqdm
 
-from ..data.window import LUNG, Window
+from ..data.window import Window
 from ..evaluation.aggregation import Rule, parse_rule
 from ..lung import Box, LungMask, has_lung
-from ..modeling.mask_head import MASK_CUT
 from ..volumes.volume import Volume
 from ..volumes.volume_files import read_volume
-from .fields import Fields, FieldsOfView
 from .inputs import Source, is_slice, read_source
-from .loaded_model import LoadedModel
+from .loaded_model import LoadedModel, choose_device
+from .model_pair import ModelPair, PairedSlice
 from .model_spec import DEMO, demo_folders, find_model
-from .postprocessing import postprocess_slice, score_map
+from .postprocessing import score_map
 from .predictions import Classification, ScanPrediction, SlicePrediction
 
 Prediction = SlicePrediction | ScanPrediction
-# Of the classifier and of the lesion model:
-_Pair = tuple[np.ndarray, np.ndarray]  # images (H, W, 3) of the same slice in their windows
-_Slice = tuple[_Pair, str, Fields]
 
 
 class Predictor:
@@ -43,10 +39,8 @@ class Predictor:
         device, min_score, batch_size: as given.
         precision: of the classifier's convolutions and matrices.
         rule: from the slices' classes to the scan's.
-        windows: of HU, of the classifier and of the lesion model: those of their training, or the
-            papers' where their files do not tell, or the one that was given.
-        fields_of_view: what the two see of a slice.
-        window: the lesion model's, also what 8-bit images are taken to have.
+        models: the two, with the windows and fields of view that they see.
+        window: of HU, the lesion model's, also what 8-bit images are taken to have.
     """
 
     def __init__(
@@ -87,30 +81,22 @@ class Predictor:
         if config_or_name == DEMO:
             config_or_name, demo_lesions = demo_folders()
             lesion_model = lesion_model or demo_lesions
-        self.device = _device(device)
+        self.device = choose_device(device)
         spec = find_model(config_or_name, weights, opts)
-        self._model = LoadedModel(spec, self.device, precision, field_of_view)
-        self._lesion_model = self._model
+        model = lesions = LoadedModel(spec, self.device, precision, field_of_view)
         if lesion_model is not None:
             lesion_spec = find_model(lesion_model, lesion_weights)
-            self._lesion_model = LoadedModel(lesion_spec, self.device, precision, field_of_view)
+            lesions = LoadedModel(lesion_spec, self.device, precision, field_of_view)
         elif lesion_weights is not None:
             raise ValueError(f"{lesion_weights}: found weights of a lesion model, but no model")
-        self.precision = self._model.precision
-        self.image_classes = self._model.image_classes
-        self.lesion_classes = self._lesion_model.lesion_classes
-        self.has_masks = self._lesion_model.has_masks
-        own, lesions = (
-            Window.parse(window or model.spec.window or LUNG)
-            for model in (self._model, self._lesion_model)
-        )
-        self.windows = own, lesions
-        self.window = self.windows[1]
-        self.fields_of_view = FieldsOfView(
-            self._model.field_of_view, self._lesion_model.field_of_view
-        )
+        self.models = ModelPair(model, lesions, window)
+        self.precision = model.precision
+        self.image_classes = model.image_classes
+        self.lesion_classes = lesions.lesion_classes
+        self.has_masks = lesions.has_masks
+        self.window = self.models.windows[1]
         if min_score is None:
-            min_score = self._lesion_model.spec.cfg.TEST.PIXEL_SCORE_THRESH
+            min_score = lesions.spec.cfg.TEST.PIXEL_SCORE_THRESH
         self.min_score = float(min_score)
         self.rule: Rule = parse_rule(aggregation or spec.cfg.TEST.AGGREGATION or "mean")
         self.batch_size = batch_size
@@ -183,26 +169,27 @@ class Predictor:
         """
         own = self.window if window is None else Window.parse(window)
         alike = (
-            ((image, image), source, self.fields_of_view.of_slice(image, pixel_mm, own))
+            ((image, image), source, self.models.fields_of_view.of_slice(image, pixel_mm, own))
             for image, source in slices
         )
-        return self._predict(alike, pixel_mm)
+        return self._run(alike, pixel_mm)
 
     def _predict_loose(
         self, sources: Iterable[Source], window: str | Window | None
     ) -> Iterator[SlicePrediction]:
         windows = self._windows(window)
 
-        def read(source: Source) -> _Slice:
+        def read(source: Source) -> PairedSlice:
             image, name = other, _ = read_source(source, windows[1])
             if windows[0] != windows[1] and isinstance(source, np.ndarray):
                 other, _ = read_source(source, windows[0])
-            return (other, image), name, self.fields_of_view.of_slice(image, None, windows[1])
+            fields = self.models.fields_of_view.of_slice(image, None, windows[1])
+            return (other, image), name, fields
 
-        return self._predict(map(read, sources), None)
+        return self._run(map(read, sources), None)
 
     def _windows(self, window: str | Window | None) -> tuple[Window, Window]:
-        return self.windows if window is None else (Window.parse(window),) * 2
+        return self.models.windows if window is None else (Window.parse(window),) * 2
 
     def predict_volume(
         self,
@@ -224,13 +211,13 @@ class Predictor:
         windows = self._windows(volume.windowed if window is None else window)
         spacing = volume.spacing if volume.measured else None
         pixel_mm = spacing and spacing[1:]
-        fields, lung = self.fields_of_view.of_scan(volume.hu, spacing, lung, search_lung)
+        fields, lung = self.models.fields_of_view.of_scan(volume.hu, spacing, lung, search_lung)
         searched = np.ones(len(volume), bool)
         if lung is not None and not without_lung:
             searched = has_lung(lung.mask, spacing)
         files = volume.slice_files or [""] * len(volume)
 
-        def read(z: int) -> _Slice:
+        def read(z: int) -> PairedSlice:
             image = other = volume.slice(z, windows[1])
             if windows[0] != windows[1]:
                 other = volume.slice(z, windows[0])
@@ -238,13 +225,13 @@ class Predictor:
 
         chosen = map(read, np.flatnonzero(searched).tolist())
         total = int(searched.sum())
-        found = iter(
-            slice_bar(self._predict(chosen, pixel_mm), volume.source.name, total, progress)
+        found = iter(slice_bar(self._run(chosen, pixel_mm), volume.source.name, total, progress))
+        nothing = SlicePrediction(
+            volume.hu.shape[1:], self.lesion_classes, (), self.has_masks, searched=False
         )
-        size = volume.hu.shape[1:]
         slices = tuple(
-            next(found) if searched[z] else self._not_searched(size, pixel_mm, files[z])
-            for z in range(len(volume))
+            next(found) if looked else replace(nothing, pixel_mm=pixel_mm, source=file)
+            for looked, file in zip(searched, files, strict=True)
         )
         classification = None
         if self.image_classes and total:
@@ -276,76 +263,21 @@ class Predictor:
         """
         if not self.has_masks:
             return None
-        found = self._lesion_model([image], field=field)[0]["instances"]
+        found = self.models.lesions([image], field=field)[0]["instances"]
         return score_map(found, image.shape[:2], self.min_score, field)
 
     def describe(self) -> dict[str, Any]:
         """Return models and settings in plain types, for results and reports."""
-        roles = {"classes": self._model, "lesions": self._lesion_model}
-        if self._lesion_model is self._model:
-            roles = {"lesions and classes" if self.image_classes else "lesions": self._model}
-        settings: dict[str, Any] = {
-            "min_score": self.min_score,
-            "field_of_view": str(self.fields_of_view),
-            "window": " and ".join(dict.fromkeys(map(str, self.windows))),
-            "lesion_nms_iou": self._lesion_model.spec.cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST,
-            "device": self.device,
-            "precision": self.precision,
-        }
-        if self.has_masks:
-            settings["mask_cut"] = MASK_CUT
+        found = self.models.describe()
+        own = {"min_score": self.min_score, "device": self.device, "precision": self.precision}
         if self.image_classes:
-            ranked = self._model.spec.cfg.MODEL.RANKED_BOXES
-            settings["ranked_boxes"] = ranked.NUM
-            settings["ranked_nms_iou"] = ranked.NMS_THRESH
-            settings["aggregation"] = self.rule.name
-        models = [{"role": role, **model.spec.describe()} for role, model in roles.items()]
-        return {"models": models, "settings": settings}
+            own["aggregation"] = self.rule.name
+        return {**found, "settings": found["settings"] | own}
 
-    def _predict(
-        self,
-        slices: Iterable[_Slice],
-        pixel_mm: tuple[float, float] | None,
+    def _run(
+        self, slices: Iterable[PairedSlice], pixel_mm: tuple[float, float] | None
     ) -> Iterator[SlicePrediction]:
-        # Only images of one size share a batch: padding to the largest would change the others.
-        for (_, fields), alike in groupby(slices, key=lambda x: (x[0][0].shape, x[2])):
-            while batch := [x[:2] for x in islice(alike, self.batch_size)]:
-                predictions = self._predict_batch(batch, fields, pixel_mm)
-                batch.clear()  # before the next ones come
-                yield from predictions
-
-    def _predict_batch(
-        self,
-        slices: list[tuple[_Pair, str]],
-        fields: Fields,
-        pixel_mm: tuple[float, float] | None,
-    ) -> list[SlicePrediction]:
-        pairs, sources = zip(*slices, strict=True)
-        images, own = zip(*pairs, strict=True)
-        outputs = self._model(images, sources, fields[0])
-        lesions = outputs
-        if self._lesion_model is not self._model:
-            lesions = self._lesion_model(own, sources, fields[1])
-        for output, found in zip(outputs, lesions, strict=True):
-            output["instances"], output["lesion_field"] = found["instances"], found["field"]
-        models = self._model, self._lesion_model
-        return [
-            postprocess_slice(output, image.shape[:2], *models, self.min_score, pixel_mm, source)
-            for output, image, source in zip(outputs, images, sources, strict=True)
-        ]
-
-    def _not_searched(
-        self, size: tuple[int, int], pixel_mm: tuple[float, float] | None, source: str
-    ) -> SlicePrediction:
-        return SlicePrediction(
-            size,
-            self.lesion_classes,
-            (),
-            self.has_masks,
-            pixel_mm=pixel_mm,
-            source=source,
-            searched=False,
-        )
+        return self.models.run(slices, self.batch_size, self.min_score, pixel_mm)
 
 
 def slice_bar(
@@ -355,15 +287,3 @@ def slice_bar(
     return tqdm(
         slices, name[:24], total, leave=False, unit="slice", mininterval=1, disable=not shown
     )
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device '{name}': {str(error).splitlines()[0]}") from None
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device '{name}': PyTorch finds no GPU; use auto or cpu")
-    return name

@@ -105,7 +105,7 @@ def _measured_scan(
 
 def _seen_whole(predictor: Predictor, slices: Sequence[SlicePrediction]) -> list[str]:
     """Say of how many slices the lesion model saw all, although it sees but a part."""
-    kind = predictor.fields_of_view.lesions.kind
+    kind = predictor.models.fields_of_view.lesions.kind
     whole = sum(found.searched and found.field is None for found in slices)
     if kind == "image" or not whole:
         return []

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..data.list_files import COLUMNS, read_csv
+from ..data.slice_labels import read_slice_columns, slice_key
 from ..data.window import Window
 from ..errors import RAISE, ErrorPolicy
 from ..lung import Box, FieldOfView, find_lung, has_lung
@@ -67,6 +68,7 @@ def write_slices(
     window: str | Window = "lung",
     series: str | None = None,
     field_of_view: str = "image",
+    slice_labels: Path | None = None,
     errors: ErrorPolicy = RAISE,
     overwrite: bool = False,
 ) -> str:
@@ -75,6 +77,9 @@ def write_slices(
     With the field of view "body" or "lung" (see `FieldOfView`) the slices of a scan are cropped to
     one box, and with "lung" those without lung are left out; the others keep their z. A scan in
     which no lung is found is then a bad volume.
+
+    The columns of `slice_labels` (see `read_slice_columns`) are written beside the slices of the
+    files that it lists. A scan of which it lists none is then a bad volume.
 
     Slices are written whole or not at all, into a new or empty folder, or with `overwrite` in place
     of an earlier run's. An existing folder stays itself, as it may be a working directory. Bad
@@ -85,6 +90,7 @@ def write_slices(
     """
     window, field = Window.parse(window), FieldOfView(field_of_view)
     _check_output(output, overwrite)
+    labels = _SliceLabels(slice_labels)
     target = output.resolve()  # "." has no name
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = f".{target.name}.{os.getpid()}"
@@ -97,12 +103,13 @@ def write_slices(
                 volume = read_volume(entry.path, series=series, window=window, errors=errors)
                 scan = _free_name(entry, volume, rows)
                 part = _find_part(volume, field)
+                labels.check(volume)
             except (ValueError, FileNotFoundError) as error:
                 place = f"{entry.place}: " if entry.place else ""
                 errors.handle(type(error)(f"{place}{error}"))
                 continue
             chosen = volume.window_for(window)
-            rows[scan] = _write_volume(volume, part, entry, scan, root, chosen)
+            rows[scan] = _write_volume(volume, part, entry, scan, root, chosen, labels)
             table.append(_describe(volume, part, scan, chosen))
         if not rows:
             raise ValueError(
@@ -111,7 +118,7 @@ def write_slices(
             )
         with (root / _LIST).open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerows([COLUMNS, *chain.from_iterable(rows.values())])
+            writer.writerows([(*COLUMNS, *labels.columns), *chain.from_iterable(rows.values())])
         _put_in_place(root, target)
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -128,6 +135,27 @@ def _put_in_place(root: Path, target: Path) -> None:
         shutil.rmtree(target / _FOLDER)
     for name in (_FOLDER, _LIST):  # the list last: where it is, the slices are
         (root / name).rename(target / name)
+
+
+class _SliceLabels:
+    """Columns of a CSV for the slices of scans, or none."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path, self._rows = path, read_slice_columns(path) if path else {}
+        first = next(iter(self._rows.values()), {})
+        self.columns = [name for name in first if name not in COLUMNS]
+
+    def check(self, volume: Volume) -> None:
+        """Raise a ValueError if slices have labels, but none of this volume."""
+        if self._path and not any(slice_key(x) in self._rows for x in volume.slice_files):
+            files = [*map(slice_key, volume.slice_files)]
+            found = f", whose first is {files[0]}" if files else ", which is one file"
+            raise ValueError(f"{volume.source}: {self._path} lists none of its slices{found}")
+
+    def of(self, volume: Volume, z: int) -> list[str]:
+        """Return the columns of a slice, empty where it is not listed."""
+        row = self._rows.get(slice_key(volume.slice_files[z]), {}) if self._path else {}
+        return [row.get(name, "") for name in self.columns]
 
 
 @dataclass(frozen=True)
@@ -156,7 +184,13 @@ def _find_part(volume: Volume, field: FieldOfView) -> _Part:
 
 
 def _write_volume(
-    volume: Volume, part: _Part, entry: VolumeEntry, scan: str, root: Path, window: Window
+    volume: Volume,
+    part: _Part,
+    entry: VolumeEntry,
+    scan: str,
+    root: Path,
+    window: Window,
+    labels: "_SliceLabels",
 ) -> list[tuple[str, ...]]:
     """Write a volume's slices; return their lines of the list."""
     (root / _FOLDER / scan).mkdir(parents=True)
@@ -166,7 +200,8 @@ def _write_volume(
         file = f"{_FOLDER}/{scan}/{z:04d}.png"
         if not cv2.imwrite(str(root / file), window.to_uint8(volume.hu[z, y0:y1, x0:x1])):
             raise OSError(f"{root / file}: cannot be written; is the disk full?")
-        lines.append((file, entry.label, entry.patient or volume.patient, scan))
+        known = (file, entry.label, entry.patient or volume.patient, scan)
+        lines.append((*known, *labels.of(volume, z)))
     return lines
 
 

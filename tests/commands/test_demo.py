@@ -63,4 +63,5 @@ def test_demo_leaves_numbers_and_pictures(tmp_path):
         "lesion_model",
         "ct_mask_net",
         "pictures",
+        "shipped_model",
     ]

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from ctmasknet.evaluation.scan_labels import judge_results, judge_scan, read_slice_labels
+from ctmasknet.data.slice_labels import read_slice_labels
+from ctmasknet.evaluation.scan_labels import judge_results, judge_scan
 
 
 def result(areas, mm2=True, kind="scan"):
@@ -55,8 +56,11 @@ def test_scans_alone_are_judged(tmp_path):
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("file,infected\np1/0.dcm,yes\n", "line 2: infected is 'yes'"),
-        ("name,infected\np1/0.dcm,1\n", "no column file"),
+        ("file,infected\np1/0.dcm,yes\n", "infected of p1/0.dcm is 'yes'"),
+        ("name,infected\np1/0.dcm,1\n", "expected 'file'"),
+        ("file,lesion\np1/0.dcm,1\n", "found the columns lesion, expected infected"),
+        ("file,infected\np1/0.dcm,1\na/p1/0.dcm,0\n", "line 3: p1/0.dcm is listed a second"),
+        ("file,infected\n", "found no slice"),
     ],
 )
 def test_labels_that_cannot_be_read(tmp_path, text, error):

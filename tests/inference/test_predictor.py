@@ -325,7 +325,7 @@ def test_precision_is_the_configs_or_what_is_asked_for(runs):
     assert own.precision == own.describe()["settings"]["precision"] == "float32"
     fast = ctmasknet.Predictor(runs.ctmasknet, lesion_model=runs.lesion, precision="bfloat16")
     assert fast.precision == fast.describe()["settings"]["precision"] == "bfloat16"
-    kinds = {loaded.model.precision for loaded in (fast._model, fast._lesion_model)}
+    kinds = {loaded.model.precision for loaded in (fast.models.classifier, fast.models.lesions)}
     assert kinds == {torch.bfloat16}
     with pytest.raises(ValueError, match="MODEL.PRECISION is 'half'"):
         ctmasknet.Predictor(runs.lesion, precision="half")

@@ -150,7 +150,7 @@ def test_figures_of_models_of_phantoms_say_so(monkeypatch, tmp_path, models, fee
             for _, source in slices:
                 yield SlicePrediction((8, 10), ("lesion",), (), True, None, ranked, source=source)
 
-        def score_map(self, image):
+        def score_map(self, image, field):
             return None
 
     saved = []
