@@ -99,6 +99,8 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # TEST.AUG.ENABLED (with TEST.AUG.FLIP) lets the branch see the mirrored image, too.
     # Components of the branch's pixels of at most so many input pixels are no lesions.
     cfg.MODEL.SEM_SEG_HEAD.MIN_AREA = 64
+    # A pixel is lesion if the branch's probability of any lesion is above this.
+    cfg.MODEL.SEM_SEG_HEAD.LESION_THRESH = 0.5
 
     # ---------------------------------------------------------------- ranked boxes
     # All scored boxes of an image, ranked and cut to a fixed number, are the input of the image

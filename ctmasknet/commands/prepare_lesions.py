@@ -168,7 +168,6 @@ def _parse_condition(text: str) -> tuple[str, str]:
 
 
 def _run_lesion_free(args: argparse.Namespace) -> None:
-    say_windowed_once()
     print(prepare_lesion_free(**options_of(args)))
     print_skipped(args.errors)
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from .mask_head import MASK_CUT
 
-MATCH_IOU = 0.5  # a detection and a component of the same class that overlap so are one lesion
+COVERED = 0.5  # a detection whose pixels are found in so large a part is none of its own
 
 
 class ImageMasks(ROIMasks):
@@ -39,58 +39,52 @@ class ImageMasks(ROIMasks):
         return BitMasks(torch.stack(masks) if masks else empty)
 
 
-def join(detections: Instances, probs: torch.Tensor, min_area: int) -> Instances:
-    """Put the components of a semantic branch beside detections.
+def join(
+    detections: Instances, probs: torch.Tensor, min_area: int, threshold: float = 0.5
+) -> Instances:
+    """Put detections beside the components of a semantic branch.
 
-    A pixel is lesion if background is less likely than not, of the likeliest lesion class. A
-    component (8-connected pixels of a class) is an instance. A detection
-    of the same class that overlaps it by MATCH_IOU or more is the same lesion and leaves its score.
-    The score of an instance is the mean of two opinions: that of the detector, 0 where it has none,
-    and that of the branch, the mean probability of its pixels.
+    A pixel with a probability of any lesion above `threshold` is of the likeliest lesion class. A
+    component (8-connected pixels of a class) is an instance, whose score is the mean probability
+    of its pixels. A detection is another instance if less than COVERED of its pixels are lesion;
+    its score is the detector's times the mean probability of its pixels.
 
     Args:
         detections: raw, R with `pred_boxes`, `scores`, `pred_classes` and `pred_masks`, mask
             logits (R, 1, M, M).
         probs: (K + 1, H, W), background last.
         min_area: components of at most so many pixels are left out.
+        threshold: in [0, 1).
 
     Returns:
         Instances by falling score, with ImageMasks as `pred_masks`.
     """
     size = detections.image_size
-    raw, labels = detections.pred_masks, detections.pred_classes
+    raw = detections.pred_masks
     pasted = raw if isinstance(raw, ROIMasks) else ROIMasks(raw[:, 0])
     masks = pasted.to_bitmasks(detections.pred_boxes, *size, MASK_CUT).tensor
-    parts, part_labels = _components(probs, min_area)
-    same = labels[:, None] == part_labels
-    matches = (_ious(masks, parts) >= MATCH_IOU) & same  # (R, components)
-    opinions = torch.where(matches, detections.scores[:, None], 0)
-    opinions = torch.cat([opinions, opinions.new_zeros(1, len(parts))]).amax(dim=0)
-    alone = ~matches.any(dim=1)
-    joined = torch.cat([parts, masks[alone]])
-    classes = torch.cat([part_labels, labels[alone]])
-    opinions = torch.cat([opinions, detections.scores[alone]])
-    scores = (opinions + _mean_probs(joined, probs[classes])) / 2
-    boxes = torch.cat(
-        [
-            BitMasks(parts).get_bounding_boxes().tensor.to(masks.device),
-            detections.pred_boxes.tensor[alone],
-        ]
-    )
+    lesion = probs[-1] < 1 - threshold
+    alone = _mean_over(masks, lesion) < COVERED
+    masks, others = masks[alone], detections[alone]
+    parts, labels = _components(probs, lesion, min_area)
+    boxes = BitMasks(parts).get_bounding_boxes().tensor.to(masks.device)
+    scores = others.scores * _mean_over(masks, probs[others.pred_classes])
+    scores = torch.cat([_mean_over(parts, probs[labels]), scores])
     order = scores.argsort(descending=True, stable=True)
     return Instances(
         size,
-        pred_boxes=type(detections.pred_boxes)(boxes[order]),
+        pred_boxes=type(others.pred_boxes)(torch.cat([boxes, others.pred_boxes.tensor])[order]),
         scores=scores[order],
-        pred_classes=classes[order],
-        pred_masks=ImageMasks(joined[order]),
+        pred_classes=torch.cat([labels, others.pred_classes])[order],
+        pred_masks=ImageMasks(torch.cat([parts, masks])[order]),
     )
 
 
-def _components(probs: torch.Tensor, min_area: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _components(
+    probs: torch.Tensor, lesion: torch.Tensor, min_area: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return masks (n, H, W) bool and classes (n,) int64."""
-    lesion = probs[:-1].argmax(dim=0)
-    likeliest = torch.where(probs[-1] < 0.5, lesion, len(probs) - 1).cpu().numpy()
+    likeliest = torch.where(lesion, probs[:-1].argmax(dim=0), len(probs) - 1).cpu().numpy()
     masks: list[np.ndarray] = []
     classes = []
     for label in range(len(probs) - 1):
@@ -104,14 +98,6 @@ def _components(probs: torch.Tensor, min_area: int) -> tuple[torch.Tensor, torch
     return torch.from_numpy(stacked).to(device), torch.tensor(classes, dtype=torch.int64).to(device)
 
 
-def _ious(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """(A, H, W) and (B, H, W) bool -> (A, B)."""
-    first, second = (x.flatten(1).float() for x in (first, second))
-    common = first @ second.T
-    union = first.sum(dim=1)[:, None] + second.sum(dim=1) - common
-    return common / union.clamp(min=1)
-
-
-def _mean_probs(masks: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
-    """(n,) means of (n, H, W) probabilities within masks; 0 of an empty mask."""
-    return (probs * masks).sum(dim=(1, 2)) / masks.sum(dim=(1, 2)).clamp(min=1)
+def _mean_over(masks: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Return the means (n,) of values, (H, W) or (n, H, W), within masks (n, H, W); 0 of none."""
+    return (values * masks).sum(dim=(1, 2)) / masks.sum(dim=(1, 2)).clamp(min=1)

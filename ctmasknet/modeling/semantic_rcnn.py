@@ -25,26 +25,38 @@ class SemanticLesionRCNN(LesionRCNN):
 
     @configurable
     def __init__(
-        self, *, sem_seg_head: SemSegFPNHead, min_area: int = 64, mirror: bool = False, **kwargs
+        self,
+        *,
+        sem_seg_head: SemSegFPNHead,
+        min_area: int = 64,
+        threshold: float = 0.5,
+        mirror: bool = False,
+        **kwargs,
     ):
         """Build the network.
 
         Args:
             sem_seg_head: of K + 1 classes, background last.
             min_area: components of at most so many input pixels are no lesions.
+            threshold: of the probability of any lesion, from which a pixel is one; in [0, 1).
             mirror: whether the branch also sees the mirrored image at inference; the mean of both
                 counts.
             kwargs: those of LesionRCNN.
         """
         super().__init__(**kwargs)
         self.sem_seg_head: SemSegFPNHead = sem_seg_head
-        self.min_area, self.mirror = min_area, mirror
+        self.min_area, self.threshold, self.mirror = min_area, threshold, mirror
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         ret = super().from_config(cfg)
         ret["sem_seg_head"] = build_sem_seg_head(cfg, ret["backbone"].output_shape())
         ret["min_area"] = cfg.MODEL.SEM_SEG_HEAD.MIN_AREA
+        ret["threshold"] = cfg.MODEL.SEM_SEG_HEAD.LESION_THRESH
+        if not 0 <= ret["threshold"] < 1:
+            raise ValueError(
+                f"MODEL.SEM_SEG_HEAD.LESION_THRESH is {ret['threshold']}, expected 0 to below 1"
+            )
         ret["mirror"] = cfg.TEST.AUG.ENABLED and cfg.TEST.AUG.FLIP
         return ret
 
@@ -67,7 +79,8 @@ class SemanticLesionRCNN(LesionRCNN):
         """Return B raw instances whose `pred_masks` are ImageMasks."""
         detections = super().find_lesions(images, features)
         probs = self.pixel_probabilities(images, features)
-        return [join(own, p, self.min_area) for own, p in zip(detections, probs, strict=True)]
+        how = self.min_area, self.threshold
+        return [join(own, p, *how) for own, p in zip(detections, probs, strict=True)]
 
     def pixel_probabilities(
         self, images: ImageList, features: dict[str, torch.Tensor]

@@ -39,26 +39,37 @@ def rows(instances):
     return [(label, round(score, 3), *box) for label, score, box in found]
 
 
-def test_a_detection_gives_its_score_to_the_component_it_overlaps():
-    joined = join(detections((0, 0.9, 4, 4, 14, 14)), probabilities((0, 0.7, 4, 4, 14, 16)), 10)
-    assert rows(joined) == [(0, 0.8, 4, 4, 14, 16)]
+def test_a_component_is_an_instance_and_a_detection_of_its_pixels_none():
+    probs = probabilities((0, 0.7, 4, 4, 14, 16))
+    found = detections((0, 0.9, 4, 4, 14, 14), (1, 0.9, 4, 4, 9, 14), (0, 0.9, 9, 4, 19, 14))
+    joined = join(found, probs, 10)  # the last is half in it
+    assert rows(joined) == [(0, 0.7, 4, 4, 14, 16)]
     assert joined.pred_masks.tensor.sum() == 120
 
 
-def test_what_only_one_of_the_two_finds_stays_with_half_an_opinion():
-    found = detections((1, 0.9, 20, 4, 30, 14), (1, 0.6, 4, 4, 14, 14))
-    joined = join(found, probabilities((0, 0.8, 4, 4, 14, 14)), 10)
-    # The last: another class there, which the branch gives no probability.
-    assert rows(joined) == [
-        (1, 0.45, 20, 4, 30, 14),
-        (0, 0.4, 4, 4, 14, 14),
-        (1, 0.3, 4, 4, 14, 14),
+def test_a_detection_elsewhere_has_the_product_of_two_opinions():
+    probs = probabilities((0, 0.8, 4, 4, 14, 14), (1, 0.4, 20, 4, 30, 14))
+    found = detections((1, 0.9, 20, 4, 30, 14), (1, 0.6, 4, 13, 14, 23), (0, 1.0, 20, 4, 30, 14))
+    # The last two: of a class that the branch gives no probability there.
+    assert rows(join(found, probs, 10)) == [
+        (0, 0.8, 4, 4, 14, 14),
+        (1, 0.36, 20, 4, 30, 14),
+        (1, 0.0, 4, 13, 14, 23),
+        (0, 0.0, 20, 4, 30, 14),
     ]
+
+
+def test_the_threshold_is_of_any_lesion():
+    probs = probabilities((0, 0.4, 4, 4, 14, 14))
+    probs[:2, 4:14, 4:14] = torch.tensor([0.15, 0.25])[:, None, None]
+    found = detections((0, 0.9, 4, 4, 14, 14))
+    assert rows(join(found, probs, 10, 0.3)) == [(1, 0.25, 4, 4, 14, 14)]
+    assert rows(join(found, probs, 10, 0.5)) == [(0, 0.135, 4, 4, 14, 14)]
 
 
 def test_components_touch_by_corners_and_small_ones_are_left_out():
     areas = [(0, 0.8, 0, 0, 5, 5), (0, 0.8, 5, 5, 10, 10), (0, 0.8, 20, 20, 23, 23)]
-    assert rows(join(detections(), probabilities(*areas), 9)) == [(0, 0.4, 0, 0, 10, 10)]
+    assert rows(join(detections(), probabilities(*areas), 9)) == [(0, 0.8, 0, 0, 10, 10)]
     assert len(join(detections(), probabilities(*areas), 8)) == 2
     assert len(join(detections(), probabilities(), 0)) == 0
 
