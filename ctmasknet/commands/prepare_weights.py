@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..checkpoint.convert import convert_reference_checkpoint, convert_torchvision_checkpoint
-from ..checkpoint.loading import read_tensors
+from ..checkpoint.tensor_files import read_tensors
 from ..command_line import new_subparser
 from ..data.mask_rule import PAPERS_RULES
 
