@@ -92,10 +92,12 @@ def convert_reference_weights(
     Returns our names -> tensors, and the author's names left out -> why. frozen_eps is what frozen
     norms add to the variance: 1e-5 in Detectron2 and current torchvision, 0 in torchvision before
     0.9. Weights are scaled to give the same output with 1e-5. A ValueError: a name that is not the
-    author's, or a negative frozen_eps.
+    author's, a negative frozen_eps, or another than 1e-5 for ordinary norms.
     """
     if frozen_eps < 0:
         raise ValueError(f"the epsilon of frozen norms is {frozen_eps}, but cannot be negative")
+    if frozen_eps != _DETECTRON2_EPS and not architecture.frozen_norms:
+        raise ValueError("it has ordinary norms, so that an epsilon of frozen ones means nothing")
     converted, ignored = {}, {}
     for name, tensor in weights.items():
         if architecture.ranked and name.startswith(_MASK_HEAD):
@@ -105,7 +107,7 @@ def convert_reference_weights(
         if ours in converted:
             raise ValueError(f"{name} is there twice")
         converted[ours] = values
-    if architecture.frozen_norms and frozen_eps != _DETECTRON2_EPS:
+    if frozen_eps != _DETECTRON2_EPS:
         _rescale_frozen_norms(converted, frozen_eps)
     return converted, ignored
 

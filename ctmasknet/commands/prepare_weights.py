@@ -43,8 +43,8 @@ def add_weights(parts: argparse._SubParsersAction) -> None:
         "--frozen-eps",
         type=float,
         metavar="E",
-        help="for files with frozen norms (before November 2020): what the norms added to the "
-        "variance; torchvision before 0.9 added 0 (default: 1e-5, as torchvision since)",
+        help="for lesion models with frozen norms (R50 before November 2020): what the norms added "
+        "to the variance; torchvision before 0.9 added 0 (default: 1e-5, as torchvision since)",
     )
 
 

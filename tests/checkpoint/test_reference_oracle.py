@@ -7,13 +7,16 @@ config written beside it.
 
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
+from PIL import Image
 from reference_layout import author_network, author_weights, write_reference_checkpoint
 from torch import nn
 from torchvision.models.detection import roi_heads
 from torchvision.ops import FrozenBatchNorm2d, box_iou
+from torchvision.transforms.functional import resize
 
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.checkpoint.convert import convert_reference_checkpoint
@@ -162,17 +165,17 @@ def converted(folder, weights, **options):
     return converted_file(source, folder / "ours.pth")
 
 
-def converted_file(source, target, frozen_eps=1e-5):
+def converted_file(source, target, frozen_eps=1e-5, pil_resize=False):
     convert_reference_checkpoint(source, target, frozen_eps=frozen_eps)
-    opts = ["MODEL.DEVICE", "cpu", "INPUT.MIN_SIZE_TEST", SIDE]
+    opts = ["MODEL.DEVICE", "cpu", "INPUT.MIN_SIZE_TEST", SIDE, "INPUT.PIL_RESIZE", pil_resize]
     cfg = load_config(str(target.with_suffix(".yaml")), opts, datasets=False)
     model = build_model(cfg).eval().double()
     load_weights(model, cfg.MODEL.WEIGHTS)
-    resize = build_test_resize(cfg)
+    resizing = build_test_resize(cfg)
 
     @torch.no_grad()
     def predict(image, dtype):
-        resized = resize.get_transform(image).apply_image(image)
+        resized = resizing.get_transform(image).apply_image(image)
         tensor = torch.from_numpy(resized.transpose(2, 0, 1).copy())
         height, width = image.shape[:2]
         return model.to(dtype)([{"image": tensor, "height": height, "width": width}])[0]
@@ -181,9 +184,13 @@ def converted_file(source, target, frozen_eps=1e-5):
     return predict
 
 
-def check_ranking(network, weights, predict, image, dtype, tolerance):
-    """Check that rows, classes and image logits are the author's; return the logits."""
-    theirs = author_ranking(network.to(dtype), author_input(image, dtype))
+def check_ranking(network, weights, predict, image, dtype, tolerance, resized=None):
+    """Check that rows, classes and image logits are the author's; return the logits.
+
+    `resized` is the image as the author's network gets it, if that is another.
+    """
+    theirs = image if resized is None else resized
+    theirs = author_ranking(network.to(dtype), author_input(theirs, dtype))
     ours = predict(image, dtype)
     rows, found = theirs["rows"], ours["ranked_boxes"]
     classes = torch.tensor(theirs["classes"])
@@ -258,6 +265,21 @@ def test_lesions_are_the_authors(network, tmp_path):
 def test_ranked_rows_and_image_logits_are_the_authors(network, classifier, shape, dtype, tolerance):
     weights, predict = classifier
     check_ranking(network, weights, predict, IMAGES[shape], dtype, tolerance)
+
+
+@pytest.mark.parametrize("shape", [(121, 93), (100, 128), (20, 200)], ids=["odd", "wide", "long"])
+def test_images_resized_by_pillow_first_are_the_authors(tmp_path, shape):
+    """As in his script that evaluates classifiers; his network makes the long one smaller again."""
+    torch.manual_seed(0)
+    network, image = calibrated(author_network("R18_T2")), slice_of(shape)
+    weights = author_weights(network, RANKED)
+    file = write_reference_checkpoint(tmp_path / "theirs.pth", weights)
+    resized = resize(Image.fromarray(image), [SIDE])
+    predict = converted_file(file, tmp_path / "ours.pth", pil_resize=True)
+    check = [network, weights, predict, image, torch.float64, 1e-9]
+    logits = check_ranking(*check, np.asarray(resized))
+    check[2] = converted_file(file, tmp_path / "ours.pth")
+    assert (logits - check_ranking(*check)).abs().max() > 1e-3
 
 
 def test_the_judge_would_see_a_wrong_order_class_or_choice(network):
