@@ -100,6 +100,8 @@ def _read_model(path: str | Path) -> Checkpoint:
 def _read_pth(path: str | Path) -> Checkpoint:
     content = read_tensors(path)
     weights, note = find_state_dict(path, content)
+    if not weights:
+        raise ValueError(f"{path}: holds no state dict but an empty one")
     converted, found = content.get("converted"), content.get(settings.KEY)
     # What other programs call so is of another kind.
     ours = isinstance(found, dict) and all(isinstance(text, str) for text in found.values())

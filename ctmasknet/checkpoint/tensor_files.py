@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +42,9 @@ def read_tensors(path: str | Path) -> Any:
             f"give another path, or a model in the package ({names_in_words()})"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the protocol of pickles that it then refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
         # PyTorch's own text advises to run the code in the file.
         other = what_else_it_is(path)
@@ -84,7 +87,7 @@ def without_prefix(path: str | Path, weights: Mapping[str, torch.Tensor]) -> Sta
             f"{path}: of its {len(weights)} names of tensors {found} before them, "
             f"{counts['']} without; expected all alike: two models in one file, or a damaged one"
         )
-    (prefix,) = counts
+    prefix = next(iter(counts), "")
     if not prefix:
         return StateDict(dict(weights))
     short = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
@@ -92,9 +95,7 @@ def without_prefix(path: str | Path, weights: Mapping[str, torch.Tensor]) -> Sta
 
 
 def _is_state_dict(content: Any) -> bool:
-    """Tell whether it is a dict of tensors by name, not an empty one."""
-    return (
-        isinstance(content, Mapping)
-        and len(content) > 0
-        and all(isinstance(k, str) and isinstance(x, torch.Tensor) for k, x in content.items())
+    """Tell whether it is a dict of tensors by name."""
+    return isinstance(content, Mapping) and all(
+        isinstance(name, str) and isinstance(x, torch.Tensor) for name, x in content.items()
     )

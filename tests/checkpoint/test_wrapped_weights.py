@@ -1,5 +1,7 @@
 """State dicts as other programs wrap them: under other keys, with "module." before each name."""
 
+import pickle
+
 import pytest
 import torch
 import torchvision
@@ -60,8 +62,10 @@ def test_the_state_dict_is_found_and_said_to_be(content, note):
             {**with_prefix("module.", WEIGHTS), "model.c": torch.ones(1)},
             "of its 3 names of tensors 2 with 'module.', 1 with 'model.' before them, 0 without",
         ),
-        ({}, "no state dict; expected one, bare or under 'model', 'state_dict', 'model_state_dict"),
-        ({"model": {}}, "no state dict"),
+        (
+            {"epoch": 3},
+            "no state dict; expected one, bare or under 'model', 'state_dict', 'model_s",
+        ),
         ({"state_dict": {**WEIGHTS, "epoch": 3}}, "no state dict"),
         ({0: torch.ones(1)}, "no state dict"),
         ([torch.ones(1)], "no state dict"),
@@ -117,6 +121,14 @@ def test_torchvisions_and_the_authors_files_convert(tmp_path):
     description, report = convert_reference_checkpoint(theirs, target)
     assert description.endswith("\n'module.' before each name of a tensor was left out")
     assert len(report.converted) == len(weights)
+
+
+def test_a_pickle_as_of_a_model_zoo_is_refused_without_a_warning(tmp_path, recwarn):
+    content = {"model": {name: x.numpy() for name, x in WEIGHTS.items()}, "__author__": "x"}
+    (tmp_path / "zoo.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match="zoo.pkl: not a checkpoint of tensors alone; expected"):
+        read_checkpoint(tmp_path / "zoo.pkl")
+    assert len(recwarn) == 0
 
 
 @pytest.mark.parametrize(
