@@ -48,6 +48,9 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # Resize by the short side as the author's code: on float pixels, without smoothing, sizes
     # rounded down. Detectron2, and SQUASH, resize 8-bit images with Pillow.
     cfg.INPUT.FLOAT_RESIZE = False
+    # At inference, before that, resize 8-bit images with Pillow to the short side MIN_SIZE_TEST,
+    # the long side rounded down: as the author's script that evaluates classifiers.
+    cfg.INPUT.PIL_RESIZE = False
     # What the network sees, in training, evaluation and prediction alike: "image", or the box of
     # the "body" or "lung" with a margin in mm, found in the scan or slice. Results are in pixels of
     # the whole image.

@@ -69,9 +69,11 @@ def splits_of_datasets(names: Sequence[str]) -> list[Split]:
     try:
         classes = find_classes(lists)
     except ValueError:
-        # 0 and 1 are classes without names; other labels are then reported line by line
-        binary = find_labels(lists) == ["0", "1"]
-        classes = ("class 0", "class 1") if binary else IMAGE_CLASSES
+        # 0, 1 and 2 are classes without names; other labels are then reported line by line.
+        found = find_labels(lists)
+        classes = IMAGE_CLASSES
+        if set(found) <= {"0", "1", "2"}:
+            classes = tuple(f"class {k}" for k in range(int(found[-1]) + 1))
     return [
         _split_of_list(name, origin, classes)
         if origin.lower().endswith(".csv")

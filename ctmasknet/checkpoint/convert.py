@@ -12,11 +12,12 @@ from torch import nn
 from ..config import get_cfg
 from ..data.classes import IMAGE_CLASSES
 from ..shipped_configs import CONFIGS
-from .loading import BACKBONE, LoadReport, is_state_dict, load_weights, read_tensors, save_converted
+from .loading import BACKBONE, LoadReport, load_weights, save_converted
 from .reference import Architecture, convert_reference_weights, find_architecture
 from .reference_config import reference_config, write_config
 from .reference_file import read_reference_checkpoint
 from .settings import settings_of
+from .tensor_files import find_state_dict, read_tensors
 from .torchvision_resnet import convert_torchvision_backbone
 
 
@@ -48,7 +49,8 @@ def convert_reference_checkpoint(
     save_converted(target, weights, settings_of(model, cfg.DATASETS.LESION_CLASSES, images))
     report = load_weights(model, target)
     write_config(cfg, target.with_suffix(".yaml"))
-    return _describe(architecture, cfg), LoadReport(
+    description = "\n".join(filter(None, [_describe(architecture, cfg), checkpoint.note]))
+    return description, LoadReport(
         report.loaded, report.converted, {**report.ignored, **ignored}, report.missing
     )
 
@@ -56,15 +58,11 @@ def convert_reference_checkpoint(
 def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
     """Convert a torchvision ResNet; return a table of what it fills of lesion models.
 
-    `source` holds a state dict, bare or under "state_dict" or "model"; `target` is a .pth. Raises a
+    `source` holds a state dict (see `find_state_dict`); `target` is a .pth. Raises a
     FileNotFoundError or ValueError if `source` cannot be used, and writes nothing.
     """
     _check_target(source, target)
-    content = read_tensors(source)
-    for key in ("state_dict", "model"):
-        content = content.get(key, content) if isinstance(content, dict) else content
-    if not is_state_dict(content):
-        raise ValueError(f"{source}: holds no state dict")
+    content, note = find_state_dict(source, read_tensors(source))
     try:
         depth, weights, ignored = convert_torchvision_backbone(content)
         configs = sorted((CONFIGS / "lesion").glob(f"R{depth}*.yaml"))
@@ -75,6 +73,8 @@ def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
     text = f"{source}: ResNet-{depth}, {len(weights)} tensors of convolutions and norms converted"
     if ignored:
         text += f", {len(ignored)} ignored ({', '.join(sorted(set(ignored.values())))})"
+    if note:
+        text += f"\n{note}"
     return text + "\n\n" + tabulate(rows, ["lesion config", "its backbone's tensors filled"])
 
 
@@ -118,7 +118,7 @@ def _describe(architecture: Architecture, cfg: CfgNode) -> str:
         else "lesion model"
     )
     frozen = ", frozen norms" if architecture.frozen_norms else ""
-    pooled = ", pooled RPN level" if "p6" in cfg.MODEL.RPN.IN_FEATURES else ""
+    pooled = ", pooled RPN level" if architecture.pooled_level else ""
     return (
         f"{architecture.name} {kind}, {architecture.lesion_classes} lesion class(es) "
         f"read as {cfg.INPUT.MASK_TYPE or 'they are'}{frozen}{pooled}"

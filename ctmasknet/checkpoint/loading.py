@@ -1,11 +1,10 @@
 """Load a checkpoint and say exactly what it filled."""
 
-import pickle
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from tabulate import tabulate
@@ -13,9 +12,12 @@ from torch import nn
 
 from ..atomic_write import atomic_write
 from ..modeling import CTMaskNet
-from ..shipped_models import is_model_file, names_in_words
+from ..shipped_models import is_model_file
 from . import settings
 from .model_file import read_model_file
+from .tensor_files import find_state_dict, read_tensors
+
+logger = logging.getLogger(__name__)
 
 NEW_IN_CT_MASK_NET = ("image_head",)
 NEW_IN_LESION_MODEL = ("proposal_generator", "roi_heads", "backbone.fpn_")
@@ -30,6 +32,7 @@ class Checkpoint:
     weights: dict[str, torch.Tensor]
     converted: frozenset[str] = frozenset()  # names that a conversion tool wrote
     settings: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""  # how the file wraps the tensors, if it does
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint or a model file without running any code from it.
 
     Args:
-        path: a .pth saved by Detectron2's checkpointer, or of a bare state dict; or a
-            .safetensors, a whole model (model_file.py).
+        path: a .pth saved by Detectron2's checkpointer, or of a state dict (tensor_files.py); or
+            a .safetensors, a whole model (model_file.py).
 
     Raises:
         FileNotFoundError: no such file.
@@ -96,13 +99,14 @@ def _read_model(path: str | Path) -> Checkpoint:
 
 def _read_pth(path: str | Path) -> Checkpoint:
     content = read_tensors(path)
-    weights = content.get("model", content) if isinstance(content, dict) else None
-    if not is_state_dict(weights) or not weights:
-        raise ValueError(f"{path}: holds no state dict; expected one, bare or under 'model'")
-    if weights is content:
-        return Checkpoint(weights)
-    converted = frozenset(content.get("converted", ()))
-    return Checkpoint(weights, converted, content.get(settings.KEY, {}))
+    weights, note = find_state_dict(path, content)
+    if not weights:
+        raise ValueError(f"{path}: holds no state dict but an empty one")
+    converted, found = content.get("converted"), content.get(settings.KEY)
+    # What other programs call so is of another kind.
+    ours = isinstance(found, dict) and all(isinstance(text, str) for text in found.values())
+    names = frozenset(converted) if isinstance(converted, list) else frozenset()
+    return Checkpoint(weights, names, found if ours else {}, note)
 
 
 def stored_lesion_classes(path: str | Path) -> tuple[str, ...]:
@@ -123,31 +127,6 @@ def _settings(path: str | Path) -> Mapping[str, str]:
         return read_checkpoint(path).settings
     except (FileNotFoundError, ValueError):
         return {}
-
-
-def is_state_dict(content: Any) -> bool:
-    """Return whether a file's content is a dict of tensors."""
-    return isinstance(content, dict) and all(isinstance(x, torch.Tensor) for x in content.values())
-
-
-def read_tensors(path: str | Path) -> Any:
-    """Read tensors and plain containers onto the CPU, without running any code of the file."""
-    if not str(path):
-        raise FileNotFoundError("MODEL.WEIGHTS is empty; give a checkpoint (.pth)")
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such checkpoint (MODEL.WEIGHTS); train the model it comes from first, "
-            f"give another path, or a model in the package ({names_in_words()})"
-        )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
-        # PyTorch's own text advises to run the code in the file.
-        raise ValueError(
-            f"{path}: not a checkpoint of tensors alone; expected a .pth file written by "
-            "a training or `ctmasknet prepare weights`"
-        ) from None
 
 
 def save_converted(
@@ -216,6 +195,8 @@ def load_weights(
                 f"{path}: a checkpoint of another architecture: {problem} for {names[0]} and "
                 f"{len(names) - 1} more; use the config it was trained with"
             )
+    if checkpoint.note:
+        logger.warning("%s", checkpoint.note)
     model.load_state_dict({k: v for k, v in weights.items() if k in own}, strict=False)
     found = [k for k in own if k in weights]
     return LoadReport(

@@ -19,6 +19,7 @@ from safetensors.torch import save
 
 from .. import __version__
 from ..atomic_write import atomic_write
+from ..data.images import what_else_it_is
 from ..data.window import Window
 from .settings import LESION_CLASSES, WINDOW, image_classes_in
 
@@ -121,7 +122,8 @@ def _opened(path: str | Path) -> Iterator[Any]:
         with safe_open(path, "pt") as file:
             yield file
     except SafetensorError as error:
-        raise ValueError(f"{path}: damaged, or no model file ({error}); {_EXPECTED}") from None
+        reason = what_else_it_is(path) or error
+        raise ValueError(f"{path}: damaged, or no model file ({reason}); {_EXPECTED}") from None
 
 
 def _metadata(path: str | Path, file: Any) -> dict[str, str]:

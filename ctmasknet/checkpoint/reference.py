@@ -13,6 +13,7 @@ from .loading import BACKBONE
 from .torchvision_resnet import detectron2_name, resnet_depth
 
 _BODY = "backbone.body."
+_MASK_HEAD = ("roi_heads.mask_head", "roi_heads.mask_pred")
 _CUTS = {2: "_T2", 3: "_T1", 4: ""}  # stages kept -> how the papers call it
 _DETECTRON2_EPS = 1e-5  # of its frozen norms
 
@@ -23,8 +24,8 @@ class Architecture:
 
     depth: int  # 18, 34 or 50
     stages: int  # how many of the ResNet's four are kept
-    # Frozen norms and, with depth 50, a pooled fifth RPN level: released before November 2020.
-    frozen_norms: bool
+    frozen_norms: bool  # R50 lesion models of the author's code before November 2020
+    pooled_level: bool  # a fifth one of the RPN, in R50 of that age, lesion models and classifiers
     lesion_classes: int
     anchors: int  # per location
     ranked: int = 0  # N; 0 for a lesion model, as the next two
@@ -69,10 +70,14 @@ def find_architecture(weights: Mapping[str, torch.Tensor]) -> Architecture:
             "fc_dim": fc_dim,
             "image_classes": shape("s2new.fc_scores_img.weight")[0],
         }
+    frozen = not any(name.endswith(".num_batches_tracked") for name in weights)
+    # No tensor is of the pooled level. Classifiers of its age have ordinary norms, but a mask head.
+    old_classifier = bool(module_s) and any(name.startswith(_MASK_HEAD) for name in weights)
     return Architecture(
         depth=depth,
         stages=stages,
-        frozen_norms=not any(name.endswith(".num_batches_tracked") for name in weights),
+        frozen_norms=frozen,
+        pooled_level=depth == 50 and (frozen or old_classifier),
         lesion_classes=shape("roi_heads.box_predictor.cls_score.weight")[0] - 1,
         anchors=shape("rpn.head.cls_logits.weight")[0],
         **module_s,
@@ -87,20 +92,22 @@ def convert_reference_weights(
     Returns our names -> tensors, and the author's names left out -> why. frozen_eps is what frozen
     norms add to the variance: 1e-5 in Detectron2 and current torchvision, 0 in torchvision before
     0.9. Weights are scaled to give the same output with 1e-5. A ValueError: a name that is not the
-    author's, or a negative frozen_eps.
+    author's, a negative frozen_eps, or another than 1e-5 for ordinary norms.
     """
     if frozen_eps < 0:
         raise ValueError(f"the epsilon of frozen norms is {frozen_eps}, but cannot be negative")
+    if frozen_eps != _DETECTRON2_EPS and not architecture.frozen_norms:
+        raise ValueError("it has ordinary norms, so that an epsilon of frozen ones means nothing")
     converted, ignored = {}, {}
     for name, tensor in weights.items():
-        if architecture.ranked and name.startswith(("roi_heads.mask_head", "roi_heads.mask_pred")):
+        if architecture.ranked and name.startswith(_MASK_HEAD):
             ignored[name] = "CT-Mask-Net has no mask head"
             continue
         ours, values = _convert(name, tensor, architecture)
         if ours in converted:
             raise ValueError(f"{name} is there twice")
         converted[ours] = values
-    if architecture.frozen_norms and frozen_eps != _DETECTRON2_EPS:
+    if frozen_eps != _DETECTRON2_EPS:
         _rescale_frozen_norms(converted, frozen_eps)
     return converted, ignored
 

@@ -51,8 +51,8 @@ def _set_levels(cfg: CfgNode, checkpoint: ReferenceCheckpoint, architecture: Arc
     if architecture.frozen_norms:
         cfg.MODEL.RESNETS.NORM = "FrozenBN"
         cfg.MODEL.TRAINABLE = "heads"  # there is no BatchNorm to train
-        if architecture.depth == 50:
-            cfg.MODEL.RPN.IN_FEATURES = [*cfg.MODEL.RPN.IN_FEATURES, "p6"]
+    if architecture.pooled_level:
+        cfg.MODEL.RPN.IN_FEATURES = [*cfg.MODEL.RPN.IN_FEATURES, "p6"]
     count = len(cfg.MODEL.RPN.IN_FEATURES)
     # The author's files name more levels than a single-level network has.
     sizes, ratios = checkpoint.anchor_sizes[:count], checkpoint.anchor_ratios[:count]

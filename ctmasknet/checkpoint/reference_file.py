@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..data.images import what_else_it_is
+from .tensor_files import without_prefix
+
 FORMAT = "a dict with 'model_weights' and 'anchor_generator', saved by the author's training code"
 LEGACY_START = b"\x80\x02\x8a"  # protocol 2 and a long integer: torch.save before 1.6
 
@@ -75,6 +78,7 @@ class ReferenceCheckpoint:
     weights: dict[str, torch.Tensor]  # by the author's names
     anchor_sizes: tuple[tuple[float, ...], ...]  # of each RPN level, in pixels
     anchor_ratios: tuple[tuple[float, ...], ...]  # of each RPN level, height / width
+    note: str = ""  # what was left out of the names
 
 
 def read_reference_checkpoint(path: str | Path) -> ReferenceCheckpoint:
@@ -90,12 +94,13 @@ def read_reference_checkpoint(path: str | Path) -> ReferenceCheckpoint:
     if not isinstance(weights, Mapping) or not weights:
         raise ValueError(f"{path}: no 'model_weights' in it; expected {FORMAT}")
     for name, tensor in weights.items():
-        if not isinstance(tensor, torch.Tensor):
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise ValueError(f"{path}: 'model_weights' holds {name!r}, which is no tensor")
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{path}: {name} holds NaN or infinity; training has diverged")
     sizes, ratios = _anchors(path, content.get("anchor_generator"))
-    return ReferenceCheckpoint(dict(weights), sizes, ratios)
+    weights, note = without_prefix(path, weights)
+    return ReferenceCheckpoint(weights, sizes, ratios, note)
 
 
 def _unpickle(path: Path) -> Any:
@@ -106,7 +111,9 @@ def _unpickle(path: Path) -> Any:
         if any(name.endswith("/constants.pkl") for name in names):
             raise ValueError(f"{path}: a TorchScript program, not a checkpoint; expected {FORMAT}")
     elif start != LEGACY_START:
-        raise ValueError(f"{path}: not a file saved by PyTorch; expected {FORMAT}")
+        other = what_else_it_is(path)
+        found = f", but it is {other}" if other else ""
+        raise ValueError(f"{path}: not a file saved by PyTorch; expected {FORMAT}{found}")
     try:
         with warnings.catch_warnings():
             # It warns that the source of the anchor generator, which is never run, has changed.

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..checkpoint.convert import convert_reference_checkpoint, convert_torchvision_checkpoint
-from ..checkpoint.loading import read_tensors
+from ..checkpoint.tensor_files import read_tensors
 from ..command_line import new_subparser
 from ..data.mask_rule import PAPERS_RULES
 
@@ -43,8 +43,8 @@ def add_weights(parts: argparse._SubParsersAction) -> None:
         "--frozen-eps",
         type=float,
         metavar="E",
-        help="for files with frozen norms (before November 2020): what the norms added to the "
-        "variance; torchvision before 0.9 added 0 (default: 1e-5, as torchvision since)",
+        help="for lesion models with frozen norms (R50 before November 2020): what the norms added "
+        "to the variance; torchvision before 0.9 added 0 (default: 1e-5, as torchvision since)",
     )
 
 

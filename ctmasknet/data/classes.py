@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .mask_rule import ALL_CLASSES, BACKGROUND, PAPERS_CLASSES, MaskRule, check_lesion_names
@@ -20,6 +20,21 @@ MIN_LESION_AREA = 100
 # The window of the papers' slices, in HU: level - width/2 -> 0, level + width/2 -> 255.
 WINDOW_WIDTH = 1500
 WINDOW_LEVEL = -600
+
+
+def label_numbers(classes: Sequence[str]) -> dict[str, int]:
+    """Return what stands for each label in a list -> the label: its number and its class's name.
+
+    A ValueError if a class is called as another one, or by the number of another one.
+    """
+    labels = {str(label): label for label in range(len(classes))}
+    for label, name in enumerate(classes):
+        if labels.setdefault(name, label) != label:
+            raise ValueError(
+                f"image classes {', '.join(classes)}: '{name}' stands for class {labels[name]}, "
+                f"too, so class {label} needs another name"
+            )
+    return labels
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import RAISE, ErrorPolicy
-from .classes import IMAGE_CLASSES
+from .classes import IMAGE_CLASSES, label_numbers
 from .images import read_slice, require_files
 from .list_files import COLUMNS, parse_lines, read_csv, required_values, write_csv
 
@@ -39,8 +39,7 @@ def load_image_list(
         ValueError: a line that is wrong, or a list without a usable line.
     """
     path = Path(csv_path)
-    labels = {str(label): label for label in range(len(classes))}
-    labels.update({name: label for label, name in enumerate(classes)})
+    labels = label_numbers(classes)
 
     def parse(row: Mapping[str, str | None]) -> dict:
         file, label, patient, scan = required_values(row)
@@ -70,17 +69,17 @@ def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
     """Find the class names in the labels of all image lists of an experiment.
 
     The papers' three classes when only their names or numbers occur; else the names that occur,
-    sorted. ValueError: numbers whose meaning is not known, such as 0 and 1 without a 2.
+    sorted. ValueError: numbers whose meaning is not known, such as 0 and 1, or 1 and 2, alone.
     """
     found = find_labels(csv_paths)
     papers = {*IMAGE_CLASSES, *map(str, range(len(IMAGE_CLASSES)))}
-    # A 1 without a 2 may be one of two classes of someone's own, such as "no COVID" and "COVID".
-    if papers.issuperset(found) and found not in (["1"], ["0", "1"]):
+    # They may be two classes of someone's own, such as "no COVID" and "COVID", counted from 0 or 1.
+    if papers.issuperset(found) and found not in (["1"], ["0", "1"], ["1", "2"]):
         return IMAGE_CLASSES
     if numbers := list(filter(_is_number, found)):
         raise ValueError(
             f"{', '.join(map(str, csv_paths))}: found the labels {', '.join(found)}; what number "
-            f"{numbers[0]} means is not known: write names, or list the names in their order in "
+            f"{numbers[0]} means is not known: write names, or list those of 0, 1, ... in "
             "DATASETS.IMAGE_CLASSES"
         )
     return tuple(found)

@@ -68,6 +68,8 @@ class SliceMapper(DatasetMapper):
             ret["paste"], ret["paste_from"] = cfg.INPUT.AUGMENT.PASTE, _slices_with_lesions(cfg)
         if cfg.INPUT.FLOAT_RESIZE:
             ret["augmentations"] = with_float_resize(ret["augmentations"])
+        if cfg.INPUT.PIL_RESIZE and not is_train:
+            ret["augmentations"] = [*map(PilResizeFirst, ret["augmentations"])]
         return ret
 
     def __call__(self, dataset_dict: dict) -> dict:
@@ -161,7 +163,30 @@ def with_float_resize(augmentations: list[T.Augmentation]) -> list[T.Augmentatio
     ]
 
 
+class PilResizeFirst(T.Augmentation):
+    """8-bit pixels by Pillow to the short side, the long one rounded down; then another resizing.
+
+    So the author's script that evaluates classifiers makes images ready for his model, which
+    resizes again what is longer than INPUT.MAX_SIZE_TEST.
+    """
+
+    def __init__(self, then: T.ResizeShortestEdge):
+        """Take the resizing that follows, whose short side is also that of the first."""
+        super().__init__()
+        self.then = then
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        height, width = image.shape[:2]
+        side, short = self.then.short_edge_length[0], min(height, width)
+        if side == 0:
+            return self.then.get_transform(image)
+        first = T.ResizeTransform(height, width, side * height // short, side * width // short)
+        return T.TransformList([first, self.then.get_transform(first.apply_image(image))])
+
+
 def build_test_resize(cfg: CfgNode) -> T.Augmentation:
-    """Build the resizing of inference from INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST and FLOAT_RESIZE."""
+    """Build the resizing of inference from MIN_SIZE_TEST, MAX_SIZE_TEST and the two of *_RESIZE."""
     resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-    return with_float_resize([resize])[0] if cfg.INPUT.FLOAT_RESIZE else resize
+    if cfg.INPUT.FLOAT_RESIZE:
+        (resize,) = with_float_resize([resize])
+    return PilResizeFirst(resize) if cfg.INPUT.PIL_RESIZE else resize

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ..atomic_write import atomic_write
-from ..data.classes import IMAGE_CLASSES
+from ..data.classes import IMAGE_CLASSES, label_numbers
 from .metric_names import check_class_names
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ PREDICTIONS = "predictions.csv"
 RESERVED = ("macro", "weighted")  # of metrics, beside the classes
 COLUMNS = ("file_name", "patient", "scan", "label")
 LOGIT, PROBABILITY = "logit_", "prob_"  # how columns of scores begin
-_SUM_TOLERANCE = 1e-3  # of probabilities with three decimals
+_ROUNDING = 0.0051  # of a probability with two decimals
 
 
 @dataclass(frozen=True)
@@ -168,10 +168,9 @@ def _count_scores(path: Path, columns: Sequence[str]) -> tuple[str, int]:
 
 def _are_probabilities(values: np.ndarray) -> bool:
     """Tell whether all (S, C) values are within 0 to 1, and add up to 1 in each row."""
-    sums = values.sum(axis=1)
-    return bool(
-        ((values >= 0) & (values <= 1)).all() and (np.abs(sums - 1) <= _SUM_TOLERANCE).all()
-    )
+    off = np.abs(values.sum(axis=1) - 1)
+    tolerance = _ROUNDING * values.shape[1]
+    return bool(((values >= 0) & (values <= 1)).all() and (off <= tolerance).all())
 
 
 def _parse(
@@ -185,7 +184,7 @@ def _parse(
             hint = "; repeat file_name where it is unknown" if column in COLUMNS[1:3] else ""
             raise ValueError(f"no value for '{column}'{hint}")
     file_name, patient, scan, label = about
-    labels = {x: i for i, name in enumerate(class_names) for x in (name, str(i))}
+    labels = label_numbers(class_names)
     if label not in labels:
         raise ValueError(
             f"unknown label '{label}', expected 0 to {len(class_names) - 1} or one of "

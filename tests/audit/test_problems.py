@@ -263,11 +263,14 @@ def test_crowds_are_no_lesions(folder):
     assert "2 of 2 lesions marked as crowds" in finding.message
 
 
-def test_binary_labels_get_none_of_the_papers_names(folder):
+@pytest.mark.parametrize("labels", [(0, 1), (1, 2)])
+def test_binary_labels_get_none_of_the_papers_names(folder, labels):
     path = folder.path / "binary.csv"
-    rows = [f"{folder.image(f'{k}.png')},{k},p{k},s{k}" for k in (0, 1)]
+    rows = [f"{folder.image(f'{k}.png')},{k},p{k},s{k}" for k in labels]
     path.write_text("\n".join(["file,label,patient,scan", *rows]))
-    assert splits_of_datasets([str(path)])[0].classes == ("class 0", "class 1")
+    (split,) = splits_of_datasets([str(path)])
+    assert split.classes == ("class 0", "class 1", "class 2")[: labels[-1] + 1]
+    assert [x.label for x in split.slices] == list(labels) and split.findings == []
 
 
 def test_masks_of_any_names(folder):

@@ -65,11 +65,15 @@ ARCHITECTURES = {
         {},
         {"RPN.IN_FEATURES": ["p2", "p3", "p4", "p5"], "ROI_MASK_HEAD.NUM_CONV": 4},
     ),
-    "R50 CT-Mask-Net (N = 5, 8 features, 3 image classes), 1 lesion class(es) read as merge, "
-    "frozen norms, pooled RPN level": (
+    "R50 lesion model, 1 lesion class(es) read as merge, frozen norms, pooled RPN level": (
         {"name": "R50", "classes": 1, "norm": FrozenBatchNorm2d, "pooled": True},
-        {"ranked": 5},
+        {},
         {"RPN.IN_FEATURES": ["p2", "p3", "p4", "p5", "p6"], "RESNETS.NORM": "FrozenBN"},
+    ),
+    "R50 CT-Mask-Net (N = 5, 8 features, 3 image classes), 1 lesion class(es) read as merge": (
+        {"name": "R50", "classes": 1},
+        {"ranked": 5},
+        {"RPN.IN_FEATURES": ["p2", "p3", "p4", "p5"], "RESNETS.NORM": "BN"},
     ),
 }
 
@@ -104,6 +108,21 @@ def test_the_architecture_is_read_from_the_tensors(tmp_path, monkeypatch, descri
     model = build_model(cfg)
     again = load_weights(model, cfg.MODEL.WEIGHTS)
     assert set(again.converted) == set(report.converted) == set(model.state_dict())
+
+
+def test_a_mask_head_tells_the_age_of_an_r50_classifier(tmp_path):
+    for name, tensors, levels, told in (
+        ("R50", 12, ["p2", "p3", "p4", "p5", "p6"], "read as merge, pooled RPN level"),
+        ("R18_T2", 6, ["p3"], "read as merge"),  # one level anyway
+    ):
+        network = author_network(name, 1, width=8, mask_width=4)
+        theirs = {**author_weights(network), **author_weights(network, 5)}
+        found, report = convert_reference_checkpoint(saved(tmp_path, theirs), tmp_path / "ours.pth")
+        assert found.endswith(told)
+        assert [*report.ignored.values()] == ["CT-Mask-Net has no mask head"] * tensors
+        model = load_config(str(tmp_path / "ours.yaml"), datasets=False).MODEL
+        assert (model.RPN.IN_FEATURES, model.RESNETS.NORM) == (levels, "BN")
+        assert model.TRAINABLE == "heads+bn"
 
 
 def test_the_background_goes_from_the_first_place_to_the_last_or_away(tmp_path):
@@ -291,6 +310,7 @@ def test_outputs_and_options_that_are_refused(before, weights):
         convert_reference_checkpoint(before / "theirs.pth", before / "theirs.pth")
     check_refused(before, "1 lesion class.* but mask type 'both' has 2", mask_type="both")
     check_refused(before, "cannot be negative", frozen_eps=-1.0)
+    check_refused(before, "has ordinary norms, so that an epsilon of frozen", frozen_eps=0.0)
     frozen = {k: x for k, x in weights.items() if "num_batches_tracked" not in k}
     saved(before, frozen | {"backbone.body.bn1.running_var": torch.zeros(64)})
     check_refused(before, "has a zero: give an epsilon above 0", frozen_eps=0.0)

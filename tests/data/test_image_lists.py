@@ -131,11 +131,28 @@ def test_find_classes(write, tmp_path):
     assert find_classes([write(HEADER + "a.png,2,p,s\nb.png,0,p,s\n")]) == IMAGE_CLASSES
 
 
-@pytest.mark.parametrize("labels", [("0", "1"), ("1", "1"), ("0.0", "1.0"), ("1.0", "2.0")])
+@pytest.mark.parametrize(
+    "labels", [("0", "1"), ("1", "1"), ("1", "2"), ("0.0", "1.0"), ("1.0", "2.0"), ("-1", "1")]
+)
 def test_numbers_without_names_are_not_the_papers_classes(write, labels):
     text = HEADER + "".join(f"{k}.png,{label},p,s\n" for k, label in zip("ab", labels, strict=True))
     with pytest.raises(ValueError, match=r"what number .* means is not known: .*IMAGE_CLASSES"):
         find_classes([write(text)])
+
+
+def test_names_of_ones_own_for_numbers(write):
+    path = write(HEADER + "a.png,0,p,s\nb.png,1,q,t\n")
+    records = load_image_list(path, ("no COVID", "COVID"))
+    assert [record["label"] for record in records] == [0, 1]
+    with pytest.raises(ValueError, match="unknown label '1.0', expected 0 to 1 or one of no COVID"):
+        load_image_list(write(HEADER + "a.png,1.0,p,s\n"), ("no COVID", "COVID"))
+
+
+def test_a_class_is_not_called_by_the_number_of_another(write):
+    path = write(HEADER + "a.png,1,p,s\nb.png,2,q,t\n")
+    with pytest.raises(ValueError, match="classes 1, 2: '1' stands for class 1, too, so class 0"):
+        load_image_list(path, ("1", "2"))
+    assert len(load_image_list(write(HEADER + "a.png,1,p,s\n"), ("0", "1"))) == 1
 
 
 def test_write_and_read_again(write, tmp_path):

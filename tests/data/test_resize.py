@@ -10,10 +10,10 @@ from ctmasknet import get_cfg
 from ctmasknet.data.mapper import SliceMapper, build_test_resize
 
 
-def resize(image, short=512, longest=1024, exact=True):
+def resize(image, short=512, longest=1024, exact=True, pil=False):
     cfg = get_cfg()
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = short, longest
-    cfg.INPUT.FLOAT_RESIZE = exact
+    cfg.INPUT.FLOAT_RESIZE, cfg.INPUT.PIL_RESIZE = exact, pil
     return build_test_resize(cfg).get_transform(image)
 
 
@@ -52,6 +52,26 @@ def test_an_image_of_the_right_size_keeps_its_pixels():
     np.testing.assert_allclose(resize(image).apply_image(image), image, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("size", [(380, 500), (500, 380), (512, 512), (600, 512)])
+def test_pillow_resizes_8_bit_pixels_before(size, exact):
+    image = noise(*size)
+    resized = resize(image, exact=exact, pil=True).apply_image(image)
+    short = min(size)
+    height, width = (512 * side // short for side in size)
+    expected = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(resized, expected, rtol=0, atol=2e-5 * exact)
+
+
+def test_what_is_still_too_long_is_resized_again():
+    image = noise(100, 300)
+    resized = resize(image, pil=True).apply_image(image)
+    first = np.asarray(Image.fromarray(image).resize((1536, 512), Image.Resampling.BILINEAR))
+    unit = torch.from_numpy(first.copy()).permute(2, 0, 1)[None].float() / 255
+    expected = F.interpolate(unit.double(), (341, 1024), mode="bilinear")[0] * 255
+    np.testing.assert_allclose(resized, expected.permute(1, 2, 0).numpy(), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("style", ["choice", "range"])
 def test_training_draws_the_short_side_as_detectron2_does(style):
     cfg = get_cfg()
@@ -65,7 +85,20 @@ def test_training_draws_the_short_side_as_detectron2_does(style):
 
 def test_zero_leaves_the_size_alone():
     image = noise(30, 40)
-    assert resize(image, short=0).apply_image(image).shape == (30, 40, 3)
+    for pil in (False, True):
+        assert resize(image, short=0, pil=pil).apply_image(image).shape == (30, 40, 3)
+
+
+def test_the_mapper_uses_pillow_first_at_inference_alone(tmp_path):
+    Image.fromarray(noise(38, 50)).save(tmp_path / "slice.png")
+    cfg = get_cfg()
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.RANDOM_FLIP = (51,), 51, "none"
+    cfg.INPUT.FLOAT_RESIZE, cfg.INPUT.PIL_RESIZE = True, True
+    record = {"file_name": str(tmp_path / "slice.png"), "image_id": 0, "annotations": []}
+    trained, tested = (SliceMapper(cfg, x)(dict(record))["image"] for x in (True, False))
+    assert trained.shape == tested.shape == (3, 51, 67)
+    whole = [torch.isclose(x, x.round(), rtol=0, atol=1e-4).all() for x in (trained, tested)]
+    assert whole == [False, True]
 
 
 def test_the_mapper_uses_it_and_leaves_masks_alone(tmp_path):

@@ -121,6 +121,8 @@ def test_columns_of_probabilities(tmp_path):
     head = HEAD.replace("logit_", "prob_")
     table = read_predictions(write(tmp_path, head + "a.png,P1,S1,0,0.2,0.3,0.5\nb,p,s,1,1,0,0\n"))
     assert table.probabilities() == pytest.approx(np.array([[0.2, 0.3, 0.5], [1, 0, 0]]))
+    rounded = read_predictions(write(tmp_path, head + "a.png,P1,S1,0,0.33,0.33,0.33\n"))
+    assert rounded.probabilities() == pytest.approx(np.full((1, 3), 1 / 3))
     for bad in ("0.2,0.3,0.4", "-0.1,0.6,0.5", "1.1,0,-0.1", "20,30,50"):
         with pytest.raises(ValueError, match=r"line 2: probabilities .*, expected 0 to 1 that add"):
             read_predictions(write(tmp_path, head + f"a.png,P1,S1,0,{bad}\n"))
