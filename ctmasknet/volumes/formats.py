@@ -158,6 +158,14 @@ def _files_of(folder: Path, errors: ErrorPolicy) -> list[Path]:
     ]
 
 
+def by_folder(files: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Return the files of each folder, in their order."""
+    folders: dict[Path, list[Path]] = {}
+    for path in files:
+        folders.setdefault(path.parent, []).append(path)
+    return folders
+
+
 def natural_order(path: Path) -> list[tuple[int, int | str]]:
     """Return a key that sorts slice_2 before slice_10."""
     parts = re.split(r"(\d+)", str(path).lower())

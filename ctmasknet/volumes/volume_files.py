@@ -15,6 +15,7 @@ from ..errors import RAISE, ErrorPolicy
 from .dicom_series import read_dicom
 from .formats import VOLUME_FORMATS, ReadOptions, format_of, is_dicom, is_image, is_zip, sort_files
 from .image_stack import read_image_stack
+from .label_maps import without_label_maps
 from .sitk_files import write_volume
 from .volume import Volume
 
@@ -65,9 +66,9 @@ def read_volume(
                 volume = _read_zip(path, options)
             else:
                 volume = _read(path, options)
-        return replace(volume, skipped=tuple(noted.messages))
+        return replace(volume, skipped=(*noted.messages, *noted.notes))
     finally:
-        errors.messages += noted.messages
+        errors.take(noted)
 
 
 @contextmanager
@@ -106,9 +107,17 @@ def _read_slices(files: Sequence[Path], source: Path, options: ReadOptions) -> V
 
 
 def _read_folder(folder: Path, options: ReadOptions) -> Volume:
-    """A folder holds one kind of volume; only beside DICOM files are images (previews) ignored."""
+    """A folder holds one volume; label maps (masks) beside it, and images (previews) beside DICOM
+    files, are left out."""
     found = sort_files(folder, options.errors)
     volumes, slices = found.volumes, found.dicom or found.images
+    if len(volumes) + bool(slices) > 1 or slices is found.images:
+
+        def note(text: str) -> None:
+            options.errors.note(f"{text}: left out")
+
+        volumes = without_label_maps(volumes, note)
+        slices = found.dicom or without_label_maps(found.images, note)
     if len(volumes) + bool(slices) > 1:
         beside = f" beside {'DICOM files' if found.dicom else 'images'}" if slices else ""
         raise ValueError(
