@@ -17,7 +17,14 @@ from ..data.window import LUNG, Window
 from ..errors import ErrorPolicy, collecting
 from ..volumes.dicom_acquisitions import describe_group, group_series
 from ..volumes.dicom_headers import SliceHeader, read_headers
-from ..volumes.formats import VOLUME_FORMATS, by_folder, is_image, natural_order, sort_files
+from ..volumes.formats import (
+    VOLUME_FORMATS,
+    by_folder,
+    describe_unread,
+    is_image,
+    natural_order,
+    sort_files,
+)
 from ..volumes.label_maps import without_label_maps
 from ..volumes.volume import Volume, hu_problem, without_gz
 from ..volumes.volume_files import read_volume
@@ -101,6 +108,7 @@ def _in_folder(
     except ValueError as error:
         errors.handle(error)
         return []
+    left_out += describe_unread(files.others)
     series, damaged = _find_series(files.dicom, left_out)
     volumes = without_label_maps(files.volumes, left_out.append)
     whole = sorted(volumes + files.zips, key=natural_order)

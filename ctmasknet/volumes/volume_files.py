@@ -110,14 +110,19 @@ def _read_folder(folder: Path, options: ReadOptions) -> Volume:
     """A folder holds one volume; label maps (masks) beside it, and images (previews) beside DICOM
     files, are left out."""
     found = sort_files(folder, options.errors)
-    volumes, slices = found.volumes, found.dicom or found.images
-    if len(volumes) + bool(slices) > 1 or slices is found.images:
+    volumes, images = found.volumes, found.images
+    if len(volumes) + bool(found.dicom) > 1 or not found.dicom and images:
 
         def note(text: str) -> None:
             options.errors.note(f"{text}: left out")
 
         volumes = without_label_maps(volumes, note)
-        slices = found.dicom or without_label_maps(found.images, note)
+        images = without_label_maps(images, note)
+        if not (found.dicom or volumes or images):
+            raise ValueError(
+                f"{folder}: found nothing but label maps (masks), expected a CT volume"
+            )
+    slices = found.dicom or images
     if len(volumes) + bool(slices) > 1:
         beside = f" beside {'DICOM files' if found.dicom else 'images'}" if slices else ""
         raise ValueError(
@@ -140,7 +145,7 @@ def _read_folder(folder: Path, options: ReadOptions) -> Volume:
 def _read_zip(path: Path, options: ReadOptions) -> Volume:
     """Read a zip as a folder, its files called "scan.zip!folder/12.dcm" in messages."""
     require_readable(path)
-    messages = options.errors.messages
+    errors = options.errors
     with tempfile.TemporaryDirectory(prefix="ctmasknet-") as name:
         folder = Path(name, path.stem)  # named so for a volume without identifiers
 
@@ -154,7 +159,8 @@ def _read_zip(path: Path, options: ReadOptions) -> Volume:
         except (ValueError, FileNotFoundError) as error:
             raise type(error)(shown(str(error))) from None
         finally:
-            messages[:] = map(shown, messages)
+            errors.messages[:] = map(shown, errors.messages)
+            errors.notes[:] = map(shown, errors.notes)
     return replace(volume, source=path, slice_files=tuple(map(shown, volume.slice_files)))
 
 
