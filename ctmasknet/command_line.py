@@ -1,15 +1,14 @@
 """What the command `ctmasknet` and the scripts in datasets/ and tools/ share."""
 
 import argparse
-import logging
 import re
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .errors import RAISE, ErrorPolicy, collecting
+from .errors import ErrorPolicy, collecting
 from .extras import MissingExtraError
+from .library_warnings import quiet_libraries
 
 _OF_ALL = ("run", "words", "command_line")  # what `ctmasknet` itself puts into its arguments
 
@@ -22,12 +21,6 @@ def run_script(main: Callable[[], object]) -> None:
     except (ValueError, OSError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-def quiet_libraries() -> None:
-    """Hide two warnings in the whole process: of Detectron2's anchors and of PyTorch's tracing."""
-    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
@@ -103,12 +96,14 @@ def add_skip_bad(parser: argparse.ArgumentParser) -> None:
         dest="errors",
         action="store_const",
         const=collecting(),
-        default=RAISE,
+        default=ErrorPolicy(collects=False),
         help="leave out what cannot be used, and list it at the end",
     )
 
 
 def print_skipped(errors: ErrorPolicy) -> None:
-    """Print what was left out, if anything was."""
+    """Print what is to be known, and what was left out, if anything was."""
+    for note in errors.notes:
+        print(f"note: {note}")
     if skipped := errors.messages:
         print(f"skipped {len(skipped)}:", *(f"  {line}" for line in skipped), sep="\n")

@@ -9,11 +9,13 @@ class ErrorPolicy:
     Attributes:
         collects: whether errors are collected (--skip-bad of commands) instead of raised.
         messages: what was collected, a line each, in order.
+        notes: what is no error, but for the user to know, a line each, in order.
     """
 
     def __init__(self, collects: bool):
         self.collects = collects
         self.messages: list[str] = []
+        self.notes: list[str] = []
 
     def handle(self, error: Exception | str, instead: str = "") -> None:
         """Raise an error, a text as a ValueError, or collect its message.
@@ -24,6 +26,17 @@ class ErrorPolicy:
         if not self.collects:
             raise ValueError(error) if isinstance(error, str) else error
         self.messages.append(f"{error}; {instead}" if instead else str(error))
+
+    def note(self, text: str) -> None:
+        """Keep a line for the user, once; RAISE, which all share, keeps none."""
+        if self is not RAISE and text not in self.notes:
+            self.notes.append(text)
+
+    def take(self, other: "ErrorPolicy") -> None:
+        """Add what another policy of the same kind has collected."""
+        self.messages += other.messages
+        for text in other.notes:
+            self.note(text)
 
     def fresh(self) -> "ErrorPolicy":
         """Return a policy of the same kind that has collected nothing yet."""

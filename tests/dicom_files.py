@@ -115,6 +115,37 @@ def edit_tags(path, **tags):
     dataset.save_as(path)
 
 
+ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+_IN_GROUPS = {  # of all frames, of each frame
+    "SharedFunctionalGroupsSequence": {
+        "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+        "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    },
+    "PerFrameFunctionalGroupsSequence": {
+        "PlanePositionSequence": ("ImagePositionPatient",),
+        "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    },
+}
+
+
+def as_enhanced(folder):
+    """Make the files of a series enhanced CT of one frame each; returns the folder."""
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = ENHANCED_CT
+        dataset.NumberOfFrames = 1
+        for groups, sequences in _IN_GROUPS.items():
+            group = pydicom.Dataset()
+            for sequence, tags in sequences.items():
+                item = pydicom.Dataset({dataset[tag].tag: dataset[tag] for tag in tags})
+                setattr(group, sequence, [item])
+                for tag in tags:
+                    delattr(dataset, tag)
+            setattr(dataset, groups, [group])
+        dataset.save_as(path)
+    return folder
+
+
 def image_of(array, spacing=(0.7, 0.7, 2.0)):
     """(Z, Y, X) values as SimpleITK's image, at ORIGIN."""
     image = sitk.GetImageFromArray(array)

@@ -101,7 +101,7 @@ def read_lesion_classes(path: str | os.PathLike) -> tuple[str, ...]:
     FileNotFoundError, ValueError: as `read_coco_lesions`.
     """
     path = Path(path)
-    categories = read_categories(path, _read_lists(path)["categories"])
+    categories = read_categories(path, _read_lists(path, ["categories"])["categories"])
     with in_file(path):
         return category_names({"categories": categories})
 
@@ -125,10 +125,10 @@ def in_file(path: str | os.PathLike) -> Iterator[None]:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _read_lists(path: Path) -> dict:
+def _read_lists(path: Path, keys: Sequence[str] = ("images", "categories", "annotations")) -> dict:
     try:
         content = read_json(path, "ground truth")
-        for key in ("images", "categories", "annotations"):
+        for key in keys:
             if not isinstance(content[key], list):
                 raise TypeError(f"{key} is a {type(content[key]).__name__}, expected a list")
     except (KeyError, TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from detectron2.engine import launch
 from detectron2.utils import comm
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from ..command_line import quiet_libraries
+from ..library_warnings import quiet_libraries
 
 
 class StoppedRun(ValueError):

@@ -17,8 +17,15 @@ from ..data.window import LUNG, Window
 from ..errors import ErrorPolicy, collecting
 from ..volumes.dicom_acquisitions import describe_group, group_series
 from ..volumes.dicom_headers import SliceHeader, read_headers
-from ..volumes.formats import VOLUME_FORMATS, is_image, natural_order, sort_files
-from ..volumes.label_maps import is_label_volume, label_images
+from ..volumes.formats import (
+    VOLUME_FORMATS,
+    by_folder,
+    describe_unread,
+    is_image,
+    natural_order,
+    sort_files,
+)
+from ..volumes.label_maps import without_label_maps
 from ..volumes.volume import Volume, hu_problem, without_gz
 from ..volumes.volume_files import read_volume
 from ..wording import counted
@@ -101,23 +108,16 @@ def _in_folder(
     except ValueError as error:
         errors.handle(error)
         return []
+    left_out += describe_unread(files.others)
     series, damaged = _find_series(files.dicom, left_out)
-    masks = [path for path in files.volumes if is_label_volume(path)]
-    left_out += [f"{path}: a label map (mask), no CT" for path in masks]
-    volumes = [path for path in files.volumes if path not in masks]
+    volumes = without_label_maps(files.volumes, left_out.append)
     whole = sorted(volumes + files.zips, key=natural_order)
     found = [Input(stem_of(path), path) for path in whole] + series + damaged
     with_series = {path.parent for item in series for path in item.files}
-    for parent, images in _by_folder(files.images).items():
+    for parent, images in by_folder(files.images).items():
         if parent in with_series:
             left_out.append(f"{parent}: {counted(len(images), 'image')} beside DICOM files")
-            continue
-        if labels := label_images(images):
-            which = f"{labels[0].name}{', ...' if len(labels) > 1 else ''}"
-            what = f"{counted(len(labels), 'label map')} (mask), no CT: {which}"
-            left_out.append(f"{parent}: {what}")
-            images = [path for path in images if path not in set(labels)]
-        if images:
+        elif images := without_label_maps(images, left_out.append):
             found.append(Input(folder_name(parent), parent, tuple(images), is_scan=as_scan))
     return found
 
@@ -144,11 +144,12 @@ def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], l
         if series_of[group[0].series] > 1:
             note = f"{path}: one series holds several scans, each predicted: "
             note += describe_group(group, groups)
-        elif len({header.series for header in group}) > 1:
-            note = f"{path}: each of {len(group)} slices has a series of its own: taken as one scan"
+        elif len({(header.series, header.frame) for header in group}) > 1:
+            note = f"{path}: each of {len(group)} slices has a series or a frame of reference of "
+            note += "its own: taken as one scan"
         members = (*(header.path for header in group), *damaged)
         found.append(Input(folder_name(path), path, members, note=note))
-    alone = sorted(_by_folder(sorted(unknown)).items())
+    alone = sorted(by_folder(sorted(unknown)).items())
     return found, [Input(folder_name(folder), folder, tuple(files)) for folder, files in alone]
 
 
@@ -165,13 +166,6 @@ def _described_asides(headers: Iterable[SliceHeader]) -> list[str]:
         "slices"
         for (folder, description, kind), number in alike.items()
     ]
-
-
-def _by_folder(files: Iterable[Path]) -> dict[Path, list[Path]]:
-    folders: dict[Path, list[Path]] = {}
-    for path in files:
-        folders.setdefault(path.parent, []).append(path)
-    return folders
 
 
 def _named_apart(inputs: list[Input]) -> list[Input]:

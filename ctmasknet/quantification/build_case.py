@@ -61,7 +61,7 @@ def build_case(
         volume=volume,
         quantities=quantities,
         about=about,
-        notes=(*errors.messages, *notes),
+        notes=(*errors.messages, *errors.notes, *notes),
         problems=tuple(errors.messages),
     )
 

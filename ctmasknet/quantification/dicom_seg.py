@@ -5,44 +5,29 @@ images, so each lies exactly on one of them, also in series with uneven steps.
 """
 
 import os
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pydicom
 from highdicom import UID as NewUID
-from highdicom import (
-    AlgorithmIdentificationSequence,
-    PatientSexValues,
-    SpecificCharacterSetValues,
-)
+from highdicom import AlgorithmIdentificationSequence
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.valuerep import DA, TM
 
 from ..atomic_write import atomic_write
 from ..figures import lesion_colour, rgb
+from ..library_warnings import collected_warnings
 from ..volumes.volume import Volume, nearest_axes
 from ..wording import NOTICE
+from .dicom_sources import as_one_series, read_sources, refer_to
 from .label_map import check_labels
 from .segment_codes import PRIVATE_SCHEME, segment_codes
 
-# Attributes that the standard lets be empty (type 2), and what parses their values.
-_TYPE_2: dict[str, Callable[[Any], Any]] = {
-    "PatientID": str,
-    "PatientName": str,
-    "PatientBirthDate": DA,
-    "PatientSex": PatientSexValues,
-    "AccessionNumber": str,
-    "StudyID": str,
-    "StudyDate": DA,
-    "StudyTime": TM,
-}
 _SERIES_NUMBER = 1000  # above those of scanners
 
 
@@ -73,8 +58,9 @@ def write_dicom_seg(
     segments, version = _segments(lesion_classes, about), about["versions"]["ctmasknet"]
     found = bool(labels.any())
     used = labels if found else labels[:1]
-    try:
-        sources = _read_headers(volume)
+    with _as_unusable(volume), collected_warnings():
+        sources = read_sources(volume)
+        originals = as_one_series(sources)
         segmentation = Segmentation(
             source_images=sources[: len(used)],
             further_source_images=sources[len(used) :],
@@ -95,9 +81,17 @@ def write_dicom_seg(
             series_description=f"Lesions. {NOTICE}",
             **_text_options(lesion_classes),
         )
+        refer_to(segmentation, originals)
         with atomic_write(path) as partial:
             segmentation.save_as(partial)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of damaged or bare headers
+
+
+@contextmanager
+def _as_unusable(volume: Volume) -> Iterator[None]:
+    """Turn errors of damaged or bare headers into one of ours."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{volume.source}: no DICOM segmentation can refer to this series ({error}): use the "
             "NIfTI mask, or the original series"
@@ -150,58 +144,3 @@ def _as_stored(labels: np.ndarray, header: Dataset) -> np.ndarray:
         labels = labels.transpose(0, 2, 1)
     down, right = (-1 if cosine < 0 else 1 for cosine in (column[along_column], row[along_row]))
     return labels[:, ::down, ::right]
-
-
-def _read_headers(volume: Volume) -> list[Dataset]:
-    """Read the header of each slice, completed and corrected as highdicom needs it."""
-    files, inside = volume.slice_files, f"{volume.source}!"
-    if all(name.startswith(inside) for name in files):
-        headers = _read_zipped(volume.source, [name.removeprefix(inside) for name in files])
-    else:
-        headers = [pydicom.dcmread(name, stop_before_pixels=True) for name in files]
-    for header in headers:
-        _in_known_characters(header)
-        for name, read in _TYPE_2.items():
-            setattr(header, name, _readable(read, header.get(name)))
-        # Rounding differs from slice to slice in some series; the reader has compared them.
-        header.ImageOrientationPatient = headers[0].ImageOrientationPatient
-        thickness = _readable(float, header.get("SliceThickness"))
-        header.SliceThickness = thickness or volume.spacing[0]
-        header.pop("SpacingBetweenSlices", None)  # often wrong; the positions tell
-    return headers
-
-
-def _in_known_characters(header: Dataset) -> None:
-    """Turn texts to UTF-8 if highdicom does not know their character sets.
-
-    It takes no empty first value (ASCII), as Japanese, Korean and Chinese sets have.
-    """
-    value = header.get("SpecificCharacterSet")
-    if value is None:
-        return
-    try:
-        for name in [value] if isinstance(value, str) else value:
-            SpecificCharacterSetValues(name)
-    except ValueError:
-        header.decode()
-        header.SpecificCharacterSet = "ISO_IR 192"
-
-
-def _read_zipped(source: str | os.PathLike, members: Sequence[str]) -> list[Dataset]:
-    """Read headers of files in a zip, by the names that they have once unpacked."""
-    with zipfile.ZipFile(source) as archive:
-        unpacked = {
-            "/".join(part for part in info.filename.split("/") if part not in ("", ".", "..")): info
-            for info in archive.infolist()
-        }
-        streams = (archive.open(unpacked[name]) for name in members)
-        return [pydicom.dcmread(stream, stop_before_pixels=True) for stream in streams]
-
-
-def _readable(read: Callable[[Any], Any], value: Any) -> Any:
-    """Return the value, or "" for what anonymisers leave and the standard does not allow."""
-    try:
-        read(value)
-    except (TypeError, ValueError):
-        return ""
-    return "" if value is None else value

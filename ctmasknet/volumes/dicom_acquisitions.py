@@ -7,7 +7,7 @@ SeriesInstanceUID of its own.
 
 import itertools
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -37,7 +37,9 @@ def group_series(headers: Iterable[SliceHeader]) -> list[Group]:
         series.setdefault(key, []).append(header)
     without = series.pop("", [])
     _join_damaged(series)
-    groups = [part for group in _joined_singles(series.values()) for part in _acquisitions(group)]
+    groups = _joined_singles(list(series.values()))
+    groups = [part for group in groups for part in _alike_parts(group)]
+    groups = [part for group in groups for part in _acquisitions(group)]
     return groups + ([without] if without else [])
 
 
@@ -49,22 +51,47 @@ def _join_damaged(series: dict[Hashable, Group]) -> None:
             series[usable[group[0].series]].extend(series.pop(key))
 
 
-def _joined_singles(groups: Iterable[Group]) -> list[Group]:
-    """Join series of one slice each that lie behind each other and differ in nothing else."""
-    groups = list(groups)
-    alike: dict[Hashable, list[Group]] = {}
-    for group in groups:
-        first = group[0]
-        if len(group) == 1 and not first.problem:
-            known = {**first.identifiers, "SeriesInstanceUID": ""}
-            key = (*sorted(known.items()), first.frame, first.shape, first.spacing, _normal(first))
-            alike.setdefault(key, []).append(group)
-    for singles in alike.values():
-        joined = list(itertools.chain.from_iterable(singles))
-        if len(joined) >= _FEWEST and not _clashes(joined):
-            groups = [group for group in groups if not any(group is single for single in singles)]
-            groups.append(joined)
-    return groups
+def _joined_singles(groups: list[Group]) -> list[Group]:
+    """Join series of one slice each that lie behind each other and differ in nothing else.
+
+    Some writers give each slice a series, others a study or a frame of reference, too. These are
+    joined only if their steps are even.
+    """
+
+    def alike(header: SliceHeader) -> Hashable:
+        known = [(key, header.identifiers.get(key)) for key in ("PatientID", "SeriesDescription")]
+        return (*known, header.shape, header.spacing, _normal(header))
+
+    def in_one_frame(header: SliceHeader) -> Hashable:
+        return alike(header), header.identifiers.get("StudyInstanceUID"), header.frame
+
+    groups = _joined(groups, in_one_frame, _may_be_joined)
+    return _joined(groups, alike, lambda joined: not (_clashes(joined) or is_uneven(joined)))
+
+
+def _joined(
+    groups: list[Group],
+    key: Callable[[SliceHeader], Hashable],
+    may_be_joined: Callable[[Group], bool],
+) -> list[Group]:
+    """Join the groups of one slice that have the same key, and may be."""
+    singles = [group[0] for group in groups if len(group) == 1 and not group[0].problem]
+    parts = [part for part in _by(singles, key) if len(part) >= _FEWEST and may_be_joined(part)]
+    taken = {header.path for part in parts for header in part}
+    return [group for group in groups if group[0].path not in taken] + parts
+
+
+def _may_be_joined(headers: Group) -> bool:
+    return not _clashes(headers) or len(_overlapping_parts(headers)) > 1
+
+
+def _alike_parts(group: Group) -> list[Group]:
+    """Return the parts of a series that differ in size, spacing or direction, or the series."""
+    usable = [header for header in group if not header.problem]
+    parts = _by(usable, lambda x: (x.shape, np.round(x.spacing, 4).tobytes(), _normal(x)))
+    if any(len(part) < _FEWEST for part in parts) or len(parts) < 2:
+        return [group]
+    return [[*parts[0], *(header for header in group if header.problem)], *parts[1:]]
 
 
 def _acquisitions(group: Group) -> list[Group]:
@@ -80,6 +107,7 @@ def _acquisitions(group: Group) -> list[Group]:
     parts = _overlapping_parts(list(placed.values()))
     if len(parts) == 1:
         return [group]
+    parts.sort(key=lambda part: min(header.order for header in part))
     number = {
         header.instance or header.path: index for index, part in enumerate(parts) for header in part
     }
@@ -90,20 +118,26 @@ def _acquisitions(group: Group) -> list[Group]:
 
 
 def _overlapping_parts(headers: Group) -> list[Group]:
-    clash = _clashes(headers) or _uneven(headers)
-    if clash and _are_passes(runs := _runs(headers)) and all(map(_no_gap, runs)):
+    clash, repeat = _clashes(headers) or is_uneven(headers), numbers_repeat(headers)
+    anywhere = clash and repeat
+    if clash and _are_passes(runs := _runs(headers), anywhere) and all(map(_no_gap, runs)):
         return runs
-    for tag in dict.fromkeys(tag for header in headers for tag in header.acquisition):
-        parts = _parted(headers, tag)
-        if _are_passes(parts) and (clash or _one_after_another(parts)):
+    tags = dict.fromkeys(tag for header in headers for tag in header.acquisition)
+    folders = _by(headers, lambda header: header.path.parent) if clash or repeat else []
+    for parts in (*(_parted(headers, tag) for tag in tags), folders):
+        if _are_passes(parts, anywhere) and (clash or _one_after_another(parts)):
             return parts
     return [headers]
 
 
 def _parted(headers: Group, tag: str) -> list[Group]:
-    parts: dict[str, Group] = {}
+    return _by(headers, lambda header: header.acquisition.get(tag, ""))
+
+
+def _by(headers: Group, key: Callable[[SliceHeader], Hashable]) -> list[Group]:
+    parts: dict[Hashable, Group] = {}
     for header in headers:
-        parts.setdefault(header.acquisition.get(tag, ""), []).append(header)
+        parts.setdefault(key(header), []).append(header)
     return list(parts.values())
 
 
@@ -127,10 +161,12 @@ def _runs(headers: Group) -> list[Group]:
     return runs
 
 
-def _are_passes(parts: Sequence[Group]) -> bool:
-    """Whether all are acquisitions with one slice a position, and two lie at the same place."""
+def _are_passes(parts: Sequence[Group], anywhere: bool) -> bool:
+    """Whether all are acquisitions with one slice a position, and two overlap if not `anywhere`."""
     if len(parts) < 2 or any(len(part) < _FEWEST or _clashes(part) for part in parts):
         return False
+    if anywhere:
+        return not any(map(numbers_repeat, parts))
     ends = sorted((min(heights), max(heights)) for heights in map(_heights, parts))
     return any(below[1] > above[0] - SAME_PLACE for below, above in itertools.pairwise(ends))
 
@@ -153,8 +189,26 @@ def _clashes(headers: Group) -> bool:
     return bool((np.diff(_heights(headers)) < SAME_PLACE).any())
 
 
-def _uneven(headers: Group) -> bool:
+def is_uneven(headers: Group) -> bool:
+    """Whether steps between slices differ."""
     return len(headers) > 1 and bool(uneven_steps(np.diff(_heights(headers))).any())
+
+
+def numbers_repeat(headers: Group) -> bool:
+    """Whether several slices have the InstanceNumber of another one."""
+    numbers = Counter(header.order[-1] for header in headers if header.order[-1] >= 0)
+    return len(numbers) > 1 and numbers.total() - len(numbers) >= _FEWEST
+
+
+def are_interleaved(headers: Group) -> bool:
+    """Whether even rows of slices lie between each other, as those of several scans."""
+    heights = _heights(headers)
+    if not is_uneven(headers) or len(heights) <= _FEWEST:
+        return False
+    others = heights[2:] - heights[:-2]  # from every other slice to the next
+    alternate = np.abs(np.diff(np.diff(heights))) > _UNEVEN_MM
+    even = alternate & (np.abs(others - usual_step(others)) <= _UNEVEN_MM)
+    return bool(np.convolve(even, np.ones(_FEWEST), "valid").max(initial=0) == _FEWEST)
 
 
 def _no_gap(headers: Group) -> bool:

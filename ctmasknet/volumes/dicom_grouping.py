@@ -14,8 +14,11 @@ from ..errors import ErrorPolicy
 from .dicom_acquisitions import (
     SAME_PLACE,
     Group,
+    are_interleaved,
     describe_group,
     group_series,
+    is_uneven,
+    numbers_repeat,
     uneven_steps,
     usual_step,
 )
@@ -88,24 +91,38 @@ def usable_slices(headers: Iterable[SliceHeader], source: Path, errors: ErrorPol
 
 
 def _require_positions(headers: Group, source: Path) -> None:
+    if not (found := _lost_positions(headers)):
+        return
+    tags = ("AcquisitionNumber", "AcquisitionTime", "InstanceNumber")
+    raise ValueError(
+        f"{source}: found {len(headers)} slices {found}, and neither {', '.join(tags)} nor the "
+        "reconstruction tells acquisitions apart: positions were lost, or several scans are mixed; "
+        "export the series again, or put the files of each scan into a folder of its own"
+    )
+
+
+def _lost_positions(headers: Group) -> str:
+    """Say what is wrong with the positions of slices, in order; "" if they are of one scan."""
     pairs = [
         (first, then)
         for first, then in itertools.pairwise(headers)
         if then.height - first.height < SAME_PLACE
-        and not (first.instance and first.instance == then.instance)  # a copy
     ]
-    if len(pairs) <= max(1, _FEW * len(headers)):
-        return
-    first, then = pairs[0]
+    others = [(x, y) for x, y in pairs if not x.instance or x.instance != y.instance]  # no copies
     places = len(headers) - len(pairs)
-    tags = ("AcquisitionNumber", "AcquisitionTime", "InstanceNumber")
-    raise ValueError(
-        f"{source}: found {len(headers)} slices at {places} position{'s' * (places > 1)} "
-        f"({first.path.name} and {then.path.name} both at {first.height:.2f} mm), and neither "
-        f"{', '.join(tags)} nor the reconstruction tells acquisitions apart: positions were lost, "
-        "or several scans are mixed; export the series again, or put the files of each scan into "
-        "a folder of its own"
-    )
+    if len(others) > (max(1, _FEW * len(headers)) if places > 1 else 0):
+        first, then = others[0]
+        return (
+            f"at {places} position{'s' * (places > 1)} ({first.path.name} and {then.path.name} "
+            f"both at {first.height:.2f} mm)"
+        )
+    again = {then.path for _, then in pairs}
+    kept = [header for header in headers if header.path not in again]
+    if are_interleaved(kept):
+        return "in two rows of positions that lie between each other"
+    if numbers_repeat(kept) and is_uneven(kept):
+        return "in uneven steps, with InstanceNumbers that repeat"
+    return ""
 
 
 def _keep_majority(

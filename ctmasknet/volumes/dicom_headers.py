@@ -4,6 +4,7 @@ pydicom reads headers: it is tolerant, and stops before the pixels. SimpleITK de
 GDCM knows every transfer syntax, such as JPEG Lossless, for which pydicom needs a GPL plugin.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from ..data.images import cannot_open, what_else_it_is
 from ..errors import ErrorPolicy
 from ..extras import require
+from ..library_warnings import collected_warnings
 from .dicom_tags import read_numbers, read_tags, read_texts
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ _ACQUISITION = (
     *("AcquisitionUID", "AcquisitionNumber", "AcquisitionDateTime", "AcquisitionTime"),
     *("TemporalPositionIndex", "TemporalPositionIdentifier", "ConvolutionKernel", "KVP"),
     *("NominalPercentageOfCardiacPhase", "ContrastBolusAgent", "ImageType", "SliceThickness"),
+    *("FilterType", "ScanOptions", "ProtocolName", "ReconstructionDiameter", "SeriesTime"),
+    *("SeriesNumber", "SeriesDescription", "ContentTime", "PatientName", "PatientBirthDate"),
 )
 _TAGS = [
     *IDENTIFIERS,
@@ -35,6 +39,7 @@ _TAGS = [
     "GantryDetectorTilt",
 ]
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, an index without pixels
+_UNKNOWN_TEXT = re.compile("default encoding|replacement|unknown escape")  # pydicom's warnings
 _STANDARD = "1.2.840.10008."  # how DICOM's own UIDs begin
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"  # and with a further number the enhanced ones
 
@@ -74,15 +79,23 @@ def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader
     """Read the headers of DICOM files, leaving out indexes (DICOMDIR) and what cannot be read."""
     require("ct", "pydicom")
     headers = []
-    for path in files:
-        try:
-            dataset = read_tags(path, _TAGS)
-            stored_as = dataset.file_meta.get("MediaStorageSOPClassUID")
-            if _DIRECTORY not in (dataset.get("SOPClassUID"), stored_as):
-                headers.append(_header(path, dataset))
-        # A damaged file makes pydicom raise anything, which all means the same to the user.
-        except Exception as error:
-            errors.handle(_cannot_read(path, error))
+    with collected_warnings() as warned:
+        for path in files:
+            try:
+                dataset = read_tags(path, _TAGS)
+                stored_as = dataset.file_meta.get("MediaStorageSOPClassUID")
+                if _DIRECTORY not in (dataset.get("SOPClassUID"), stored_as):
+                    headers.append(_header(path, dataset))
+            # A damaged file makes pydicom raise anything, which all means the same to the user.
+            except Exception as error:
+                errors.handle(_cannot_read(path, error))
+    # Of other warnings, what they are about is checked here (numbers), or of no use (dates).
+    if said := next((text for text in warned if _UNKNOWN_TEXT.search(text)), ""):
+        folder = headers[0].path.parent if headers else ""
+        errors.note(
+            f"{folder}: names and descriptions in the headers may be wrong, as their character set "
+            f"is not what they say ({said}); pixels and places are not affected"
+        )
     return headers
 
 

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ _IN_GROUPS = {
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
 }
+_PIXELS = 0x7FE0  # group of tags
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
@@ -32,13 +33,35 @@ def read_tags(path: Path, tags: Sequence[str]) -> "Dataset":
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=True)
         if not (dataset.get("SOPClassUID") and dataset.get("Modality")):
             raise
+    lift_groups(dataset)
+    mend_chinese(dataset)
+    return dataset
+
+
+def mend_chinese(dataset: "Dataset") -> None:
+    """Take texts in ISO 2022 IR 58 as GB18030, which contains it.
+
+    pydicom leaves its escape sequences in the texts, or takes none for Latin letters.
+    """
+    if "ISO 2022 IR 58" not in np.atleast_1d(dataset.get("SpecificCharacterSet")):
+        return
+    for tag in list(dataset.keys()):
+        raw: Any = dataset.get_item(tag)
+        if isinstance(raw.value, bytes) and tag.group != _PIXELS:
+            dataset[tag] = raw._replace(value=raw.value.replace(b"\x1b$)A", b""))
+    implicit, little_endian = dataset.original_encoding
+    dataset.set_original_encoding(implicit, little_endian, "GB18030")
+    dataset.SpecificCharacterSet = "GB18030"
+
+
+def lift_groups(dataset: "Dataset") -> None:
+    """Give a dataset the tags that enhanced CT of one frame has in functional groups."""
     for groups in (dataset.get(name) for name in _GROUPS):
         for name, names in _IN_GROUPS.items():
             for item in (groups[0].get(name) if groups else None) or ():
                 for tag in names:
                     if tag in item and tag not in dataset:
                         dataset[tag] = item[tag]
-    return dataset
 
 
 def read_texts(dataset: "Dataset", names: Iterable[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from ..data.images import IMAGE_SUFFIXES, cannot_open
 from ..data.walk import walk
 from ..data.window import LUNG, Window
 from ..errors import RAISE, ErrorPolicy
+from ..wording import counted
 from .volume import Volume
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -19,6 +21,13 @@ _WITHOUT_PREAMBLE = re.compile(rb"[\2\10]\0.\0(?:[A-Z]{2}|.\0\0\0)", re.DOTALL)
 _OTHER_NAMES = re.compile(  # of files without suffix that lie beside DICOM files and are none
     "AUTHORS|CHANGELOG|CHANGES|CHECKSUMS|COPYING|DICOMDIR|DIRFILE|LICENCE|LICENSE|LOCKFILE|MANIFEST|"
     "MD5SUMS|NOTICE|README|SHA256SUMS|VERSION"
+)
+
+
+# Scans may be in these, which are not read.
+_UNREAD = (
+    *(".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zst"),
+    *(".h5", ".hdf5", ".hdr", ".img", ".mat", ".mgz", ".mnc", ".npy", ".npz", ".vti", ".vtk"),
 )
 
 
@@ -155,6 +164,25 @@ def _files_of(folder: Path, errors: ErrorPolicy) -> list[Path]:
         path
         for path in sorted(files, key=natural_order)
         if (path.is_file() or not path.exists()) and not _hidden(path.relative_to(folder))
+    ]
+
+
+def by_folder(files: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Return the files of each folder, in their order."""
+    folders: dict[Path, list[Path]] = {}
+    for path in files:
+        folders.setdefault(path.parent, []).append(path)
+    return folders
+
+
+def describe_unread(files: Iterable[Path]) -> list[str]:
+    """Return a line for each folder and suffix of files that may hold scans, but are not read."""
+    alike = Counter((path.parent, path.suffix.lower()) for path in files)
+    return [
+        f"{folder}: {counted(number, f'{suffix} file')}: not read: unpack "
+        "archives, convert other formats to NIfTI"
+        for (folder, suffix), number in alike.items()
+        if suffix in _UNREAD
     ]
 
 

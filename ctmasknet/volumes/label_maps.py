@@ -1,12 +1,14 @@
 """Label maps (masks) beside scans, told from CT by their few whole values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..data.images import read_slice
+from ..wording import counted
 from . import sitk
+from .formats import by_folder, is_image
 from .sitk_headers import unpacked_nifti
 
 MOST_LABELS = 32  # more values are no label map; CT has hundreds
@@ -51,11 +53,27 @@ def is_label_volume(path: Path) -> bool:
         return False
 
 
-def label_images(paths: Sequence[Path]) -> list[Path]:
-    """Return the images of a folder that are label maps.
+def without_label_maps(paths: Sequence[Path], say: Callable[[str], object]) -> list[Path]:
+    """Return the volume files, or images, that are no label maps; `say` takes a line of the others.
 
-    Some are looked at first; only if one of them is a label map, the others are.
+    Of the images of a folder some are looked at first; only if one of them is a label map, the
+    others are.
     """
+    kept: list[Path] = []
+    for folder, mine in by_folder(paths).items():
+        images = is_image(mine[0])
+        labels = _label_images(mine) if images else list(filter(is_label_volume, mine))
+        if images and labels:
+            which = f"{labels[0].name}{', ...' if len(labels) > 1 else ''}"
+            say(f"{folder}: {counted(len(labels), 'label map')} (mask), no CT: {which}")
+        elif labels:
+            for path in labels:
+                say(f"{path}: a label map (mask), no CT")
+        kept += [path for path in mine if path not in set(labels)]
+    return kept
+
+
+def _label_images(paths: Sequence[Path]) -> list[Path]:
     middle = len(paths) // 2
     sample = dict.fromkeys([*paths[:3], *paths[middle : middle + 2], *paths[-2:]])
     if not any(map(_is_label_image, sample)):

@@ -15,6 +15,7 @@ from ..errors import RAISE, ErrorPolicy
 from .dicom_series import read_dicom
 from .formats import VOLUME_FORMATS, ReadOptions, format_of, is_dicom, is_image, is_zip, sort_files
 from .image_stack import read_image_stack
+from .label_maps import without_label_maps
 from .sitk_files import write_volume
 from .volume import Volume
 
@@ -65,9 +66,9 @@ def read_volume(
                 volume = _read_zip(path, options)
             else:
                 volume = _read(path, options)
-        return replace(volume, skipped=tuple(noted.messages))
+        return replace(volume, skipped=(*noted.messages, *noted.notes))
     finally:
-        errors.messages += noted.messages
+        errors.take(noted)
 
 
 @contextmanager
@@ -106,9 +107,22 @@ def _read_slices(files: Sequence[Path], source: Path, options: ReadOptions) -> V
 
 
 def _read_folder(folder: Path, options: ReadOptions) -> Volume:
-    """A folder holds one kind of volume; only beside DICOM files are images (previews) ignored."""
+    """A folder holds one volume; label maps (masks) beside it, and images (previews) beside DICOM
+    files, are left out."""
     found = sort_files(folder, options.errors)
-    volumes, slices = found.volumes, found.dicom or found.images
+    volumes, images = found.volumes, found.images
+    if len(volumes) + bool(found.dicom) > 1 or not found.dicom and images:
+
+        def note(text: str) -> None:
+            options.errors.note(f"{text}: left out")
+
+        volumes = without_label_maps(volumes, note)
+        images = without_label_maps(images, note)
+        if not (found.dicom or volumes or images):
+            raise ValueError(
+                f"{folder}: found nothing but label maps (masks), expected a CT volume"
+            )
+    slices = found.dicom or images
     if len(volumes) + bool(slices) > 1:
         beside = f" beside {'DICOM files' if found.dicom else 'images'}" if slices else ""
         raise ValueError(
@@ -131,7 +145,7 @@ def _read_folder(folder: Path, options: ReadOptions) -> Volume:
 def _read_zip(path: Path, options: ReadOptions) -> Volume:
     """Read a zip as a folder, its files called "scan.zip!folder/12.dcm" in messages."""
     require_readable(path)
-    messages = options.errors.messages
+    errors = options.errors
     with tempfile.TemporaryDirectory(prefix="ctmasknet-") as name:
         folder = Path(name, path.stem)  # named so for a volume without identifiers
 
@@ -145,7 +159,8 @@ def _read_zip(path: Path, options: ReadOptions) -> Volume:
         except (ValueError, FileNotFoundError) as error:
             raise type(error)(shown(str(error))) from None
         finally:
-            messages[:] = map(shown, messages)
+            errors.messages[:] = map(shown, errors.messages)
+            errors.notes[:] = map(shown, errors.notes)
     return replace(volume, source=path, slice_files=tuple(map(shown, volume.slice_files)))
 
 

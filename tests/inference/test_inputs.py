@@ -225,3 +225,17 @@ def test_mask_images_are_left_out(tmp_path):
     inputs, problems, left_out = find_inputs([tmp_path])
     assert {item.name: len(item.files) for item in inputs} == {"image": 6, "both": 7}
     assert problems == [] and any("6 label maps (mask), no CT: 0.png" in line for line in left_out)
+
+
+def test_what_may_be_a_scan_but_is_not_read_is_listed(tmp_path):
+    save_volume(tmp_path / "a.nii", lung_hu(3))
+    for name in ("b.hdr", "b.img", "c.tar.gz", "d.7z", "notes.txt"):
+        (tmp_path / name).write_bytes(b"abc")
+    (item,), problems, left_out = find_inputs([tmp_path])
+    assert item.name == "a" and problems == []
+    assert [line.partition(": ")[2].partition(":")[0] for line in left_out] == [
+        "1 .hdr file",
+        "1 .img file",
+        "1 .gz file",
+        "1 .7z file",
+    ]

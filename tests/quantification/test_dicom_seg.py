@@ -6,7 +6,7 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import edit_tags, save_volume, write_slice
+from dicom_files import ENHANCED_CT, as_enhanced, edit_tags, save_volume, write_slice
 from PIL import Image
 
 from ctmasknet.errors import collecting
@@ -233,7 +233,9 @@ def test_english_names_keep_the_character_set_of_the_source(tmp_path):
         (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
         (["ISO 2022 IR 13", "ISO 2022 IR 87"], "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎"),
         (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        (["", "ISO 2022 IR 58"], "Zhang^XiaoDong=张^小东"),
         ("GB18030", "Wang^XiaoDong=王^小东"),
+        ("ISO_IR 192", "Wang^XiaoDong=王^小东"),
     ],
 )
 def test_patients_keep_their_names_in_any_character_set(tmp_path, sets, name):
@@ -241,6 +243,18 @@ def test_patients_keep_their_names_in_any_character_set(tmp_path, sets, name):
     volume = read_volume(save_series(tmp_path / "ct", **tags))
     write_dicom_seg(tmp_path / "seg.dcm", volume, bright(volume), ("lesion",), ABOUT)
     assert pydicom.dcmread(tmp_path / "seg.dcm").PatientName == name
+
+
+def test_chinese_with_the_escape_sequences_of_the_standard(tmp_path):
+    """As PS3.5, annex K, writes such a name; pydicom leaves the sequences out when it writes."""
+    name = "\x1b$)A张^\x1b$)A王".encode("gb2312")
+    room = "#" * len(name)
+    tags = {"SpecificCharacterSet": ["", "ISO 2022 IR 58"], "PatientName": f"Zhang^Wang={room}"}
+    for path in (folder := save_series(tmp_path / "ct", **tags)).iterdir():
+        path.write_bytes(path.read_bytes().replace(room.encode(), name))
+    volume = read_volume(folder)
+    write_dicom_seg(tmp_path / "seg.dcm", volume, bright(volume), ("lesion",), ABOUT)
+    assert pydicom.dcmread(tmp_path / "seg.dcm").PatientName == "Zhang^Wang=张^王"
 
 
 def test_a_class_that_was_not_found_is_there_without_frames(tmp_path):
@@ -276,6 +290,52 @@ def test_anonymised_and_bare_headers_are_enough(tmp_path):
         assert not segmentation[name].value, name
     measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert (measures.SliceThickness, measures.SpacingBetweenSlices) == (STEP, STEP)
+
+
+def test_it_refers_to_the_series_of_each_slice(tmp_path):
+    folder = save_series(tmp_path / "ct")
+    for path in folder.iterdir():
+        edit_tags(path, SeriesInstanceUID=f"1.2.9.{path.stem}")
+    volume = read_volume(folder)
+    segmentation = write_and_read(tmp_path / "seg.dcm", volume, bright(volume))
+    found = {
+        item.SeriesInstanceUID: item.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID
+        for item in segmentation.ReferencedSeriesSequence
+    }
+    assert found == {
+        f"1.2.9.{path.stem}": pydicom.dcmread(path).SOPInstanceUID for path in folder.iterdir()
+    }
+
+
+def test_it_refers_to_enhanced_ct_as_such(tmp_path):
+    volume = read_volume(as_enhanced(save_series(tmp_path / "ct")))
+    segmentation = write_and_read(tmp_path / "seg.dcm", volume, bright(volume))
+    assert np.array_equal(points_of(segmentation, 1), points_in(volume, bright(volume)))
+    images = segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert {image.ReferencedSOPClassUID for image in images} == {ENHANCED_CT} and len(images) == 5
+    for item in segmentation.PerFrameFunctionalGroupsSequence:
+        (image,) = item.DerivationImageSequence[0].SourceImageSequence
+        assert image.ReferencedSOPClassUID == ENHANCED_CT
+
+
+def test_headers_that_only_a_tolerant_reader_takes(tmp_path):
+    for path in (folder := save_series(tmp_path / "ct", SliceThickness=1.75)).iterdir():
+        content = path.read_bytes()[132:]  # without preamble
+        for number in (b"1.75", b"0.7\\0.7"):
+            assert number in content
+            content = content.replace(number, number.replace(b".", b","))
+        path.write_bytes(content)
+    volume = read_volume(folder)
+    segmentation = write_and_read(tmp_path / "seg.dcm", volume, bright(volume))
+    assert np.allclose(points_of(segmentation, 1), points_in(volume, bright(volume)))
+
+
+def test_slices_of_several_studies_have_no_segmentation(tmp_path):
+    for k, path in enumerate((folder := save_series(tmp_path / "ct")).iterdir()):
+        edit_tags(path, StudyInstanceUID=f"1.3.{k}", SeriesInstanceUID=f"1.2.9.{k}")
+    volume = read_volume(folder)
+    with pytest.raises(ValueError, match=r"its slices have several StudyInstanceUIDs\): use the N"):
+        write_dicom_seg(tmp_path / "seg.dcm", volume, bright(volume), ("lesion",), ABOUT)
 
 
 @pytest.mark.parametrize(

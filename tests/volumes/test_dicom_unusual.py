@@ -3,18 +3,16 @@
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import edit_tags, lung_hu, write_series
+from dicom_files import as_enhanced, edit_tags, lung_hu, write_series
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.sequence import Sequence
 
 from ctmasknet.errors import collecting
 from ctmasknet.inference.inputs import find_inputs
 from ctmasknet.volumes.volume_files import read_volume
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 
 
 def without_preamble(path):
@@ -90,36 +88,8 @@ def test_a_decimal_comma_in_a_rescale_tag_is_refused(tmp_path, hu):
         read_volume(tmp_path)
 
 
-def item_of(**tags):
-    item = Dataset()
-    for tag, value in tags.items():
-        setattr(item, tag, value)
-    return item
-
-
 def test_enhanced_ct_of_one_frame_a_file(tmp_path, hu):
-    moved = ("RescaleSlope", "RescaleIntercept", "PixelSpacing", "SliceThickness")
-    moved += ("ImagePositionPatient", "ImageOrientationPatient")
-    for path in write_series(tmp_path, hu, SOPClassUID=ENHANCED_CT, NumberOfFrames=1):
-        tags = {name: pydicom.dcmread(path)[name].value for name in moved}
-
-        def group(*names, tags=tags):
-            return Sequence([item_of(**{name: tags[name] for name in names})])
-
-        shared = item_of(
-            PixelMeasuresSequence=group("PixelSpacing", "SliceThickness"),
-            PixelValueTransformationSequence=group("RescaleSlope", "RescaleIntercept"),
-        )
-        of_frame = item_of(
-            PlanePositionSequence=group("ImagePositionPatient"),
-            PlaneOrientationSequence=group("ImageOrientationPatient"),
-        )
-        edit_tags(
-            path,
-            SharedFunctionalGroupsSequence=Sequence([shared]),
-            PerFrameFunctionalGroupsSequence=Sequence([of_frame]),
-            **dict.fromkeys(moved),
-        )
-    volume = read_volume(tmp_path, errors=(errors := collecting()))
+    write_series(tmp_path, hu)
+    volume = read_volume(as_enhanced(tmp_path), errors=(errors := collecting()))
     assert np.array_equal(volume.hu, hu) and errors.messages == []
     assert volume.spacing == (2.0, 0.7, 0.7) and volume.origin == (-50.0, -60.0, -100.0)

@@ -15,6 +15,7 @@ from dicom_files import (
 )
 from PIL import Image
 
+from ctmasknet.errors import collecting
 from ctmasknet.volumes.sitk_files import WRITABLE_SUFFIXES
 from ctmasknet.volumes.volume_files import read_volume, write_volume
 
@@ -106,6 +107,41 @@ def test_folders_that_are_ambiguous(tmp_path, hu):
         Image.new("L", (4, 4)).save(folder / name / "0.png")
     with pytest.raises(ValueError, match="images in 2 folders"):
         read_volume(folder)
+
+
+@pytest.mark.parametrize("beside", ["scan.nii", "dicom"])
+def test_masks_beside_a_scan_are_left_out_and_listed(tmp_path, hu, beside):
+    if beside == "dicom":
+        write_series(tmp_path / "scan", hu)
+    else:
+        save_volume(tmp_path / beside, hu)
+    for name in ("lung.nii.gz", "lesions.seg.nrrd"):
+        save_volume(tmp_path / name, (hu > 0).astype(np.uint8))
+    volume = read_volume(tmp_path)
+    assert np.array_equal(volume.hu, hu)
+    assert volume.skipped == tuple(
+        f"{tmp_path / name}: a label map (mask), no CT: left out"
+        for name in ("lesions.seg.nrrd", "lung.nii.gz")
+    )
+    errors = collecting()
+    read_volume(tmp_path, errors=errors)
+    assert tuple(errors.notes) == volume.skipped and errors.messages == []
+
+
+def test_masks_among_a_stack_of_images_are_left_out(tmp_path, hu):
+    grey = np.random.default_rng(0).integers(0, 255, (4, 16, 16)).astype(np.uint8)
+    for k, pixels in enumerate(grey):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+        Image.fromarray((pixels > 200).astype(np.uint8)).save(tmp_path / f"{k}_mask.png")
+    volume = read_volume(tmp_path)
+    assert len(volume) == 4 and "4 label maps (mask), no CT: 0_mask.png, ..." in volume.skipped[0]
+
+
+def test_a_folder_of_masks_alone_is_no_scan(tmp_path, hu):
+    for name in ("a.nii", "b.nii"):
+        save_volume(tmp_path / name, (hu > 0).astype(np.uint8))
+    with pytest.raises(ValueError, match="nothing but label maps"):
+        read_volume(tmp_path)
 
 
 def test_nothing_there(tmp_path):

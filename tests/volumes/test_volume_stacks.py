@@ -46,7 +46,7 @@ def test_stack_of_images(stack, caplog):
 def test_bad_images_of_a_stack(stack):
     folder, grey = stack
     Image.fromarray(grey[0, :8]).save(folder / "s_3.png")
-    colours = np.zeros((16, 12, 3), np.uint8)
+    colours = np.stack([grey[1]] * 3, axis=-1)
     colours[0, 0] = (9, 0, 0)
     Image.fromarray(colours).save(folder / "s_4.png")
     Image.new("I;16", (12, 16)).save(folder / "s_5.png")

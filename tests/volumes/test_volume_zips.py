@@ -139,3 +139,41 @@ def test_a_full_disk_is_not_the_fault_of_a_zip(tmp_path, hu, monkeypatch):
     monkeypatch.setattr(zipfile.ZipFile, "extract", fill)
     with pytest.raises(OSError, match=r"scan\.zip!003\.dcm: no space left in .* to unpack it"):
         read_volume(path, errors=collecting())
+
+
+def zip_of(path, folder, hu, name="scan"):
+    """A zip of a DICOM series in a folder of this name."""
+    files = write_series(folder, hu)
+    with zipfile.ZipFile(path, "w") as archive:
+        for k, file in enumerate(files):
+            archive.write(file, f"{name}/{k}.dcm")
+    return path
+
+
+def test_what_macos_adds_to_a_zip_is_left_out(tmp_path, hu):
+    path = zip_of(tmp_path / "a.zip", tmp_path / "a", hu)
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in ("__MACOSX/scan/._0.dcm", "scan/._1.dcm", "scan/.DS_Store"):
+            archive.writestr(name, b"\0\5\x16\7" + bytes(160))
+    volume = read_volume(path)
+    assert np.array_equal(volume.hu, hu) and volume.skipped == ()
+
+
+@pytest.mark.parametrize("name", ["sc\\an", "scän", "胸部", "грудь"])
+def test_names_as_windows_writes_them(tmp_path, hu, name):
+    """Backslashes between folders, and names in the code page of the computer."""
+    name = name.encode({"胸部": "cp932", "грудь": "cp866"}.get(name, "cp437"))
+    path = zip_of(tmp_path / "a.zip", tmp_path / "a", hu, "#" * len(name))
+    path.write_bytes(path.read_bytes().replace(b"#" * len(name), name))
+    volume = read_volume(path)
+    assert np.array_equal(volume.hu, hu) and volume.skipped == ()
+
+
+def test_a_mask_in_a_zip_is_left_out_and_noted(tmp_path, hu):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, values in (("ct", hu), ("mask", (hu > 0).astype(np.uint8))):
+            archive.write(save_volume(tmp_path / f"{name}.nii", values), f"p1/{name}.nii")
+    volume = read_volume(tmp_path / "a.zip", errors=(errors := collecting()))
+    assert np.array_equal(volume.hu, hu) and errors.messages == []
+    (note,) = errors.notes
+    assert note == f"{tmp_path}/a.zip!p1/mask.nii: a label map (mask), no CT: left out"

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import torch
 
-from ctmasknet.command_line import quiet_libraries
 from ctmasknet.fast.malloc import keep_freed_memory
+from ctmasknet.library_warnings import quiet_libraries
 
 from .peak_memory import PeakMemory
 from .profiling import time_stages
