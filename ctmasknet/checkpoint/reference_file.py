@@ -106,7 +106,7 @@ def read_reference_checkpoint(path: str | Path) -> ReferenceCheckpoint:
 def _unpickle(path: Path) -> Any:
     with path.open("rb") as file:
         start = file.read(len(LEGACY_START))
-    if zipfile.is_zipfile(path):
+    if _is_zip(path):
         if _is_torchscript(path):
             raise ValueError(f"{path}: a TorchScript program, not a checkpoint; expected {FORMAT}")
     elif start != LEGACY_START:
@@ -126,6 +126,13 @@ def _unpickle(path: Path) -> Any:
         raise ValueError(
             f"{path}: damaged, or not a checkpoint ({type(error).__name__}); expected {FORMAT}"
         ) from None
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
 
 
 def _is_torchscript(path: Path) -> bool:
