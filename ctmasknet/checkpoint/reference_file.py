@@ -106,9 +106,8 @@ def read_reference_checkpoint(path: str | Path) -> ReferenceCheckpoint:
 def _unpickle(path: Path) -> Any:
     with path.open("rb") as file:
         start = file.read(len(LEGACY_START))
-    if zipfile.is_zipfile(path):
-        names = zipfile.ZipFile(path).namelist()
-        if any(name.endswith("/constants.pkl") for name in names):
+    if _is_zip(path):
+        if _is_torchscript(path):
             raise ValueError(f"{path}: a TorchScript program, not a checkpoint; expected {FORMAT}")
     elif start != LEGACY_START:
         other = what_else_it_is(path)
@@ -127,6 +126,21 @@ def _unpickle(path: Path) -> Any:
         raise ValueError(
             f"{path}: damaged, or not a checkpoint ({type(error).__name__}); expected {FORMAT}"
         ) from None
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
+
+
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith("/constants.pkl") for name in file.namelist())
+    except Exception:  # a damaged zip can fail anywhere; reading the checkpoint says so
+        return False
 
 
 def _anchors(path: Path, generator: Any) -> tuple[tuple, tuple]:

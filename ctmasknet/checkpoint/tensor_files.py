@@ -1,6 +1,5 @@
 """Tensors in .pth files, and the state dict among them, however other programs wrap it."""
 
-import pickle
 import re
 import warnings
 from collections import Counter
@@ -45,7 +44,9 @@ def read_tensors(path: str | Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the protocol of pickles that it then refuses
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
+    except OSError:
+        raise
+    except Exception:  # a damaged pickle can fail anywhere
         # PyTorch's own text advises to run the code in the file.
         other = what_else_it_is(path)
         raise ValueError(

@@ -110,21 +110,6 @@ def test_the_architecture_is_read_from_the_tensors(tmp_path, monkeypatch, descri
     assert set(again.converted) == set(report.converted) == set(model.state_dict())
 
 
-def test_a_mask_head_tells_the_age_of_an_r50_classifier(tmp_path):
-    for name, tensors, levels, told in (
-        ("R50", 12, ["p2", "p3", "p4", "p5", "p6"], "read as merge, pooled RPN level"),
-        ("R18_T2", 6, ["p3"], "read as merge"),  # one level anyway
-    ):
-        network = author_network(name, 1, width=8, mask_width=4)
-        theirs = {**author_weights(network), **author_weights(network, 5)}
-        found, report = convert_reference_checkpoint(saved(tmp_path, theirs), tmp_path / "ours.pth")
-        assert found.endswith(told)
-        assert [*report.ignored.values()] == ["CT-Mask-Net has no mask head"] * tensors
-        model = load_config(str(tmp_path / "ours.yaml"), datasets=False).MODEL
-        assert (model.RPN.IN_FEATURES, model.RESNETS.NORM) == (levels, "BN")
-        assert model.TRAINABLE == "heads+bn"
-
-
 def test_the_background_goes_from_the_first_place_to_the_last_or_away(tmp_path):
     theirs = author_weights(author_network("R18_T2", 2, width=8, mask_width=4))
     convert_reference_checkpoint(saved(tmp_path, theirs), tmp_path / "ours.pth")

@@ -13,6 +13,7 @@ from ctmasknet.checkpoint.convert import (
     convert_reference_checkpoint,
     convert_torchvision_checkpoint,
 )
+from ctmasknet.checkpoint.reference_file import read_reference_checkpoint
 from ctmasknet.checkpoint.settings import settings_of
 from ctmasknet.checkpoint.tensor_files import find_state_dict
 
@@ -129,6 +130,20 @@ def test_a_pickle_as_of_a_model_zoo_is_refused_without_a_warning(tmp_path, recwa
     with pytest.raises(ValueError, match="zoo.pkl: not a checkpoint of tensors alone; expected"):
         read_checkpoint(tmp_path / "zoo.pkl")
     assert len(recwarn) == 0
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_file_with_damaged_bytes_is_named(tmp_path, legacy):
+    path = tmp_path / "weights.pth"
+    torch.save(WEIGHTS, path, _use_new_zipfile_serialization=not legacy)
+    whole = path.read_bytes()
+    for start in range(0, len(whole), 16):
+        path.write_bytes(whole[:start] + b"\x99\xff" + whole[start + 2 :])
+        for read in (read_checkpoint, read_reference_checkpoint):
+            try:
+                read(path)
+            except ValueError as error:
+                assert str(path) in str(error)
 
 
 @pytest.mark.parametrize(
