@@ -96,6 +96,9 @@ a decimal comma in RescaleSlope or RescaleIntercept
 enhanced CT with one frame a file
   -> read: rescale, spacing and position from the functional groups
   = volumes/test_dicom_unusual.py::test_enhanced_ct_of_one_frame_a_file
+enhanced CT, slices with a series of their own, files that lack preamble: their segmentation
+  -> written; it refers to each slice by its own series and SOP class
+  = quantification/test_dicom_seg.py::test_it_refers_to_enhanced_ct_as_such
 several frames in one file; no rescale tags; a colour image
   -> refused, each with its reason: convert to classic CT or NIfTI, use the original series
   = volumes/test_dicom_bad_series.py::test_a_bad_file_among_good_ones
