@@ -133,6 +133,9 @@ def _predict(
 ) -> dict[str, Any]:
     """Predict one input and put its folder in place; return its result.json."""
     case = build_case(predictor, source, options, about)
+    for line in case.volume.skipped if case.volume else ():
+        if line not in case.problems:  # those are listed at the end
+            tqdm.write(f"note: {line}")
     shown = _key_slices(predictor, case, options.window)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:

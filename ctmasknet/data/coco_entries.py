@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RAISE, ErrorPolicy
+from .images import what_else_it_is
 from .rle import compressed_rles
 
 _NOT_COCO = (AttributeError, KeyError, TypeError, ValueError)
@@ -147,4 +148,4 @@ def read_json(path: Path, kind: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (RecursionError, ValueError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from None
+        raise ValueError(f"{path}: not JSON ({what_else_it_is(path) or error})") from None

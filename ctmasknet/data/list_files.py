@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from ..atomic_write import atomic_write
 from ..errors import ErrorPolicy
+from .images import what_else_it_is
 
 COLUMNS = ("file", "label", "patient", "scan")
 _Item = TypeVar("_Item")
@@ -31,9 +32,12 @@ def read_csv(
             header = reader.fieldnames or ()
             missing = [column for column in columns if column not in header]
             if missing:
+                if header and (found := what_else_it_is(path)):
+                    raise ValueError(f"{path}: found {found}, expected the {what}")
+                semicolons = ";" in "".join(header) and "; save it with commas, not semicolons"
                 raise ValueError(
                     f"{path}, line 1: found the columns '{','.join(header)}', expected "
-                    f"'{','.join(columns)}' (no {', '.join(missing)})"
+                    f"'{','.join(columns)}' (no {', '.join(missing)}){semicolons or ''}"
                 )
             for row in reader:
                 yield reader.line_num, row

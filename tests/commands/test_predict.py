@@ -189,6 +189,21 @@ def test_a_series_with_a_gap_says_what_that_means(predict, scan, tmp_path):
     assert any("take all steps as 2 mm" in note for note in notes)
 
 
+def test_a_mask_in_a_zip_is_a_note_and_no_error(predict, scan, tmp_path):
+    volume = read_volume(scan)
+    write_volume(volume, tmp_path / "ct.nii.gz")
+    mask = np.zeros(volume.hu.shape, np.int16)
+    mask[2:4, 4:9, 4:9] = 1
+    write_volume(replace(volume, hu=mask), tmp_path / "mask.nii.gz")
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for name in ("ct.nii.gz", "mask.nii.gz"):
+            archive.write(tmp_path / name, name)
+    code, printed, errors = predict(tmp_path / "p.zip")
+    line = f"{tmp_path}/p.zip!mask.nii.gz: a label map (mask), no CT: left out"
+    assert code == 0 and errors == [] and f"note: {line}" in printed
+    assert line in result_of(tmp_path / "out" / "p")["notes"]
+
+
 def test_output_within_an_input_would_feed_on_itself(predict, slices, tmp_path):
     code, _, errors = predict(tmp_path)
     assert code == 2 and "lies in the input" in errors[0]

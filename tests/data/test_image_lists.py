@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from ctmasknet.data.classes import IMAGE_CLASSES
+from ctmasknet.data.coco_lesions import read_coco_lesions
 from ctmasknet.data.image_lists import (
     find_classes,
     load_image_list,
@@ -193,3 +194,31 @@ def test_usable_images(tmp_path):
         assert found in line
     with pytest.raises(ValueError, match="none of the images"):
         usable_images(records[1:], collecting())
+
+
+def test_lists_as_excel_saves_them(write):
+    """ "CSV UTF-8" has a byte-order mark and Windows line ends, and quotes commas."""
+    path = write('file,label,patient,scan\r\n"a,1.png",0,p,s\r\n', encoding="utf-8-sig")
+    (record,) = load_image_list(path, errors=collecting())
+    assert (record["image_id"], record["label"], record["scan"]) == ("a,1.png", 0, "s")
+
+
+def test_semicolons_are_refused(write):
+    path = write("file;label;patient;scan\na.png;0;p;s\n")
+    with pytest.raises(ValueError, match="expected 'file,label.*with commas, not semicolons"):
+        load_image_list(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:12\n", "a Git LFS pointer"),
+        ("<!DOCTYPE html>\n<html></html>\n", "an HTML page"),
+    ],
+)
+def test_lists_that_are_something_else_are_named(write, tmp_path, text, found):
+    with pytest.raises(ValueError, match=found):
+        load_image_list(write(text))
+    (tmp_path / "lesions.json").write_text(text)
+    with pytest.raises(ValueError, match=found):
+        read_coco_lesions(tmp_path / "lesions.json")

@@ -114,7 +114,7 @@ def test_slices_of_which_each_has_a_series_of_its_own(tmp_path):
         lambda k: {"SeriesInstanceUID": f"1.2.9.{k}", "StudyInstanceUID": f"1.3.{k}"},
     ],
 )
-def test_slices_with_even_steps_are_one_scan_whatever_an_anonymiser_did(tmp_path, each):
+def test_slices_with_even_steps_are_one_scan(tmp_path, each):
     write_pass(tmp_path, FIRST, "a", each=each)
     (item,), (one,) = scans(tmp_path)
     assert np.array_equal(one, FIRST) and "of its own" in item.note
@@ -173,7 +173,7 @@ def test_scans_that_nothing_tells_apart_are_refused(tmp_path, shift, number, fou
             read_volume(tmp_path, **errors)
 
 
-def test_axial_and_other_slices_of_one_series_are_scans_of_their_own(tmp_path):
+def test_axial_and_other_slices_of_one_series_are_parted(tmp_path):
     write_pass(tmp_path, FIRST, "a")
     write_pass(tmp_path, SECOND, "b", ImageOrientationPatient=[1, 0, 0, 0, 0, -1])
     for k in range(8):

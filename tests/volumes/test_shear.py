@@ -68,6 +68,17 @@ def test_axes_within_half_a_degree_are_made_straight(tmp_path, hu, suffix, axes)
     assert np.allclose(volume.origin, ORIGIN)
 
 
+def test_the_sform_counts_where_the_qform_differs(tmp_path, hu):
+    path = save_axes(tmp_path / "a.nii", hu, np.diag(SPACING))
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<h", content, 252, 1)  # a qform
+    struct.pack_into("<6f", content, 256, 0, 0, 1, 40, 40, 40)  # turned about z, and elsewhere
+    path.write_bytes(content)
+    volume = read_volume(path)
+    assert np.array_equal(volume.hu, hu)
+    assert np.allclose(volume.direction, np.eye(3)) and np.allclose(volume.origin, ORIGIN)
+
+
 def test_a_rounded_affine_of_a_compressed_file(tmp_path, hu):
     path = save_axes(tmp_path / "a.nii", hu, np.round(turned(10) * SPACING, 3))
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(path.read_bytes()))
