@@ -256,7 +256,8 @@ a Git LFS pointer or an HTML page instead of a list or a COCO file
 a state dict, bare or under `model`
   -> read
   = checkpoint/test_wrapped_weights.py::test_the_state_dict_is_found_and_said_to_be
-a state dict under `state_dict` or `model_state_dict`; `module.`, `_orig_mod.`, `model.` before names
+a state dict under `state_dict` or `model_state_dict`; `module.`, `_orig_mod.`, `model.` before
+  each name
   -> read without them, and said to be
   = checkpoint/test_wrapped_weights.py::test_the_state_dict_is_found_and_said_to_be
 a prefix before some names only; state dicts under two of the keys
