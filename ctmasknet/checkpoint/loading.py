@@ -20,7 +20,7 @@ from .tensor_files import find_state_dict, read_tensors
 logger = logging.getLogger(__name__)
 
 NEW_IN_CT_MASK_NET = ("image_head",)
-NEW_IN_LESION_MODEL = ("proposal_generator", "roi_heads", "backbone.fpn_")
+NEW_IN_LESION_MODEL = ("proposal_generator", "roi_heads", "sem_seg_head", "backbone.fpn_")
 BACKBONE = "backbone.bottom_up."
 _COLUMNS = ("loaded", "converted", "ignored", "missing")
 

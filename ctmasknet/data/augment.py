@@ -4,6 +4,23 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import BlendTransform
+from PIL import Image
+
+
+class NearestExtentTransform(T.ExtentTransform):
+    """Detectron2's, whose masks are of the nearest pixels, too: it takes Pillow's 0 for no choice."""
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        nearest = T.ExtentTransform(self.src_rect, self.output_size, Image.Resampling.NEAREST)
+        return nearest.apply_image(segmentation)
+
+
+class RandomPart(T.RandomExtent):
+    """Detectron2's RandomExtent by NearestExtentTransform."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        drawn = super().get_transform(image)
+        return NearestExtentTransform(drawn.src_rect, drawn.output_size)
 
 
 class RandomNoise(T.Augmentation):
@@ -15,8 +32,10 @@ class RandomNoise(T.Augmentation):
         self.most = most
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
-        noise = np.random.normal(0, np.random.uniform(0, self.most), (*image.shape[:2], 1))
-        return BlendTransform(noise.astype(np.float32), 1, 1)
+        # A generator of its own: it draws float32, three times as fast as np.random.normal.
+        generator = np.random.default_rng(np.random.randint(2**31))
+        noise = generator.standard_normal((*image.shape[:2], 1), dtype=np.float32)
+        return BlendTransform(noise * np.float32(np.random.uniform(0, self.most)), 1, 1)
 
 
 def build_intensity_and_shape(cfg: CfgNode) -> list[T.Augmentation]:
@@ -42,7 +61,7 @@ def build_intensity_and_shape(cfg: CfgNode) -> list[T.Augmentation]:
     if keys.SCALE or keys.SHIFT:
         # The part of the image that is kept; beyond the border it is black.
         part = (1 - keys.SCALE, 1 + keys.SCALE)
-        found.append(T.RandomExtent(part, (2 * keys.SHIFT, 2 * keys.SHIFT)))
+        found.append(RandomPart(part, (2 * keys.SHIFT, 2 * keys.SHIFT)))
     if keys.BRIGHTNESS:
         found.append(T.RandomBrightness(1 - keys.BRIGHTNESS, 1 + keys.BRIGHTNESS))
     if keys.CONTRAST:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetCatalog, DatasetMapper
+from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 
 from ..lung import Box, FieldOfView
 from .augment import build_intensity_and_shape
 from .images import check_slice, read_slice
+from .mask_layers import transform_masks
 from .paste import paste_lesions
 from .window import LUNG, Window
 
@@ -96,8 +98,21 @@ class SliceMapper(DatasetMapper):
             raise
 
     def _transform_annotations(self, dataset_dict: dict, transforms: T.Transform, size: tuple):
+        """Do as `DatasetMapper`, but move a slice's masks together."""
+        lesions = [x for x in dataset_dict["annotations"] if not x.get("iscrowd")]
+        coded = [isinstance(x.get("segmentation"), dict) for x in lesions]
+        if lesions and all(coded) and self.use_instance_mask:
+            masks = transform_masks([x.pop("segmentation") for x in lesions], transforms)
+            moved = [utils.transform_instance_annotations(x, transforms, size) for x in lesions]
+            for lesion, mask in zip(moved, masks, strict=True):
+                lesion["segmentation"] = mask
+            instances = utils.annotations_to_instances(moved, size, "bitmask")
+            if self.recompute_boxes:
+                instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+            dataset_dict["instances"] = utils.filter_empty_instances(instances)
+            return
         mapper = self
-        if self.recompute_boxes and all(x.get("iscrowd") for x in dataset_dict["annotations"]):
+        if self.recompute_boxes and not lesions:
             # Of a slice without lesions Detectron2 makes no masks, whose boxes it then wants.
             mapper = copy.copy(self)
             mapper.recompute_boxes = False
