@@ -104,6 +104,9 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.MIN_AREA = 64
     # A pixel is lesion if the branch's probability of any lesion is above this.
     cfg.MODEL.SEM_SEG_HEAD.LESION_THRESH = 0.5
+    # RPN and RoI heads learn in every so many-th iteration, the branch in each. Iterations without
+    # them are shorter, on a GPU several times.
+    cfg.MODEL.SEM_SEG_HEAD.DETECTOR_PERIOD = 1
 
     # ---------------------------------------------------------------- ranked boxes
     # All scored boxes of an image, ranked and cut to a fixed number, are the input of the image

@@ -8,7 +8,7 @@ from PIL import Image
 
 
 class NearestExtentTransform(T.ExtentTransform):
-    """Detectron2's, whose masks are of the nearest pixels, too: it takes Pillow's 0 for no choice."""
+    """Detectron2's, with masks of the nearest pixels: Pillow's NEAREST, 0, is no choice to it."""
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
         nearest = T.ExtentTransform(self.src_rect, self.output_size, Image.Resampling.NEAREST)

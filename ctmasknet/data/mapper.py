@@ -103,9 +103,11 @@ class SliceMapper(DatasetMapper):
         coded = [isinstance(x.get("segmentation"), dict) for x in lesions]
         if lesions and all(coded) and self.use_instance_mask:
             masks = transform_masks([x.pop("segmentation") for x in lesions], transforms)
-            moved = [utils.transform_instance_annotations(x, transforms, size) for x in lesions]
-            for lesion, mask in zip(moved, masks, strict=True):
-                lesion["segmentation"] = mask
+            if not self.recompute_boxes:
+                lesions = [
+                    utils.transform_instance_annotations(x, transforms, size) for x in lesions
+                ]
+            moved = [{**x, "segmentation": m} for x, m in zip(lesions, masks, strict=True)]
             instances = utils.annotations_to_instances(moved, size, "bitmask")
             if self.recompute_boxes:
                 instances.gt_boxes = instances.gt_masks.get_bounding_boxes()

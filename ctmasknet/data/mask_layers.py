@@ -24,11 +24,9 @@ def transform_masks(rles: Sequence[dict], transforms: T.Transform) -> list[np.nd
     places = []
     for mask in map(coco_mask.decode, rles):
         inside = mask.astype(bool)
-        for index, layer in enumerate(layers):
-            if layer.max() < _MOST and not layer[inside].any():
-                break
-        else:
-            index = len(layers)
+        free = (i for i, x in enumerate(layers) if x.max() < _MOST and not x[inside].any())
+        index = next(free, len(layers))
+        if index == len(layers):
             layers.append(np.zeros_like(mask))
         number = layers[index].max() + 1
         layers[index][inside] = number

@@ -4,6 +4,7 @@ import copy
 
 import torch
 from detectron2.engine import HookBase
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .parallel_trainer import unwrapped
 
@@ -37,16 +38,19 @@ class WeightAverage(HookBase):
     def after_step(self) -> None:
         steps = self.trainer.iter + 1
         decay = min(self.decay, (1 + steps) / (10 + steps))
-        for name, value in self._values().items():
-            self._average[name].lerp_(value, 1 - decay)
-            self._learning[name].copy_(value)
-            value.copy_(self._average[name])
+        named = self._values()
+        values = [*named.values()]
+        average = [self._average[name] for name in named]
+        get_ema_multi_avg_fn(decay)(average, values, steps)
+        torch._foreach_copy_([self._learning[name] for name in named], values)
+        torch._foreach_copy_(values, average)
 
     def put_back(self) -> None:
         """Let the model have the weights that learn, but for the last time."""
         if self.trainer.iter + 1 < self.trainer.max_iter:
-            for name, value in self._values().items():
-                value.copy_(self._learning[name])
+            named = self._values()
+            learning = [self._learning[name] for name in named]
+            torch._foreach_copy_([*named.values()], learning)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the weights that learn."""

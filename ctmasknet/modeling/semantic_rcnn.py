@@ -8,6 +8,8 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead, build_sem_seg_head
 from detectron2.structures import ImageList, Instances
+from detectron2.utils import comm
+from detectron2.utils.events import get_event_storage
 
 from .lesion_rcnn import LesionRCNN
 from .pixels_to_instances import join
@@ -31,6 +33,7 @@ class SemanticLesionRCNN(LesionRCNN):
         min_area: int = 64,
         threshold: float = 0.5,
         mirror: bool = False,
+        detector_period: int = 1,
         **kwargs,
     ):
         """Build the network.
@@ -41,11 +44,14 @@ class SemanticLesionRCNN(LesionRCNN):
             threshold: of the probability of any lesion, from which a pixel is one; in [0, 1).
             mirror: whether the branch also sees the mirrored image at inference; the mean of both
                 counts.
+            detector_period: the detector learns in every so many-th iteration; the branch, which
+                is cheaper and finds most pixels, in each.
             kwargs: those of LesionRCNN.
         """
         super().__init__(**kwargs)
         self.sem_seg_head: SemSegFPNHead = sem_seg_head
         self.min_area, self.threshold, self.mirror = min_area, threshold, mirror
+        self.detector_period = detector_period
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -56,6 +62,14 @@ class SemanticLesionRCNN(LesionRCNN):
         if not 0 <= ret["threshold"] < 1:
             raise ValueError(
                 f"MODEL.SEM_SEG_HEAD.LESION_THRESH is {ret['threshold']}, expected 0 to below 1"
+            )
+        ret["detector_period"] = cfg.MODEL.SEM_SEG_HEAD.DETECTOR_PERIOD
+        if ret["detector_period"] < 1:
+            raise ValueError("MODEL.SEM_SEG_HEAD.DETECTOR_PERIOD: expected 1 or more")
+        if ret["detector_period"] > 1 and comm.get_world_size() > 1:
+            raise ValueError(
+                "MODEL.SEM_SEG_HEAD.DETECTOR_PERIOD is for one process: several wait for the "
+                "gradients of all parameters in each iteration; set it to 1"
             )
         ret["mirror"] = cfg.TEST.AUG.ENABLED and cfg.TEST.AUG.FLIP
         return ret
@@ -68,12 +82,14 @@ class SemanticLesionRCNN(LesionRCNN):
             images = self.preprocess_image(batched_inputs)
             features = self.backbone(images.tensor)
             lesions = [x["instances"].to(self.device) for x in batched_inputs]
-            proposals, losses = self.proposal_generator(images, features, lesions)
-            losses = losses | self.roi_heads(images, features, proposals, lesions)[1]
             head = self.sem_seg_head
             size = tuple(images.tensor.shape[-2:])
             targets = semantic_targets(lesions, size, self.roi_heads.num_classes, head.ignore_value)
-            return losses | head(features, targets)[1]
+            losses = head(features, targets)[1]
+            if get_event_storage().iter % self.detector_period:
+                return losses
+            proposals, found = self.proposal_generator(images, features, lesions)
+            return losses | found | self.roi_heads(images, features, proposals, lesions)[1]
 
     def find_lesions(self, images: ImageList, features: dict[str, torch.Tensor]) -> list[Instances]:
         """Return B raw instances whose `pred_masks` are ImageMasks."""

@@ -111,6 +111,24 @@ def test_training_adds_the_branchs_losses_and_teaches_all_levels(model):
     model.zero_grad()
 
 
+def test_the_detector_learns_in_every_so_many_th_iteration(model):
+    inputs = [{**x, "instances": lesions_of((64, 64))} for x in batch()]
+    model.train().detector_period = 3
+    found = []
+    for iteration in (3, 4, 5, 6):
+        with EventStorage(iteration):
+            found.append(set(model(inputs)))
+    model.detector_period = 1
+    branch = {"loss_sem_seg", "loss_sem_dice"}
+    assert found[1] == found[2] == branch
+    assert found[0] == found[3] > branch | {"loss_mask", "loss_rpn_cls"}
+
+
+def test_a_period_of_no_iteration_is_refused():
+    with pytest.raises(ValueError, match="DETECTOR_PERIOD"):
+        build_model(small_cfg("recipe/semantic_R18_T1", "MODEL.SEM_SEG_HEAD.DETECTOR_PERIOD", 0))
+
+
 def test_accelerated_it_finds_the_same(model):
     images = [{**x, "image": F.avg_pool2d(x["image"], 3, 1, 1).byte()} for x in batch(3)]
     model.eval()
