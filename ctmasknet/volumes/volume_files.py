@@ -136,6 +136,11 @@ def _read_folder(folder: Path, options: ReadOptions) -> Volume:
     rest = found.zips + found.others
     for path in rest:  # one that cannot be read may be DICOM
         require_readable(path)
+    if found.zips:
+        raise ValueError(
+            f"{folder}: found {found.zips[0].name} in it, expected one volume: name the zip "
+            "itself, or unpack what holds it"
+        )
     raise ValueError(
         f"{folder}: found no CT volume among {len(rest)} files, expected DICOM files, images "
         f"({', '.join(IMAGE_SUFFIXES)}), or one of {', '.join(VOLUME_FORMATS)}"
