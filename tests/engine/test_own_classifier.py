@@ -69,5 +69,12 @@ def test_another_kind_of_data_and_an_unknown_name_are_refused(tmp_path):
     truth.write_text('{"images": [], "annotations": [], "categories": []}')
     with pytest.raises(ValueError, match=r"OwnClassifier needs an image list \(\.csv\)"):
         load_config(CONFIG, [*opts, "DATASETS.TRAIN", f"('{truth}',)"])
-    with pytest.raises(KeyError, match="NoSuchModel"):
+    with pytest.raises(ValueError, match="META_ARCHITECTURE: No object named 'NoSuchModel'"):
         load_config(CONFIG, ["MODEL.META_ARCHITECTURE", "NoSuchModel"])
+
+
+def test_a_part_that_is_not_registered_is_named(tmp_path):
+    opts = [*itertools.chain(*SMALL.items()), "OUTPUT_DIR", str(tmp_path)]
+    cfg = load_config(CONFIG, [*opts, "MODEL.IMAGE_HEAD.NAME", "Gone"], datasets=False)
+    with pytest.raises(ValueError, match="No object named 'Gone' found in 'IMAGE_HEAD'.*import"):
+        Trainer.build_model(cfg)
