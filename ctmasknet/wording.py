@@ -42,3 +42,13 @@ def volume_text(ml: float) -> str:
         return "<0.01 ml"
     decimals = 0 if ml >= 100 or ml == 0 else 1 if ml >= 10 else 2
     return f"{ml:,.{decimals}f} ml"
+
+
+def same_but_for_spelling(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return two different names of the same letters and digits, whatever their case; or None."""
+    known: dict[str, str] = {}
+    for name in names:
+        letters = "".join(filter(str.isalnum, name.casefold()))
+        if letters and known.setdefault(letters, name) != name:
+            return known[letters], name
+    return None

@@ -40,7 +40,8 @@ def read_csv(
                     f"'{','.join(columns)}' (no {', '.join(missing)}){semicolons or ''}"
                 )
             for row in reader:
-                yield reader.line_num, row
+                if any(row.values()):  # Excel ends a list with empty lines
+                    yield reader.line_num, row
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not a UTF-8 CSV file ({error})") from None
 
