@@ -23,7 +23,7 @@ from ..config import get_cfg
 from ..data.classes import IMAGE_CLASSES
 from ..data.coco_lesions import SET_CROWD
 from ..data.image_lists import find_classes
-from ..data.images import check_slice
+from ..data.images import check_slice, what_else_it_is
 from ..data.registration import dataset_source, register_paths
 from ..data.window import say_windowed_once
 from ..errors import parts_named
@@ -131,8 +131,10 @@ def load_config(
         cfg.merge_from_list(list(opts))
         with parts_named("MODEL.META_ARCHITECTURE"):
             is_classifier(cfg)
-    except (AssertionError, KeyError, ValueError, YAMLError) as error:
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError, YAMLError) as error:
         reason = " ".join(str(error).split())  # YAML's errors have many lines
+        if isinstance(error, AttributeError | TypeError):  # of what is no mapping
+            reason = f"{what_else_it_is(path) or 'no config'}, expected lines of `KEY: VALUE`"
         raise ValueError(f"{config_file} or an override of it: {reason}") from None
     check_lesion_keys(cfg)
     if cfg.MODEL.WEIGHTS:

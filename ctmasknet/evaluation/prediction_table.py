@@ -20,6 +20,7 @@ from scipy.special import softmax
 
 from ..atomic_write import atomic_write
 from ..data.classes import IMAGE_CLASSES, label_numbers
+from ..data.images import what_else_it_is
 from .metric_names import check_class_names
 
 logger = logging.getLogger(__name__)
@@ -162,6 +163,8 @@ def _count_scores(path: Path, columns: Sequence[str]) -> tuple[str, int]:
     missing = [name for name in COLUMNS if name not in columns]
     missing += [f"{kind}{i}" for i in range(max(count, 2)) if f"{kind}{i}" not in columns]
     if missing:
+        if columns and (found := what_else_it_is(path)):
+            raise ValueError(f"{path}: found {found}, expected predictions")
         raise ValueError(
             f"{path}, line 1: found the columns '{','.join(columns)}', expected "
             f"'{','.join(COLUMNS)},logit_0,logit_1,...' (no {', '.join(missing)})"

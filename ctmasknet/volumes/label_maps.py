@@ -9,7 +9,7 @@ from ..data.images import read_slice
 from ..wording import counted
 from . import sitk
 from .formats import by_folder, is_image
-from .sitk_headers import unpacked_nifti
+from .sitk_headers import open_metaimage, unpacked_nifti
 
 MOST_LABELS = 32  # more values are no label map; CT has hundreds
 _MOST_BYTES = 255  # the highest value of a label
@@ -42,11 +42,11 @@ def label_map_problem(values: np.ndarray) -> str:
 def is_label_volume(path: Path) -> bool:
     """Return whether a volume file is a label map by its voxels; False if it cannot be read."""
     reader = sitk.ImageFileReader()
-    if path.suffix.lower() in (".mha", ".mhd"):
-        reader.SetImageIO("MetaImageIO")
     try:
         with unpacked_nifti(path) as plain:
             reader.SetFileName(str(plain))
+            if path.suffix.lower() in (".mha", ".mhd"):
+                open_metaimage(path, reader)
             image = reader.Execute()
         return is_label_map(sitk.GetArrayViewFromImage(image))
     except (OSError, RuntimeError, ValueError):  # reading it as a scan says why

@@ -93,9 +93,10 @@ def _read(path: Path, options: ReadOptions) -> Volume:
     if not is_image(path):
         require_readable(path)
         if not is_dicom(path):
+            found = what_else_it_is(path)
             raise ValueError(
-                f"{path}: no CT volume, expected a folder or .zip of DICOM files or images, a "
-                f"DICOM file or an image, or one of {', '.join(VOLUME_FORMATS)}"
+                f"{path}: {found or 'no CT volume'}, expected a folder or .zip of DICOM files or "
+                f"images, a DICOM file or an image, or one of {', '.join(VOLUME_FORMATS)}"
             )
     return _read_slices([path], path, options)
 

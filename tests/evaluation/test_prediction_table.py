@@ -140,3 +140,11 @@ def test_probabilities_that_are_called_logits_are_told(tmp_path, caplog):
     caplog.clear()
     read_predictions(write(tmp_path, HEAD + rows + "c,p,s,1,1.5,-2,1.5\n"))
     assert caplog.text == ""
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path):
+    path = write(tmp_path, "version https://git-lfs.github.com/spec/v1\noid sha256:12\n")
+    with pytest.raises(
+        ValueError, match=r"predictions\.csv: found a Git LFS pointer, .*git lfs pull"
+    ):
+        read_predictions(path)
