@@ -162,6 +162,9 @@ sform and qform that differ in NIfTI
 a label map (2 to 32 different whole values from 0 to 255) beside a scan
   -> left out and listed
   = volumes/test_volume_files.py::test_masks_beside_a_scan_are_left_out_and_listed
+a label map of more labels, as of all organs, told by its patches of equal voxels
+  -> left out and listed, or refused, alike
+  = volumes/test_volume_files.py::test_label_maps_of_all_organs_are_told_by_their_patches
 a label map that is named itself
   -> refused
   = inference/test_inputs.py::test_label_maps_beside_scans_are_left_out
@@ -171,7 +174,7 @@ suffixes in capitals
 plain NIfTI named .nii.gz, compressed NIfTI named .nii
   -> read: the first bytes tell
   = volumes/test_names.py::test_nifti_is_known_by_its_bytes_whatever_its_name
-Git LFS pointers, HTML pages, empty files
+Git LFS pointers, HTML pages, empty files, whatever their names
   -> refused, and named as such
   = volumes/test_names.py::test_git_lfs_pointers_are_named
 values that are no HU (0 to 1, HU + 1024)
@@ -329,6 +332,9 @@ a Git LFS pointer, an HTML page or an empty file instead of weights
 weights where a model with its config is expected
   -> refused: name the config, and the weights beside it
   = inference/test_model_spec.py::test_weights_alone_are_no_model
+a config file that is a Git LFS pointer, empty or no mapping
+  -> refused, and named as such
+  = engine/test_own_classifier.py::test_a_config_file_that_is_something_else_is_named
 a config that names a part which is not registered
   -> refused, and named
   = engine/test_own_classifier.py::test_a_part_that_is_not_registered_is_named
