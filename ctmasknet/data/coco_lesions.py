@@ -6,7 +6,7 @@ What needs no guess is repaired, and said once. Anything else is refused.
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,13 +73,8 @@ def read_coco_lesions(path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> C
     sizes = {x["id"]: (x["height"], x["width"]) for x in images}
     items = [_without_nulls(item) for item in content["annotations"]]
     found = read_entries(path, "annotation", items, sizes, names, _read_lesion, errors=errors)
-    boxes = _boxes([entry["segmentation"] for entry in found.values()])
-    for index in np.array(list(found))[boxes[:, 2] == 0].tolist():
-        del found[index]
-        error = ValueError("a mask without any pixel in its image: remove it")
-        errors.handle(entry_error(path, "annotation", index, error, items[index]))
-    copies = _copies(found)
-    found = {index: entry for index, entry in found.items() if index not in copies}
+    _drop_empty(path, found, items, errors)
+    copies = _drop_copies(found)
     lesions = [{**items[index], **entry} for index, entry in found.items()]
     masks = [entry["segmentation"] for entry in found.values()]
     boxes = _boxes(masks)
@@ -89,7 +84,7 @@ def read_coco_lesions(path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> C
         *_number(lesions),
     ]
     if copies:
-        repairs.append(f"{counted(len(copies), 'lesion')} that is there twice taken once")
+        repairs.append(f"{counted(copies, 'lesion')} that is there twice taken once")
     for index, lesion in zip(found, lesions, strict=True):
         if isinstance(items[index]["segmentation"], list):  # polygons train at any size
             lesion["segmentation"] = [x for x in items[index]["segmentation"] if len(x) >= 6]
@@ -178,17 +173,28 @@ def _without_nulls(item: Any) -> Any:
     return {k: v for k, v in item.items() if v is not None} if isinstance(item, dict) else item
 
 
-def _copies(lesions: Mapping[int, dict]) -> set[int]:
-    """Return the indices of lesions of the same image, class and mask as one before."""
-    seen: set[tuple] = set()
-    copies = set()
-    for index, lesion in lesions.items():
-        mask = lesion["segmentation"]["counts"]
-        key = (lesion["image_id"], lesion["category_id"], lesion["iscrowd"], mask)
-        if key in seen:
-            copies.add(index)
-        seen.add(key)
-    return copies
+def _drop_empty(path: Path, lesions: dict[int, dict], items: list, errors: ErrorPolicy) -> None:
+    """Remove lesions whose mask has no pixel, each an error to handle."""
+    boxes = _boxes([lesion["segmentation"] for lesion in lesions.values()])
+    for index in np.array(list(lesions))[boxes[:, 2] == 0].tolist():
+        del lesions[index]
+        error = ValueError("a mask without any pixel in its image: remove it")
+        errors.handle(entry_error(path, "annotation", index, error, items[index]))
+
+
+def _drop_copies(lesions: dict[int, dict]) -> int:
+    """Remove lesions of the same image, class and mask as one before; return their number."""
+    keys = ("image_id", "category_id", "iscrowd")
+    first: dict[tuple, int] = {}
+    copies = [
+        index
+        for index, x in lesions.items()
+        if first.setdefault((*(x[key] for key in keys), x["segmentation"]["counts"]), index)
+        != index
+    ]
+    for index in copies:
+        del lesions[index]
+    return len(copies)
 
 
 def _boxes(masks: list[dict]) -> np.ndarray:
