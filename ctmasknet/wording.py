@@ -1,10 +1,14 @@
 """Words and numbers as people read them, the same in every page, table and message."""
 
 import math
+import re
 from collections.abc import Sequence
 
 NOTICE = "Research use only, not for diagnosis."
 UNKNOWN = "–"
+
+# Within a name; those at its end ("COVID-") and between digits ("1-2") tell.
+_GAPS = re.compile(r"(?<=[^\W\d])[\s_-]+(?=\w)|(?<=\d)[\s_-]+(?=[^\W\d])")
 
 
 def counted(number: int, unit: str) -> str:
@@ -45,10 +49,10 @@ def volume_text(ml: float) -> str:
 
 
 def same_but_for_spelling(names: Sequence[str]) -> tuple[str, str] | None:
-    """Return two different names of the same letters and digits, whatever their case; or None."""
+    """Return two names that differ in case, or in blanks, _ and - within them, alone; or None."""
     known: dict[str, str] = {}
     for name in names:
-        letters = "".join(filter(str.isalnum, name.casefold()))
-        if letters and known.setdefault(letters, name) != name:
-            return known[letters], name
+        plain = _GAPS.sub("", name.strip().casefold())
+        if known.setdefault(plain, name) != name:
+            return known[plain], name
     return None

@@ -231,6 +231,12 @@ def test_a_class_in_two_spellings_is_refused(write, labels):
         find_classes([write(text)])
 
 
+def test_classes_that_only_look_alike(write):
+    for labels in (("COVID+", "COVID-"), ("grade 1-2", "grade 12"), ("-", "+")):
+        rows = "".join(f"{k}.png,{label},p,s\n" for k, label in zip("ab", labels, strict=True))
+        assert find_classes([write(HEADER + rows)]) == tuple(sorted(labels))
+
+
 def test_empty_lines_as_excel_writes_them_are_no_slices(write):
     assert len(load_image_list(write(HEADER + "a.png,0,p,s\n,,,\n,,,\n"))) == 1
 
