@@ -174,6 +174,9 @@ suffixes in capitals
 plain NIfTI named .nii.gz, compressed NIfTI named .nii
   -> read: the first bytes tell
   = volumes/test_names.py::test_nifti_is_known_by_its_bytes_whatever_its_name
+bytes behind a whole gzip, as text programs add
+  -> left out
+  = volumes/test_names.py::test_bytes_behind_a_gzip_are_left_out
 Git LFS pointers, HTML pages, empty files, whatever their names
   -> refused, and named as such
   = volumes/test_names.py::test_git_lfs_pointers_are_named

@@ -2,7 +2,6 @@
 
 import gzip
 import math
-import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -86,7 +85,7 @@ def unpacked_nifti(path: Path) -> Iterator[Path]:
                 raise EOFError(found or "no gzip file")
             if packed:
                 with gzip.open(path) as stream, plain.open("wb") as out:
-                    shutil.copyfileobj(stream, out, _CHUNK)
+                    _copy(stream, out)
             else:
                 plain.symlink_to(path.absolute())
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -95,6 +94,16 @@ def unpacked_nifti(path: Path) -> Iterator[Path]:
                 f"{path}: cannot be decompressed ({found}): truncated or damaged; copy it again"
             ) from None
         yield plain
+
+
+def _copy(stream: gzip.GzipFile, out: BinaryIO) -> None:
+    """Copy the content of a gzip; what else follows a whole one is left out, as gunzip does."""
+    try:
+        while chunk := stream.read1(_CHUNK):  # read() would lose what comes before an error
+            out.write(chunk)
+    except gzip.BadGzipFile as error:
+        if not (out.tell() and "Not a gzipped file" in str(error)):
+            raise
 
 
 def _is_nifti(path: Path) -> bool:
