@@ -11,6 +11,7 @@ from ..checkpoint import read_checkpoint
 from ..config import get_cfg
 from ..data.coco_lesions import in_file, read_lesion_classes
 from ..data.image_lists import find_classes
+from ..data.images import what_else_it_is
 from ..data.mask_rule import PAPERS_CLASSES, MaskRule
 from ..shipped_configs import CONFIGS, find_config
 
@@ -70,7 +71,8 @@ def _own_keys(file: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"{file}: not a config: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: not a config, expected lines of `KEY: VALUE`")
+        found = what_else_it_is(file) or "not a config"
+        raise ValueError(f"{file}: {found}, expected lines of `KEY: VALUE`")
     bases = content.pop("_BASE_", [])
     keys: dict[str, Any] = {}
     for base in [bases] if isinstance(bases, str) else bases:

@@ -185,8 +185,9 @@ def run_predict(args: argparse.Namespace) -> int:
         before = f", {len(run.resumed)} of them before" if run.resumed else ""
         place = f": {args.output / SUMMARY}" if run.results else ""
         print(f"{len(run.results)} of {len(inputs)} predicted{before}{place}. {NOTICE}")
-    for note in (item.note for item in inputs if item.note):
-        print(f"note: {note}")
+    for item in inputs:
+        if item.note:
+            print(f"note: {item.name}: {item.note}")
     for line in left_out:
         print(f"left out: {line}")
     for line in problems:

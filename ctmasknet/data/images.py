@@ -99,9 +99,10 @@ def require_files(
     """
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
+        slashes = "; write / instead of the backslashes of Windows" if "\\" in missing[0] else ""
         raise FileNotFoundError(
             f"{missing[0]}: no such file; {len(missing)} of the files listed in {listed_in} are "
-            f"missing (names in it are relative to {root or 'its own folder'})"
+            f"missing (names in it are relative to {root or 'its own folder'}){slashes}"
         )
 
 

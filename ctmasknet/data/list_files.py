@@ -40,7 +40,8 @@ def read_csv(
                     f"'{','.join(columns)}' (no {', '.join(missing)}){semicolons or ''}"
                 )
             for row in reader:
-                yield reader.line_num, row
+                if any(row.values()):  # Excel ends a list with empty lines
+                    yield reader.line_num, row
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not a UTF-8 CSV file ({error})") from None
 
@@ -56,7 +57,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping]) -> No
 def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
     """Read the lines of a text file that are not empty, each with its number from 1.
 
-    FileNotFoundError: no such file. ValueError: not a text file.
+    FileNotFoundError: no such file. ValueError: no text file of lines.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such {what}")
@@ -64,6 +65,8 @@ def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file ({error})") from None
+    if any(map(str.strip, lines)) and (found := what_else_it_is(path)):
+        raise ValueError(f"{path}: found {found}, expected the {what}")
     return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 

@@ -23,9 +23,10 @@ from ..config import get_cfg
 from ..data.classes import IMAGE_CLASSES
 from ..data.coco_lesions import SET_CROWD
 from ..data.image_lists import find_classes
-from ..data.images import check_slice
+from ..data.images import check_slice, what_else_it_is
 from ..data.registration import dataset_source, register_paths
 from ..data.window import say_windowed_once
+from ..errors import parts_named
 from ..evaluation.lesion_files import read_lesions
 from ..evaluation.metric_names import check_class_names
 from ..evaluation.prediction_table import RESERVED
@@ -111,9 +112,9 @@ def load_config(
 
     Raises:
         FileNotFoundError: no such config file, or data set file.
-        ValueError: an unknown key or value, or a data set of the wrong kind for the model, that
-            cannot be read as INPUT.MASK_TYPE, or with other lesion classes than the run.
-        KeyError: no such meta-architecture.
+        ValueError: an unknown key or value, no such meta-architecture, or a data set of the wrong
+            kind for the model, that cannot be read as INPUT.MASK_TYPE, or with other lesion
+            classes than the run.
     """
     if not config_file:
         raise FileNotFoundError("no --config-file given: name a config")
@@ -124,13 +125,16 @@ def load_config(
     try:
         if whole_model:
             cfg.merge_from_other_cfg(whole_model)
-            is_classifier(cfg)  # a KeyError if its meta-architecture is not registered
             cfg.MODEL.WEIGHTS = str(path)
         else:
             cfg.merge_from_file(str(path))
         cfg.merge_from_list(list(opts))
-    except (AssertionError, KeyError, ValueError, YAMLError) as error:
+        with parts_named("MODEL.META_ARCHITECTURE"):
+            is_classifier(cfg)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError, YAMLError) as error:
         reason = " ".join(str(error).split())  # YAML's errors have many lines
+        if isinstance(error, AttributeError | TypeError):  # of what is no mapping
+            reason = f"{what_else_it_is(path) or 'no config'}, expected lines of `KEY: VALUE`"
         raise ValueError(f"{config_file} or an override of it: {reason}") from None
     check_lesion_keys(cfg)
     if cfg.MODEL.WEIGHTS:

@@ -20,6 +20,7 @@ from ..checkpoint import load_weights
 from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
 from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.registration import dataset_source
+from ..errors import parts_named
 from ..evaluation import ImageClassificationEvaluator, LesionEvaluator
 from ..evaluation.lesion_report import LesionReportSettings
 from ..evaluation.results import RESULTS, Metrics, write_results
@@ -122,7 +123,8 @@ class Trainer(SliceTrainer):
         """
         if not cfg.DATASETS.TEST:
             raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on")
-        model = build_model(with_precision(cfg))
+        with parts_named(cfg.MODEL.NAME):
+            model = build_model(with_precision(cfg))
         if cfg.MODEL.FAST:
             accelerate(model)
         report = load_weights(model, cfg.MODEL.WEIGHTS, (), *_classes(cfg))
@@ -169,7 +171,8 @@ class Trainer(SliceTrainer):
                 "MODEL.PRECISION float16 trains with SOLVER.AMP.ENABLED True (scaled losses); "
                 "or use bfloat16 or float32"
             )
-        model = super().build_model(cfg)
+        with parts_named(cfg.MODEL.NAME):
+            model = super().build_model(cfg)
         return accelerate(model) if cfg.MODEL.FAST else model
 
     @classmethod

@@ -16,8 +16,10 @@ from ..data.images import IMAGE_SUFFIXES, read_slice
 from ..data.window import LUNG, Window
 from ..errors import ErrorPolicy, collecting
 from ..volumes.dicom_acquisitions import describe_group, group_series
-from ..volumes.dicom_headers import SliceHeader, read_headers
+from ..volumes.dicom_grouping import describe_asides
+from ..volumes.dicom_headers import read_headers
 from ..volumes.formats import (
+    INDEXES,
     VOLUME_FORMATS,
     by_folder,
     describe_unread,
@@ -73,8 +75,8 @@ def find_inputs(
 
     A folder may hold anything at any depth. Each series of CT slices in DICOM, each volume file and
     each zip is a scan. The images of each folder are a set of slices, or with `as_scan` one scan in
-    the order of their names; images beside DICOM files are previews and left out. So are label maps
-    (masks), volumes and images.
+    the order of their names; images beside DICOM files, or anywhere on a medium with a DICOMDIR,
+    are previews and left out. So are label maps (masks), volumes and images.
 
     Returns the inputs, each with a name of its own; what cannot be used, a line each; and what is
     left out on purpose (scouts, reports, previews, masks), a line each.
@@ -114,8 +116,9 @@ def _in_folder(
     whole = sorted(volumes + files.zips, key=natural_order)
     found = [Input(stem_of(path), path) for path in whole] + series + damaged
     with_series = {path.parent for item in series for path in item.files}
+    media = [path.parent for path in files.others if path.name.upper() in INDEXES]  # CDs
     for parent, images in by_folder(files.images).items():
-        if parent in with_series:
+        if parent in with_series or any(map(parent.is_relative_to, media)):
             left_out.append(f"{parent}: {counted(len(images), 'image')} beside DICOM files")
         elif images := without_label_maps(images, left_out.append):
             found.append(Input(folder_name(parent), parent, tuple(images), is_scan=as_scan))
@@ -129,7 +132,7 @@ def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], l
     """
     headers = read_headers(dicom, collecting())
     unknown = set(dicom) - {header.path for header in headers}
-    left_out += _described_asides(header for header in headers if header.aside)
+    left_out += describe_asides(headers)
     groups = group_series(header for header in headers if not header.aside)
     if groups and not groups[-1][0].series:
         unknown |= {header.path for header in groups.pop()}
@@ -151,21 +154,6 @@ def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], l
         found.append(Input(folder_name(path), path, members, note=note))
     alone = sorted(by_folder(sorted(unknown)).items())
     return found, [Input(folder_name(folder), folder, tuple(files)) for folder, files in alone]
-
-
-def _described_asides(headers: Iterable[SliceHeader]) -> list[str]:
-    """Describe files beside the slices: scouts, reports, segmentations, captures of screens."""
-    alike: Counter[tuple[Path, str, str]] = Counter()
-    for header in headers:
-        modality = header.identifiers.get("Modality", "no modality")
-        kind = modality if header.aside.startswith("of ") else f"{modality} {header.aside}"
-        description = header.identifiers.get("SeriesDescription", "no description")
-        alike[header.path.parent, description, kind] += 1
-    return [
-        f"{folder}: {counted(number, 'file')} of the series '{description}' ({kind}): no axial CT "
-        "slices"
-        for (folder, description, kind), number in alike.items()
-    ]
 
 
 def _named_apart(inputs: list[Input]) -> list[Input]:

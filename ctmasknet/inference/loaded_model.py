@@ -8,6 +8,7 @@ from detectron2.modeling import build_model
 
 from ..checkpoint import load_weights
 from ..data.mapper import build_test_resize, configured_field_of_view
+from ..errors import parts_named
 from ..fast import accelerate
 from ..fast.precision import with_precision
 from ..lung import Box
@@ -43,13 +44,8 @@ class LoadedModel:
         cfg.INPUT.FIELD_OF_VIEW = field_of_view or cfg.INPUT.FIELD_OF_VIEW
         cfg = with_precision(cfg)
         self.precision = cfg.MODEL.PRECISION
-        try:
+        with parts_named(spec.config or spec.name):
             self.model: torch.nn.Module = build_model(cfg).eval()
-        except KeyError as error:  # of a registry
-            raise ValueError(
-                f"{spec.config or spec.name}: {error.args[0]} If the part is your own, import its "
-                "module first"
-            ) from None
         load_weights(self.model, spec.weights)
         if cfg.MODEL.FAST:
             accelerate(self.model)

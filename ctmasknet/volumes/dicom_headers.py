@@ -36,7 +36,7 @@ _TAGS = [
     *_ACQUISITION,
     *("SOPClassUID", "SOPInstanceUID", "FrameOfReferenceUID", "InstanceNumber"),
     *("NumberOfFrames", "SamplesPerPixel", "Rows", "Columns"),
-    "GantryDetectorTilt",
+    *("GantryDetectorTilt", "PhotometricInterpretation"),
 ]
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, an index without pixels
 _UNKNOWN_TEXT = re.compile("default encoding|replacement|unknown escape")  # pydicom's warnings
@@ -197,6 +197,11 @@ def _problem(dataset: "Dataset") -> str:
         return (
             f"found {samples} samples per pixel (a colour image), expected HU: it is a screenshot "
             "or a secondary capture; use the original series"
+        )
+    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":  # GDCM inverts its values
+        return (
+            "found PhotometricInterpretation MONOCHROME1, whose values programs invert or not, "
+            "expected MONOCHROME2: use the original series"
         )
     if not (dataset.get("Rows") and dataset.get("Columns")):
         return "found no pixels (no Rows, Columns), expected a CT slice: copy it again or remove it"

@@ -28,7 +28,7 @@ def read_dicom(files: Iterable[Path], source: Path, options: ReadOptions) -> Vol
 
     The HU are int16, or float32 if they are not whole or exceed int16; reading takes little more
     memory than they do. If errors are collected, the largest series is taken, unusable files are
-    left out, and gaps, uneven steps, tilt and values that cannot be HU are accepted.
+    left out, and gaps, uneven steps and tilt are accepted; values that cannot be HU never are.
     """
     errors = options.errors
     headers = choose_series(read_headers(files, errors), source, options.series, errors)
@@ -37,7 +37,7 @@ def read_dicom(files: Iterable[Path], source: Path, options: ReadOptions) -> Vol
         reasons = f" (the first reason: {errors.first})" if errors.first else ""
         raise ValueError(f"{source}: found no usable CT slice, expected a CT series{reasons}")
     if values := hu_problem(hu):
-        errors.handle(
+        raise ValueError(
             f"{source}: {values}: RescaleSlope and RescaleIntercept are not those of HU; use "
             "the original series, or set the tags if you know the scanner's values"
         )

@@ -6,7 +6,6 @@ MetaImage) the memory of the volume; int32 and float64 take 1.6 times (MetaImage
 compressed MetaImage) that of the int16 or float32 they become (tools/benchmark_volumes.py).
 """
 
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +20,7 @@ from . import sitk
 from .formats import VOLUME_FORMATS, ReadOptions, VolumeFormat
 from .label_maps import label_map_problem
 from .shear import straight_nifti, straightened
-from .sitk_headers import check_header, check_metaimage, nifti_floats, unpacked_nifti
+from .sitk_headers import check_header, nifti_floats, open_metaimage, unpacked_nifti
 from .volume import Volume, hu_problem, upright_volume
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
@@ -122,19 +121,19 @@ def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> "tuple[np.ndarra
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     suffix = volume_suffix(path)
-    if suffix in (".mha", ".mhd"):  # which it knows in small letters alone
-        reader.SetImageIO("MetaImageIO")
+    in_parts = False
     try:
-        reader.ReadImageInformation()
+        if suffix in (".mha", ".mhd"):
+            in_parts = open_metaimage(path, reader)
+        else:
+            reader.ReadImageInformation()
         check_header(path, reader, errors)
         # ITK holds a NIfTI file twice if it reads it whole; it cannot read NRRD in parts. MetaImage
         # needs parts only where the type changes: the others are used as ITK holds them.
         parts = _PARTS if ".nii" in suffix else 1
-        if suffix in (".mha", ".mhd"):
-            voxel = sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
-            in_parts = check_metaimage(path, math.prod(reader.GetSize()) * voxel)
-            kept = reader.GetPixelID() in (sitk.sitkInt16, sitk.sitkFloat32, sitk.sitkUInt8)
-            parts = _PARTS if in_parts and not kept else 1
+        kept = reader.GetPixelID() in (sitk.sitkInt16, sitk.sitkFloat32, sitk.sitkUInt8)
+        if in_parts and not kept:
+            parts = _PARTS
         return _read_parts(reader, parts)
     except RuntimeError as error:
         found = what_else_it_is(file)

@@ -1,7 +1,7 @@
 """Checks of NIfTI, MetaImage and NRRD files that SimpleITK's readers do not make."""
 
 import gzip
-import shutil
+import math
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from . import sitk
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI's datatype codes
 _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20  # voxels, or bytes
+_METAIMAGE = ("NDims", "DimSize", "ElementType", "ElementDataFile")  # which its header must have
 _MAX_HEADER = 1 << 20  # bytes of a MetaImage header; what has none may be one long line
 # What is read of a NIfTI-1 header; SimpleITK does not read NIfTI-2.
 _NIFTI = np.dtype(
@@ -84,7 +85,7 @@ def unpacked_nifti(path: Path) -> Iterator[Path]:
                 raise EOFError(found or "no gzip file")
             if packed:
                 with gzip.open(path) as stream, plain.open("wb") as out:
-                    shutil.copyfileobj(stream, out, _CHUNK)
+                    _copy(stream, out)
             else:
                 plain.symlink_to(path.absolute())
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -93,6 +94,16 @@ def unpacked_nifti(path: Path) -> Iterator[Path]:
                 f"{path}: cannot be decompressed ({found}): truncated or damaged; copy it again"
             ) from None
         yield plain
+
+
+def _copy(stream: gzip.GzipFile, out: BinaryIO) -> None:
+    """Copy the content of a gzip; what else follows a whole one is left out, as gunzip does."""
+    try:
+        while chunk := stream.read1(_CHUNK):  # read() would lose what comes before an error
+            out.write(chunk)
+    except gzip.BadGzipFile as error:
+        if not (out.tell() and "Not a gzipped file" in str(error)):
+            raise
 
 
 def _is_nifti(path: Path) -> bool:
@@ -127,13 +138,28 @@ def nifti_floats(plain: Path, path: Path) -> Iterator[np.ndarray]:
             yield np.fromfile(stream, dtype, min(_CHUNK, count - start))
 
 
-def check_metaimage(path: Path, size: int) -> bool:
-    """Check that a MetaImage has all its pixels, `size` bytes if they are not compressed.
+def open_metaimage(path: Path, reader: "sitk.ImageFileReader") -> bool:
+    """Have a reader read the header of a MetaImage, and check that all pixels are there.
 
-    If some are missing, ITK prints to stderr, and its error blames a missing file. Return whether
-    it is one uncompressed file, of which parts can be read as fast as the whole.
+    ITK prints to stderr where it meets a fault, and blames a missing file if pixels are missing.
+    Return whether it is one uncompressed file, of which parts can be read as fast as the whole. A
+    ValueError: no header, or missing pixels. A RuntimeError of ITK: another fault.
     """
     fields, end = _metaimage_fields(path)
+    if missing := [key for key in _METAIMAGE if key not in fields]:
+        found = what_else_it_is(path) or f"no {', '.join(missing)} in its header"
+        raise ValueError(
+            f"{path}: cannot be read as {path.suffix.lower()} ({found}): damaged, incomplete or "
+            "another format; copy or convert it again"
+        )
+    reader.SetImageIO("MetaImageIO")  # which SimpleITK knows by small letters alone
+    reader.ReadImageInformation()
+    voxel = sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+    return _has_pixels(path, fields, end, math.prod(reader.GetSize()) * voxel)
+
+
+def _has_pixels(path: Path, fields: dict[str, str], end: int, size: int) -> bool:
+    """Do as `open_metaimage` for a header of `end` bytes and `size` bytes of pixels."""
     data = fields.get("ElementDataFile", "")
     text = fields.get("BinaryData", "").lower() == "false"
     if not data or data.startswith("LIST") or "%" in data or text:  # rare, and left to ITK

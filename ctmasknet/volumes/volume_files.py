@@ -93,9 +93,10 @@ def _read(path: Path, options: ReadOptions) -> Volume:
     if not is_image(path):
         require_readable(path)
         if not is_dicom(path):
+            found = what_else_it_is(path)
             raise ValueError(
-                f"{path}: no CT volume, expected a folder or .zip of DICOM files or images, a "
-                f"DICOM file or an image, or one of {', '.join(VOLUME_FORMATS)}"
+                f"{path}: {found or 'no CT volume'}, expected a folder or .zip of DICOM files or "
+                f"images, a DICOM file or an image, or one of {', '.join(VOLUME_FORMATS)}"
             )
     return _read_slices([path], path, options)
 
@@ -136,6 +137,11 @@ def _read_folder(folder: Path, options: ReadOptions) -> Volume:
     rest = found.zips + found.others
     for path in rest:  # one that cannot be read may be DICOM
         require_readable(path)
+    if found.zips:
+        raise ValueError(
+            f"{folder}: found {found.zips[0].name} in it, expected one volume: name the zip "
+            "itself, or unpack what holds it"
+        )
     raise ValueError(
         f"{folder}: found no CT volume among {len(rest)} files, expected DICOM files, images "
         f"({', '.join(IMAGE_SUFFIXES)}), or one of {', '.join(VOLUME_FORMATS)}"

@@ -142,3 +142,21 @@ def test_nan_is_replaced_without_a_further_copy(tmp_path):
     assert _as_hu(own, bad, tmp_path, collecting()) is own and np.array_equal(own, expected)
     hu.flags.writeable = False
     assert np.array_equal(_as_hu(hu, bad, tmp_path, collecting()), expected)
+
+
+@pytest.mark.parametrize("factor", [1000, 1e-3])
+def test_voxels_in_another_unit_than_mm(tmp_path, hu, factor):
+    image = image_of(hu)
+    image.SetSpacing([side * factor for side in image.GetSpacing()])
+    sitk.WriteImage(image, str(tmp_path / "a.nrrd"))
+    with pytest.raises(ValueError, match=r"a\.nrrd: found voxels of .*, expected 0\.01 to 100 mm"):
+        read_volume(tmp_path / "a.nrrd", errors=collecting())
+
+
+@pytest.mark.parametrize("slope, intercept", [(0, 0), (np.nan, np.nan), (1, np.nan), (-1, 0)])
+def test_slopes_of_nifti_that_scale_nothing(tmp_path, hu, slope, intercept):
+    path = save_volume(tmp_path / "a.nii", -hu if slope == -1 else hu)
+    with path.open("r+b") as stream:
+        stream.seek(112)
+        stream.write(np.array([slope, intercept], "<f4").tobytes())
+    assert np.array_equal(read_volume(path).hu, hu)
