@@ -8,27 +8,24 @@ import pickle
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import nn
 
 from ..data.images import what_else_it_is
 from .tensor_files import without_prefix
 
 FORMAT = "a dict with 'model_weights' and 'anchor_generator', saved by the author's training code"
+_NOT_NEEDED = "which no checkpoint of the author needs; nothing of it was run"
 LEGACY_START = b"\x80\x02\x8a"  # protocol 2 and a long integer: torch.save before 1.6
 
 
-class AnchorGeneratorStub(nn.Module):
+class AnchorGeneratorStub:
     """Holds the attributes of the pickled anchor generator."""
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
 
 
 def _no_backend() -> None:
@@ -50,17 +47,56 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
-    """Knows the names in _ALLOWED and nothing else; PyTorch resolves the storages before it."""
+class _RestrictedUnpickler(pickle._Unpickler):
+    """Knows the names in _ALLOWED and nothing else, and changes nothing but what it has made.
+
+    It is pickle's own one in Python, as that in C leaves no say in what BUILD changes: classes and
+    functions, too, and PyTorch acts on what it finds in classes.
+    """
+
+    stack: list[Any]
+    append: Callable[[Any], None]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(
-                f"it refers to {module}.{name}, which no checkpoint of the author needs; "
-                "nothing of it was run"
-            ) from None
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, {_NOT_NEEDED}") from None
+
+    def load_build(self) -> None:
+        """Set attributes of an object (BUILD): those of a stub; those of a state dict are left."""
+        state = self.stack.pop()
+        made = self.stack[-1]
+        if type(made) is AnchorGeneratorStub and isinstance(state, dict):
+            vars(made).update(state)
+        elif type(made) is not OrderedDict:
+            raise pickle.UnpicklingError(f"it changes {_named(made)}, {_NOT_NEEDED}")
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+    def load_binpersid(self) -> None:
+        """Take what PyTorch keeps outside: storages. A class's source is not looked at."""
+        found = self.stack[-1]
+        kind = found[0] if isinstance(found, tuple) and found else None
+        if kind == "module" and len(found) > 1 and found[1] is AnchorGeneratorStub:
+            self.stack[-1] = AnchorGeneratorStub
+        elif kind == "storage":
+            self.append(self.persistent_load(self.stack.pop()))
+        else:
+            raise pickle.UnpicklingError(f"it refers to {_named(kind)} outside, {_NOT_NEEDED}")
+
+    dispatch[pickle.BINPERSID[0]] = load_binpersid
+
+    def load_persid(self) -> None:
+        """Refuse names of things outside: PyTorch writes none."""
+        raise pickle.UnpicklingError(f"it refers to a thing outside by name, {_NOT_NEEDED}")
+
+    dispatch[pickle.PERSID[0]] = load_persid
+
+
+def _named(thing: Any) -> str:
+    return getattr(thing, "__qualname__", f"a {type(thing).__name__}")
 
 
 # What `torch.load` takes as its `pickle_module`.

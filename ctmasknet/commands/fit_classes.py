@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..checkpoint import read_checkpoint
 from ..config import get_cfg
+from ..config_files import read_config_file
 from ..data.coco_lesions import in_file, read_lesion_classes
 from ..data.image_lists import find_classes
 from ..data.mask_rule import PAPERS_CLASSES, MaskRule
@@ -65,17 +64,7 @@ def _own_keys(file: Path) -> dict[str, Any]:
     """Return what a user's YAML file and his bases of it set; nothing for a shipped config."""
     if CONFIGS.resolve() in file.resolve().parents:
         return {}
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file}: not a config: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: not a config, expected lines of `KEY: VALUE`")
-    bases = content.pop("_BASE_", [])
-    keys: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        keys |= _own_keys(file.parent / Path(base).expanduser())
-    return keys | dict(_flat(content))
+    return dict(_flat(read_config_file(file, without=CONFIGS)))
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

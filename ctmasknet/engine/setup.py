@@ -14,12 +14,12 @@ from detectron2.utils.logger import setup_logger
 from fvcore.common.checkpoint import Checkpointer
 from torch.nn import Module
 from tqdm import tqdm
-from yaml import YAMLError
 
 from ..checkpoint import read_checkpoint
 from ..checkpoint.loading import stored_image_classes
 from ..checkpoint.model_file import read_model_config
 from ..config import get_cfg
+from ..config_files import merge_config_file
 from ..data.classes import IMAGE_CLASSES
 from ..data.coco_lesions import SET_CROWD
 from ..data.image_lists import find_classes
@@ -31,9 +31,9 @@ from ..evaluation.metric_names import check_class_names
 from ..evaluation.prediction_table import RESERVED
 from ..fast.malloc import keep_freed_memory
 from ..modeling import is_classifier
-from ..shipped_configs import find_config
+from ..shipped_configs import CONFIGS, find_config
 from ..shipped_models import find_weights, is_model_file
-from .lesion_classes import check_lesion_keys, match_lesion_classes
+from .lesion_classes import RUN_CONFIG, check_lesion_keys, match_lesion_classes
 from .reports import datasets_to_predict
 from .sampling import has_lesions
 
@@ -87,7 +87,7 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
         saved.defrost()
         for key in DATASET_KEYS:
             saved.DATASETS[key] = tuple(map(dataset_source, cfg.DATASETS[key]))
-        (Path(cfg.OUTPUT_DIR) / "config.yaml").write_text(saved.dump())
+        (Path(cfg.OUTPUT_DIR) / RUN_CONFIG).write_text(saved.dump())
 
 
 def load_config(
@@ -127,10 +127,12 @@ def load_config(
             is_classifier(cfg)  # a KeyError if its meta-architecture is not registered
             cfg.MODEL.WEIGHTS = str(path)
         else:
-            cfg.merge_from_file(str(path))
+            merge_config_file(cfg, path, (path.parent, CONFIGS) if path.name == RUN_CONFIG else ())
         cfg.merge_from_list(list(opts))
-    except (AssertionError, KeyError, ValueError, YAMLError) as error:
-        reason = " ".join(str(error).split())  # YAML's errors have many lines
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        if reason.startswith(str(path)):
+            raise ValueError(reason) from None
         raise ValueError(f"{config_file} or an override of it: {reason}") from None
     check_lesion_keys(cfg)
     if cfg.MODEL.WEIGHTS:
