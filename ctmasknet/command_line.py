@@ -10,24 +10,32 @@ from typing import Any
 
 from .errors import RAISE, ErrorPolicy, collecting
 from .extras import MissingExtraError
+from .interrupts import exit_on_interrupt
 
 _OF_ALL = ("run", "words", "command_line")  # what `ctmasknet` itself puts into its arguments
 
 
 def run_script(main: Callable[[], object]) -> None:
-    """Run a script; what a user can mend becomes one line for him, and exit code 2."""
+    """Run a script; what a user can mend becomes one line for him, and exit code 2.
+
+    Ctrl-C is one line, too, and exit code 130.
+    """
     quiet_libraries()
     try:
-        main()
-    except (ValueError, OSError, MissingExtraError) as error:
+        exit_on_interrupt(main)
+    except (ValueError, OSError, FloatingPointError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
 def quiet_libraries() -> None:
-    """Hide two warnings in the whole process: of Detectron2's anchors and of PyTorch's tracing."""
+    """Hide from the whole process what its user can do nothing about.
+
+    Warnings of Detectron2's anchors and of PyTorch's tracing, and failures to write a log.
+    """
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    logging.raiseExceptions = False  # a traceback for each line that a full disk has no room for
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
