@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class MetricsWriter(EventWriter):
                 if written != len(text.encode()):
                     raise OSError(f"{self._path}: could not be written, the disk is full")
             except OSError:
-                file.truncate(size)
+                with suppress(OSError):
+                    file.truncate(size)
                 raise
 
 
