@@ -1,5 +1,6 @@
 """One run at a time in an output folder."""
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+logger = logging.getLogger(__name__)
 _LOCK = ".lock"
 # Where a run writes files, beside the folder itself.
 _FOLDERS = ("datasets", "ranked_boxes", "inference/*")
@@ -48,22 +50,25 @@ def run_lock(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def _lock(path: Path) -> int:
+    """Return the open file of a lock that is held, also on a file system that knows no locks."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             # Of this process alone: loader workers, which may outlive it, do not inherit it.
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"{os.getpid()} on {socket.gethostname()}".encode())
-                return descriptor
-        except OSError as error:
-            holder = path.read_text() if path.exists() else ""
+        except (BlockingIOError, PermissionError):
             os.close(descriptor)
-            if not isinstance(error, BlockingIOError | PermissionError):
-                raise  # a file system without locks, a full disk
+            holder = path.read_text() if path.exists() else ""
             raise ValueError(
                 f"{path.parent}: process {holder} is at work in this folder: wait for its end, or "
                 "name another one"
             ) from None
+        except OSError as error:
+            logger.warning("%s: other runs cannot be kept out of it (%s)", path.parent, error)
+            return descriptor
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            with suppress(OSError):  # on a full disk another run is not told which
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"{os.getpid()} on {socket.gethostname()}".encode())
+            return descriptor
         os.close(descriptor)  # of a file that its process has just removed
