@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -34,8 +35,8 @@ def loading(*command):
     process = subprocess.Popen(
         [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    maps = f"/proc/{process.pid}/maps"
-    while "libtorch" not in open(maps).read():  # PyTorch is being imported
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "libtorch" not in maps.read_text():  # PyTorch is being imported
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     return process, *process.communicate(timeout=100)

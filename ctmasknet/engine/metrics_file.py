@@ -20,7 +20,9 @@ class MetricsWriter(EventWriter):
     """Writes what Detectron2's JSONWriter does, but whole lines of valid JSON: NaN is null."""
 
     def __init__(self, folder: str | os.PathLike):
+        """Write to a folder, which is made."""
         self._path = Path(folder) / METRICS
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._written = -1
 
     def write(self) -> None:
