@@ -42,7 +42,7 @@ def exit_on_interrupt(main: Callable[[], object]) -> None:
     except KeyboardInterrupt as stop:
         # What is left, such as the end of threads, takes no time: no more errors in it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print(f"\n{stop or 'interrupted'}", file=sys.stderr)
+        print(f"\n{str(stop) or 'interrupted'}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
