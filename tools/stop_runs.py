@@ -3,8 +3,9 @@
 
     tools/stop_runs.py kill --times 30 --output DIR        SIGKILL to trainings, which are resumed
     tools/stop_runs.py interrupt --times 40 --output DIR   Ctrl-C to train, predict, evaluate, audit
-    tools/stop_runs.py fill --times 20 --output DIR        as kill, but the disk becomes full: DIR
-                                                           is a small file system (tmpfs of 2 GB)
+    tools/stop_runs.py fill --times 20 --output DIR --disk SMALL
+                                                           as kill, but the disk becomes full: SMALL
+                                                           is a file system of 2 GB (mount -t tmpfs)
 
 Prints a row of docs/reliability.md for each kind of run. Failures are files that are not whole,
 weights that differ in any bit from those of a run that was not stopped, another exit code, or a
@@ -179,20 +180,20 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def kill(runs: Runs, times: int, fill: bool = False) -> None:
+def kill(runs: Runs, times: int, disk: Path | None = None) -> None:
     """Kill trainings, or fill the disk under them, and resume them, up to three times each."""
     for stage, workers in TRAININGS:
         whole, seconds = runs.finished(stage, workers)
         stops, failures, number = 0, list[str](), 0
         while stops < times // len(TRAININGS):
-            output, number = runs.root / f"stopped {stage} {workers} {number}", number + 1
+            output, number = (disk or runs.root) / f"stopped {number}", number + 1
             shutil.rmtree(output, ignore_errors=True)
             more: tuple[str, ...] = ()
             for _ in range(random.randint(1, 3)):
                 process = start(runs.training(stage, workers, output, *more))
                 time.sleep(random.uniform(0, seconds))
-                if fill:
-                    failures += _fill_up(runs.root, process)
+                if disk:
+                    failures += _fill_up(disk, process)
                 else:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.communicate()
@@ -204,15 +205,13 @@ def kill(runs: Runs, times: int, fill: bool = False) -> None:
                 continue
             failures += [*faults(output), *differences(output, whole)]
             failures += [f"{x}: left over" for x in output.rglob(".*")]
-            if not failures:
-                shutil.rmtree(output)
-        what = "the disk becomes full" if fill else "SIGKILL"
+        what = "the disk becomes full" if disk else "SIGKILL"
         _row(f"{what}: training of {stage}, {workers} loader workers", stops, number, failures)
 
 
-def _fill_up(root: Path, process: subprocess.Popen) -> list[str]:
+def _fill_up(disk: Path, process: subprocess.Popen) -> list[str]:
     """Leave less than 10 kB on the disk until the run has ended; return what is wrong with it."""
-    block = root / "filling"
+    block = disk / "filling"
     with block.open("wb", buffering=0) as file:
         try:
             while True:
@@ -259,13 +258,16 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=30, help="stops, of all kinds of runs")
     parser.add_argument("--output", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--disk", type=Path, help="of `fill`: a small file system")
     args: argparse.Namespace = parser.parse_args()
     random.seed(args.seed)
     runs = Runs(args.output)
     if args.kind == "interrupt":
         interrupt(runs, args.times)
+    elif args.kind == "fill" and not (args.disk and args.disk.is_mount()):
+        raise ValueError("--disk: name a small file system, which will be full")
     else:
-        kill(runs, args.times, fill=args.kind == "fill")
+        kill(runs, args.times, args.disk if args.kind == "fill" else None)
 
 
 if __name__ == "__main__":

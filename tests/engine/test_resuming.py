@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from detectron2.utils.env import seed_all_rng
 
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import Trainer, load_config
+from ctmasknet.engine.checkpoints import find_resume_point
 
 pytestmark = pytest.mark.slow  # whole networks, commands or data sets
 
@@ -164,3 +166,28 @@ def test_an_evaluation_that_a_run_did_not_live_to_see_is_made_up_for(data, tmp_p
     with pytest.raises(KeyboardInterrupt):
         trained(data, CLASSES, more, tmp_path, resume=True, stop=2)
     assert json.loads((tmp_path / "model_best.json").read_text())["iteration"] == 1
+
+
+def test_half_a_checkpoint_is_passed_over_and_the_log_says_so(data, tmp_path, caplog, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        trained(data, CLASSES, CACHED, tmp_path, stop=5)
+    last = tmp_path / "model_0000003.pth"
+    last.write_bytes(last.read_bytes()[:-1000])
+    monkeypatch.setattr(logging.getLogger("ctmasknet"), "propagate", True)
+    trainer, _ = trained(data, CLASSES, CACHED, tmp_path, resume=True)
+    assert trainer.start_iter == 2
+    (line,) = (x.message for x in caplog.records if "going on from" in x.message)
+    assert f"{last}: not a checkpoint" in line and line.endswith("model_0000001.pth")
+    torch.load(last, weights_only=True)  # written anew
+
+
+def test_a_training_that_diverges_names_its_images_and_goes_on_from_before(data, tmp_path):
+    more = {**CACHED, "SOLVER.CHECKPOINT_PERIOD": "1", "SOLVER.WARMUP_ITERS": "0"}
+    more |= {"SOLVER.BASE_LR": "1e38", "SOLVER.OPTIMIZER": "SGD", "SOLVER.MAX_ITER": "99"}
+    with pytest.raises(FloatingPointError, match=r"diverged at .*batch of \S+\.png, \S+\.png: "):
+        trained(data, CLASSES, more, tmp_path)
+    path, problems = find_resume_point(tmp_path)
+    assert problems == []
+    if path:  # is of before
+        weights = torch.load(path, weights_only=True)["model"]["image_head.fc1.weight"]
+        assert weights.abs().max() < 1e3
