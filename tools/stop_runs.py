@@ -205,6 +205,7 @@ def kill(runs: Runs, times: int, disk: Path | None = None) -> None:
                 continue
             failures += [*faults(output), *differences(output, whole)]
             failures += [f"{x}: left over" for x in output.rglob(".*")]
+            shutil.rmtree(output)
         what = "the disk becomes full" if disk else "SIGKILL"
         _row(f"{what}: training of {stage}, {workers} loader workers", stops, number, failures)
 
