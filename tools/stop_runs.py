@@ -9,27 +9,21 @@
 
 Prints a row of docs/reliability.md for each kind of run. Failures are files that are not whole,
 weights that differ in any bit from those of a run that was not stopped, another exit code, or a
-traceback. Takes some 20 seconds a stop on a core.
+traceback. Takes some 20 seconds a stop.
 """
 
 import argparse
-import json
-import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-import yaml
-from PIL import Image
+from reliability.checks import differences, faults
+from reliability.run import Run
 
 from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.data.phantom import write_phantom
@@ -45,9 +39,9 @@ _SMALL = {
     "SOLVER.IMS_PER_BATCH": "2",
     "SOLVER.STEPS": "()",
     "SOLVER.WARMUP_ITERS": "2",
-    "SOLVER.MAX_ITER": "40",
-    "SOLVER.CHECKPOINT_PERIOD": "5",
-    "TEST.EVAL_PERIOD": "10",
+    "SOLVER.MAX_ITER": "24",
+    "SOLVER.CHECKPOINT_PERIOD": "4",
+    "TEST.EVAL_PERIOD": "8",
     "TEST.DETECTIONS_PER_IMAGE": "10",
     "TEST.BOOTSTRAP_RESAMPLES": "20",
 }
@@ -71,6 +65,7 @@ class Runs:
 
     def __init__(self, root: Path):
         self.root, self._finished = root, dict[Any, tuple[Path, float]]()
+        self.log = root / "printed.txt"  # of the last command
         if not (root / "data").exists():
             write_phantom(root / "data", patients=9, slices=2, size=96, split=(1, 1, 1))
 
@@ -92,7 +87,7 @@ class Runs:
             output = self.root / f"whole {stage} {workers}"
             shutil.rmtree(output, ignore_errors=True)
             started = time.time()
-            code, text = ended(start(self.training(stage, workers, output)))
+            code, text = Run(self.training(stage, workers, output), self.log).end()
             if code:
                 raise ValueError(f"{output}: the training failed: {text}")
             self._finished[stage, workers] = output, time.time() - started
@@ -112,74 +107,6 @@ class Runs:
         }
 
 
-def start(command: list[str]) -> subprocess.Popen:
-    """Start `ctmasknet` with arguments in a group of processes of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "ctmasknet", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def ended(process: subprocess.Popen) -> tuple[int, str]:
-    """Wait for the end; return the exit code and what was printed."""
-    text = process.communicate(timeout=600)[1]
-    return process.returncode, text
-
-
-def faults(folder: Path) -> Iterator[str]:
-    """Yield the files of a folder that are not whole; hidden ones are not done yet."""
-    for path in folder.rglob("*"):
-        if path.is_dir() or any(x.startswith(".") for x in path.relative_to(folder).parts):
-            continue
-        try:
-            _read(path)
-        except Exception as error:  # whatever a reader says of half a file
-            yield f"{path}: {type(error).__name__}: {error}"
-
-
-def _read(path: Path) -> None:
-    if path.suffix == ".pth":
-        torch.load(path, map_location="cpu", weights_only=True)
-    elif path.suffix == ".json":
-        text = path.read_text()
-        for part in text.splitlines() if path.name == "metrics.json" else [text]:
-            json.loads(part, parse_constant=lambda name: float(f"no number: {name}"))
-    elif path.suffix == ".yaml":
-        yaml.safe_load(path.read_text())["MODEL"]
-    elif path.suffix == ".png":
-        Image.open(path).load()
-    elif path.suffix == ".npz":
-        np.load(path)["rows"]
-    elif path.suffix in (".csv", ".html"):
-        text = path.read_text()
-        assert text.endswith("\n") if path.suffix == ".csv" else "</html>" in text[-20:], "half"
-
-
-def differences(one: Path, other: Path) -> Iterator[str]:
-    """Yield what differs between the results of two trainings."""
-    for name in ("model_final.pth", "model_best.pth"):
-        a, b = (torch.load(x / name, map_location="cpu", weights_only=True) for x in (one, other))
-        for key in ("model", "trainer"):
-            if not _same(a[key], b[key]):
-                yield f"{one / name}: another {key}"
-    a, b = (json.loads((x / "results.json").read_text())["metrics"] for x in (one, other))
-    if a != b:
-        yield f"{one}: other metrics"
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
-
-
 def kill(runs: Runs, times: int, disk: Path | None = None) -> None:
     """Kill trainings, or fill the disk under them, and resume them, up to three times each."""
     for stage, workers in TRAININGS:
@@ -190,16 +117,16 @@ def kill(runs: Runs, times: int, disk: Path | None = None) -> None:
             shutil.rmtree(output, ignore_errors=True)
             more: tuple[str, ...] = ()
             for _ in range(random.randint(1, 3)):
-                process = start(runs.training(stage, workers, output, *more))
+                process = Run(runs.training(stage, workers, output, *more), runs.log)
                 time.sleep(random.uniform(0, seconds))
                 if disk:
                     failures += _fill_up(disk, process)
                 else:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.communicate()
+                    process.send(signal.SIGKILL)
+                    process.end()
                 stops, more = stops + 1, ("--resume",)
                 failures += faults(output)
-            code, text = ended(start(runs.training(stage, workers, output, *more)))
+            code, text = Run(runs.training(stage, workers, output, *more), runs.log).end()
             if code:
                 failures.append(f"{output}: exit code {code}: {text}")
                 continue
@@ -210,7 +137,7 @@ def kill(runs: Runs, times: int, disk: Path | None = None) -> None:
         _row(f"{what}: training of {stage}, {workers} loader workers", stops, number, failures)
 
 
-def _fill_up(disk: Path, process: subprocess.Popen) -> list[str]:
+def _fill_up(disk: Path, process: Run) -> list[str]:
     """Leave less than 10 kB on the disk until the run has ended; return what is wrong with it."""
     block = disk / "filling"
     with block.open("wb", buffering=0) as file:
@@ -219,7 +146,7 @@ def _fill_up(disk: Path, process: subprocess.Popen) -> list[str]:
                 file.write(bytes(2**16))
         except OSError:
             file.truncate(max(0, file.tell() - random.randrange(10_000)))
-    code, text = ended(process)
+    code, text = process.end()
     block.unlink()
     return [] if code in (0, 2) and "Traceback" not in text else [f"exit code {code}: {text}"]
 
@@ -230,15 +157,14 @@ def interrupt(runs: Runs, times: int) -> None:
     for name, command in runs.others(output).items():
         shutil.rmtree(output, ignore_errors=True)
         started = time.time()
-        ended(start(command))
+        Run(command, runs.log, forked=False).end()
         seconds, failures, too_late = time.time() - started, list[str](), 0
         for _ in range(times // 4):
             shutil.rmtree(output, ignore_errors=True)
-            process = start(command)
+            process = Run(command, runs.log, forked=False)
             time.sleep(random.uniform(0.15, seconds))  # Python itself begins within 0.1 s
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGINT)
-            code, text = ended(process)
+            process.send(signal.SIGINT)
+            code, text = process.end()
             lines = [x for x in text.splitlines() if x.startswith("interrupted")]
             too_late += code in (0, 1) and not lines
             if (code, len(lines)) != (130, 1) and code != 0 or "Traceback" in text:
