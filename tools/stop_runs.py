@@ -127,7 +127,7 @@ def kill(runs: Runs, times: int, disk: Path | None = None) -> None:
                 stops, more = stops + 1, ("--resume",)
                 failures += faults(output)
             code, text = Run(runs.training(stage, workers, output, *more), runs.log).end()
-            if code:
+            if code != 0:
                 failures.append(f"{output}: exit code {code}: {text}")
                 continue
             failures += [*faults(output), *differences(output, whole)]

@@ -16,7 +16,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_train_loader, get_detection_dataset_dicts
 from detectron2.utils import comm
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..data.images import check_slice
 from .sampling import lesion_free_sampler
@@ -87,20 +87,9 @@ class _Images(Dataset):
 
     def __getitem__(self, item: tuple[int, Place]) -> dict:
         index, place = item
-        if not self._draws:
-            return self._mapped[index]
-        if get_worker_info() is not None:
+        if self._draws:
             seed_generators(*place)
-            return self._mapped[index]
-        # In the training process itself the model draws, too: it must not see what images drew.
-        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        seed_generators(*place)
-        try:
-            return self._mapped[index]
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-            torch.set_rng_state(states[2])
+        return self._mapped[index]
 
 
 def build_train_loader(

@@ -13,6 +13,7 @@ from ..atomic_write import atomic_write
 from ..checkpoint import read_checkpoint
 
 BEST_WEIGHTS = "model_best.pth"
+FINAL = "model_final.pth"
 LAST = "last_checkpoint"  # Detectron2's: the name of the newest
 RECORD = "checkpoints.json"  # those to go on from: file -> its iteration, the newest last
 
@@ -33,11 +34,17 @@ class RunCheckpointer(DetectionCheckpointer):
         path = Path(self.save_dir) / f"{name}.pth"
         logger.info("Saving checkpoint to %s", path)
         _write(path, {"model": self.model.state_dict(), **parts, **kwargs})
-        if path.name == BEST_WEIGHTS or "iteration" not in kwargs:
+        if path.name != BEST_WEIGHTS and "iteration" in kwargs:
+            _add_to_record(path, kwargs["iteration"])
+
+    def copy_to_final(self, path: Path) -> None:
+        """Make FINAL of the checkpoint of the last step, between which and FINAL a run ended."""
+        final = path.with_name(FINAL)
+        if not self.save_to_disk or path == final:
             return
-        known = _read_record(path.parent)
-        known.pop(path.name, None)
-        _write_record(path.parent, {**known, path.name: kwargs["iteration"]})
+        with atomic_write(final, durable=True) as partial:
+            shutil.copyfile(path, partial)
+        _add_to_record(final, _read_record(path.parent).get(path.name, 0))
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
@@ -93,6 +100,12 @@ def _read_record(folder: Path) -> dict[str, int]:
         return {}
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a record of checkpoints ({error}); remove it") from None
+
+
+def _add_to_record(path: Path, iteration: int) -> None:
+    known = _read_record(path.parent)
+    known.pop(path.name, None)
+    _write_record(path.parent, {**known, path.name: iteration})
 
 
 def _write_record(folder: Path, known: dict[str, int]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
+from torch import nn
 
 from .batches import TrainingBatches, seed_generators
 from .parallel_trainer import unwrapped
@@ -22,6 +23,7 @@ class RepeatableSteps(HookBase):
         """Take the run's seed; a negative one draws one that all processes share."""
         self._seed = seed if seed >= 0 else comm.shared_random_seed()
         self._order: dict[str, Any] | None = None
+        self._calls = 0  # of the model in a step
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seed and what was drawn for the order of images."""
@@ -37,11 +39,20 @@ class RepeatableSteps(HookBase):
             batches.load_state_dict(self._order or {})
             self._order = batches.state_dict()
 
+        self.trainer.model.register_forward_pre_hook(self._seed_generators)
+
     def before_step(self) -> None:
-        number = seed_generators(self._seed, comm.get_rank(), self.trainer.iter)
+        self._calls = 0
+
+    def _seed_generators(self, model: nn.Module, inputs: tuple) -> None:
+        """Seed a training model's numbers when it has its images, which may have drawn some."""
+        if not model.training:
+            return
+        number = seed_generators(self._seed, comm.get_rank(), self.trainer.iter, self._calls)
+        self._calls += 1
         if torch.cuda.is_available():
             torch.cuda.manual_seed_all(number)
-        heads = getattr(unwrapped(self.trainer.model), "roi_heads", None)
+        heads = getattr(unwrapped(model), "roi_heads", None)
         if (fill := getattr(heads, "fill_generator", None)) is not None:
             fill.manual_seed(number)
 

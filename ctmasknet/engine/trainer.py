@@ -32,7 +32,7 @@ from ..evaluation.results import RESULTS, Metrics, write_results
 from ..fast import accelerate
 from ..fast.precision import with_precision
 from ..modeling import is_classifier
-from .checkpoints import BEST_WEIGHTS, find_resume_point, forget_checkpoints
+from .checkpoints import BEST_WEIGHTS, FINAL, find_resume_point, forget_checkpoints
 from .divergence import BatchNames, divergence_error
 from .hooks import ProgressBar, ResumableBestCheckpointer, ValidationHook
 from .metrics_file import MetricsWriter, keep_lines_before
@@ -76,6 +76,8 @@ class Trainer(SliceTrainer):
             except ValueError as error:  # the optimiser's, for other trainable parameters
                 raise ValueError(f"{last}: cannot be resumed with this config: {error}") from None
             self.start_iter = self.iter + 1
+            if self.start_iter >= self.max_iter:
+                self.checkpointer.copy_to_final(last)
         elif weights:
             new = NEW_IN_CT_MASK_NET if is_classifier(self.cfg) else NEW_IN_LESION_MODEL
             logger.info("%s:\n%s", weights, load_weights(model, weights, new, lesions, images))
@@ -148,7 +150,7 @@ class Trainer(SliceTrainer):
         if self.cfg.DATASETS.VALIDATION and weights.is_file():
             load_weights(unwrapped(self.model), weights)
         else:
-            weights = weights.with_name("model_final.pth")
+            weights = weights.with_name(FINAL)
         return self._report(self.cfg, self.model, weights, seconds)
 
     @classmethod

@@ -1,5 +1,6 @@
 """A run that was stopped and resumed ends with the weights of one that was not, bit for bit."""
 
+import io
 import itertools
 import json
 import logging
@@ -191,3 +192,13 @@ def test_a_training_that_diverges_names_its_images_and_goes_on_from_before(data,
     if path:  # is of before
         weights = torch.load(path, weights_only=True)["model"]["image_head.fc1.weight"]
         assert weights.abs().max() < 1e3
+
+
+def test_a_run_that_ended_before_its_final_checkpoint_gets_one(data, tmp_path):
+    more = {**CACHED, "SOLVER.MAX_ITER": "4"}
+    trained(data, CLASSES, more, tmp_path)
+    whole = io.BytesIO((tmp_path / "model_final.pth").read_bytes())
+    (tmp_path / "model_final.pth").unlink()
+    trained(data, CLASSES, more, tmp_path, resume=True)
+    final = torch.load(tmp_path / "model_final.pth", weights_only=True)
+    assert same(final, torch.load(whole, weights_only=True))
