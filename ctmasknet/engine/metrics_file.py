@@ -51,16 +51,23 @@ class MetricsWriter(EventWriter):
 
 
 def keep_lines_before(folder: str | os.PathLike, iteration: int) -> None:
-    """Leave out half lines, and those since an iteration at which a run goes on (0: it begins)."""
+    """Leave out half lines, and what a run writes again that goes on at an iteration (0: begins).
+
+    That is all since then, and the metrics of the checkpoint before, which is evaluated anew.
+    """
     path = Path(folder) / METRICS
     if not path.is_file():
         return
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            if json.loads(line)["iteration"] < (iteration or math.inf):
-                kept.append(line + "\n")
+            content = json.loads(line, parse_constant=lambda name: None)  # NaN of older versions
+            number = content["iteration"]
         except (KeyError, TypeError, ValueError):
             continue  # its process was killed
+        if number == iteration - 1:
+            content = {name: value for name, value in content.items() if "/" not in name}
+        if len(content) > 1 and (number < iteration or not iteration):
+            kept.append(json.dumps(content, sort_keys=True) + "\n")
     with atomic_write(path) as partial:
         partial.write_text("".join(kept), encoding="utf-8")

@@ -35,13 +35,15 @@ def test_numbers_without_a_value_are_null(tmp_path):
 
 
 def test_a_resumed_run_writes_its_lines_once(tmp_path):
-    write(tmp_path, *({"loss": float(i)} for i in range(5)))
+    write(tmp_path, *({"loss": float(i), "image/accuracy": 0.5} for i in range(5)))
     with (tmp_path / METRICS).open("a") as file:
         file.write('{"iteration": 5, "lo')
     keep_lines_before(tmp_path, 3)
     write(tmp_path, {"loss": 30.0}, start=3)
     assert [x["iteration"] for x in lines(tmp_path)] == [0, 1, 2, 3]
-    assert lines(tmp_path)[-1]["loss"] == 30
+    assert lines(tmp_path)[1] == {"image/accuracy": 0.5, "iteration": 1, "loss": 1.0}
+    assert lines(tmp_path)[2] == {"iteration": 2, "loss": 2.0}  # is evaluated anew
+    assert lines(tmp_path)[3]["loss"] == 30
 
 
 def test_a_new_run_keeps_the_whole_lines_of_an_earlier_one(tmp_path):
