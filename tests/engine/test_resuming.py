@@ -177,7 +177,7 @@ def test_half_a_checkpoint_is_passed_over_and_the_log_says_so(data, tmp_path, ca
     monkeypatch.setattr(logging.getLogger("ctmasknet"), "propagate", True)
     trainer, _ = trained(data, CLASSES, CACHED, tmp_path, resume=True)
     assert trainer.start_iter == 2
-    (line,) = (x.message for x in caplog.records if "going on from" in x.message)
+    (line,) = {x.message for x in caplog.records if "going on from" in x.message}
     assert f"{last}: not a checkpoint" in line and line.endswith("model_0000001.pth")
     torch.load(last, weights_only=True)  # written anew
 
