@@ -10,6 +10,7 @@ from .errors import ErrorPolicy, collecting
 from .extras import MissingExtraError
 from .interrupts import exit_on_interrupt
 from .library_warnings import quiet_libraries
+from .limits import add_limits
 
 _OF_ALL = ("run", "words", "command_line")  # what `ctmasknet` itself puts into its arguments
 
@@ -29,9 +30,11 @@ def run_script(main: Callable[[], object]) -> None:
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser that shows a script's docstring as it is written."""
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_limits(parser)
+    return parser
 
 
 def new_subparser(
@@ -51,6 +54,7 @@ def new_subparser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_limits(parser)
     parser.set_defaults(run=run, parser=parser)
     return parser
 

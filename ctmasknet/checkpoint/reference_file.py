@@ -5,6 +5,7 @@ author's own class, so that `torch.load(weights_only=True)` refuses them.
 """
 
 import pickle
+import tarfile
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -17,6 +18,7 @@ from typing import Any, ClassVar
 import torch
 
 from ..data.images import what_else_it_is
+from .storages import check_storages
 from .tensor_files import without_prefix
 
 FORMAT = "a dict with 'model_weights' and 'anchor_generator', saved by the author's training code"
@@ -145,11 +147,12 @@ def _unpickle(path: Path) -> Any:
     if _is_zip(path):
         if _is_torchscript(path):
             raise ValueError(f"{path}: a TorchScript program, not a checkpoint; expected {FORMAT}")
-    elif start != LEGACY_START:
+    elif start != LEGACY_START or _is_tar(path):
         other = what_else_it_is(path)
         found = f", but it is {other}" if other else ""
         raise ValueError(f"{path}: not a file saved by PyTorch; expected {FORMAT}{found}")
     try:
+        check_storages(path)
         with warnings.catch_warnings():
             # It warns that the source of the anchor generator, which is never run, has changed.
             warnings.simplefilter("ignore")
@@ -159,6 +162,8 @@ def _unpickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle can fail anywhere
+        if str(error).startswith(f"{path}: "):
+            raise
         raise ValueError(
             f"{path}: damaged, or not a checkpoint ({type(error).__name__}); expected {FORMAT}"
         ) from None
@@ -169,6 +174,14 @@ def _is_zip(path: Path) -> bool:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:
         return False
+
+
+def _is_tar(path: Path) -> bool:
+    """Whether PyTorch would unpack it as what it wrote before 2017."""
+    try:
+        return tarfile.is_tarfile(path)
+    except Exception:  # a damaged one can fail anywhere
+        return True
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -9,6 +9,7 @@ from ..data.images import read_slice
 from ..wording import counted
 from . import sitk
 from .formats import by_folder, is_image
+from .safe_reader import checked_reader
 from .sitk_headers import unpacked_nifti
 
 MOST_LABELS = 32  # more values are no label map; CT has hundreds
@@ -41,13 +42,12 @@ def label_map_problem(values: np.ndarray) -> str:
 
 def is_label_volume(path: Path) -> bool:
     """Return whether a volume file is a label map by its voxels; False if it cannot be read."""
-    reader = sitk.ImageFileReader()
-    if path.suffix.lower() in (".mha", ".mhd"):
-        reader.SetImageIO("MetaImageIO")
     try:
-        with unpacked_nifti(path) as plain:
-            reader.SetFileName(str(plain))
-            image = reader.Execute()
+        if ".nii" in path.name.lower():
+            with unpacked_nifti(path) as plain:
+                image = checked_reader(plain, path)[0].Execute()
+        else:
+            image = checked_reader(path, path)[0].Execute()
         return is_label_map(sitk.GetArrayViewFromImage(image))
     except (OSError, RuntimeError, ValueError):  # reading it as a scan says why
         return False
