@@ -50,7 +50,7 @@ class RepeatableSteps(HookBase):
             return
         number = seed_generators(self._seed, comm.get_rank(), self.trainer.iter, self._calls)
         self._calls += 1
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():  # on a CPU nothing of GPUs is asked or queued
             torch.cuda.manual_seed_all(number)
         heads = getattr(unwrapped(model), "roi_heads", None)
         if (fill := getattr(heads, "fill_generator", None)) is not None:

@@ -19,6 +19,11 @@ from . import sitk
 from .data_files import HeaderError
 
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI's datatype codes
+# Bytes of a voxel by these codes; of colours and complex numbers, too.
+_SIZES = {
+    **{2: 1, 256: 1, 4: 2, 512: 2, 8: 4, 16: 4, 768: 4, 64: 8, 1024: 8, 1280: 8},
+    **{128: 3, 2304: 4, 32: 8, 1536: 16, 1792: 16, 2048: 32},
+}
 _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20  # voxels, or bytes
 # What is read of a NIfTI-1 header; SimpleITK does not read NIfTI-2.
@@ -34,8 +39,8 @@ _NIFTI = np.dtype(
             "sform_code",
             "sform",
         ],
-        "formats": ["i4", "8i2", "i2", "i2", "8f4", "f4", "i2", "(3,4)f4"],
-        "offsets": [0, 40, 70, 72, 76, 108, 254, 280],
+        "formats": ["i4", "8i2", "i2", "8f4", "f4", "i2", "(3,4)f4"],
+        "offsets": [0, 40, 70, 76, 108, 254, 280],
         "itemsize": 348,
     }
 )
@@ -123,15 +128,15 @@ def _unpack(path: Path, plain: Path) -> None:
 
 def nifti_size(header: np.ndarray, path: Path) -> int:
     """Return the bytes of a NIfTI file by its header; a ValueError if they cannot be."""
-    size, bits = header["dim"][0].tolist(), int(header["bitpix"][0])
+    size, kind = header["dim"][0].tolist(), int(header["datatype"][0])
     start = float(header["vox_offset"][0])
     shape = size[1 : 1 + size[0]]
     if not (1 <= size[0] <= 7 and all(length > 0 for length in shape)):
         raise HeaderError(f"found the dimensions {size}")
-    if not (0 <= start < 2**31 and 0 < bits <= 256):
-        raise HeaderError(f"found {bits} bits a voxel from byte {start:g} on")
+    if not (0 <= start < 2**31 and kind in _SIZES):
+        raise HeaderError(f"found voxels of the data type {kind} from byte {start:g} on")
     check_limit(path, math.prod(shape), SCAN)
-    return int(start) + math.prod(shape) * bits // 8
+    return int(start) + math.prod(shape) * _SIZES[kind]
 
 
 def check_nifti(plain: Path, path: Path) -> None:
