@@ -29,16 +29,7 @@ _CHUNK = 1 << 20  # voxels, or bytes
 # What is read of a NIfTI-1 header; SimpleITK does not read NIfTI-2.
 _NIFTI = np.dtype(
     {
-        "names": [
-            "length",
-            "dim",
-            "datatype",
-            "bitpix",
-            "pixdim",
-            "vox_offset",
-            "sform_code",
-            "sform",
-        ],
+        "names": ["length", "dim", "datatype", "pixdim", "vox_offset", "sform_code", "sform"],
         "formats": ["i4", "8i2", "i2", "8f4", "f4", "i2", "(3,4)f4"],
         "offsets": [0, 40, 70, 76, 108, 254, 280],
         "itemsize": 348,
