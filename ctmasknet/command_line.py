@@ -8,26 +8,33 @@ from typing import Any
 
 from .errors import ErrorPolicy, collecting
 from .extras import MissingExtraError
+from .interrupts import exit_on_interrupt
 from .library_warnings import quiet_libraries
+from .limits import add_limits
 
 _OF_ALL = ("run", "words", "command_line")  # what `ctmasknet` itself puts into its arguments
 
 
 def run_script(main: Callable[[], object]) -> None:
-    """Run a script; what a user can mend becomes one line for him, and exit code 2."""
+    """Run a script; what a user can mend becomes one line for him, and exit code 2.
+
+    Ctrl-C is one line, too, and exit code 130.
+    """
     quiet_libraries()
     try:
-        main()
-    except (ValueError, OSError, MissingExtraError) as error:
+        exit_on_interrupt(main)
+    except (ValueError, OSError, FloatingPointError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser that shows a script's docstring as it is written."""
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_limits(parser)
+    return parser
 
 
 def new_subparser(
@@ -47,6 +54,7 @@ def new_subparser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_limits(parser)
     parser.set_defaults(run=run, parser=parser)
     return parser
 

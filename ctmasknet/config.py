@@ -122,8 +122,7 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # Append the lesion class to each row, as a one-hot.
     cfg.MODEL.RANKED_BOXES.CLASS_ONE_HOT = False
     # How fewer than N boxes become N rows in training: "even" (deterministic) or "random" (the
-    # papers; drawn from a generator seeded by SEED, which a resumed run starts anew). Inference
-    # always spreads them evenly.
+    # papers; the numbers of a step follow from SEED). Inference always spreads them evenly.
     cfg.MODEL.RANKED_BOXES.FILL = "even"
 
     # ---------------------------------------------------------------- image head (module S)

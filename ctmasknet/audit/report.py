@@ -9,7 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from .. import __version__
-from ..atomic_write import atomic_write
+from ..atomic_write import atomic_files
 from ..report.html_pages import render
 from ..wording import NOTICE
 from . import figures
@@ -26,14 +26,13 @@ _PACKAGES = ("ImageHash", "numpy", "Pillow", "scipy")
 
 
 def write_report(audit: Audit, output: Path, command: str) -> None:
-    """Write audit.json and audit.html to a folder, each whole or not at all; `command` was run."""
-    output.mkdir(parents=True, exist_ok=True)
+    """Write audit.json and audit.html to a folder, both or none; `command` was run."""
     report = as_json(audit, command)
-    pages = {"audit.json": json.dumps(report, indent=1, ensure_ascii=False) + "\n"}
+    pages = {"audit.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"}
     pages["audit.html"] = as_html(audit, report)
-    for name, text in pages.items():
-        with atomic_write(output / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+    with atomic_files(output, last="audit.json") as partial:
+        for name, text in pages.items():
+            (partial / name).write_text(text, encoding="utf-8")
 
 
 def as_json(audit: Audit, command: str) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from ..atomic_write import atomic_files
 from ..evaluation.image_report import ImageReportSettings, report_images
 from ..evaluation.lesion_files import read_lesions
 from ..evaluation.lesion_report import LesionReportSettings, report_lesions
 from ..evaluation.prediction_table import PREDICTIONS, read_predictions, write_predictions
-from ..evaluation.results import check_output
+from ..evaluation.results import RESULTS, check_output
 from ..evaluation.text import describe
 from ..provenance import machine
 
@@ -95,8 +96,9 @@ def _images(args: argparse.Namespace, about: dict[str, Any]) -> str:
     table = read_predictions(source, args.classes)
     known = read_predictions(validation, args.classes) if validation else None
     about["dataset"] = {"name": source.stem, "source": str(source.resolve())}
-    results = report_images(table, args.output, known, settings, about)
-    write_predictions(table, args.output / PREDICTIONS)
+    with atomic_files(args.output, last=RESULTS) as partial:
+        results = report_images(table, partial, known, settings, about)
+        write_predictions(table, partial / PREDICTIONS)
     return describe(results)
 
 

@@ -137,14 +137,19 @@ def _predict(
         if line not in case.problems:  # those are listed at the end
             tqdm.write(f"note: {line}")
     shown = _key_slices(predictor, case, options.window)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    partial, old = (folder.with_name(f".{folder.name}.{os.getpid()}{x}") for x in ("", ".old"))
     try:
         write_case(partial, case, shown)
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(old)
         partial.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():  # stopped between the two
+            old.rename(folder)
+        raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for place in (partial, old):
+            shutil.rmtree(place, ignore_errors=True)
     result = read_result(folder)
     assert result is not None
     return result

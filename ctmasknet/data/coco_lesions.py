@@ -15,6 +15,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 
 from ..errors import RAISE, ErrorPolicy
+from ..limits import SLICE, limit_problem
 from ..wording import counted
 from .coco_entries import (
     at_entry,
@@ -154,6 +155,8 @@ def _check_images(path: Path, images: list) -> None:
                     raise ValueError(f"{key} is {image[key]!r}, expected a name")
             if any(type(x) is not int or x < 1 for x in (height, width)):
                 raise ValueError(f"height is {height!r}, width {width!r}, expected pixels")
+            if too_many := limit_problem(height * width, SLICE):
+                raise ValueError(f"height is {height}, width {width}: {too_many}")
             if height * width > MAX_PIXELS:
                 raise ValueError(f"height is {height}, width {width}, more than {MAX_PIXELS} px")
     check_different(path, "image", "id", [image["id"] for image in images])

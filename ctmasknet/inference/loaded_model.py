@@ -13,6 +13,7 @@ from ..fast import accelerate
 from ..fast.precision import with_precision
 from ..lung import Box
 from ..modeling.finite import naming_images
+from .forked_process import check_process
 from .model_spec import ModelSpec
 
 
@@ -36,6 +37,7 @@ class LoadedModel:
         `precision` is as MODEL.PRECISION, `field_of_view` as INPUT.FIELD_OF_VIEW; None takes the
         config's.
         """
+        check_process()
         self.spec = spec
         cfg = spec.cfg.clone()
         cfg.defrost()
@@ -65,8 +67,10 @@ class LoadedModel:
         Returns one dict per slice: "instances" with raw masks, on the model's device, in pixels of
         the network's input; "input_size", its (h, w); "field", what it was made of; of a
         CT-Mask-Net also what its `inference` returns. Raises a NotFiniteError, with the slice's
-        name, if one gives NaN or infinity.
+        name, if one gives NaN or infinity, and a RuntimeError in a forked process
+        (forked_process.py).
         """
+        check_process()
         x0, y0, x1, y1 = field or (0, 0, *images[0].shape[1::-1])
         inputs: list[dict] = [{"image": self._tensor(image[y0:y1, x0:x1])} for image in images]
         for x, name in zip(inputs, names, strict=False):

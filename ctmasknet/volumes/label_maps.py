@@ -9,7 +9,8 @@ from ..data.images import read_slice
 from ..wording import counted
 from . import sitk
 from .formats import by_folder, is_image
-from .sitk_headers import open_metaimage, unpacked_nifti
+from .safe_reader import checked_reader
+from .sitk_headers import unpacked_nifti
 
 MOST_LABELS = 32  # values that are enough to tell; CT has hundreds
 # More labels, as of all organs, are told by their patches. Neighbours in one are equal; in 8-bit CT
@@ -60,13 +61,12 @@ def label_map_problem(values: np.ndarray) -> str:
 
 def is_label_volume(path: Path) -> bool:
     """Return whether a volume file is a label map by its voxels; False if it cannot be read."""
-    reader = sitk.ImageFileReader()
     try:
-        with unpacked_nifti(path) as plain:
-            reader.SetFileName(str(plain))
-            if path.suffix.lower() in (".mha", ".mhd"):
-                open_metaimage(path, reader)
-            image = reader.Execute()
+        if ".nii" in path.name.lower():
+            with unpacked_nifti(path) as plain:
+                image = checked_reader(plain, path)[0].Execute()
+        else:
+            image = checked_reader(path, path)[0].Execute()
         return is_label_map(sitk.GetArrayViewFromImage(image))
     except (OSError, RuntimeError, ValueError):  # reading it as a scan says why
         return False

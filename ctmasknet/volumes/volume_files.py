@@ -12,6 +12,7 @@ from pathlib import Path
 from ..data.images import IMAGE_SUFFIXES, cannot_open, require_readable, what_else_it_is
 from ..data.window import LUNG, Window
 from ..errors import RAISE, ErrorPolicy
+from ..limits import MEMBERS, check_limit, check_unpacked
 from .dicom_series import read_dicom
 from .formats import VOLUME_FORMATS, ReadOptions, format_of, is_dicom, is_image, is_zip, sort_files
 from .image_stack import read_image_stack
@@ -182,7 +183,10 @@ def _unpack(path: Path, folder: Path, errors: ErrorPolicy) -> None:
     # OSError and others, which all mean the same to the user.
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
+            members = archive.infolist()
+            check_limit(path, len(members), MEMBERS)
+            check_unpacked(path, path.stat().st_size, sum(x.file_size for x in members))
+            for member in members:
                 try:
                     archive.extract(member, folder)
                     unpacked += 1
@@ -195,7 +199,8 @@ def _unpack(path: Path, folder: Path, errors: ErrorPolicy) -> None:
                     if os.path.isfile(left := folder.joinpath(*names)):
                         left.unlink()
     except Exception as error:
-        if getattr(error, "errno", None) in _FULL:  # of a member
+        # Of a member, or of our own.
+        if getattr(error, "errno", None) in _FULL or str(error).startswith(f"{path}: found"):
             raise
         raise _cannot_unpack(str(path), error, what_else_it_is(path)) from None
     for problem in problems:

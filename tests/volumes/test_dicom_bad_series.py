@@ -176,7 +176,7 @@ def test_truncated_file(folder, hu, keep):
 def test_a_damaged_file_in_the_middle_leaves_no_trace(folder, hu):
     path = folder / "003.dcm"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"003\.dcm: cannot be decoded .* bytes\).*copy it again"):
+    with pytest.raises(ValueError, match=r"003\.dcm: cannot be decoded .*412 .*512\).*copy it"):
         read_volume(folder)
     volume = read_volume(folder, errors=(errors := collecting()))
     assert np.array_equal(volume.hu, np.delete(hu, 3, axis=0))
