@@ -4,6 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from .errors import ErrorPolicy, collecting
@@ -11,6 +12,7 @@ from .extras import MissingExtraError
 from .interrupts import exit_on_interrupt
 from .library_warnings import quiet_libraries
 from .limits import add_limits
+from .pseudonyms import NAMES_FILE, Names, names_file
 
 _OF_ALL = ("run", "words", "command_line")  # what `ctmasknet` itself puts into its arguments
 
@@ -107,6 +109,28 @@ def add_skip_bad(parser: argparse.ArgumentParser) -> None:
         default=ErrorPolicy(collects=False),
         help="leave out what cannot be used, and list it at the end",
     )
+
+
+def add_names(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --keep-identifiers and --names; `what` the former names patients and files in."""
+    add = parser.add_mutually_exclusive_group().add_argument
+    add(
+        "--keep-identifiers",
+        action="store_true",
+        help=f"name patients, files and UIDs in {what} (default: pseudonyms)",
+    )
+    add(
+        "--names",
+        type=Path,
+        metavar="FILE",
+        help=f"which pseudonym is whose; one file for all that belongs together (default: "
+        f"{NAMES_FILE} beside DIR, never in it)",
+    )
+
+
+def open_names(args: argparse.Namespace) -> Names | None:
+    """Return the pseudonyms to use for args.output; None with --keep-identifiers."""
+    return None if args.keep_identifiers else Names(names_file(args.output, args.names))
 
 
 def print_skipped(errors: ErrorPolicy) -> None:
