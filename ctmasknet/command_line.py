@@ -1,7 +1,9 @@
 """What the command `ctmasknet` and the scripts in datasets/ and tools/ share."""
 
 import argparse
+import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -125,6 +127,23 @@ def add_names(parser: argparse.ArgumentParser, what: str) -> None:
         metavar="FILE",
         help=f"which pseudonym is whose; one file for all that belongs together (default: "
         f"{NAMES_FILE} beside DIR, never in it)",
+    )
+
+
+def add_keep_paths(parser: argparse.ArgumentParser) -> None:
+    """Add --keep-identifiers to a command whose patients and files are those of lists."""
+    parser.add_argument(
+        "--keep-identifiers",
+        action="store_true",
+        help="write whole paths (default: without their folders; names are those of the lists)",
+    )
+
+
+def recorded_command(args: argparse.Namespace) -> str:
+    """Return the command line for results, absolute paths without folders unless they are kept."""
+    words = shlex.split(args.command_line)
+    return shlex.join(
+        x if args.keep_identifiers or not os.path.isabs(x) else os.path.basename(x) for x in words
     )
 
 

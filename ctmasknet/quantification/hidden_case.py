@@ -21,7 +21,8 @@ _NO_SEG = (
     "No DICOM SEG: it names the patient and refers to the images of the series; "
     "--keep-identifiers writes it."
 )
-_MEMBER = r"(?:[!/\\].*?)?(?=: |, |; |\)| |$)"  # of a zip or folder, up to what is said of it
+# Of a folder or zip, up to what is said of it; without one the path must end.
+_MEMBER = r"(?:[!/\\].*?(?=: |$)|(?=[:,;) ]|$))"
 # Quoted texts of headers, lists of series, UIDs, absolute paths: what follows is left out.
 _TELLING = re.compile(
     r"(?<=expected one: ).*|(?<!\w)'.*|(?<![\w.])\d+(?:\.\d+){5,}.*|(?<![\w.])(?:/|\w:\\)\w.*", re.S
@@ -69,7 +70,7 @@ def hide_case(case: Case, source: Input, lung: LungSource, names: Names) -> Case
 
     `files` of slices taken one by one are where they were read from. `about` stays: see `hide_run`.
     """
-    texts = _Texts(source, case, lung.masks(source), names)
+    texts = _Texts(source, case, lung, names)
     slices = tuple(replace(s, source=texts.file(s.source)) for s in case.slices)
     called, scan, volume, notes = source.folder, case.scan, case.volume, case.notes
     if scan is not None and volume is not None:
@@ -82,7 +83,9 @@ def hide_case(case: Case, source: Input, lung: LungSource, names: Names) -> Case
         }
         scan = replace(scan, slices=slices, source=called, **known)
         volume = replace(volume, source=Path(called), identifiers={}, slice_files=(), **known)
-    method = texts.without_masks(case.quantities.lung_method)
+    method = case.quantities.lung_method
+    for mask in lung.masks(source):
+        method = method.replace(mask.name, "a mask in a file")
     hidden = replace(
         case,
         name=called,
@@ -102,36 +105,35 @@ def hide_case(case: Case, source: Input, lung: LungSource, names: Names) -> Case
 class _Texts:
     """Replaces what is known of an input in texts."""
 
-    def __init__(self, source: Input, case: Case, masks: Iterable[Path], names: Names):
+    def __init__(self, source: Input, case: Case, lung: LungSource, names: Names):
         self._names, self._called = names, source.folder
         files = {*map(str, source.files), *(s.source for s in case.slices if s.source)}
         self._files = {path: path for path in files}
         if not source.is_scan:  # notes on single slices have the name alone
             self._files |= {Path(path).name: path for path in files}
-        known = sorted({str(source.path), *self._files}, key=len, reverse=True)
-        # A short word of a path may be a word of a text, but not at its beginning.
+        folders = {str(Path(path).parent) for path in (*files, str(source.path))}
+        known = sorted({str(source.path), *folders, *self._files}, key=len, reverse=True)
+        # A short word of a path may be a word of a text, but not before a colon at its beginning.
         clear = [text for text in known if re.search(r"[/\\]|\w\.\w", text)]
         self._known = [
-            re.compile(f"{before}({'|'.join(map(re.escape, texts))}){_MEMBER}")
-            for before, texts in (("^", known), (r"(?<![\w./\\])", clear))
+            re.compile(f"{before}({'|'.join(map(re.escape, texts))}){after}", re.S)
+            for before, texts, after in (
+                ("^", known, "(?=: )"),
+                (r"(?<![\w./\\])", clear, _MEMBER),
+            )
             if texts
         ]
-        given = {text for mask in masks for text in (str(mask), mask.name)}
-        self._masks = sorted(given, key=len, reverse=True)
+        self._masks = [*map(str, lung.masks(source)), *([str(lung.path)] if lung.path else [])]
 
     def file(self, path: str) -> str:
         return self._names.of("slice", os.path.abspath(path)) if path else ""
-
-    def without_masks(self, text: str) -> str:
-        for mask in self._masks:
-            text = text.replace(mask, "a mask in a file")
-        return text
 
     def hide_all(self, texts: Iterable[str]) -> tuple[str, ...]:
         return tuple(map(self._hide, texts))
 
     def _hide(self, text: str) -> str:
-        text = self.without_masks(text)
+        for mask in self._masks:
+            text = text.replace(mask, "a mask in a file")
         for pattern in self._known:
             text = pattern.sub(self._replacement, text)
         return _TELLING.sub("…", text)
