@@ -36,20 +36,9 @@ class Names:
         self.path = path
         self._identifiers: dict[str, tuple[str, str]] = {}  # name -> kind and identifier
         self._unsaved: list[tuple[str, str, str]] = []
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Exclusively, so that of two runs that begin together one makes the key.
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            self._key = self._read()
-        except OSError as error:
-            advice = "give --names FILE for the file of names, or --keep-identifiers"
-            raise PermissionError(
-                f"{path}: cannot be written ({error.strerror}): {advice}"
-            ) from None
-        else:
-            self._key = secrets.token_hex(32)
-            _write(descriptor, [_COLUMNS, (self._key, _KEY, _KEEP)])
+        if not path.exists():
+            self._begin()
+        self._key = self._read()
 
     @classmethod
     def existing(cls, path: Path) -> "Names":
@@ -95,6 +84,25 @@ class Names:
             _write(os.open(self.path, os.O_WRONLY | os.O_APPEND), self._unsaved)
             self._unsaved.clear()
 
+    def _begin(self) -> None:
+        """Make the file, unless another run does so at the same time."""
+        partial = self.path.with_name(f".{os.getpid()}.{self.path.name}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT, 0o600)
+            _write(descriptor, [_COLUMNS, (secrets.token_hex(32), _KEY, _KEEP)])
+            try:
+                os.link(partial, self.path)  # is there as a whole, and replaces no file
+            except OSError:
+                if not self.path.exists():  # a disk without links
+                    os.replace(partial, self.path)
+        except OSError as error:
+            advice = "give --names FILE for the file of names, or --keep-identifiers"
+            problem = f"{self.path}: cannot be written ({error.strerror}): {advice}"
+            raise PermissionError(problem) from None
+        finally:
+            partial.unlink(missing_ok=True)
+
     def _read(self) -> str:
         """Read the file and return its key."""
         key = ""
@@ -134,6 +142,11 @@ def _write(descriptor: int, rows: Sequence[tuple[str, ...]]) -> None:
         except OSError:
             os.truncate(descriptor, size)
             raise
+
+
+def is_pseudonym(name: str) -> bool:
+    """Return whether a name looks like one that `Names` gives."""
+    return bool(_NAME.fullmatch(name))
 
 
 def names_file(output: Path, given: Path | None = None) -> Path:

@@ -116,7 +116,6 @@ def add(path, number):
 def test_runs_at_the_same_time_lose_no_name(path):
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=add, args=(path, number)) for number in range(3)]
-    Names(path)
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -129,6 +128,26 @@ def test_runs_at_the_same_time_lose_no_name(path):
         for index in range(50)
     } == {f"{number} {index}" for number in range(3) for index in range(50)}
     assert len(path.read_text().splitlines()) == 2 + 150
+
+
+def test_a_folder_that_cannot_be_written_is_named(path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PermissionError, match=r"names.csv: cannot be written .No space.*--names"):
+        Names(path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_disk_without_links(path, monkeypatch):
+    def no_links(*paths):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    called = Names(path).of("scan", "a")
+    assert Names(path).of("scan", "a") == called
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_file_lies_beside_the_results(tmp_path, monkeypatch):

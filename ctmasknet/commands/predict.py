@@ -225,9 +225,9 @@ def _check_output(args: argparse.Namespace, inputs: Sequence[Input]) -> None:
             raise ValueError(
                 f"{folder}: holds results already; use --resume, --overwrite or another --output"
             )
-    if not args.keep_identifiers and (kept := next(with_identifiers(args.output), None)):
+    if not args.keep_identifiers and (kept := with_identifiers(args.output)):
         raise ValueError(
-            f"{kept}: has results with identifiers: name another --output, or --keep-identifiers"
+            f"{kept[0]}: has results with identifiers: name another --output, or --keep-identifiers"
         )
 
 

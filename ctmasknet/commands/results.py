@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..atomic_write import atomic_write
 from ..csv_cells import write_rows
+from ..pseudonyms import is_pseudonym
 from ..quantification.lobes import LARGEST_SCORE
 from ..report.case_files import RESULT
 from ..wording import counted
@@ -27,12 +27,10 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return result
 
 
-def with_identifiers(output: Path) -> Iterator[Path]:
-    """Yield the folders in an output whose results name patients and files."""
-    for path in sorted(output.glob(f"*/{RESULT}")):
-        result = read_result(path.parent)
-        if result is not None and "identifiers" not in result["about"]["settings"]:
-            yield path.parent
+def with_identifiers(output: Path) -> list[Path]:
+    """Return the folders of results in an output that are not called by pseudonyms."""
+    folders = sorted(path.parent for path in output.glob(f"*/{RESULT}"))
+    return [folder for folder in folders if not is_pseudonym(folder.name)]
 
 
 def made_from(about: dict[str, Any]) -> tuple[Any, ...]:

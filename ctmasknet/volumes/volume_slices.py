@@ -118,7 +118,8 @@ def write_slices(
                 continue
             chosen = volume.window_for(window)
             rows[scan] = _write_volume(volume, part, entry, scan, root, chosen, labels)
-            table.append(_describe(volume, part, scan, chosen))
+            line = _describe(volume, part, scan, chosen)
+            table.append(f"{line}: {entry.path}" if names else line)
         if not rows:
             raise ValueError(
                 f"{output}: nothing to write, all {len(entries)} volumes are unusable; the first: "
