@@ -47,9 +47,10 @@ def _without_folders(pages: dict[str, str], audit: Audit) -> dict[str, str]:
     from markupsafe import escape  # as Jinja does
 
     given = [part for split in audit.splits for part in (split.origin, *split.origin.split(","))]
-    given += [re.split(": |, line", finding.message)[0] for finding in audit.findings]
+    named = (re.split(": |, line", finding.message)[0] for finding in audit.findings)
+    given += filter(os.path.exists, named)  # of masks and lists; others begin otherwise
     files = [*given, *(item.path for split in audit.splits for item in split.slices)]
-    folders = {os.path.dirname(path) for path in files} | set(given)
+    folders = {os.path.dirname(path) for path in files} | set(filter(os.path.isdir, given))
     text, page = pages["audit.json"], pages["audit.html"]
     for folder in sorted(filter(os.path.isabs, folders), key=len, reverse=True):
         whole, rest = f"{folder}{os.sep}", f"{os.path.basename(folder)}{os.sep}"
