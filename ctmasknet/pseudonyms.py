@@ -1,7 +1,7 @@
 """Pseudonyms of patients, scans and files, and the file that tells whose they are.
 
 A pseudonym is a keyed hash (HMAC-SHA256) of what it stands for. The key lies in the file of names:
-without that file nobody can find out whose a pseudonym is, not even by trying all PatientIDs, and
+without it nobody can find out whose a pseudonym is, not even by trying all PatientIDs, and
 with it the same patient is called the same in every run.
 """
 
