@@ -238,6 +238,7 @@ class Demo:
         scan = Path(next(x["file_name"] for x in samples if x["label"] == len(IMAGE_CLASSES) - 1))
         scan, output = scan.parent, self.output / _SHIPPED
         words = ["predict", str(scan), "--as-scan", "--model", _SHIPPED, "--output", str(output)]
+        words.append("--keep-identifiers")  # of a drawing
         self.say(f"      as: ctmasknet {shlex.join(words)}")
         try:
             main([*words, "--overwrite"])

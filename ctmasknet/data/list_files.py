@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..atomic_write import atomic_write
+from ..csv_cells import plain, write_rows
 from ..errors import ErrorPolicy
 from .images import what_else_it_is
 
@@ -40,8 +41,10 @@ def read_csv(
                     f"'{','.join(columns)}' (no {', '.join(missing)}){semicolons or ''}"
                 )
             for row in reader:
-                if any(row.values()):  # Excel ends a list with empty lines
-                    yield reader.line_num, row
+                # None: the key of values without a column, or the value that a short line lacks.
+                cells = {plain(k or "") or k: plain(v) if k and v else v for k, v in row.items()}
+                if any(cells.values()):  # Excel ends a list with empty lines
+                    yield reader.line_num, cells
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not a UTF-8 CSV file ({error})") from None
 
@@ -49,9 +52,7 @@ def read_csv(
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping]) -> None:
     """Write a CSV, whole or not at all; keys of `rows` that are no column are left out."""
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        write_rows(stream, [columns, *([row.get(name, "") for name in columns] for row in rows)])
 
 
 def read_lines(path: Path, what: str) -> list[tuple[int, str]]:

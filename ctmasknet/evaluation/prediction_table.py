@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ..atomic_write import atomic_write
+from ..csv_cells import plain, write_rows
 from ..data.classes import IMAGE_CLASSES, label_numbers
 from ..data.images import what_else_it_is
 from .metric_names import check_class_names
@@ -76,11 +77,10 @@ def portable_names(paths: Sequence[str]) -> list[str]:
 def write_predictions(table: PredictionTable, path: str | os.PathLike) -> None:
     """Write a table as `file_name,patient,scan,label,logit_0,...`, whole or not at all."""
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*COLUMNS, *(f"logit_{i}" for i in range(len(table.class_names)))])
+        head = [*COLUMNS, *(f"logit_{i}" for i in range(len(table.class_names)))]
         columns = (table.file_names, table.patients, table.scans, table.labels.tolist())
-        for *about, logits in zip(*columns, table.logits.tolist(), strict=True):
-            writer.writerow([*about, *logits])
+        lines = zip(*columns, table.logits.tolist(), strict=True)
+        write_rows(file, [head, *([*about, *logits] for *about, logits in lines)])
 
 
 def read_predictions(
@@ -112,7 +112,8 @@ def read_predictions(
             rows = []
             for row in reader:
                 try:
-                    rows.append(_parse(row, tuple(class_names), kind))
+                    cells = {k: plain(v) if k and v else v for k, v in row.items()}
+                    rows.append(_parse(cells, tuple(class_names), kind))
                 except ValueError as error:
                     raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
         except (csv.Error, UnicodeDecodeError) as error:

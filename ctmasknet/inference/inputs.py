@@ -41,13 +41,20 @@ _LONGEST = 200  # bytes, of the 255 that a name may have
 class Input:
     """A scan, or a set of slices that are predicted one by one."""
 
-    name: str  # of its results' folder
+    name: str  # of the file or folder, apart from the others'
     path: Path  # the file or folder that results name
     # The slices of a set or of a scan of images, or the files of a DICOM series that was found in a
     # folder, damaged ones included; empty where `read_volume` takes `path` as it is.
     files: tuple[Path, ...] = ()
     is_scan: bool = True
     note: str = ""  # how it was found, if that is unusual
+    series_uid: str = ""  # of a DICOM series that was found in a folder
+    pseudonym: str = ""  # under which its results stand; "": under its name
+
+    @property
+    def folder(self) -> str:
+        """The name of its results' folder."""
+        return self.pseudonym or self.name
 
     def read(self, window: Window, series: str | None, errors: ErrorPolicy) -> Volume:
         """Read a scan; see `read_volume`."""
@@ -151,7 +158,8 @@ def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], l
             note = f"{path}: each of {len(group)} slices has a series or a frame of reference of "
             note += "its own: taken as one scan"
         members = (*(header.path for header in group), *damaged)
-        found.append(Input(folder_name(path), path, members, note=note))
+        uid = group[0].series
+        found.append(Input(folder_name(path), path, members, note=note, series_uid=uid))
     alone = sorted(by_folder(sorted(unknown)).items())
     return found, [Input(folder_name(folder), folder, tuple(files)) for folder, files in alone]
 
