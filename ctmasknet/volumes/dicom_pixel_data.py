@@ -31,10 +31,14 @@ class PixelData:
 
     def watch(self, stream: BinaryIO, path: Path) -> Any:
         """Return what pydicom is to read: a file, or an inflated copy of one that is deflated."""
-        self._stream = _inflated(stream, path) or stream
-        self._end = self._stream.seek(0, os.SEEK_END)
-        self._stream.seek(0)
-        self._check_meta()
+        stream.seek(0)
+        head = stream.read(_MOST_META)
+        stream.seek(0)
+        self._stream, self._end = stream, os.fstat(stream.fileno()).st_size
+        self._check_meta(head)
+        if _DEFLATED in head:
+            self._stream = _inflated(stream, path)
+            self._end = len(self._stream.getvalue())
         return self._stream
 
     def is_here(self, tag: int, kind: str | None, length: int) -> bool:
@@ -63,20 +67,17 @@ class PixelData:
         if length != _UNDEFINED and place + length > self._end:
             raise ValueError(f"element {tag:08X} of {length} bytes")
 
-    def _check_meta(self) -> None:
-        """Check the elements of group 2, whose kinds are always stated."""
-        if self._stream.read(132)[128:] != b"DICM":
-            self._stream.seek(0)
-        while len(head := self._stream.read(8)) == 8:
-            group, element, name, length = struct.unpack("<HH2sH", head)
-            if group != 2:
-                break
-            kind = name.decode("latin-1")
-            if kind in _LONG:
-                length = int.from_bytes(self._stream.read(4), "little")
-            self._check(group << 16 | element, kind, length)
-            self._stream.seek(length, os.SEEK_CUR)
-        self._stream.seek(0)
+    def _check_meta(self, head: bytes) -> None:
+        """Check the elements of group 2 in the same way; their kinds are always stated."""
+        place = 132 if head[128:132] == b"DICM" else 0
+        while head[place : place + 2] == b"\2\0" and len(head) >= place + 12:
+            _, element, kind, length, long = struct.unpack_from("<HH2sHL", head, place)
+            place += 8
+            if (name := kind.decode("latin-1")) not in _KINDS or name in _LONG:
+                place, length = place + 4, long
+            if place + length > self._end:
+                raise ValueError(f"element 0002{element:04X} of {length} bytes")
+            place += length
 
     def _has_all_items(self) -> bool:
         """Walk through the compressed pixels, which are in items of stated lengths."""
@@ -91,13 +92,8 @@ class PixelData:
         return False
 
 
-def _inflated(stream: BinaryIO, path: Path) -> io.BytesIO | None:
-    """Return a deflated file as a plain one, if its size is in the limits; None for any other."""
-    stream.seek(0)
-    is_deflated = _DEFLATED in stream.read(_MOST_META)
-    stream.seek(0)
-    if not is_deflated:
-        return None
+def _inflated(stream: BinaryIO, path: Path) -> io.BytesIO:
+    """Return a deflated file as a plain one; a ValueError if that is beyond the limits."""
     from pydicom.filereader import read_dataset
 
     stream.seek(132 if stream.read(132)[128:] == b"DICM" else 0)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -38,11 +38,11 @@ def read_tags(stream: BinaryIO, path: Path, tags: Sequence[str]) -> tuple["Datas
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    names = [*tags, *_GROUPS, *itertools.chain.from_iterable(_IN_GROUPS.values())]
-    wanted: list[Any] = [pydicom.tag.Tag(name) for name in names]
     found = PixelData()
     read: Any = partial(
-        pydicom.filereader.read_partial, stop_when=found.is_here, specific_tags=wanted
+        pydicom.filereader.read_partial,
+        stop_when=found.is_here,
+        specific_tags=_numbers_of(tuple(tags)),
     )
     try:
         dataset = read(found.watch(stream, path))
@@ -53,6 +53,14 @@ def read_tags(stream: BinaryIO, path: Path, tags: Sequence[str]) -> tuple["Datas
     lift_groups(dataset)
     mend_chinese(dataset)
     return dataset, found
+
+
+@cache
+def _numbers_of(names: tuple[str, ...]) -> list[Any]:
+    """Return the tags of names and of functional groups; looking them up takes a file's time."""
+    from pydicom.tag import Tag
+
+    return [Tag(x) for x in (*names, *_GROUPS, *itertools.chain(*_IN_GROUPS.values()))]
 
 
 def mend_chinese(dataset: "Dataset") -> None:
