@@ -67,8 +67,8 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         OPTION,
         action=_SetLimits,
         default=argparse.SUPPRESS,
-        metavar="TIMES",
-        help="allow scans, images and archives so many times as large as usual (default: 1)",
+        metavar="N",
+        help="allow scans, images and archives N times as large as usual (default: 1)",
     )
 
 
