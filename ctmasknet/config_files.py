@@ -70,7 +70,7 @@ def read_yaml(text: str, place: str) -> dict[str, Any]:
         _check_size(text)
         content = yaml.safe_load(text)
         if not isinstance(content, dict):
-            raise ValueError("found no keys, expected lines of `KEY: value`")
+            raise ValueError("found no keys, expected lines of `KEY: VALUE`")
         _check_keys(content)
     except yaml.constructor.ConstructorError as error:
         tag = str(error.problem).removeprefix("could not determine a constructor for the tag ")

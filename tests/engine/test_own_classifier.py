@@ -84,13 +84,13 @@ def test_a_part_that_is_not_registered_is_named(tmp_path):
     ("text", "found"),
     [
         ("version https://git-lfs.github.com/spec/v1\nsize 1", "a Git LFS pointer"),
-        ("just text", "no config"),
-        ("- a\n- b", "no config"),
+        ("just text", "found no keys"),
+        ("- a\n- b", "found no keys"),
         ("", "empty, 0 bytes"),
     ],
 )
 def test_a_config_file_that_is_something_else_is_named(tmp_path, text, found):
     path = tmp_path / "a.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=rf"a\.yaml .*{found}.*expected lines of `KEY: VALUE`"):
+    with pytest.raises(ValueError, match=rf"a\.yaml: {found}.*expected lines of `KEY: VALUE`"):
         load_config(str(path), [], datasets=False)
