@@ -105,7 +105,7 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # A pixel is lesion if the branch's probability of any lesion is above this.
     cfg.MODEL.SEM_SEG_HEAD.LESION_THRESH = 0.5
     # RPN and RoI heads learn in every so many-th iteration, the branch in each. Iterations without
-    # them are shorter, on a GPU several times.
+    # them are shorter.
     cfg.MODEL.SEM_SEG_HEAD.DETECTOR_PERIOD = 1
 
     # ---------------------------------------------------------------- ranked boxes

@@ -56,7 +56,7 @@ def test_members_of_a_zip(names):
         ("found 2 series, expected one: X7 (CT, 'Jane's', 3 files); choose", "expected one: …"),
         ("of the series 'Doe O'Neil' (CT)", "of the series …"),
         ("its frame 1.2.840.113619.2.55.3 differs", "its frame …"),
-        ("/home/jane/other.dcm: cannot be read", "…"),
+        ("/data/jane/other.dcm: cannot be read", "…"),
         ("the series' 5 files take 0.5.1 mm/s or 1/2, GGO/C", None),
     ],
 )
@@ -95,12 +95,12 @@ def test_inputs_at_one_path_are_told_apart(names):
 
 def test_what_a_run_tells_of_itself(names):
     about = {
-        "command": "ctmasknet predict '/home/jane doe/x' --model m",
-        "settings": {"lung": "/home/jane/m.nii", "series": "1.2.3", "window": "1,2"},
+        "command": "ctmasknet predict '/data/jane doe/x' --model m",
+        "settings": {"lung": "/data/jane/m.nii", "series": "1.2.3", "window": "1,2"},
         "models": [{"config": "/m/a.yaml", "weights": "/m/b.pth", "trained_on": "/d/a.csv, b"}],
         "time": "now",
     }
-    hidden = hide_run(about, LungSource("", Path("/home/jane/m.nii")), names)
+    hidden = hide_run(about, LungSource("", Path("/data/jane/m.nii")), names)
     assert hidden == {
         "command": "ctmasknet predict",
         "settings": {
