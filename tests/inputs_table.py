@@ -311,6 +311,13 @@ columns prob_0, prob_1, ...
 columns logit_0, logit_1, ... with values that are 0 or more and add up to 1, or 100, in all rows
   -> read as logits, with a warning: probabilities and percentages change the calibration
   = evaluation/test_prediction_table.py::test_probabilities_that_are_called_logits_are_told
+absolute paths and `..` in lists and COCO files that lead out of the folder of the list
+  -> refused, unless below a folder that `--data-root DIR`, DATASETS.DATA_ROOT of a config or
+     CTMASKNET_DATA_ROOT allows
+  = data/test_list_paths.py::test_every_reader_of_lists_says_where_and_what_to_add
+links below the folder of a list
+  -> followed
+  = data/test_list_paths.py::test_links_below_the_folder_are_followed_but_not_climbed_out_of
 a Git LFS pointer or an HTML page instead of a list or a COCO file
   -> refused, and named as such
   = data/test_image_lists.py::test_lists_that_are_something_else_are_named

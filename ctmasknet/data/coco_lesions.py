@@ -27,6 +27,7 @@ from .coco_entries import (
     read_name,
     read_numbers,
 )
+from .list_paths import listed_path
 from .mask_rule import check_lesion_names
 from .rle import MAX_PIXELS
 
@@ -94,6 +95,18 @@ def read_coco_lesions(path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> C
     _say(path, repairs)
     _check_crowds(path, lesions, errors)
     return CocoLesions({**content, "annotations": lesions}, masks, tuple(repairs))
+
+
+def located_images(path: str | os.PathLike, coco: dict) -> list[dict]:
+    """Return the images of a checked file with "file_name" as paths (`listed_path`).
+
+    ValueError: one that lies outside the file's folder, with its place.
+    """
+    path, images = Path(path), []
+    for index, image in enumerate(coco["images"]):
+        with at_entry(path, "image", index):
+            images.append({**image, "file_name": listed_path(image["file_name"], path.parent)})
+    return images
 
 
 def read_lesion_classes(path: str | os.PathLike) -> tuple[str, ...]:
