@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 from ..data.coco_entries import (
     at_entry,
     check_different,
+    check_object,
     read_categories,
     read_entries,
     read_json,
@@ -206,6 +207,7 @@ def _check_images(path: Path, images: Sequence[dict], truth: COCO) -> None:
     """Raise a ValueError for an image that has another name than the truth's of its id."""
     for index, image in enumerate(images):
         with at_entry(path, "image", index):
+            check_object(image)
             known = truth.imgs.get(image["id"], image)["file_name"]
             if Path(image["file_name"]).name != Path(known).name:
                 raise ValueError(
