@@ -130,6 +130,9 @@ HTJ2K
 RLE
   -> read, every HU as it was
   = volumes/test_dicom_codings.py::test_run_lengths
+compressed pixels without the mark at their end, or with zeros for it, as archives write them
+  -> read if they are in one item, which is whole; else refused as cut
+  = volumes/test_dicom_codings.py::test_the_mark_behind_compressed_pixels_may_lack
 deflated files
   -> read
   = volumes/test_dicom_codings.py::test_deflated
