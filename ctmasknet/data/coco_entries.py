@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RAISE, ErrorPolicy
+from ..limits import check_list_size
 from .images import what_else_it_is
 from .rle import compressed_rles
 
@@ -163,6 +164,7 @@ def read_json(path: Path, kind: str) -> Any:
     """Return the content of a file; FileNotFoundError, or ValueError for what is no JSON."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of {kind}")
+    check_list_size(path)
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (RecursionError, ValueError) as error:

@@ -20,6 +20,7 @@ from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
 from ..atomic_write import atomic_write
+from ..data.coco_entries import read_json
 from ..data.coco_lesions import in_file, located_images, read_coco_lesions
 from ..data.folds import merged_coco, split_folds
 from ..data.lesion_masks import write_coco
@@ -149,7 +150,8 @@ class CrossValidation:
         path = self.output / f"fold_{index}" / FINISHED
         if not path.is_file():
             return False
-        if json.loads(path.read_text())["key"] != key:
+        found = read_json(path, "a finished fold")
+        if not isinstance(found, dict) or found.get("key") != key:
             raise ValueError(
                 f"{path.parent}: finished with other settings or data: remove it, or name another "
                 "output folder"

@@ -22,6 +22,7 @@ from ..atomic_write import atomic_write
 from ..csv_cells import plain, write_rows
 from ..data.classes import IMAGE_CLASSES, label_numbers
 from ..data.images import what_else_it_is
+from ..limits import check_list_size
 from .metric_names import check_class_names
 
 logger = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ def read_predictions(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of predictions")
+    check_list_size(path)
     with path.open(newline="", encoding="utf-8-sig") as stream:
         try:
             reader = csv.DictReader(stream)
