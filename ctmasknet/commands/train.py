@@ -111,7 +111,7 @@ def train(args: argparse.Namespace) -> Any:
         for note in getattr(args, "notes", ()):
             logger.info(note)
         if args.eval_only:
-            return Trainer.evaluate_checkpoint(cfg)
+            return Trainer.evaluate_checkpoint(cfg, getattr(args, "keep_identifiers", True))
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=args.resume)
         return trainer.train()

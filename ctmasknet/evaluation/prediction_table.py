@@ -75,6 +75,11 @@ def portable_names(paths: Sequence[str]) -> list[str]:
     return [Path(os.path.relpath(os.path.abspath(path), root)).as_posix() for path in paths]
 
 
+def names_without_folders(names: Sequence[str]) -> list[str]:
+    """Return names for results: absolute paths as `portable_names`, others as they are."""
+    return portable_names(names) if any(map(os.path.isabs, names)) else list(names)
+
+
 def write_predictions(table: PredictionTable, path: str | os.PathLike) -> None:
     """Write a table as `file_name,patient,scan,label,logit_0,...`, whole or not at all."""
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:

@@ -266,6 +266,17 @@ def test_detections_that_are_no_list(write_lesions, text, message):
         read_lesions(truth, [detections])
 
 
+def test_absolute_names_lose_the_folders_of_the_machine(write_lesions):
+    truth, _ = write_lesions(images=2)
+    for place in ("", "/data/set/"):
+        names = [f"{place}P1/a.png", f"{place}P2/b.png"]
+        for number, name in enumerate(names):
+            edit(truth, lambda x, i=number, name=name: x["images"][i].update(file_name=name))
+        read = read_lesions(truth, [])
+        assert [x.file_name for x in read.images] == ["P1/a.png", "P2/b.png"]
+        assert read.patients == ["P1/a.png", "P2/b.png"]
+
+
 def test_missing_files(write_lesions, tmp_path):
     truth, _ = write_lesions()
     with pytest.raises(FileNotFoundError, match=r"no\.json: no such file of detections"):
