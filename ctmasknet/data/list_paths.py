@@ -22,11 +22,14 @@ def listed_path(name: str, folder: str | os.PathLike) -> str:
     `folder` is what names are relative to. ValueError: the path leads neither below it nor below a
     folder that is allowed.
     """
-    path, parts = os.path.join(folder, name), PurePath(name)
-    if not parts.anchor and ".." not in parts.parts:
+    path, drive = os.path.join(folder, name), os.path.splitdrive(name)[0]
+    if ".." not in name and not drive and not name.startswith(("/", os.sep)):
+        return path  # lists are long, and this is fast
+    climbs = ".." in PurePath(name).parts
+    if not climbs and not PurePath(name).anchor:
         return path
-    if not any(_is_below(path, parts, root) for root in (folder, *_allowed())):
-        file = os.path.abspath(path) if ".." not in parts.parts else _resolved(path)
+    if not any(_is_below(path, climbs, root) for root in (folder, *_allowed())):
+        file = _resolved(path) if climbs else os.path.abspath(path)
         raise ValueError(
             f"{name} lies outside {os.path.abspath(folder)}: if that is meant, add {OPTION} "
             f"{os.path.dirname(file)}, or a folder above it (in a config, DATASETS.DATA_ROOT)"
@@ -94,13 +97,12 @@ def _allowed() -> list[str]:
     return list(filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)))
 
 
-def _is_below(path: str, name: PurePath, root: str | os.PathLike) -> bool:
-    real = os.path.realpath(root)
-    if Path(_resolved(path)).is_relative_to(real):
+def _is_below(path: str, climbs: bool, root: str | os.PathLike) -> bool:
+    # Behind a link ".." leads elsewhere than it seems.
+    if not climbs and Path(path).is_relative_to(os.path.abspath(root)):
         return True
-    if ".." in name.parts:  # behind a link it leads elsewhere
-        return False
-    return any(Path(path).is_relative_to(folder) for folder in (os.path.abspath(root), real))
+    real = os.path.realpath(root)
+    return any(Path(x).is_relative_to(real) for x in (_resolved(path), *([] if climbs else [path])))
 
 
 def _resolved(path: str) -> str:
