@@ -23,6 +23,9 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # DATASETS may also be the path of a COCO file (.json) or of an image list (.csv:
     # file,label,patient,scan).
     cfg.DATASETS.VALIDATION = ()
+    # Folders below which lists may name files by absolute paths or "..", beside their own folder.
+    # It holds for all lists of the process.
+    cfg.DATASETS.DATA_ROOT = ()
     # Names of the image classes in the order of their labels. (): the papers' three, or, where
     # image lists have other labels, the names in them, sorted; in the order of the checkpoint if it
     # has them. The saved config and checkpoints have what was found.

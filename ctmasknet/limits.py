@@ -7,6 +7,7 @@ environment variable CTMASKNET_LIMITS=4, makes each four times as large; process
 import argparse
 import math
 import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 OPTION, VARIABLE = "--limits", "CTMASKNET_LIMITS"
@@ -24,6 +25,7 @@ SLICE = Limit(2**24, "pixels in a slice")  # 4,096 x 4,096
 UNPACKED = Limit(2**34, "bytes after unpacking")
 MEMBERS = Limit(100_000, "files in an archive")
 RATIO = Limit(200, "times the packed bytes after unpacking")
+LIST = Limit(2**30, "bytes in a list")  # CSV, JSON, lines of names; memory takes ten times as much
 _SMALL = 2**26  # bytes to which anything may be unpacked: of little content, ratios are high
 
 
@@ -42,6 +44,11 @@ def check_limit(place: Any, found: int, limit: Limit) -> None:
     """Raise a ValueError that names the place if there is a `limit_problem`."""
     if problem := limit_problem(found, limit):
         raise ValueError(f"{place}: {problem}")
+
+
+def check_list_size(path: Path) -> None:
+    """Raise a ValueError if a CSV, JSON or text file is larger than any list."""
+    check_limit(path, path.stat().st_size, LIST)
 
 
 def check_unpacked(place: Any, packed: int, unpacked: int) -> None:

@@ -130,6 +130,9 @@ HTJ2K
 RLE
   -> read, every HU as it was
   = volumes/test_dicom_codings.py::test_run_lengths
+compressed pixels without the mark at their end, or with zeros for it, as archives write them
+  -> read if they are in one item, which is whole; else refused as cut
+  = volumes/test_dicom_codings.py::test_the_mark_behind_compressed_pixels_may_lack
 deflated files
   -> read
   = volumes/test_dicom_codings.py::test_deflated
@@ -193,6 +196,20 @@ archives other than zip, .hdr and .img, .npy and other formats in a folder
   -> left out and listed
   = inference/test_inputs.py::test_what_may_be_a_scan_but_is_not_read_is_listed
 
+pixels that .mhd or .nhdr name elsewhere than in their own folder, or as a link, pipe or device
+  -> refused
+  = volumes/test_headers.py::test_pixels_lie_beside_their_header
+pixels in several files (LIST, a%03d.raw), or as text (BinaryData = False, ascii, hex)
+  -> refused, with the line of SimpleITK that converts the file
+  = volumes/test_headers.py::test_the_advice_for_pixels_as_text_in_metaimage_helps
+bzip2 and unknown encodings in NRRD
+  -> refused: save it as raw or gzip
+  = volumes/test_headers.py::test_other_encodings_of_nrrd_are_named
+headers of MetaImage and NRRD with lines that their formats do not know, twice the same, or far
+too long; other types than one number for each voxel
+  -> refused before ITK, which may end the process at them
+  = volumes/test_headers.py::test_headers_at_which_itk_would_end_the_process
+
 ## Zips and folders
 zips compressed by Deflate64
   -> refused, named as such
@@ -212,6 +229,15 @@ a zip within a zip
 links to folders (prediction, preparation, audit)
   -> followed, each folder once; links to a folder above are left out
   = data/test_walk.py::test_links_to_folders_are_followed
+
+## Sizes and ends
+fewer pixels in a file than its header says: DICOM, NIfTI, MetaImage, NRRD
+  -> refused
+  = volumes/test_short_files.py::test_volumes
+sizes in headers that no CT has, files that unpack to far more than they are, lists of gigabytes
+  -> refused with both numbers; `--limits 4` makes all limits four times as large
+     ([reliability.md](reliability.md))
+  = test_limits.py::test_what_is_too_large_is_refused_at_once
 
 ## Images
 an alpha channel that is opaque everywhere
@@ -311,6 +337,13 @@ columns prob_0, prob_1, ...
 columns logit_0, logit_1, ... with values that are 0 or more and add up to 1, or 100, in all rows
   -> read as logits, with a warning: probabilities and percentages change the calibration
   = evaluation/test_prediction_table.py::test_probabilities_that_are_called_logits_are_told
+absolute paths and `..` in lists and COCO files that lead out of the folder of the list
+  -> refused, unless below a folder that `--data-root DIR`, DATASETS.DATA_ROOT of a config or
+     CTMASKNET_DATA_ROOT allows
+  = data/test_list_paths.py::test_every_reader_of_lists_says_where_and_what_to_add
+links below the folder of a list
+  -> followed
+  = data/test_list_paths.py::test_links_below_the_folder_are_followed_but_not_climbed_out_of
 a Git LFS pointer or an HTML page instead of a list or a COCO file
   -> refused, and named as such
   = data/test_image_lists.py::test_lists_that_are_something_else_are_named
@@ -338,6 +371,21 @@ weights where a model with its config is expected
 a config file that is a Git LFS pointer, empty or no mapping
   -> refused, and named as such
   = engine/test_own_classifier.py::test_a_config_file_that_is_something_else_is_named
+tags in a config that would run code
+  -> refused
+  = test_config_files.py::test_tags_run_nothing
+addresses, missing files and files that lead back to themselves as `_BASE_` of a config
+  -> refused
+  = test_config_files.py::test_bases_that_cannot_be_used
+`_BASE_` of a config beside weights that leads out of its folder and the shipped configs
+  -> refused
+  = test_config_files.py::test_the_config_of_a_run_takes_bases_of_its_folder_and_ours
+files of the author's kind that call, change or write anything when they are unpickled
+  -> refused
+  = checkpoint/test_reference_attacks.py::test_what_is_shared_stays_as_it_is
+tensors of which not all bytes are in the file
+  -> refused
+  = test_limits.py::test_a_checkpoint_whose_tensors_are_not_all_there
 a config that names a part which is not registered
   -> refused, and named
   = engine/test_own_classifier.py::test_a_part_that_is_not_registered_is_named

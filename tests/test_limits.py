@@ -22,7 +22,10 @@ from ctmasknet import limits
 from ctmasknet.checkpoint import read_checkpoint
 from ctmasknet.command_line import new_parser
 from ctmasknet.data.coco_lesions import read_coco_lesions
+from ctmasknet.data.covidx import read_covidx_list
+from ctmasknet.data.image_lists import load_image_list
 from ctmasknet.data.images import check_slice, read_slice
+from ctmasknet.evaluation.prediction_table import read_predictions
 from ctmasknet.volumes.volume_files import read_volume
 
 pytestmark = pytest.mark.slow  # whole networks, commands or data sets
@@ -117,6 +120,16 @@ def test_a_large_image_of_a_coco_file(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(coco))
     with pytest.raises(ValueError, match=r"a\.json, image 0: .*400,000,000 pixels"):
         read_coco_lesions(tmp_path / "a.json")
+
+
+def test_large_lists(tmp_path):
+    readers = (load_image_list, read_covidx_list, read_predictions, read_coco_lesions)
+    for suffix, read in zip((".csv", ".txt", ".csv", ".json"), readers, strict=True):
+        path = tmp_path / f"a{suffix}"
+        with path.open("wb") as stream:
+            stream.truncate(2**30 + 1)  # takes no place on the disk
+        with pytest.raises(ValueError, match=r"a\..*found 1,073,741,825 bytes.*1,073,741,824"):
+            read(path)
 
 
 def test_a_large_real_scan_passes():

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.data.classes import MASK_PRESETS
+from ctmasknet.data.list_paths import add_data_root, allow_data_roots
 from ctmasknet.data.prepare import prepare_lesion_masks
 from ctmasknet.engine.cross_validation import CrossValidation
 from ctmasknet.evaluation.fold_report import table_row
@@ -27,6 +28,7 @@ from ctmasknet.evaluation.fold_report import table_row
 
 def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
+    add_data_root(parser)
     parser.add_argument(
         "--data",
         nargs="+",
@@ -88,6 +90,7 @@ def main() -> None:
     if len(args.data) == 2:
         lesions = args.output / "lesions.json"
         args.output.mkdir(parents=True, exist_ok=True)
+        allow_data_roots([str(args.data[0])])
         print(prepare_lesion_masks(*args.data, lesions, args.preset, args.values, "", 0))
     run = CrossValidation(
         args.config_file,

@@ -8,7 +8,6 @@
 Needs no data and no weights, and takes seconds on a CPU.
 """
 
-import csv
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ctmasknet.command_line import new_parser, run_script
+from ctmasknet.csv_cells import write_rows
 from ctmasknet.engine import load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -200,9 +200,8 @@ def markdown(rows: list[ModelRow]) -> str:
 def write_csv(rows: list[ModelRow], path: Path) -> None:
     """Write the rows as CSV, with the attributes of ModelRow as columns."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(ModelRow)])
-        writer.writeheader()
-        writer.writerows(map(asdict, rows))
+        head = [field.name for field in fields(ModelRow)]
+        write_rows(file, [head, *(asdict(row).values() for row in rows)])
 
 
 def update_table(path: Path, table: str) -> None:

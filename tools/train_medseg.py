@@ -46,7 +46,7 @@ def write_healthy(scans: Path, leave_out: str, output: Path, like: Path) -> Path
     rows = [(str(x.resolve()), "Control", x.name, x.name) for x in folders]
     write_csv(listed, COLUMNS, [dict(zip(COLUMNS, row, strict=True)) for row in rows])
     slices, healthy = output / "cropped", output / "healthy.json"
-    how = ["--field-of-view", "lung", "--window", WINDOW, "--overwrite"]
+    how = ["--field-of-view", "lung", "--window", WINDOW, "--overwrite", "--data-root", scans]
     labels = ["--slice-labels", scans / "labels.csv", "--keep-identifiers"]  # public data
     ctmasknet("prepare", "volumes", listed, "--output", slices, *how, *labels)
     found = [slices / "slices.csv", healthy, "--like", like, "--where", "infected=0"]
@@ -59,14 +59,15 @@ def main() -> None:
     output: Path = args.output
     output.mkdir(parents=True, exist_ok=True)
     lesions, run = output / "lesions.json", output / "run"
+    images = ["--data-root", args.medseg]
     masks = ["--preset", "medseg", "--mask-type", "both", "--min-area", "0"]
     ctmasknet("prepare", "masks", args.medseg / "images", args.medseg / "masks", lesions, *masks)
     healthy = write_healthy(args.scans, args.leave_out, output / "healthy", lesions)
     first: Path | None = args.first
     if first is None:
-        ctmasknet("train", FIRST, "--train", lesions, "--output", output / "first")
+        ctmasknet("train", FIRST, "--train", lesions, "--output", output / "first", *images)
         first = output / "first" / "model_final.pth"
-    data = ["--train", lesions, "--train", healthy, "--weights", first]
+    data = ["--train", lesions, "--train", healthy, "--weights", first, *images]
     ctmasknet("train", SECOND, *data, "--output", run, "INPUT.WINDOW", f"({WINDOW})")
     file, weights = output / "medseg.safetensors", ["--weights", run / "model_final.pth"]
     what = ["--name", "medseg", "--terms", TERMS, "--opts", "INPUT.FIELD_OF_VIEW", "lung"]

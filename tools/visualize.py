@@ -17,6 +17,7 @@ import argparse
 from pathlib import Path
 
 from ctmasknet.command_line import new_parser, run_script
+from ctmasknet.data.list_paths import add_data_root
 from ctmasknet.inference import Predictor
 from ctmasknet.report.dataset_slices import choose_slices
 from ctmasknet.report.paper_figures import save_paper_figures
@@ -25,6 +26,7 @@ from ctmasknet.wording import counted
 
 def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
+    add_data_root(parser)
     parser.add_argument(
         "--model",
         required=True,

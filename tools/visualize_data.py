@@ -16,12 +16,14 @@ import argparse
 from pathlib import Path
 
 from ctmasknet.command_line import new_parser, run_script
+from ctmasknet.data.list_paths import add_data_root
 from ctmasknet.engine import load_config
 from ctmasknet.report.data_figures import save_batches, save_truth
 
 
 def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
+    add_data_root(parser)
     parser.add_argument("--config-file", required=True, help="config of a training")
     parser.add_argument("--output", required=True, type=Path, help="folder for the pages")
     parser.add_argument(

@@ -15,6 +15,7 @@ from .storages import check_storages
 
 # Detectron2 writes the first, PyTorch's examples and Lightning the others.
 _KEYS = ("model", "state_dict", "model_state_dict")
+_OTHERS = "of tensors alone, or a damaged one"
 # What DataParallel, torch.compile and Lightning's modules put before each name.
 _PREFIX = re.compile(r"(?:(?:module|_orig_mod|model)\.)*")
 
@@ -54,7 +55,7 @@ def read_tensors(path: str | Path) -> Any:
         # PyTorch's own text advises to run the code in the file.
         other = what_else_it_is(path)
         raise ValueError(
-            f"{path}: not a checkpoint {f'but {other}' if other else 'of tensors alone'}; expected "
+            f"{path}: not a checkpoint {f'but {other}' if other else _OTHERS}; expected "
             "a .pth file written by a training or `ctmasknet prepare weights`"
         ) from None
 

@@ -11,6 +11,7 @@ from ..audit.report import as_text, write_report
 from ..audit.run import run_audit
 from ..command_line import add_keep_paths, new_subparser, recorded_command
 from ..data.classes import MASK_PRESETS, MaskValues
+from ..data.list_paths import add_data_root
 from ..wording import NOTICE
 
 _DESCRIPTION = f"""Look for leaks between the splits of a data set, damaged files and confounders.
@@ -47,6 +48,7 @@ def add_audit(commands: argparse._SubParsersAction) -> None:
         help="folders of images and value masks, paired by relative path without extension",
     )
     add_keep_paths(parser)
+    add_data_root(parser)
     values = parser.add_mutually_exclusive_group()
     values.add_argument("--preset", choices=MASK_PRESETS, help="the masks' values")
     values.add_argument(

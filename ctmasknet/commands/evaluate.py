@@ -7,6 +7,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..command_line import add_keep_paths, check_pairs, new_subparser, take_words
+from ..data.list_paths import add_data_root
 from ..engine.processes import run_processes
 from ..inference.model_spec import DEMO, demo_folders, find_model
 from ..shipped_models import names_in_words
@@ -66,6 +67,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     )
     add("--output", required=True, type=Path, metavar="DIR", help="made if it is missing")
     add_keep_paths(parser)
+    add_data_root(parser)
     add_prediction_options(parser)
     add_processes(parser)
 
@@ -106,6 +108,7 @@ def _config(args: argparse.Namespace) -> tuple[str, list[Any]]:
     model = demo_folders()[lesions] if args.model == DEMO else args.model
     spec = find_model(model, args.weights)
     return spec.config, [
+        *("DATASETS.DATA_ROOT", ()),  # those of who made the model
         *("DATASETS.TRAIN", ()),
         *("DATASETS.VALIDATION", (args.validation,) if args.validation else ()),
         *("DATASETS.TEST", (args.dataset,)),

@@ -7,13 +7,15 @@ from ..command_line import add_skip_bad, new_subparser, options_of, print_skippe
 from ..data.builtin import LESION_TREES
 from ..data.classes import MASK_PRESETS, MIN_LESION_AREA
 from ..data.lesion_free import prepare_lesion_free
+from ..data.list_paths import add_data_root
 from ..data.prepare import prepare_lesion_dataset, prepare_lesion_masks
 from ..data.window import say_windowed_once
 
 _MASKS = """Turn folders of CT slices and value masks into COCO JSON for training a lesion model.
 
 IMAGES and MASKS are matched by relative path without extension: image/12/55.jpg belongs to
-mask/12/55.png. Image paths in OUT are relative to OUT's folder, so move them together.
+mask/12/55.png. Image paths in OUT are relative to OUT's folder, so move them together; where IMAGES
+lies elsewhere, commands that read OUT need --data-root IMAGES.
 
   ctmasknet prepare masks IMAGES MASKS lesions.json --preset medseg --val-fraction 0.2
   ctmasknet prepare masks IMAGES MASKS lesions.json --values "1=nodule,2=cavity"
@@ -111,6 +113,7 @@ def add_lesion_free(parts: argparse._SubParsersAction) -> None:
         help="take only these lines of the list; again for further conditions",
     )
     add_skip_bad(parser)
+    add_data_root(parser)
 
 
 def add_dataset(parts: argparse._SubParsersAction) -> None:

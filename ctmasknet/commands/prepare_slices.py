@@ -13,6 +13,7 @@ from ..command_line import (
 )
 from ..data.builtin import datasets_root
 from ..data.covidx import LIST_LINE
+from ..data.list_paths import add_data_root
 from ..data.phantom import write_phantom
 from ..data.prepare import prepare_covidx
 from ..data.splits import split_file
@@ -51,7 +52,8 @@ _SPLIT = """Split a data set into parts without a shared patient, stratified by 
   ctmasknet prepare split train_COVIDx_CT-1.txt --images images --seed 3
 
 DATA is an image list (.csv), a COCO file of lesions (.json) or a split list of COVIDx-CT (.txt).
-Each part is written beside it, or to --output, as <stem>_<part>.csv or .json.
+Each part is written beside it, or to --output, as <stem>_<part>.csv or .json; elsewhere than the
+images, it is read with --data-root.
 """
 _PHANTOM = """Draw chest CT phantoms with exact lesion masks, as a data set ready for training.
 
@@ -94,6 +96,7 @@ def add_volumes(parts: argparse._SubParsersAction) -> None:
         "the DICOM files",
     )
     add_skip_bad(parser)
+    add_data_root(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace earlier slices in DIR")
 
 
@@ -111,6 +114,7 @@ def add_covidx(parts: argparse._SubParsersAction) -> None:
     which.add_argument("--sample", type=Path, metavar="NAMES.txt", help="take the slices named")
     parser.add_argument("--seed", type=int, default=0, help="of --per-class (default: %(default)s)")
     add_skip_bad(parser)
+    add_data_root(parser)
 
 
 def add_split(parts: argparse._SubParsersAction) -> None:
@@ -132,6 +136,7 @@ def add_split(parts: argparse._SubParsersAction) -> None:
     parser.add_argument("--images", type=Path, help="folder of the images, for a .txt")
     parser.add_argument("--metadata", type=Path, help="COVIDx-CT's metadata.csv, for a .txt")
     add_skip_bad(parser)
+    add_data_root(parser)
 
 
 def add_phantom(parts: argparse._SubParsersAction) -> None:

@@ -22,7 +22,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         result["problems"], result["quantities"]["lesions"], result["slices"][0]["class"]
         made_from(result["about"])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+    except (OSError, ValueError, LookupError, RecursionError, TypeError):
         return None
     return result
 

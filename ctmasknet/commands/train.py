@@ -9,6 +9,7 @@ from typing import Any
 from detectron2.utils import comm
 
 from ..command_line import check_pairs, new_subparser, take_words
+from ..data.list_paths import add_data_root
 from ..engine import Trainer, config_from_args
 from ..engine.processes import run_processes
 from ..engine.run_lock import run_lock
@@ -48,6 +49,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
         ("test", "to report on, once, at the end"),
     ):
         add(f"--{part}", action="append", default=[], metavar="FILE", help=text)
+    add_data_root(parser)
     add = parser.add_argument_group("run").add_argument
     add(
         "--weights",
@@ -109,7 +111,7 @@ def train(args: argparse.Namespace) -> Any:
         for note in getattr(args, "notes", ()):
             logger.info(note)
         if args.eval_only:
-            return Trainer.evaluate_checkpoint(cfg)
+            return Trainer.evaluate_checkpoint(cfg, getattr(args, "keep_identifiers", True))
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=args.resume)
         return trainer.train()

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RAISE, ErrorPolicy
+from ..limits import check_list_size
 from .images import what_else_it_is
 from .rle import compressed_rles
 
-_NOT_COCO = (AttributeError, KeyError, TypeError, ValueError)
+NOT_COCO = "not in COCO's format"
+_UNUSABLE = (AttributeError, KeyError, TypeError, ValueError)
+_LONGEST = 400  # characters of a reason, as it may quote what was found
 
 
 def read_categories(path: Path, items: list) -> list[dict]:
@@ -19,6 +22,7 @@ def read_categories(path: Path, items: list) -> list[dict]:
     categories = []
     for index, item in enumerate(items):
         with at_entry(path, "category", index):
+            check_object(item)
             categories.append({"id": item["id"], "name": read_name(item, "name")})
     check_different(path, "category", "id", [x["id"] for x in categories])
     return categories
@@ -54,11 +58,12 @@ def read_entries(
     with_mask: dict[int, Any] = {}
     for index, item in enumerate(items):
         try:
+            check_object(item)
             entry = {**_read_entry(item, sizes, names), **read_more(item)}
             mask = item.get("segmentation")
             if not mask and "bbox" not in entry:
                 raise ValueError("neither bbox nor segmentation")
-        except _NOT_COCO as error:
+        except _UNUSABLE as error:
             errors.handle(entry_error(path, kind, index, error, item))
             continue
         found[index] = entry
@@ -84,6 +89,8 @@ def _read_entry(item: dict, sizes: Mapping, names: Mapping) -> dict:
         raise ValueError(f"unknown category_id {category!r}, expected {valid}")
     found = {"image_id": image, "category_id": category}
     if box:
+        if not isinstance(box, list):
+            raise ValueError(f"{NOT_COCO} (bbox is {box!r}, expected x, y, width, height)")
         found["bbox"] = read_numbers(box, "bbox")
         if len(box) != 4:
             raise ValueError(f"bbox of {len(box)} numbers, expected x, y, width, height")
@@ -94,6 +101,12 @@ def _other(key: Any, known: Mapping) -> str:
     """Tell of an id that is there as another type."""
     same = next((x for x in known if str(x) == str(key)), None)
     return "" if same is None else f", where it is {same!r}: write ids alike in both places"
+
+
+def check_object(item: Any) -> None:
+    """Raise a ValueError for an entry that is no JSON object."""
+    if not isinstance(item, dict):
+        raise ValueError(f"{NOT_COCO} (found {item!r}, expected an object of keys and values)")
 
 
 def read_name(item: dict, key: str) -> str:
@@ -127,7 +140,13 @@ def entry_error(
     path: Path, kind: str, index: int, error: Exception, item: Any = None
 ) -> ValueError:
     """Make an error one line that names the place, and the id of the item if it has one."""
-    reason = error if isinstance(error, ValueError) else f"not in COCO's format ({error!r})"
+    reason = str(error)
+    if isinstance(error, KeyError):
+        reason = f"{NOT_COCO} (no {error})"
+    elif not isinstance(error, ValueError):
+        reason = f"{NOT_COCO} ({error})"
+    if len(reason) > _LONGEST:
+        reason = f"{reason[:_LONGEST]}..."
     known = f" (its id is {item['id']!r})" if isinstance(item, dict) and "id" in item else ""
     return ValueError(f"{path}, {kind} {index}: {reason}{known}")
 
@@ -137,7 +156,7 @@ def at_entry(path: Path, kind: str, index: int) -> Iterator[None]:
     """Raise `entry_error` for what goes wrong inside."""
     try:
         yield
-    except _NOT_COCO as error:
+    except _UNUSABLE as error:
         raise entry_error(path, kind, index, error) from None
 
 
@@ -145,6 +164,7 @@ def read_json(path: Path, kind: str) -> Any:
     """Return the content of a file; FileNotFoundError, or ValueError for what is no JSON."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of {kind}")
+    check_list_size(path)
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (RecursionError, ValueError) as error:

@@ -20,6 +20,7 @@ from ..wording import counted
 from .coco_entries import (
     at_entry,
     check_different,
+    check_object,
     entry_error,
     read_categories,
     read_entries,
@@ -27,6 +28,7 @@ from .coco_entries import (
     read_name,
     read_numbers,
 )
+from .list_paths import listed_path
 from .mask_rule import check_lesion_names
 from .rle import MAX_PIXELS
 
@@ -68,7 +70,7 @@ def read_coco_lesions(path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> C
     content = _read_lists(path)
     images, categories = content["images"], content["categories"]
     if not images:
-        raise _unusable(path, ValueError("expected images"))
+        raise _unusable(path, "expected images")
     _check_images(path, images)
     names = {x["id"]: x["name"] for x in read_categories(path, categories)}
     sizes = {x["id"]: (x["height"], x["width"]) for x in images}
@@ -94,6 +96,18 @@ def read_coco_lesions(path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> C
     _say(path, repairs)
     _check_crowds(path, lesions, errors)
     return CocoLesions({**content, "annotations": lesions}, masks, tuple(repairs))
+
+
+def located_images(path: str | os.PathLike, coco: dict) -> list[dict]:
+    """Return the images of a checked file with "file_name" as paths (`listed_path`).
+
+    ValueError: one that lies outside the file's folder, with its place.
+    """
+    path, images = Path(path), []
+    for index, image in enumerate(coco["images"]):
+        with at_entry(path, "image", index):
+            images.append({**image, "file_name": listed_path(image["file_name"], path.parent)})
+    return images
 
 
 def read_lesion_classes(path: str | os.PathLike) -> tuple[str, ...]:
@@ -129,18 +143,22 @@ def in_file(path: str | os.PathLike) -> Iterator[None]:
 def _read_lists(path: Path, keys: Sequence[str] = ("images", "categories", "annotations")) -> dict:
     try:
         content = read_json(path, "ground truth")
+        if not isinstance(content, dict):
+            raise ValueError(f"found a {type(content).__name__}, expected an object")
         for key in keys:
+            if key not in content:
+                raise ValueError(f"no {key!r}")
             if not isinstance(content[key], list):
-                raise TypeError(f"{key} is a {type(content[key]).__name__}, expected a list")
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unusable(path, error) from None
+                raise ValueError(f"{key} is a {type(content[key]).__name__}, expected a list")
+    except ValueError as error:
+        raise _unusable(path, str(error)) from None
     return content
 
 
-def _unusable(path: Path, error: Exception) -> ValueError:
+def _unusable(path: Path, reason: str) -> ValueError:
     return ValueError(
-        f"{path}: not a usable COCO instances file ({type(error).__name__}: {error}); make "
-        "one with `ctmasknet prepare masks`"
+        f"{path}: not a usable COCO instances file ({reason.removeprefix(f'{path}: ')}); make one "
+        "with `ctmasknet prepare masks`"
     )
 
 
@@ -148,6 +166,7 @@ def _check_images(path: Path, images: list) -> None:
     names = []
     for index, image in enumerate(images):
         with at_entry(path, "image", index):
+            check_object(image)
             _, height, width = (image[key] for key in ("id", "height", "width"))
             names.append(os.path.normpath(read_name(image, "file_name")))
             for key in ("patient", "scan"):

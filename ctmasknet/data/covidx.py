@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..errors import RAISE, ErrorPolicy
 from .classes import IMAGE_CLASSES
 from .list_files import parse_lines, pick_named, read_csv, read_lines
+from .list_paths import listed_path
 
 VERSIONS = {"v1": "1", "v2a": "2A", "v2b": "2B", "v3a": "3A", "v3b": "3B"}
 LIST_LINE = "filename class xmin ymin xmax ymax"
@@ -150,7 +151,7 @@ def _parse_line(text: str, images: str | os.PathLike | None, sources: dict[str, 
         )
     patient, source = _look_up(parsed.patient, sources)
     return {
-        "file_name": name if images is None else os.path.join(images, name),
+        "file_name": name if images is None else listed_path(name, images),
         "image_id": name,
         "label": int(label),
         "patient": patient,

@@ -13,6 +13,7 @@ from ..wording import same_but_for_spelling
 from .classes import IMAGE_CLASSES, label_numbers
 from .images import read_slice, require_files
 from .list_files import COLUMNS, parse_lines, read_csv, required_values, write_csv
+from .list_paths import listed_path, reading_advice, relative_path
 
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -27,7 +28,7 @@ def load_image_list(
     Args:
         csv_path: UTF-8 CSV with the header `file,label,patient,scan`, and perhaps `source` and the
             body's box `xmin,ymin,xmax,ymax`; further columns are ignored. `file` is relative to the
-            CSV's folder; `label` is 0..C-1 or a class name.
+            CSV's folder and lies below it (`listed_path`); `label` is 0..C-1 or a class name.
         classes: the C class names, in the order of the labels.
         errors: policy for unusable lines. One that collects lets missing images pass.
 
@@ -49,7 +50,8 @@ def load_image_list(
                 f"unknown label '{label}', expected 0 to {len(classes) - 1} or one of "
                 f"{', '.join(classes)}"
             )
-        record = {"file_name": str(path.parent / file), "image_id": file, "label": labels[label]}
+        name = listed_path(file, path.parent)
+        record = {"file_name": name, "image_id": file, "label": labels[label]}
         return {**record, "patient": patient, "scan": scan, **_source_and_box(row)}
 
     records = parse_lines(path, read_csv(path, "image list"), parse, errors)
@@ -123,14 +125,17 @@ def usable_images(records: Sequence[dict], errors: ErrorPolicy = RAISE) -> list[
     return usable
 
 
-def write_image_list(records: Sequence[dict], classes: Sequence[str], path: Path) -> None:
-    """Write dataset dicts as an image list; "file" becomes relative to the folder of `path`."""
+def write_image_list(records: Sequence[dict], classes: Sequence[str], path: Path) -> list[str]:
+    """Write dataset dicts as an image list; "file" becomes relative to the folder of `path`.
+
+    Returns what is to be known for reading it (`reading_advice`).
+    """
     columns = [*COLUMNS]
     if any(record.get("source") for record in records):
         columns.append("source")
     if any("body_box" in record for record in records):
         columns += BOX_COLUMNS
-    rows = (
+    rows = [
         {
             **record,
             "file": relative_path(Path(record["file_name"]), path.parent),
@@ -138,8 +143,9 @@ def write_image_list(records: Sequence[dict], classes: Sequence[str], path: Path
             **dict(zip(BOX_COLUMNS, record.get("body_box", ()), strict=False)),
         }
         for record in records
-    )
+    ]
     write_csv(path, columns, rows)
+    return reading_advice(path, (row["file"] for row in rows))
 
 
 def describe_records(records: Sequence[dict], names: Mapping) -> str:
@@ -148,13 +154,6 @@ def describe_records(records: Sequence[dict], names: Mapping) -> str:
     patients = len({record["patient"] for record in records})
     shares = ", ".join(f"{name} {counts[label]}" for label, name in names.items())
     return f"{len(records)} slices of {patients} patients ({shares})"
-
-
-def relative_path(file: Path, root: Path) -> str:
-    """Return a file's path from a folder, with forward slashes."""
-    # Links are resolved on both sides, as ".." behind a link leads elsewhere.
-    here = os.path.join(os.path.realpath(file.parent), file.name)
-    return Path(os.path.relpath(here, os.path.realpath(root))).as_posix()
 
 
 def _source_and_box(row: Mapping[str, str | None]) -> dict:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from ..errors import RAISE, ErrorPolicy
 from .coco_lesions import read_lesion_classes
-from .image_lists import relative_path, usable_images
+from .image_lists import usable_images
 from .images import check_slice
 from .lesion_masks import lesion_categories, write_parts
 from .list_files import parse_lines, read_csv
+from .list_paths import listed_path, relative_path
 from .mask_pairs import files_by_stem
 
 _PREPARED = "slices.csv"  # the list that `ctmasknet prepare volumes` writes beside slices
@@ -71,7 +72,7 @@ def _listed(path: Path, where: Sequence[tuple[str, str]], errors: ErrorPolicy) -
         if not (file := values.pop("file")):
             raise ValueError("no value for 'file'")
         known = {key: value for key, value in values.items() if value}
-        return {"file_name": str(path.parent / file), "image_id": file, **known}
+        return {"file_name": listed_path(file, path.parent), "image_id": file, **known}
 
     lines = [
         (number, row)

@@ -17,8 +17,8 @@ from ..atomic_write import atomic_write
 from ..errors import RAISE, ErrorPolicy
 from ..wording import counted
 from .classes import MIN_LESION_AREA, MaskValues
-from .image_lists import relative_path
 from .images import check_slice, read_mask, read_slice
+from .list_paths import reading_advice, relative_path
 from .mask_pairs import Pair
 
 
@@ -178,14 +178,15 @@ def write_coco(coco: dict, path: Path) -> None:
 
 def write_parts(parts: Mapping[str, dict], output: Path) -> str:
     """Write the COCO dictionary of each part to its `part_file`, and describe them."""
-    lines = []
+    lines, advice = [], []
     for part, coco in parts.items():
         path = part_file(output, part)
         write_coco(coco, path)
+        advice += reading_advice(path, (image["file_name"] for image in coco["images"]))
         known = len({image.get("patient") for image in coco["images"]} - {None})
         patients = counted(known, "patient") if known else "unknown patients"
         lines.append(f"{path}: {patients}, {describe_coco(coco)}")
-    return "\n".join(lines)
+    return "\n".join(lines + advice)
 
 
 def part_file(output: Path, part: str) -> Path:

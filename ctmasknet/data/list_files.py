@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ..atomic_write import atomic_write
 from ..csv_cells import plain, write_rows
 from ..errors import ErrorPolicy
+from ..limits import check_list_size
 from .images import what_else_it_is
 
 COLUMNS = ("file", "label", "patient", "scan")
@@ -26,6 +27,7 @@ def read_csv(
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such {what} (CSV {','.join(columns)})")
+    check_list_size(path)
     # utf-8-sig: spreadsheets write a byte-order mark that would become part of the first column.
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
@@ -62,6 +64,7 @@ def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such {what}")
+    check_list_size(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:

@@ -51,8 +51,9 @@ def prepare_covidx(
     elif per_class is not None:
         records = balanced_sample(records, per_class, seed)
     records = usable_images(records, errors)
-    write_image_list(records, IMAGE_CLASSES, output)
-    return f"{output}: {describe_records(records, dict(enumerate(IMAGE_CLASSES)))}"
+    advice = write_image_list(records, IMAGE_CLASSES, output)
+    found = f"{output}: {describe_records(records, dict(enumerate(IMAGE_CLASSES)))}"
+    return "\n".join([found, *advice])
 
 
 def prepare_lesion_masks(

@@ -17,7 +17,7 @@ from detectron2.structures import BoxMode
 
 from ..errors import RAISE, ErrorPolicy
 from .classes import IMAGE_CLASSES
-from .coco_lesions import category_names, in_file, read_coco_lesions
+from .coco_lesions import category_names, in_file, located_images, read_coco_lesions
 from .covidx import listed_sample, read_covidx_list
 from .image_lists import load_image_list
 from .images import require_files
@@ -28,12 +28,15 @@ _SOURCES: dict[str, str] = {}  # name -> the path or data set that it comes from
 _FILES: dict[str, Path] = {}  # name -> its file, which may not be there
 
 
-def register_lesion_dataset(name: str, json_file: str | os.PathLike, hint: str = "") -> None:
+def register_lesion_dataset(
+    name: str, json_file: str | os.PathLike, hint: str = "", checked: bool = False
+) -> None:
     """Register a COCO JSON of lesion instances; its classes are read when it is loaded.
 
     Args:
-        json_file: "file_name" in it is relative to the JSON's own folder.
+        json_file: "file_name" in it is relative to the JSON's own folder (`listed_path`).
         hint: how to make the file, for the error when it is missing.
+        checked: names in it may lead anywhere, as they come from files that have been checked.
     """
     path = os.path.abspath(json_file)
     root = os.path.dirname(path)
@@ -45,7 +48,8 @@ def register_lesion_dataset(name: str, json_file: str | os.PathLike, hint: str =
             names = list(category_names(coco))
         ids = {x["id"]: k for k, x in enumerate(sorted(coco["categories"], key=_id))}
         MetadataCatalog.get(name).set(thing_classes=names, thing_dataset_id_to_contiguous_id=ids)
-        records = lesion_records(coco, root, ids)
+        images = coco["images"] if checked else located_images(path, coco)
+        records = lesion_records({**coco, "images": images}, root, ids)
         if not errors.collects:
             require_files((record["file_name"] for record in records), listed_in=path)
         return records
@@ -112,7 +116,7 @@ def register_derived_dataset(name: str, json_file: str | os.PathLike, source: st
         )
     DatasetCatalog.pop(name, None)
     MetadataCatalog.pop(name, None)
-    register_lesion_dataset(name, json_file)
+    register_lesion_dataset(name, json_file, checked=True)
     _SOURCES[name] = origin
 
 

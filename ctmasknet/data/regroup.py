@@ -6,7 +6,6 @@ read the file, and all must see the same lesions.
 
 import hashlib
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,7 +15,13 @@ from typing import NamedTuple
 import pycocotools.mask as mask_util
 from detectron2.data import MetadataCatalog
 
-from .coco_lesions import category_names, in_file, read_coco_lesions, read_lesion_classes
+from .coco_lesions import (
+    category_names,
+    in_file,
+    located_images,
+    read_coco_lesions,
+    read_lesion_classes,
+)
 from .lesion_masks import component_instances, lesion_categories, write_coco
 from .mask_rule import PAPERS_RULES, MaskRule
 from .registration import register_derived_dataset
@@ -141,10 +146,7 @@ def regrouped_dataset(
         and all(x.get("iscrowd") or x["area"] > min_area for x in coco["annotations"])
     ):
         return name
-    root = os.path.abspath(MetadataCatalog.get(name).get("image_root", source.parent))
-    regrouped["images"] = [
-        {**image, "file_name": os.path.join(root, image["file_name"])} for image in coco["images"]
-    ]
+    regrouped["images"] = located_images(source.absolute(), coco)
     suffix = [] if same_classes else [_suffix(coco, mask_type, category_names(regrouped))]
     new_name = "_".join([name, *suffix, f"min{min_area}"])
     path = folder / f"{new_name}.json"

@@ -65,6 +65,8 @@ def _converted(mask: Any, size: tuple[int, int]) -> tuple[dict, bool]:
     """Return the RLE of a mask, and whether it is a string that is to be checked."""
     if isinstance(mask, list):
         return _as_text(mask_util.merge(mask_util.frPyObjects(_polygons(mask, size), *size))), False
+    if not isinstance(mask, dict):
+        raise TypeError(f"segmentation is {mask!r}, expected polygons or an RLE")
     if mask["size"] != list(size):
         raise ValueError(
             f"a mask of size {mask['size']} (height, width), expected {list(size)} as its image"

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ..errors import RAISE, ErrorPolicy
 from .classes import IMAGE_CLASSES, SPLITS
-from .coco_lesions import read_coco_lesions
+from .coco_lesions import located_images, read_coco_lesions
 from .covidx import read_covidx_list
-from .image_lists import describe_records, relative_path, usable_images, write_image_list
+from .image_lists import describe_records, usable_images, write_image_list
 from .lesion_masks import write_parts
 from .list_files import parse_lines, read_csv, required_values, write_csv
+from .list_paths import listed_path, reading_advice, relative_path
 
 
 def written_alike(name: str) -> str:
@@ -144,7 +145,8 @@ def split_file(
         raise ValueError(f"{path}: expected an image list (.csv), lesions (.json) or a .txt list")
     ending = ".json" if suffix == ".json" else ".csv"
     files = {part: output / f"{path.stem}_{part}{ending}" for part in (*weights, *SPLITS)}
-    lines = []
+    lines: list[str] = []
+    advice: list[str] = []
     if suffix == ".json":
         parts = split_coco(_read_coco(path, output), weights, seed)
         lines.append(write_parts(parts, output / path.name))
@@ -159,10 +161,11 @@ def split_file(
             names = dict(enumerate(IMAGE_CLASSES))
         for part, mine in split_records(records, weights, seed).items():
             if suffix == ".csv":
-                _write_rows(mine, files[part])
+                advice += _write_rows(mine, files[part])
             else:
-                write_image_list(mine, IMAGE_CLASSES, files[part])
+                advice += write_image_list(mine, IMAGE_CLASSES, files[part])
             lines.append(f"{files[part]}: {describe_records(mine, names)}")
+    lines += advice
     lines += [
         f"{file}: of an earlier split, may share patients with the parts above: remove it"
         for part, file in files.items()
@@ -176,8 +179,9 @@ def _read_coco(path: Path, output: Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     coco = read_coco_lesions(path).coco
+    coco["images"] = located_images(path, coco)
     for image in coco["images"]:
-        image["file_name"] = relative_path(path.parent / image["file_name"], output)
+        image["file_name"] = relative_path(Path(image["file_name"]), output)
     return coco
 
 
@@ -186,16 +190,17 @@ def _read_rows(path: Path, errors: ErrorPolicy) -> list[dict]:
 
     def parse(row: dict) -> dict:
         file, label, patient, _ = required_values(row)
-        name = str(path.parent / file)
+        name = listed_path(file, path.parent)
         return {"file_name": name, "image_id": file, "label": label, "patient": patient, "row": row}
 
     return parse_lines(path, read_csv(path, "image list"), parse, errors)
 
 
-def _write_rows(records: Sequence[dict], file: Path) -> None:
+def _write_rows(records: Sequence[dict], file: Path) -> list[str]:
     columns = [column for column in records[0]["row"] if column is not None]
-    rows = (
+    rows = [
         {**record["row"], "file": relative_path(Path(record["file_name"]), file.parent)}
         for record in records
-    )
+    ]
     write_csv(file, columns, rows)
+    return reading_advice(file, (row["file"] for row in rows))

@@ -20,9 +20,11 @@ from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
 from ..atomic_write import atomic_write
-from ..data.coco_lesions import in_file, read_coco_lesions
+from ..data.coco_entries import read_json
+from ..data.coco_lesions import in_file, located_images, read_coco_lesions
 from ..data.folds import merged_coco, split_folds
 from ..data.lesion_masks import write_coco
+from ..data.list_paths import allow_data_roots
 from ..data.regroup import regroup
 from ..evaluation.fold_report import CONVENTIONS, FoldStatistics, table_row
 from ..evaluation.lesion_files import read_lesions
@@ -125,9 +127,8 @@ class CrossValidation:
     def _write_parts(self) -> None:
         cfg = load_config(self.config_file, self.opts, datasets=False)
         coco = read_coco_lesions(self.lesions).coco
-        root = self.lesions.resolve().parent
-        for image in coco["images"]:
-            image["file_name"] = str(root / image["file_name"])
+        coco["images"] = located_images(self.lesions.absolute(), coco)
+        allow_data_roots([str(self.lesions.parent)])  # the folds' files lie elsewhere
         with in_file(self.lesions):
             truth = regroup(coco, cfg.INPUT.MASK_TYPE, 0)
             known = regroup(coco, cfg.INPUT.MASK_TYPE, cfg.INPUT.MIN_LESION_AREA)
@@ -152,7 +153,8 @@ class CrossValidation:
         path = self.output / f"fold_{index}" / FINISHED
         if not path.is_file():
             return False
-        if json.loads(path.read_text())["key"] != key:
+        found = read_json(path, "a finished fold")
+        if not isinstance(found, dict) or found.get("key") != key:
             raise ValueError(
                 f"{path.parent}: finished with other settings or data: remove it, or name another "
                 "output folder"
@@ -252,8 +254,8 @@ class CrossValidation:
 
 def _origins(path: Path) -> set[str]:
     """Return the images of a COCO file and their patients, or scans where these are unknown."""
-    images = read_coco_lesions(path).coco["images"]
-    found = {f"image {(path.parent / image['file_name']).resolve()}" for image in images}
+    images = located_images(path, read_coco_lesions(path).coco)
+    found = {f"image {Path(image['file_name']).resolve()}" for image in images}
     for image in images:
         known = (f"{key} {image[key]}" for key in ("patient", "scan") if image.get(key))
         found.update(itertools.islice(known, 1))

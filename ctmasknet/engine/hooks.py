@@ -43,9 +43,13 @@ class ResumableBestCheckpointer(BestCheckpointer):
             self._record.unlink(missing_ok=True)
             self._record.with_name(BEST_WEIGHTS).unlink(missing_ok=True)
         elif self._record.is_file():
-            best = json.loads(self._record.read_text())
-            if best["metric"] == self._metric:
-                self.best_metric, self.best_iter = best["value"], best["iteration"]
+            try:
+                best = json.loads(self._record.read_text())
+                if best["metric"] == self._metric:
+                    self.best_metric, self.best_iter = best["value"], best["iteration"]
+            except (KeyError, TypeError, ValueError):
+                text = f"{self._record}: not a record of the best checkpoint; remove it"
+                raise ValueError(text) from None
         self._recorded = self.best_iter
 
     def after_step(self) -> None:

@@ -45,15 +45,16 @@ def validation_of(cfg: CfgNode, test: str) -> str | None:
     return next((name for name in cfg.DATASETS.VALIDATION if name != test), None)
 
 
-def write_reports(cfg: CfgNode, weights: Path, **about: Any) -> Metrics:
+def write_reports(cfg: CfgNode, weights: Path, keep_paths: bool = True, **about: Any) -> Metrics:
     """Report each test set: tables to the log, results.json and figures beside its predictions.
 
     Predictions on `datasets_to_predict` are already there, made by the checkpoint `weights`;
-    `about` is recorded, too. Returns data set -> task -> metric -> value.
+    `about` is recorded, too; without `keep_paths`, files are named without their folders. Returns
+    data set -> task -> metric -> value.
     """
     about = {
         "model": cfg.MODEL.NAME,
-        "weights": str(weights),
+        "weights": str(weights) if keep_paths else weights.name,
         "weights_sha256": sha256_of(weights) if weights.is_file() else None,
         "training_seed": cfg.SEED,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -63,7 +64,9 @@ def write_reports(cfg: CfgNode, weights: Path, **about: Any) -> Metrics:
     metrics: Metrics = {}
     for name in cfg.DATASETS.TEST:
         folder = prediction_folder(cfg, name)
-        mine = {**about, "dataset": {"name": name, "source": dataset_source(name)}}
+        source = dataset_source(name)
+        source = source if keep_paths else Path(source).name
+        mine = {**about, "dataset": {"name": name, "source": source}}
         if MetadataCatalog.get(name).evaluator_type == "image":
             results = _report_images(cfg, name, folder, mine)
         else:

@@ -24,6 +24,7 @@ from ..data.classes import IMAGE_CLASSES
 from ..data.coco_lesions import SET_CROWD
 from ..data.image_lists import find_classes
 from ..data.images import check_slice, what_else_it_is
+from ..data.list_paths import allow_data_roots
 from ..data.registration import dataset_source, register_paths
 from ..data.window import say_windowed_once
 from ..errors import parts_named
@@ -134,6 +135,7 @@ def load_config(
     try:
         if whole_model:
             cfg.merge_from_other_cfg(whole_model)
+            cfg.DATASETS.DATA_ROOT = ()  # of its maker
             cfg.MODEL.WEIGHTS = str(path)
         else:
             merge_config_file(cfg, path, (path.parent, CONFIGS) if path.name == RUN_CONFIG else ())
@@ -154,6 +156,8 @@ def load_config(
     if default_output == cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = str(Path("output") / cfg.MODEL.NAME)
     weights = cfg.MODEL.WEIGHTS
+    if datasets:
+        allow_data_roots(cfg.DATASETS.DATA_ROOT)
     if datasets and resume:
         weights = str(find_resume_point(cfg.OUTPUT_DIR)[0] or weights)
     if datasets and is_classifier(cfg):

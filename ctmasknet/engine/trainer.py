@@ -155,8 +155,10 @@ class Trainer(SliceTrainer):
         return self._report(self.cfg, self.model, weights, seconds)
 
     @classmethod
-    def evaluate_checkpoint(cls, cfg: CfgNode) -> Metrics:
+    def evaluate_checkpoint(cls, cfg: CfgNode, keep_paths: bool = True) -> Metrics:
         """Evaluate MODEL.WEIGHTS on DATASETS.TEST (`--eval-only`) and write results.json.
+
+        Without `keep_paths` its files are named without their folders.
 
         Returns data set -> task -> metric -> value. Raises as `load_weights` does, and a ValueError
         without a test set.
@@ -169,11 +171,16 @@ class Trainer(SliceTrainer):
             accelerate(model)
         report = load_weights(model, cfg.MODEL.WEIGHTS, (), *_classes(cfg))
         logger.info("%s:\n%s", cfg.MODEL.WEIGHTS, report)
-        return cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS))
+        return cls._report(cfg, model, Path(cfg.MODEL.WEIGHTS), keep_paths=keep_paths)
 
     @classmethod
     def _report(
-        cls, cfg: CfgNode, model: nn.Module, weights: Path, training_seconds: float | None = None
+        cls,
+        cfg: CfgNode,
+        model: nn.Module,
+        weights: Path,
+        training_seconds: float | None = None,
+        keep_paths: bool = True,
     ) -> Metrics:
         """Report DATASETS.TEST; write results.json and a last line of metrics.json."""
         started = time.time()
@@ -185,7 +192,7 @@ class Trainer(SliceTrainer):
                 "precision": str(precision).removeprefix("torch."),
                 "seconds": {"training": training_seconds, "prediction": time.time() - started},
             }
-            metrics = write_reports(cfg, weights, **computed)
+            metrics = write_reports(cfg, weights, keep_paths, **computed)
             # Detectron2 itself writes metrics.json during training only.
             with EventStorage(cfg.SOLVER.MAX_ITER if training_seconds else 0) as storage:
                 storage.put_scalars(smoothing_hint=False, **flatten_results_dict(metrics))
@@ -194,7 +201,7 @@ class Trainer(SliceTrainer):
                 Path(cfg.OUTPUT_DIR) / RESULTS,
                 metrics,
                 model=cfg.MODEL.NAME,
-                weights=str(weights),
+                weights=str(weights) if keep_paths else weights.name,
                 **computed,
             )
         return metrics

@@ -16,7 +16,7 @@ from .lesion_files import read_lesions
 from .lesion_report import LesionReportSettings, measure_lesions
 from .lesion_set import LesionSet
 from .metric_names import metric_suffix
-from .prediction_table import PREDICTIONS, make_table, write_predictions
+from .prediction_table import PREDICTIONS, make_table, names_without_folders, write_predictions
 from .results import DETECTIONS
 from .tasks import measure
 from .text import confusion_table, lesion_task
@@ -74,6 +74,12 @@ class ImageClassificationEvaluator(DatasetEvaluator):
             rows = [row for part in comm.gather(rows, dst=0) for row in part]
             if not comm.is_main_process():
                 return {}
+        files = [row[0] for row in rows]
+        short = dict(zip(files, names_without_folders(files), strict=True))
+        rows = [
+            (short[file], short.get(patient, patient), short.get(scan, scan), label, logits)
+            for file, patient, scan, label, logits in rows
+        ]
         table = make_table(rows, self._class_names, self._dataset_name)
         if self._output_dir:
             write_predictions(table, Path(self._output_dir) / PREDICTIONS)

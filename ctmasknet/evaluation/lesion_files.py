@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 from ..data.coco_entries import (
     at_entry,
     check_different,
+    check_object,
     read_categories,
     read_entries,
     read_json,
@@ -24,7 +25,7 @@ from ..data.coco_lesions import in_file, read_coco_lesions
 from .detected_boxes import check_boxes, check_classes
 from .lesion_set import LesionImage, LesionSet
 from .metric_names import any_lesion, check_class_names
-from .prediction_table import portable_names
+from .prediction_table import names_without_folders, portable_names
 from .results import DETECTIONS, GROUND_TRUTH
 
 _LESION_KEYS = ("image_id", "category_id", "bbox", "area", "iscrowd")
@@ -135,7 +136,10 @@ def _read_images(path: Path, items: list[dict]) -> list[dict]:
         }
         images.append({key: item[key] for key in ("id", "file_name", "height", "width")} | known)
     # By name, not by id: the same images in two files, whatever their ids, are drawn alike.
-    names = portable_names([image["file_name"] for image in images])
+    files = [image["file_name"] for image in images]
+    for image, name in zip(images, names_without_folders(files), strict=True):
+        image["file_name"] = name
+    names = portable_names(files)
     check_different(path, "image", "file_name", names)
     return [image for _, image in sorted(zip(names, images, strict=True), key=lambda x: x[0])]
 
@@ -206,6 +210,7 @@ def _check_images(path: Path, images: Sequence[dict], truth: COCO) -> None:
     """Raise a ValueError for an image that has another name than the truth's of its id."""
     for index, image in enumerate(images):
         with at_entry(path, "image", index):
+            check_object(image)
             known = truth.imgs.get(image["id"], image)["file_name"]
             if Path(image["file_name"]).name != Path(known).name:
                 raise ValueError(

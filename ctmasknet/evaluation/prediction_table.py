@@ -22,6 +22,7 @@ from ..atomic_write import atomic_write
 from ..csv_cells import plain, write_rows
 from ..data.classes import IMAGE_CLASSES, label_numbers
 from ..data.images import what_else_it_is
+from ..limits import check_list_size
 from .metric_names import check_class_names
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,11 @@ def portable_names(paths: Sequence[str]) -> list[str]:
     return [Path(os.path.relpath(os.path.abspath(path), root)).as_posix() for path in paths]
 
 
+def names_without_folders(names: Sequence[str]) -> list[str]:
+    """Return names for results: absolute paths as `portable_names`, others as they are."""
+    return portable_names(names) if any(map(os.path.isabs, names)) else list(names)
+
+
 def write_predictions(table: PredictionTable, path: str | os.PathLike) -> None:
     """Write a table as `file_name,patient,scan,label,logit_0,...`, whole or not at all."""
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
@@ -97,6 +103,7 @@ def read_predictions(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of predictions")
+    check_list_size(path)
     with path.open(newline="", encoding="utf-8-sig") as stream:
         try:
             reader = csv.DictReader(stream)

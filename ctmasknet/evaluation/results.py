@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic_write import atomic_write
+from ..data.coco_entries import read_json
 from ..provenance import versions
 from ..wording import NOTICE
 
@@ -46,11 +47,9 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such results file")
-    try:
-        results = json.loads(path.read_text())
-        results["metrics"], results["versions"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a results file ({error!r})") from None
+    results = read_json(path, "results")
+    if not (isinstance(results, dict) and {"metrics", "versions"} <= set(results)):
+        raise ValueError(f"{path}: not a results file (expected metrics and versions in it)")
     return results
 
 

@@ -3,7 +3,6 @@
 Shapes: Z slices of a scan.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.coco_entries import read_json
 from ..data.slice_labels import slice_key
 from ..pseudonyms import Names
 from .image_metrics import auroc
@@ -63,7 +63,7 @@ def judge_results(
     `names` tell the files of results that call them by pseudonyms. Errors as `judge_scan`; a
     FileNotFoundError if there is no scan with labels.
     """
-    results = [json.loads(x.read_text(encoding="utf-8")) for x in folder.glob("*/result.json")]
+    results = [read_json(x, "a prediction") for x in folder.glob("*/result.json")]
     if names:
         for found in (x for result in results for x in result["slices"] if x["file"]):
             found["file"] = names.reveal(found["file"])

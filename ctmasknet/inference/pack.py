@@ -18,7 +18,7 @@ from .model_spec import ModelSpec
 # What a config says of the machine and the data of its run, which no other machine has.
 _OF_THE_RUN = (
     *("OUTPUT_DIR", "MODEL.WEIGHTS", "MODEL.DEVICE", "DATALOADER.RANKED_BOXES_FOLDER"),
-    *("DATASETS.TRAIN", "DATASETS.VALIDATION", "DATASETS.TEST"),
+    *("DATASETS.TRAIN", "DATASETS.VALIDATION", "DATASETS.TEST", "DATASETS.DATA_ROOT"),
 )
 
 

@@ -1,6 +1,5 @@
 """What DICOM calls lesion classes: known codes, those that users register, and private ones."""
 
-import csv
 import hashlib
 import re
 from collections.abc import Sequence
@@ -9,6 +8,8 @@ from pathlib import Path
 
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+
+from ..data.list_files import read_csv
 
 _COLUMNS = ("name", "value", "scheme", "meaning")
 PRIVATE_SCHEME = "99CTMASKNET"  # "99" says that nobody else knows its codes (PS3.3, 8.2)
@@ -67,22 +68,15 @@ def register_segment_code(
 def register_segment_codes(path: Path) -> None:
     """Add the codes of a CSV file with the columns name, value, scheme and meaning.
 
-    FileNotFoundError, ValueError: no such file, another header, or a line that DICOM does not take.
+    FileNotFoundError, ValueError: no such file, a column that lacks, or a line that DICOM does not
+    take.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of DICOM codes")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file, restval="")
-        if rows.fieldnames != list(_COLUMNS):
-            raise ValueError(
-                f"{path}: found the columns {', '.join(rows.fieldnames or ())}, expected "
-                f"{', '.join(_COLUMNS)}"
-            )
-        for row in rows:
-            try:
-                register_segment_code(row["name"], row["value"], row["scheme"], row["meaning"])
-            except ValueError as error:
-                raise ValueError(f"{path}, line {rows.line_num}: {error}") from None
+    for line, row in read_csv(path, "file of DICOM codes", _COLUMNS):
+        try:
+            name, value, scheme, meaning = (row[column] or "" for column in _COLUMNS)
+            register_segment_code(name, value, scheme, meaning)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {line}: {error}") from None
 
 
 def segment_codes(lesion_classes: Sequence[str]) -> list[SegmentCode]:

@@ -10,6 +10,11 @@ class HeaderError(ValueError):
     """Why a header cannot be right, or the file not whole; `checked_reader` names the file."""
 
 
+def how_to_convert(path: Path) -> str:
+    """Return advice for a file that is right, but of a kind that SimpleITK alone reads."""
+    return f"convert it with SimpleITK, by WriteImage(ReadImage({path.name!r}), 'scan.nii.gz')"
+
+
 def data_beside(header: Path, name: str) -> Path:
     """Return the file of pixels that a header names.
 
@@ -18,8 +23,8 @@ def data_beside(header: Path, name: str) -> Path:
     plain = name.removeprefix("./")
     if plain.startswith("LIST") or "%" in plain or len(plain.split(" ")) > 1 and "%" in plain:
         raise ValueError(
-            f"{header}: its pixels are in several files ({name[:60]}), expected one: convert it to "
-            "one file (.mha, .nrrd or .nii.gz)"
+            f"{header}: its pixels are in several files ({name[:60]}), expected one: "
+            f"{how_to_convert(header)}"
         )
     if not plain or "\0" in plain or Path(plain).name != plain or plain in (".", ".."):
         raise ValueError(

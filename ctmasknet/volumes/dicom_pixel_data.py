@@ -80,16 +80,22 @@ class PixelData:
             place += length
 
     def _has_all_items(self) -> bool:
-        """Walk through the compressed pixels, which are in items of stated lengths."""
+        """Walk through the compressed pixels, which are in items of stated lengths.
+
+        Some archives leave out the mark behind the items, or write zeros for it. This is taken for
+        the end if there is one item of pixels: of several, one may have been cut off.
+        """
         self._stream.seek(self._start)
-        while len(head := self._stream.read(8)) == 8:
-            group, element, length = struct.unpack("<HHL", head)
-            if (group, element) == _END:
+        items = 0  # the first is a table
+        while any(head := self._stream.read(8)):
+            group, element, length = struct.unpack("<HHL", head.ljust(8, b"\0"))
+            if (group, element) == _END and len(head) == 8:
                 return True
             if (group, element) != _ITEM or self._stream.tell() + length > self._end:
                 return False
             self._stream.seek(length, os.SEEK_CUR)
-        return False
+            items += 1
+        return items == 2 and not any(self._stream.read())
 
 
 def _inflated(stream: BinaryIO, path: Path) -> io.BytesIO:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..limits import SCAN, check_limit, check_unpacked
-from .data_files import HeaderError, data_beside
+from .data_files import HeaderError, data_beside, how_to_convert
 
 # Bytes of a voxel, by MetaImage's names of types that hold one number.
 _TYPES = {
@@ -51,7 +51,7 @@ def check_metaimage(path: Path) -> bool:
     channels = _whole_number(fields, "ElementNumberOfChannels", "1", r"[1-9]\d{0,3}")
     skipped = _whole_number(fields, "HeaderSize", "0", r"-1|\d{1,12}")
     if fields.get("BinaryData", "True").lower() != "true":
-        raise _wrong(fields, "BinaryData", "True: convert it again")
+        raise ValueError(f"{path}: its pixels are text, expected numbers: {how_to_convert(path)}")
     data = fields.get("ElementDataFile", "")
     local = data.upper() == "LOCAL"
     file = path if local else data_beside(path, data)

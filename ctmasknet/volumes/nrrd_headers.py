@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..limits import SCAN, check_limit, check_unpacked
-from .data_files import HeaderError, data_beside
+from .data_files import HeaderError, data_beside, how_to_convert
 
 # Bytes of a voxel, by the names of types that hold one number.
 _TYPES = {
@@ -40,6 +40,7 @@ _FIELDS = {
 _LONGEST = 400  # characters of a field: the parser writes some into 512
 _MOST = 1 << 20  # bytes of a header
 _RAW, _PACKED = ("raw",), ("gzip", "gz")
+_TEXT, _BZIP2 = ("ascii", "text", "txt", "hex"), ("bzip2", "bz2")
 
 
 def check_nrrd(path: Path) -> None:
@@ -55,6 +56,11 @@ def check_nrrd(path: Path) -> None:
     if kind not in _TYPES:
         raise _wrong("type", kind, "one number for each voxel, as int16")
     encoding = fields.get("encoding", "").lower()
+    if encoding in _TEXT:
+        text = f"{path}: its pixels are text ({encoding}), expected raw or gzip"
+        raise ValueError(f"{text}: {how_to_convert(path)}")
+    if encoding in _BZIP2:
+        raise ValueError(f"{path}: its encoding is {encoding}: save it as raw or gzip (by pynrrd)")
     if encoding not in _RAW + _PACKED:
         raise _wrong("encoding", encoding, "raw or gzip")
     file = path

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..csv_cells import write_rows
 from ..data.list_files import COLUMNS, read_csv
+from ..data.list_paths import listed_path
 from ..data.slice_labels import read_slice_columns, slice_key
 from ..data.window import Window
 from ..errors import RAISE, ErrorPolicy
@@ -40,8 +41,8 @@ class VolumeEntry:
 def read_volume_list(csv_path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> list[VolumeEntry]:
     """Read a list of labelled volumes: UTF-8 CSV with the header `file,label,patient,scan`.
 
-    Files are relative to the list. Unusable lines are errors to handle; a list without any usable
-    line is a ValueError.
+    Files are relative to the list (`listed_path`). Unusable lines are errors to handle; a list
+    without any usable line is a ValueError.
     """
     path = Path(csv_path)
     entries = []
@@ -54,7 +55,12 @@ def read_volume_list(csv_path: str | os.PathLike, errors: ErrorPolicy = RAISE) -
             hint = hint if missing in ("patient", "scan") else ""
             errors.handle(f"{place}: no value for '{missing}' (too few fields?){hint}")
             continue
-        entries.append(VolumeEntry(path.parent / file, label, patient, scan, place))
+        try:
+            volume = Path(listed_path(file, path.parent))
+        except ValueError as error:
+            errors.handle(f"{place}: {error}")
+            continue
+        entries.append(VolumeEntry(volume, label, patient, scan, place))
     if not entries:
         raise ValueError(
             f"{path}: found no usable volume, expected a line for each after the header"

@@ -161,7 +161,10 @@ def test_evaluate_and_train_from_it(command, shipped, phantoms, tmp_path):
     )
     assert code == 0, error
     results = json.loads((tmp_path / "results/results.json").read_text())
-    assert (results["model"], results["weights"]) == ("own", str(shipped))
+    assert (results["model"], results["weights"]) == ("own", shipped.name)
+    for path in [tmp_path / "results/results.json", *(tmp_path / "results/inference").rglob("*")]:
+        if path.suffix in (".json", ".csv"):
+            assert str(tmp_path.parent.parent) not in path.read_text(), path
     code, _, error = command(
         *("train", "quick/ctmasknet_R18_T1", "--weights", "medseg", "--output", tmp_path / "run"),
         *("--train", phantoms / "train.csv", "--validation", phantoms / "val.csv", *SMALL),

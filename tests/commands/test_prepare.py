@@ -13,6 +13,7 @@ from PIL import Image
 
 from ctmasknet.data.builtin import register_builtin
 from ctmasknet.data.image_lists import find_classes, load_image_list
+from ctmasknet.data.list_paths import VARIABLE
 
 SCRIPTS = Path(__file__).parents[2] / "datasets"
 
@@ -158,11 +159,15 @@ def slices(tmp_path):
     return path
 
 
-def test_split_image_list(run, slices, tmp_path):
+def test_split_image_list(run, fail, slices, tmp_path, monkeypatch):
     printed = run("split", slices, "--output", tmp_path / "parts", "--seed", 1)
     assert "slices_train.csv: 28 slices of 14 patients (ill 8, well 20)" in printed
     files = [tmp_path / "parts" / f"slices_{part}.csv" for part in ("train", "val", "test")]
     assert find_classes(files) == ("ill", "well")
+    assert f"{files[2]} names files outside its folder: what reads it needs --data" in printed
+    monkeypatch.setenv(VARIABLE, "")
+    assert "slices_train.csv, line 2: ../" in fail("split", files[0])
+    run("split", files[0], "--data-root", tmp_path)
     parts = [load_image_list(file, ("ill", "well")) for file in files]
     assert sum(map(len, parts)) == 40
     found = [{record["patient"] for record in part} for part in parts]

@@ -15,6 +15,7 @@ from ctmasknet.data.covidx import (
     read_covidx_list,
 )
 from ctmasknet.data.image_lists import load_image_list
+from ctmasknet.data.list_paths import VARIABLE
 from ctmasknet.errors import collecting
 
 pytestmark = pytest.mark.slow  # whole networks, commands or data sets
@@ -197,7 +198,7 @@ def test_listed_sample(write):
         listed_sample(known, write("1_1_2_0002.png", "0_1_2_0002.png", name="names.txt"))
 
 
-def test_command(write, tmp_path, command):
+def test_command(write, tmp_path, command, monkeypatch):
     names = [f"{group}_{i}_9_0001.png" for group in ("Normal", "CP", "NCP") for i in range(4)]
     path = write(*(f"{name} {i // 4} 0 0 20 30" for i, name in enumerate(names)))
     images = tmp_path / "images"
@@ -211,6 +212,8 @@ def test_command(write, tmp_path, command):
     output = tmp_path / "lists" / "sample.csv"
     _, printed, _ = run(output, "--per-class", 2)
     assert "6 slices of 6 patients (Control 2, Common Pneumonia 2, COVID-19 2)" in printed
+    assert printed.strip().endswith(f"needs --data-root {images}")
+    monkeypatch.setenv(VARIABLE, str(images))
     sample = load_image_list(output)
     assert {Path(record["file_name"]).resolve().parent for record in sample} == {images.resolve()}
     assert sample[0]["body_box"] == [0, 0, 20, 30]

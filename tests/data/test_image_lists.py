@@ -11,6 +11,7 @@ from ctmasknet.data.image_lists import (
     usable_images,
     write_image_list,
 )
+from ctmasknet.data.list_paths import VARIABLE
 from ctmasknet.errors import collecting
 
 HEADER = "file,label,patient,scan\n"
@@ -156,7 +157,8 @@ def test_a_class_is_not_called_by_the_number_of_another(write):
     assert len(load_image_list(write(HEADER + "a.png,1,p,s\n"), ("0", "1"))) == 1
 
 
-def test_write_and_read_again(write, tmp_path):
+def test_write_and_read_again(write, tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     names = ("ill", "well")
     path = write(
         "file,label,patient,scan,source,xmin,ymin,xmax,ymax\n"

@@ -48,6 +48,18 @@ def test_evaluator_counts_and_writes_what_it_saw(dataset_name, tmp_path):
     assert table.logits.tolist() == [[0, 0, 1], [2, 1, 0], [3, 0, 1]]
 
 
+def test_predictions_name_slices_without_the_folders_of_the_machine(dataset_name, tmp_path):
+    evaluate(
+        ImageClassificationEvaluator(dataset_name, str(tmp_path)),
+        ({"file_name": "/data/set/P1/a.png", "label": 0}, [2.0, 1, 0]),
+        (sample("/data/set/P2/b.png", 1), [2.0, 1, 0]),
+        (sample("/data/set/P2/c.png", 2), [2.0, 1, 0]),
+    )
+    table = read_predictions(tmp_path / "predictions.csv")
+    assert table.file_names == ("P1/a.png", "P2/b.png", "P2/c.png")
+    assert table.patients[0] == table.scans[0] == "P1/a.png"  # not known
+
+
 def test_slices_without_patient_are_patients_of_their_own(dataset_name, tmp_path):
     metrics = evaluate(
         ImageClassificationEvaluator(dataset_name, str(tmp_path)),

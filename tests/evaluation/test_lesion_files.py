@@ -128,14 +128,15 @@ def test_the_files_of_several_folds_are_taken_together(write_lesions, tmp_path):
         ({"bbox": [1, 2, 3]}, "bbox of 3 numbers"),
         ({"bbox": [1, 2, 3, float("inf")]}, "bbox is .*inf"),
         ({"bbox": [1, 2, 3, True]}, "bbox is .*True"),
-        ({"bbox": 4}, "not in COCO's format"),
+        ({"bbox": 4}, r"not in COCO's format \(bbox is 4, expected x, y, width, height\)"),
         ({"bbox": None, "segmentation": None}, "neither bbox nor segmentation"),
         ({"segmentation": None}, "with and without segmentation"),
         ({"segmentation": {"size": [64, 48], "counts": "0"}}, r"\[64, 48\] .* expected \[48, 64\]"),
         ({"segmentation": {"size": [48, 64], "counts": [3, 4]}}, "not a usable RLE of 48 x 64"),
         ({"segmentation": {"size": [48, 64], "counts": "S75i0"}}, "not a usable RLE of 48 x 64"),
-        ({"segmentation": {"size": [48, 64]}}, "not in COCO's format .*counts"),
-        ({"segmentation": "0"}, "not in COCO's format"),
+        ({"segmentation": {"size": [48, 64]}}, r"not in COCO's format \(no 'counts'\)"),
+        ({"segmentation": "0"}, r"not in COCO's format \(segmentation is '0', expected polygons"),
+        ({"segmentation": "0" * 9999}, r"segmentation is '0{300,400}\.\.\."),
         ({"segmentation": [[1, 1, 2, 2]]}, "no valid polygon"),
     ],
 )
@@ -252,7 +253,10 @@ def test_a_run_s_list_has_the_classes_of_the_truth_beside_it(write_lesions, tmp_
         ("{", r"not JSON \(.*line 1"),
         ("{}", "found a dict, expected a list of COCO detections, or a dictionary with"),
         ('"x"', "found a str, expected a list"),
-        ('{"annotations": [], "categories": [{"id": 1}]}', "category 0: not in COCO's format"),
+        ('{"annotations": [], "categories": [{"id": 1}]}', r"category 0: .* \(no 'name'\)"),
+        ('{"annotations": [], "categories": [1]}', "category 0: .*found 1, expected an object"),
+        ('{"annotations": [], "categories": [], "images": [[]]}', "image 0: .* an object"),
+        ("[[]]", r"detection 0: not in COCO's format \(found \[\], expected an object"),
     ],
 )
 def test_detections_that_are_no_list(write_lesions, text, message):
@@ -260,6 +264,17 @@ def test_detections_that_are_no_list(write_lesions, text, message):
     detections.write_text(text)
     with pytest.raises(ValueError, match=rf"detections\.json[:,] {message}"):
         read_lesions(truth, [detections])
+
+
+def test_absolute_names_lose_the_folders_of_the_machine(write_lesions):
+    truth, _ = write_lesions(images=2)
+    for place in ("", "/data/set/"):
+        names = [f"{place}P1/a.png", f"{place}P2/b.png"]
+        for number, name in enumerate(names):
+            edit(truth, lambda x, i=number, name=name: x["images"][i].update(file_name=name))
+        read = read_lesions(truth, [])
+        assert [x.file_name for x in read.images] == ["P1/a.png", "P2/b.png"]
+        assert read.patients == ["P1/a.png", "P2/b.png"]
 
 
 def test_missing_files(write_lesions, tmp_path):
@@ -273,13 +288,15 @@ def test_missing_files(write_lesions, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x: x.pop("images"), r"truth\.json: not a usable COCO instances file"),
+        (lambda x: x.pop("images"), r"truth\.json: not a usable COCO instances file \(no 'images'"),
         (lambda x: x.update(images=[]), r"truth\.json: not a usable COCO instances file"),
         (lambda x: x.update(annotations=None), "annotations is a NoneType, expected a list"),
         (lambda x: x.update(annotations={}), "annotations is a dict, expected a list"),
         (lambda x: x.update(images={"id": 1}), "images is a dict, expected a list"),
-        (lambda x: x["images"].append(1), "image 2: not in COCO's format"),
-        (lambda x: x["images"][1].pop("width"), "image 1: not in COCO's format .*width"),
+        (lambda x: x["images"].append(1), "image 2: not in COCO's format .found 1, expected an"),
+        (lambda x: x["images"].append(float("inf")), "image 2: .*found inf, expected an object"),
+        (lambda x: x["annotations"].append(None), "annotation .: .*found None, expected an object"),
+        (lambda x: x["images"][1].pop("width"), r"image 1: not in COCO's format \(no 'width'\)"),
         (lambda x: x["images"][1].update(width=0), "image 1: height is 48, width 0"),
         (lambda x: x["images"][1].update(height="48"), "image 1: height is '48', width 64"),
         (lambda x: x["images"][1].update(height=10**9), "image 1: height is 1000000000"),

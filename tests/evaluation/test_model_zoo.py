@@ -104,3 +104,6 @@ def test_nothing_there(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps({"a": 1}))
     with pytest.raises(ValueError, match="not a results file"):
         find_evaluations([tmp_path])
+    (tmp_path / "results.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"results\.json: not JSON"):
+        find_evaluations([tmp_path])

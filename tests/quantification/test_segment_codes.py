@@ -108,7 +108,10 @@ def test_codes_from_a_file(tmp_path):
     with pytest.raises(ValueError, match="codes.csv, line 3: found '' in a DICOM code"):
         register_segment_codes(file)
     file.write_text("name;value\n")
-    with pytest.raises(ValueError, match="found the columns name;value, expected name, value"):
+    with pytest.raises(ValueError, match="found the columns 'name;value', expected 'name,value"):
+        register_segment_codes(file)
+    file.write_bytes(b"name,value,scheme,meaning\na,1,99A,\xff\n")
+    with pytest.raises(ValueError, match="codes.csv: not a UTF-8 CSV"):
         register_segment_codes(file)
     with pytest.raises(FileNotFoundError, match="no such file of DICOM codes"):
         register_segment_codes(tmp_path / "none.csv")

@@ -20,6 +20,7 @@ from pydicom.uid import (
 from ctmasknet.errors import collecting
 from ctmasknet.volumes.volume_files import read_volume
 
+END = b"\xfe\xff\xdd\xe0\0\0\0\0"  # the mark behind compressed pixels
 # 8 x 8 values as HTJ2K, by OpenJPH: no package that we use can encode it.
 HTJ2K = bytes.fromhex(
     "ff4fff5100294000000000080000000800000000000000000000000800000008000000000000000000010f01"
@@ -68,6 +69,36 @@ def test_htj2k(tmp_path):
     for path in write_series(tmp_path, np.stack([hu] * 3)):
         store_unsigned(path, HTJ2KLossless, lambda _: HTJ2K)
     assert np.array_equal(read_volume(tmp_path).hu, np.stack([hu] * 3))
+
+
+@pytest.mark.parametrize("instead", [b"", bytes(3), bytes(8), bytes(200)])
+def test_the_mark_behind_compressed_pixels_may_lack(tmp_path, instead):
+    hu = lung_hu(3)
+    for path in write_series(tmp_path, hu):
+        store_unsigned(path, JPEG2000Lossless, jpeg2000)
+        whole = path.read_bytes()
+        assert whole.endswith(END)
+        path.write_bytes(whole.removesuffix(END) + instead)
+    assert np.array_equal(read_volume(tmp_path).hu, hu)
+    for tail in (b"\1", bytes(8) + b"\1", b"\xfe\xff\x00\xe0\xff", END[:7]):
+        path.write_bytes(whole.removesuffix(END) + tail)
+        with pytest.raises(ValueError, match=r"002\.dcm.*end of the file amid its pixels"):
+            read_volume(tmp_path)
+
+
+def test_of_several_items_one_may_have_been_cut_off(tmp_path):
+    (path,) = write_series(tmp_path, lung_hu(1))
+
+    store_unsigned(path, JPEG2000Lossless, jpeg2000)
+    dataset = pydicom.dcmread(path)
+    code = jpeg2000(dataset.pixel_array.astype(np.uint16))
+    dataset.PixelData = encapsulate([code], fragments_per_frame=2)
+    dataset.save_as(path)
+    whole = path.read_bytes()
+    assert read_volume(path).hu.shape[0] == 1
+    path.write_bytes(whole.removesuffix(END))
+    with pytest.raises(ValueError, match="end of the file amid its pixels"):
+        read_volume(path)
 
 
 def test_run_lengths(tmp_path, hu):
