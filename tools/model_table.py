@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.engine import load_config
+from ctmasknet.modeling import ImageHead, RankedBoxes
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -188,7 +189,7 @@ def count_multiply_adds(model: GeneralizedRCNN) -> int:
         count += _traced(layers, pooled) * heads.box_predictor.test_topk_per_image
     if hasattr(model, "image_head"):
         head = model.image_head
-        count += _traced(head, torch.zeros(1, head.num_boxes, head.row_size))
+        count += _traced(_OfRows(head), torch.zeros(1, head.num_boxes, head.row_size))
     return count
 
 
@@ -249,6 +250,20 @@ def _background_outputs(model: GeneralizedRCNN) -> int:
 def _missing_lateral(model: GeneralizedRCNN) -> int:
     lateral, *others = model.backbone.lateral_convs
     return 0 if others else (512 - lateral.in_channels) * lateral.out_channels
+
+
+class _OfRows(nn.Module):
+    """An image head as a module that takes tensors alone, as tracing wants it."""
+
+    def __init__(self, head: ImageHead):
+        super().__init__()
+        self.head = head
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        images, num, _ = rows.shape
+        places = torch.zeros(images, num, dtype=torch.int64)
+        boxes, sizes = torch.zeros(images, num, 4), torch.ones(images, 2)
+        return self.head(RankedBoxes(rows, boxes, places, places == 0, sizes))
 
 
 def _traced(part: nn.Module, inputs: torch.Tensor | list[torch.Tensor]) -> int:

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from torch import nn
 
 from ..atomic_write import atomic_write
-from ..modeling import CTMaskNet
+from ..modeling import CTMaskNet, RankedBoxHead
 from ..shipped_models import is_model_file, names_in_words
 from . import settings
 from .model_file import read_model_file
@@ -190,8 +190,8 @@ def load_weights(
         raise ValueError(
             f"{path}: a ResNet of torchvision; convert it with `ctmasknet prepare weights` first"
         )
-    _check_numbers(path, model, weights, new)
     settings.check_settings(path, model, checkpoint.settings)
+    _check_numbers(path, model, weights, new)
     stored = settings.lesion_classes_in(checkpoint.settings)
     retrained = bool(new) and not isinstance(model, CTMaskNet)
     settings.check_lesion_classes(path, stored, lesion_classes, retrained)
@@ -240,7 +240,7 @@ def _why_ignored(name: str, own: Iterable[str], weights: Iterable[str]) -> str:
 
 
 _CLASSES = "roi_heads.box_predictor.cls_score.bias"  # one more than classes: the background
-_ROWS = "image_head.fc1.weight"  # reads rows of several numbers
+_ROWS = "image_head.fc1.weight"  # of module S, which reads rows of several numbers
 # Numbers that configs and checkpoints both state: tensor, axis, unit, key.
 _NUMBERS = (
     (_CLASSES, 0, "lesion class(es)", "ROI_HEADS.NUM_CLASSES"),
@@ -258,9 +258,9 @@ def _check_numbers(
     for name, axis, unit, key in _NUMBERS:
         if name not in own or name not in weights:
             continue
-        extra, size = int(name == _CLASSES), 1
-        if name == _ROWS and axis == 1:
-            size = int(model.image_head.row_size)  # type: ignore[union-attr,arg-type]
+        extra, size, head = int(name == _CLASSES), 1, getattr(model, "image_head", None)
+        if name == _ROWS and axis == 1 and isinstance(head, RankedBoxHead):
+            size = head.row_size
         found, rest = divmod(weights[name].shape[axis] - extra, size)
         expected = (own[name].shape[axis] - extra) // size
         if found != expected and not rest:

@@ -15,7 +15,6 @@ from ..modeling.field import postprocess_field
 from ..modeling.mask_head import MASK_CUT, TorchvisionROIMasks
 from ..modeling.occlusion import box_contributions
 from ..modeling.pixels_to_instances import ImageMasks
-from ..modeling.ranked_boxes import first_places
 from .loaded_model import LoadedModel
 from .predictions import Classification, Instance, RankedBoxTable, SlicePrediction
 
@@ -101,15 +100,12 @@ def _encoded(masks: np.ndarray, pixel_mm: tuple[float, float] | None) -> list[tu
 
 def _ranked_table(output: dict, model: LoadedModel, size: tuple[int, int]) -> RankedBoxTable:
     ranked = output["ranked_boxes"]
-    places = first_places(int(ranked.counts), len(ranked.rows)).to(ranked.rows.device)
-    classes = ranked.classes[places].tolist()
+    own = ranked.distinct()
     return RankedBoxTable(
         rows=_array(ranked.rows),
-        boxes=_array(
-            boxes_in_image(ranked.boxes[places], output["input_size"], output["field"], size)
-        ),
-        scores=_array(ranked.rows[places, 0]),
-        lesion_classes=tuple(model.lesion_classes[cls] for cls in classes),
+        boxes=_array(boxes_in_image(own.boxes, output["input_size"], output["field"], size)),
+        scores=_array(own.scores),
+        lesion_classes=tuple(model.lesion_classes[cls] for cls in own.classes.tolist()),
         contributions=_array(box_contributions(model.model.image_head, ranked)),  # type: ignore[arg-type]
     )
 

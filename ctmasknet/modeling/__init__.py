@@ -3,10 +3,10 @@
 from .anchors import RoundedAnchorGenerator
 from .backbone import build_truncated_resnet_fpn_backbone
 from .ct_mask_net import CTMaskNet, is_classifier
-from .image_head import IMAGE_HEAD_REGISTRY, RankedBoxHead, build_image_head
+from .image_head import IMAGE_HEAD_REGISTRY, ImageHead, RankedBoxHead, build_image_head
 from .lesion_rcnn import LesionRCNN
 from .mask_head import MaskLogitHead
-from .ranked_boxes import RankedBoxes
+from .ranked_boxes import RankedBoxes, RankedBoxesShape
 from .roi_heads import RankedROIHeads
 from .rpn import LesionRPN
 from .semantic_head import LesionSemSegHead
@@ -15,12 +15,14 @@ from .semantic_rcnn import SemanticLesionRCNN
 __all__ = [
     "CTMaskNet",
     "IMAGE_HEAD_REGISTRY",
+    "ImageHead",
     "LesionRCNN",
     "LesionRPN",
     "LesionSemSegHead",
     "MaskLogitHead",
     "RankedBoxHead",
     "RankedBoxes",
+    "RankedBoxesShape",
     "RankedROIHeads",
     "RoundedAnchorGenerator",
     "SemanticLesionRCNN",

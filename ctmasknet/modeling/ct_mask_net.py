@@ -9,14 +9,13 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
-from torch import nn
 
 from .finite import check_finite
-from .image_head import build_image_head
+from .image_head import ImageHead, build_image_head
 from .lesion_rcnn import LesionRCNN
 from .precision import full_precision
 from .profiling import profiled
-from .ranked_boxes import fill_rows
+from .ranked_boxes import RankedBoxesShape, fill_ranked_boxes, row_size
 from .trainable import freeze_all_but
 
 Losses = dict[str, torch.Tensor]
@@ -34,7 +33,7 @@ class CTMaskNet(LesionRCNN):
     def __init__(
         self,
         *,
-        image_head: nn.Module,
+        image_head: ImageHead,
         trainable: str = "heads+bn",
         train_shortcut_norms: bool = True,
         **kwargs,
@@ -42,7 +41,7 @@ class CTMaskNet(LesionRCNN):
         """Build the network and freeze what is not trained.
 
         Args:
-            image_head: maps (B, N, D) to (B, C); see IMAGE_HEAD_REGISTRY.
+            image_head: maps RankedBoxes to image logits (B, C); see IMAGE_HEAD_REGISTRY.
             trainable, train_shortcut_norms: see `freeze_all_but`.
             kwargs: those of LesionRCNN; its `roi_heads` must have `rank` and `detect`.
         """
@@ -52,14 +51,16 @@ class CTMaskNet(LesionRCNN):
                 f"CTMaskNet needs ROI heads that rank boxes, but MODEL.ROI_HEADS.NAME builds "
                 f"{type(self.roi_heads).__name__}; set it to RankedROIHeads"
             )
-        self.image_head = image_head
+        self.image_head: ImageHead = image_head
         freeze_all_but(self, trainable, train_shortcut_norms)
         self.train()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         ret = super().from_config(cfg)
-        ret["image_head"] = build_image_head(cfg)
+        lesion_classes, keys = cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.MODEL.RANKED_BOXES
+        shape = RankedBoxesShape(keys.NUM, row_size(lesion_classes, keys.CLASS_ONE_HOT))
+        ret["image_head"] = build_image_head(cfg, shape)
         ret["trainable"] = cfg.MODEL.TRAINABLE
         ret["train_shortcut_norms"] = cfg.MODEL.TRAIN_SHORTCUT_NORMS
         return ret
@@ -81,7 +82,7 @@ class CTMaskNet(LesionRCNN):
         Args:
             batched_inputs: one per image: "image", (3, height, width) in MODEL's input format and
                 range; in training also "label", int in [0, C). Instead of "image", all of a batch
-                may have "ranked_rows", (n, D) float: what `RankedBoxes.distinct` gave before.
+                may have "ranked_boxes": what `RankedBoxes.distinct` of the image gave before.
         """
         if not self.training:
             return self.inference(batched_inputs)
@@ -91,8 +92,8 @@ class CTMaskNet(LesionRCNN):
                 f"CT-Mask-Net trains on images with a label, but {missing[0]} has none; give "
                 "DATASETS.TRAIN an image list, not a lesion data set"
             )
-        if "ranked_rows" in batched_inputs[0]:
-            logits = self._classify_rows(batched_inputs, self.roi_heads.fill_generator)
+        if "ranked_boxes" in batched_inputs[0]:
+            logits = self._classify_ranked(batched_inputs, self.roi_heads.fill_generator)
             return self._head_losses(logits, batched_inputs)
 
         def losses(inputs: list[dict]) -> Losses:
@@ -122,7 +123,7 @@ class CTMaskNet(LesionRCNN):
         Returns:
             One dict per image: "image_logits" (C,), "image_probs" (C,) their softmax,
             "image_class" int, "ranked_boxes" (RankedBoxes of the image, in network input pixels),
-            and "instances" as GeneralizedRCNN returns them. Inputs with "ranked_rows" give the
+            and "instances" as GeneralizedRCNN returns them. Inputs with "ranked_boxes" give the
             first three alone.
 
         Raises:
@@ -130,8 +131,8 @@ class CTMaskNet(LesionRCNN):
         """
         if detected_instances is not None:
             raise ValueError("CTMaskNet ranks its own boxes: detected_instances must be None")
-        if batched_inputs and "ranked_rows" in batched_inputs[0]:
-            return _classes(self._classify_rows(batched_inputs))
+        if batched_inputs and "ranked_boxes" in batched_inputs[0]:
+            return _classes(self._classify_ranked(batched_inputs))
         return super().inference(batched_inputs, None, do_postprocess)
 
     def _infer(self, inputs: list[dict], do_postprocess: bool) -> list[dict]:
@@ -156,20 +157,20 @@ class CTMaskNet(LesionRCNN):
             proposals, _ = self.proposal_generator(images, features, None)
         ranked, predictions = self.roi_heads.rank(features, proposals, self.training)
         with profiled("image_head"), full_precision(self.device):
-            logits = self.image_head(ranked.rows)
+            logits = self.image_head(ranked)
         return logits, ranked, features, proposals, predictions
 
-    def _classify_rows(
+    def _classify_ranked(
         self, inputs: list[dict], generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Image logits (B, C) of ranked rows that were computed before."""
-        rows = [x["ranked_rows"].to(self.device) for x in inputs]
-        return self.image_head(fill_rows(rows, self.roi_heads.num_ranked, generator))
+        """Image logits (B, C) of ranked boxes that were computed before."""
+        images = [x["ranked_boxes"].to(self.device) for x in inputs]
+        return self.image_head(fill_ranked_boxes(images, self.roi_heads.num_ranked, generator))
 
     def _head_losses(self, logits: torch.Tensor, inputs: list[dict]) -> Losses:
         labels = torch.tensor([x["label"] for x in inputs], device=self.device)
         with full_precision(self.device):
-            return self.image_head.losses(logits, labels)  # type: ignore[operator]
+            return self.image_head.losses(logits, labels)
 
 
 def _classes(logits: torch.Tensor) -> list[dict]:

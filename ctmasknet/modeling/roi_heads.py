@@ -16,7 +16,7 @@ from .box_predictor import LesionBoxPredictor, Predictions
 from .box_selection import Selection
 from .box_transform import by_class
 from .profiling import profiled
-from .ranked_boxes import ENCODINGS, FILLS, RankedBoxes, encode_rows, rank_rows
+from .ranked_boxes import ENCODINGS, FILLS, RankedBoxes, encode_rows, fill_ranked_boxes
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -167,27 +167,28 @@ class RankedROIHeads(StandardROIHeads):
         probs = self.box_predictor.predict_probs(predictions, proposals)
         deltas = predictions[1].split([len(p) for p in proposals])
         boxes = self.box_predictor.predict_boxes(predictions, proposals)
-        rows = [
-            encode_rows(
-                probs_i[pick.roi, pick.lesion_class],
-                _own(deltas_i, pick),
-                clip_boxes_to_image(_own(boxes_i, pick), p.image_size),
+        images = [
+            RankedBoxes(
+                encode_rows(
+                    probs_i[pick.roi, pick.lesion_class],
+                    _own(deltas_i, pick),
+                    clip_boxes_to_image(_own(boxes_i, pick), p.image_size),
+                    pick.lesion_class,
+                    p.image_size,
+                    self.encoding,
+                    self.num_one_hot,
+                ),
+                pick.box,
                 pick.lesion_class,
-                p.image_size,
-                self.encoding,
-                self.num_one_hot,
+                torch.ones_like(pick.lesion_class, dtype=torch.bool),
+                pick.box.new_tensor(p.image_size),
             )
             for probs_i, deltas_i, boxes_i, p, pick in zip(
                 probs, deltas, boxes, proposals, picks, strict=True
             )
         ]
-        return rank_rows(
-            rows,
-            [pick.box for pick in picks],
-            [pick.lesion_class for pick in picks],
-            self.num_ranked,
-            self.fill_generator if training else None,
-        )
+        generator = self.fill_generator if training else None
+        return fill_ranked_boxes(images, self.num_ranked, generator)
 
     def detect(
         self,

@@ -15,7 +15,7 @@ from torch.profiler import record_function
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.engine.optimizer import build_optimizer
 from ctmasknet.fast import accelerate
-from ctmasknet.modeling import is_classifier
+from ctmasknet.modeling import RankedBoxes, is_classifier
 from ctmasknet.modeling.ranked_boxes import row_size
 
 from .inputs import make_batch
@@ -106,11 +106,18 @@ def _detectron2_step(cfg: CfgNode, model: nn.Module, batch: list[dict], task: st
     if task == "inference":
         return _predicting(model, lambda: model(batch))
     if task == "rows":
-        ranked = cfg.MODEL.RANKED_BOXES
-        size = ranked.NUM, row_size(cfg.MODEL.ROI_HEADS.NUM_CLASSES, ranked.CLASS_ONE_HOT)
-        batch = [{"label": x["label"], "ranked_rows": torch.randn(size)} for x in batch]
+        batch = [{"label": x["label"], "ranked_boxes": _random_boxes(cfg)} for x in batch]
     optimizer = build_optimizer(cfg, model)
     return _training(model, optimizer, lambda: model(batch).values())
+
+
+def _random_boxes(cfg: CfgNode) -> RankedBoxes:
+    """Return one image's, all different."""
+    ranked = cfg.MODEL.RANKED_BOXES
+    size = row_size(cfg.MODEL.ROI_HEADS.NUM_CLASSES, ranked.CLASS_ONE_HOT)
+    classes = torch.zeros(ranked.NUM, dtype=torch.int64)
+    rows, boxes = torch.randn(ranked.NUM, size), torch.randn(ranked.NUM, 4)
+    return RankedBoxes(rows, boxes, classes, torch.ones_like(classes) > 0, torch.ones(2))
 
 
 def _torchvision_step(cfg: CfgNode, peer: nn.Module, batch: list[dict], case: Case) -> Step:
