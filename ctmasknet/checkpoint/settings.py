@@ -34,6 +34,9 @@ def settings_of(
     settings = {"MODEL.ANCHOR_GENERATOR.NAME": anchors}
     if isinstance(model, CTMaskNet):
         settings["MODEL.RANKED_BOXES.ENCODING"] = str(model.roi_heads.encoding)
+        settings["MODEL.RANKED_BOXES.FEATURES"] = str(model.roi_heads.features)
+        settings["MODEL.IMAGE_HEAD.GLOBAL_FEATURES"] = str(model.global_features)
+        settings["MODEL.IMAGE_HEAD.NAME"] = type(model.image_head).__name__
         if image_classes:
             settings[IMAGE_CLASSES] = json.dumps(list(image_classes))
     if lesion_classes:

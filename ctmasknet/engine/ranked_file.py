@@ -50,6 +50,7 @@ def key_of_rows(cfg: CfgNode, model: nn.Module, files: Iterable[str], training: 
     not their names. In `training` images are resized as there, else as in evaluation.
     """
     settings = {key: value for key, value in cfg.MODEL.items() if key not in _NOT_OF_ROWS}
+    settings["GLOBAL_FEATURES"] = cfg.MODEL.IMAGE_HEAD.GLOBAL_FEATURES
     settings["RANKED_BOXES"] = {k: v for k, v in cfg.MODEL.RANKED_BOXES.items() if k != "FILL"}
     parts = {
         "code": _CODE,
@@ -87,7 +88,7 @@ def write_boxes(path: Path, key: str, images: Sequence[RankedBoxes]) -> None:
         for name in tensors[0]
     }
     counts = np.array([len(image.rows) for image in images], np.int64)
-    np.savez(stream, key=np.array(key), counts=counts, **arrays)
+    np.savez(stream, key=np.array(key), counts=counts, **arrays)  # type: ignore[arg-type]
     content = stream.getvalue()
     with atomic_write(path) as partial:
         partial.write_bytes(content + hashlib.sha256(content).digest())

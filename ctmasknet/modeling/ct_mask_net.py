@@ -4,11 +4,12 @@ Shapes: B images, N ranked boxes, C image classes.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.structures import Instances
+from detectron2.structures import ImageList, Instances
 
 from .finite import check_finite
 from .image_head import ImageHead, build_image_head
@@ -34,6 +35,7 @@ class CTMaskNet(LesionRCNN):
         self,
         *,
         image_head: ImageHead,
+        global_features: bool = False,
         trainable: str = "heads+bn",
         train_shortcut_norms: bool = True,
         **kwargs,
@@ -42,6 +44,7 @@ class CTMaskNet(LesionRCNN):
 
         Args:
             image_head: maps RankedBoxes to image logits (B, C); see IMAGE_HEAD_REGISTRY.
+            global_features: whether the head reads the mean of the map, too.
             trainable, train_shortcut_norms: see `freeze_all_but`.
             kwargs: those of LesionRCNN; its `roi_heads` must have `rank` and `detect`.
         """
@@ -52,14 +55,22 @@ class CTMaskNet(LesionRCNN):
                 f"{type(self.roi_heads).__name__}; set it to RankedROIHeads"
             )
         self.image_head: ImageHead = image_head
+        self.global_features = global_features
         freeze_all_but(self, trainable, train_shortcut_norms)
         self.train()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         ret = super().from_config(cfg)
-        lesion_classes, keys = cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.MODEL.RANKED_BOXES
-        shape = RankedBoxesShape(keys.NUM, row_size(lesion_classes, keys.CLASS_ONE_HOT))
+        keys, heads = cfg.MODEL.RANKED_BOXES, ret["roi_heads"]
+        level = cfg.MODEL.ROI_HEADS.IN_FEATURES[-1]
+        ret["global_features"] = asked = cfg.MODEL.IMAGE_HEAD.GLOBAL_FEATURES
+        shape = RankedBoxesShape(
+            keys.NUM,
+            row_size(cfg.MODEL.ROI_HEADS.NUM_CLASSES, keys.CLASS_ONE_HOT),
+            heads.box_predictor.cls_score.in_features if keys.FEATURES else 0,
+            ret["backbone"].output_shape()[level].channels if asked else 0,
+        )
         ret["image_head"] = build_image_head(cfg, shape)
         ret["trainable"] = cfg.MODEL.TRAINABLE
         ret["train_shortcut_norms"] = cfg.MODEL.TRAIN_SHORTCUT_NORMS
@@ -156,6 +167,10 @@ class CTMaskNet(LesionRCNN):
         with torch.no_grad():
             proposals, _ = self.proposal_generator(images, features, None)
         ranked, predictions = self.roi_heads.rank(features, proposals, self.training)
+        if self.global_features:
+            level = features[self.roi_heads.box_in_features[-1]]
+            pooled = mean_over_images(level, images, ranked.rows.dtype)
+            ranked = replace(ranked, global_features=pooled)
         with profiled("image_head"), full_precision(self.device):
             logits = self.image_head(ranked)
         return logits, ranked, features, proposals, predictions
@@ -171,6 +186,21 @@ class CTMaskNet(LesionRCNN):
         labels = torch.tensor([x["label"] for x in inputs], device=self.device)
         with full_precision(self.device):
             return self.image_head.losses(logits, labels)
+
+
+def mean_over_images(
+    level: torch.Tensor, images: ImageList, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """Return the means (B, channels) of a level (B, channels, h, w) over images without padding.
+
+    A cell counts if any of its pixels does.
+    """
+    height, width = images.tensor.shape[-2:]
+    inside = [
+        own[:, : -(-h * own.shape[1] // height), : -(-w * own.shape[2] // width)]
+        for own, (h, w) in zip(level, images.image_sizes, strict=True)
+    ]
+    return torch.stack([own.mean((1, 2), dtype=dtype) for own in inside])
 
 
 def _classes(logits: torch.Tensor) -> list[dict]:

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 ENCODINGS = ("deltas", "image")
+FEATURES = ("", "box_head")
 FILLS = ("even", "random")
 _OF_BOXES = ("rows", "boxes", "classes", "features")
 
