@@ -13,7 +13,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from ..lung import Box
 from ..modeling.field import postprocess_field
 from ..modeling.mask_head import MASK_CUT, TorchvisionROIMasks
-from ..modeling.occlusion import box_contributions
+from ..modeling.occlusion import box_contributions, share_of_boxes
 from ..modeling.pixels_to_instances import ImageMasks
 from .loaded_model import LoadedModel
 from .predictions import Classification, Instance, RankedBoxTable, SlicePrediction
@@ -99,14 +99,21 @@ def _encoded(masks: np.ndarray, pixel_mm: tuple[float, float] | None) -> list[tu
 
 
 def _ranked_table(output: dict, model: LoadedModel, size: tuple[int, int]) -> RankedBoxTable:
-    ranked = output["ranked_boxes"]
+    ranked, head = output["ranked_boxes"], model.model.image_head
     own = ranked.distinct()
+    attention = share = None
+    if hasattr(head, "attention"):
+        attention = _array(head.attention(ranked[None])[0][ranked.valid])
+    if ranked.global_features is not None:
+        share = _array(share_of_boxes(head, ranked))
     return RankedBoxTable(
         rows=_array(ranked.rows),
         boxes=_array(boxes_in_image(own.boxes, output["input_size"], output["field"], size)),
         scores=_array(own.scores),
         lesion_classes=tuple(model.lesion_classes[cls] for cls in own.classes.tolist()),
-        contributions=_array(box_contributions(model.model.image_head, ranked)),  # type: ignore[arg-type]
+        contributions=_array(box_contributions(head, ranked)),
+        attention=attention,
+        boxes_share=share,
     )
 
 

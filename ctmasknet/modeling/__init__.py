@@ -2,6 +2,7 @@
 
 from .anchors import RoundedAnchorGenerator
 from .backbone import build_truncated_resnet_fpn_backbone
+from .box_set_heads import AttentionBoxHead, PooledBoxHead, SetBoxHead
 from .ct_mask_net import CTMaskNet, is_classifier
 from .image_head import IMAGE_HEAD_REGISTRY, ImageHead, RankedBoxHead, build_image_head
 from .lesion_rcnn import LesionRCNN
@@ -13,6 +14,7 @@ from .semantic_head import LesionSemSegHead
 from .semantic_rcnn import SemanticLesionRCNN
 
 __all__ = [
+    "AttentionBoxHead",
     "CTMaskNet",
     "IMAGE_HEAD_REGISTRY",
     "ImageHead",
@@ -20,12 +22,14 @@ __all__ = [
     "LesionRPN",
     "LesionSemSegHead",
     "MaskLogitHead",
+    "PooledBoxHead",
     "RankedBoxHead",
     "RankedBoxes",
     "RankedBoxesShape",
     "RankedROIHeads",
     "RoundedAnchorGenerator",
     "SemanticLesionRCNN",
+    "SetBoxHead",
     "build_image_head",
     "build_truncated_resnet_fpn_backbone",
     "is_classifier",

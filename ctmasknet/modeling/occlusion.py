@@ -3,6 +3,8 @@
 Shapes: N ranked boxes, n different ones among them, C image classes.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -41,3 +43,26 @@ def box_contributions(image_head: nn.Module, ranked: RankedBoxes) -> torch.Tenso
     left_out = own == ranks[:, None]
     boxes = torch.where(left_out, neighbours[:, None], own)
     return with_all - image_head(ranked.distinct().placed(boxes, ranked.valid & ~left_out))
+
+
+@torch.no_grad()
+def share_of_boxes(image_head: nn.Module, ranked: RankedBoxes) -> torch.Tensor:
+    """Say how much of each class logit the boxes explain, and not the image around them.
+
+    Two things are taken out in turn: all boxes, and the global features (zeros in their place). The
+    share is how far the logit moves without the boxes, of both moves together.
+
+    Args:
+        image_head: maps RankedBoxes of n images to (n, C).
+        ranked: of one image.
+
+    Returns:
+        (C,) in [0, 1]; 1 for a head without global features, 0 where neither moves the logit.
+    """
+    with_all = image_head(ranked[None])[0]
+    if ranked.global_features is None:
+        return torch.ones_like(with_all)
+    whole = replace(ranked, global_features=torch.zeros_like(ranked.global_features))
+    boxes = (with_all - image_head(ranked.without_boxes()[None])[0]).abs()
+    around = (with_all - image_head(whole[None])[0]).abs()
+    return boxes / (boxes + around).clamp(min=torch.finfo(boxes.dtype).tiny)
