@@ -12,12 +12,13 @@ from tabulate import tabulate
 from torch import nn
 
 from ..atomic_write import atomic_write
-from ..modeling import CTMaskNet, RankedBoxHead
+from ..modeling import CTMaskNet, ImageModel, RankedBoxHead
 from ..shipped_models import is_model_file, names_in_words
 from . import settings
 from .model_file import read_model_file
 
 NEW_IN_CT_MASK_NET = ("image_head",)
+NEW_IN_IMAGE_MODEL = ("classifier",)
 NEW_IN_LESION_MODEL = ("proposal_generator", "roi_heads", "backbone.fpn_")
 BACKBONE = "backbone.bottom_up."
 _COLUMNS = ("loaded", "converted", "ignored", "missing")
@@ -162,6 +163,13 @@ def save_converted(
         torch.save(content, partial)
 
 
+def new_in(model: nn.Module) -> tuple[str, ...]:
+    """Return what a training may start without, of the parts that MODEL.WEIGHTS fills."""
+    if isinstance(model, CTMaskNet):
+        return NEW_IN_CT_MASK_NET
+    return NEW_IN_IMAGE_MODEL if isinstance(model, ImageModel) else NEW_IN_LESION_MODEL
+
+
 def load_weights(
     model: nn.Module,
     path: str | Path,
@@ -172,7 +180,7 @@ def load_weights(
     """Fill a model from a checkpoint, if everything fits.
 
     Args:
-        model: a lesion model or CT-Mask-Net.
+        model: a lesion model, CT-Mask-Net or baseline.
         path: a checkpoint or a model file, see `read_checkpoint`.
         new: prefixes of parameters that the checkpoint may lack; they stay as initialised.
         lesion_classes: names of the model's lesion classes, compared with those in the checkpoint;
@@ -248,6 +256,7 @@ _NUMBERS = (
     (_ROWS, 1, "ranked boxes (N)", "RANKED_BOXES.NUM"),
     (_ROWS, 0, "features of the image head", "IMAGE_HEAD.FC_DIM"),
     ("image_head.classifier.bias", 0, "image classes", "IMAGE_HEAD.NUM_CLASSES"),
+    ("classifier.bias", 0, "image classes", "IMAGE_HEAD.NUM_CLASSES"),
 )
 
 

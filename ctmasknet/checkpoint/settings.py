@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ..modeling import CTMaskNet
+from ..modeling import CTMaskNet, ImageModel
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +26,13 @@ WINDOW = "window"  # "width,level" in HU of the slices trained on; model files h
 def settings_of(
     model: nn.Module, lesion_classes: Sequence[str] = (), image_classes: Sequence[str] = ()
 ) -> dict[str, str]:
-    """Return config key -> value of a lesion model or CT-Mask-Net.
+    """Return config key -> value of a lesion model, CT-Mask-Net or baseline.
 
     The names of its classes are () if unknown; a lesion model has none of images.
     """
+    if isinstance(model, ImageModel):
+        names = {IMAGE_CLASSES: json.dumps(list(image_classes))} if image_classes else {}
+        return {"MODEL.META_ARCHITECTURE": type(model).__name__, **names}
     anchors = type(model.proposal_generator.anchor_generator).__name__  # type: ignore[union-attr]
     settings = {"MODEL.ANCHOR_GENERATOR.NAME": anchors}
     if isinstance(model, CTMaskNet):

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..data.mapper import SliceMapper
-from ..modeling import RankedBoxes, is_classifier
+from ..modeling import RankedBoxes, reads_boxes
 from .ranked_file import key_of_rows, read_boxes, write_boxes
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ _HEAD_BATCH = 64  # images at once through the image head
 def rows_are_cached(cfg: CfgNode) -> bool:
     """Return whether a run trains the image head alone and keeps ranked boxes."""
     return (
-        is_classifier(cfg)
+        reads_boxes(cfg)
         and cfg.MODEL.TRAINABLE == "heads"
         and cfg.DATALOADER.RANKED_BOXES_FOLDER != "none"
     )

@@ -45,7 +45,8 @@ def postprocess_slice(
             output["image_probs"].double().cpu().numpy(),
             output["image_logits"].double().cpu().numpy(),
         )
-        ranked = _ranked_table(output, classifier, size)
+        if "ranked_boxes" in output:
+            ranked = _ranked_table(output, classifier, size)
     return SlicePrediction(
         size=size,
         lesion_classes=lesion_model.lesion_classes,
@@ -98,12 +99,13 @@ def _encoded(masks: np.ndarray, pixel_mm: tuple[float, float] | None) -> list[tu
     ]
 
 
+@torch.no_grad()
 def _ranked_table(output: dict, model: LoadedModel, size: tuple[int, int]) -> RankedBoxTable:
-    ranked, head = output["ranked_boxes"], model.model.image_head
+    ranked, head = output["ranked_boxes"], model.model.get_submodule("image_head")
     own = ranked.distinct()
     attention = share = None
     if hasattr(head, "attention"):
-        attention = _array(head.attention(ranked[None])[0][ranked.valid])
+        attention = _array(head.attention(ranked[None])[0][ranked.valid])  # type: ignore[operator]
     if ranked.global_features is not None:
         share = _array(share_of_boxes(head, ranked))
     return RankedBoxTable(

@@ -96,7 +96,7 @@ class SlicePrediction:
         instances: lesions, best first.
         has_masks: whether instances have masks, found or not.
         classification: None of a lesion model.
-        ranked_boxes: None of a lesion model.
+        ranked_boxes: None of a lesion model or a baseline that reads no boxes.
         pixel_mm: (height, width) of a pixel; None if unknown.
         source: the file, or "" if it was given as an array.
         field: x0, y0, x1, y1 in whole pixels, where lesions were looked for; None is all.

@@ -3,10 +3,13 @@
 from .anchors import RoundedAnchorGenerator
 from .backbone import build_truncated_resnet_fpn_backbone
 from .box_set_heads import AttentionBoxHead, PooledBoxHead, SetBoxHead
-from .ct_mask_net import CTMaskNet, is_classifier
+from .ct_mask_net import CTMaskNet
 from .image_head import IMAGE_HEAD_REGISTRY, ImageHead, RankedBoxHead, build_image_head
+from .image_models import ImageMobileNet, ImageModel, ImageResNet, IntensityHistogram
+from .kinds import is_classifier, reads_boxes
 from .lesion_rcnn import LesionRCNN
 from .mask_head import MaskLogitHead
+from .quantity_head import LesionQuantityHead
 from .ranked_boxes import RankedBoxes, RankedBoxesShape
 from .roi_heads import RankedROIHeads
 from .rpn import LesionRPN
@@ -18,6 +21,11 @@ __all__ = [
     "CTMaskNet",
     "IMAGE_HEAD_REGISTRY",
     "ImageHead",
+    "ImageMobileNet",
+    "ImageModel",
+    "ImageResNet",
+    "IntensityHistogram",
+    "LesionQuantityHead",
     "LesionRCNN",
     "LesionRPN",
     "LesionSemSegHead",
@@ -33,4 +41,5 @@ __all__ = [
     "build_image_head",
     "build_truncated_resnet_fpn_backbone",
     "is_classifier",
+    "reads_boxes",
 ]

@@ -13,6 +13,7 @@ from detectron2.structures import ImageList, Instances
 
 from .finite import check_finite
 from .image_head import ImageHead, build_image_head
+from .image_output import image_classes, image_labels
 from .lesion_rcnn import LesionRCNN
 from .precision import full_precision
 from .profiling import profiled
@@ -97,12 +98,7 @@ class CTMaskNet(LesionRCNN):
         """
         if not self.training:
             return self.inference(batched_inputs)
-        missing = [x.get("file_name", "?") for x in batched_inputs if "label" not in x]
-        if missing:
-            raise ValueError(
-                f"CT-Mask-Net trains on images with a label, but {missing[0]} has none; give "
-                "DATASETS.TRAIN an image list, not a lesion data set"
-            )
+        image_labels(batched_inputs, "CT-Mask-Net")  # an error before the network is run
         if "ranked_boxes" in batched_inputs[0]:
             logits = self._classify_ranked(batched_inputs, self.roi_heads.fill_generator)
             return self._head_losses(logits, batched_inputs)
@@ -143,7 +139,7 @@ class CTMaskNet(LesionRCNN):
         if detected_instances is not None:
             raise ValueError("CTMaskNet ranks its own boxes: detected_instances must be None")
         if batched_inputs and "ranked_boxes" in batched_inputs[0]:
-            return _classes(self._classify_ranked(batched_inputs))
+            return image_classes(self._classify_ranked(batched_inputs))
         return super().inference(batched_inputs, None, do_postprocess)
 
     def _infer(self, inputs: list[dict], do_postprocess: bool) -> list[dict]:
@@ -156,7 +152,7 @@ class CTMaskNet(LesionRCNN):
         )
         return [
             {**of_image, "ranked_boxes": ranked[i], **own}
-            for i, (of_image, own) in enumerate(zip(_classes(logits), instances, strict=True))
+            for i, (of_image, own) in enumerate(zip(image_classes(logits), instances, strict=True))
         ]
 
     def _classify(self, inputs: list[dict]) -> tuple:
@@ -183,7 +179,7 @@ class CTMaskNet(LesionRCNN):
         return self.image_head(fill_ranked_boxes(images, self.roi_heads.num_ranked, generator))
 
     def _head_losses(self, logits: torch.Tensor, inputs: list[dict]) -> Losses:
-        labels = torch.tensor([x["label"] for x in inputs], device=self.device)
+        labels = image_labels(inputs, "CT-Mask-Net").to(self.device)
         with full_precision(self.device):
             return self.image_head.losses(logits, labels)
 
@@ -201,23 +197,3 @@ def mean_over_images(
         for own, (h, w) in zip(level, images.image_sizes, strict=True)
     ]
     return torch.stack([own.mean((1, 2), dtype=dtype) for own in inside])
-
-
-def _classes(logits: torch.Tensor) -> list[dict]:
-    """Image logits (B, C) with their probabilities and classes, one dict per image."""
-    return [
-        {"image_logits": own, "image_probs": own.softmax(dim=0), "image_class": image_class}
-        for own, image_class in zip(logits, logits.argmax(dim=1).tolist(), strict=True)
-    ]
-
-
-def is_classifier(cfg: CfgNode) -> bool:
-    """Return whether a config builds a CTMaskNet, or a registered subclass of it.
-
-    Args:
-        cfg: reads MODEL.META_ARCHITECTURE.
-
-    Raises:
-        KeyError: no meta-architecture is registered under that name.
-    """
-    return issubclass(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE), CTMaskNet)

@@ -43,9 +43,13 @@ class ImageHead(nn.Module):
     that draws random numbers (PyTorch's dropout layers are known) or changes its own state sets
     `concurrent = False`. One with a method `attention`, of RankedBoxes to weights (B, N), has them
     shown beside its explanations.
+
+    Attributes:
+        input_shape: what it was built for.
     """
 
     concurrent = True
+    input_shape: RankedBoxesShape
 
     @configurable
     def __init__(self, *, num_classes: int, loss: str = "binary_cross_entropy"):
@@ -100,6 +104,7 @@ def build_image_head(cfg: CfgNode, input_shape: RankedBoxesShape) -> ImageHead:
             "ctmasknet.modeling.ImageHead; __init__ takes (cfg, input_shape), and forward "
             "RankedBoxes, whose `rows` are the ranked tensor (B, N, D); see docs/extending.md"
         )
+    head.input_shape = input_shape
     return head
 
 

@@ -125,6 +125,19 @@ class RankedBoxesShape:
         """Numbers of a box: D + F."""
         return self.row_size + self.features
 
+    def zeros(self, images: int) -> RankedBoxes:
+        """Return boxes of zeros in these sizes, all valid, on the CPU."""
+        places = torch.zeros(images, self.num_boxes, dtype=torch.int64)
+        return RankedBoxes(
+            torch.zeros(*places.shape, self.row_size),
+            torch.zeros(*places.shape, 4),
+            places,
+            places == 0,
+            torch.ones(images, 2),
+            torch.zeros(*places.shape, self.features) if self.features else None,
+            torch.zeros(images, self.global_features) if self.global_features else None,
+        )
+
 
 def row_size(num_lesion_classes: int, class_one_hot: bool) -> int:
     """D: score and four numbers of the box, then one for each class if wanted."""

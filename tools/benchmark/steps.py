@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from detectron2.config import CfgNode
@@ -15,8 +15,7 @@ from torch.profiler import record_function
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.engine.optimizer import build_optimizer
 from ctmasknet.fast import accelerate
-from ctmasknet.modeling import RankedBoxes, is_classifier
-from ctmasknet.modeling.ranked_boxes import row_size
+from ctmasknet.modeling import is_classifier
 
 from .inputs import make_batch
 from .settings import DETECTRON2, MALLOC, OURS, Case, Contender, config_of
@@ -106,18 +105,13 @@ def _detectron2_step(cfg: CfgNode, model: nn.Module, batch: list[dict], task: st
     if task == "inference":
         return _predicting(model, lambda: model(batch))
     if task == "rows":
-        batch = [{"label": x["label"], "ranked_boxes": _random_boxes(cfg)} for x in batch]
+        zeros = model.image_head.input_shape.zeros(1)[0]  # type: ignore[union-attr,operator]
+        batch = [
+            {"label": x["label"], "ranked_boxes": replace(zeros, rows=torch.randn_like(zeros.rows))}
+            for x in batch
+        ]
     optimizer = build_optimizer(cfg, model)
     return _training(model, optimizer, lambda: model(batch).values())
-
-
-def _random_boxes(cfg: CfgNode) -> RankedBoxes:
-    """Return one image's, all different."""
-    ranked = cfg.MODEL.RANKED_BOXES
-    size = row_size(cfg.MODEL.ROI_HEADS.NUM_CLASSES, ranked.CLASS_ONE_HOT)
-    classes = torch.zeros(ranked.NUM, dtype=torch.int64)
-    rows, boxes = torch.randn(ranked.NUM, size), torch.randn(ranked.NUM, 4)
-    return RankedBoxes(rows, boxes, classes, torch.ones_like(classes) > 0, torch.ones(2))
 
 
 def _torchvision_step(cfg: CfgNode, peer: nn.Module, batch: list[dict], case: Case) -> Step:
