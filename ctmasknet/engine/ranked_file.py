@@ -22,18 +22,18 @@ from ..provenance import sha256_of
 _DIGEST = hashlib.sha256().digest_size
 _IMAGE_HEAD = "image_head."
 _OF_IMAGE = ("image_sizes", "global_features")  # one for each image, not for each box
-# Keys of MODEL that rows do not depend on, but for rounding. The precision is the model's own, as
+# Keys of MODEL that boxes do not depend on, but for rounding. The precision is the model's own, as
 # the config may say "auto".
 _NOT_OF_ROWS = {"WEIGHTS", "NAME", "DEVICE", "FAST", "PRECISION", "IMAGE_HEAD", "TRAINABLE"}
 _NOT_OF_ROWS |= {"TRAIN_SHORTCUT_NORMS"}
 _LIBRARIES = (cv2, detectron2, np, PIL, torch, torchvision)
 _PACKAGE = Path(__file__).parents[1]
-# What makes rows.
+# What makes boxes.
 _SOURCES = ("data/**/*.py", "modeling/**/*.py", "fast/**/*.py", "engine/ranked_*.py")
 
 
 def digest_of_sources(package: Path) -> str:
-    """Return the SHA-256 of the code that makes ranked rows; a commit would miss local changes."""
+    """Return the SHA-256 of the code that makes ranked boxes; a commit would miss local changes."""
     digest = hashlib.sha256()
     for path in sorted(path for pattern in _SOURCES for path in package.glob(pattern)):
         digest.update(f"{path.relative_to(package).as_posix()} {sha256_of(path)}\n".encode())
@@ -44,7 +44,7 @@ _CODE = digest_of_sources(_PACKAGE)  # now: files may be edited while a run comp
 
 
 def key_of_rows(cfg: CfgNode, model: nn.Module, files: Iterable[str], training: bool) -> str:
-    """Return the SHA-256 of everything that ranked rows depend on.
+    """Return the SHA-256 of everything that ranked boxes depend on.
 
     The CTMaskNet holds its weights. `files` are the images in their order; their content counts,
     not their names. In `training` images are resized as there, else as in evaluation.

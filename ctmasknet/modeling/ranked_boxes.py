@@ -13,7 +13,7 @@ from torch.nn import functional as F
 ENCODINGS = ("deltas", "image")
 FEATURES = ("", "box_head")
 FILLS = ("even", "random")
-_OF_BOXES = ("rows", "boxes", "classes", "features")
+_OF_BOXES = ("rows", "boxes", "classes", "valid", "features")
 
 
 @dataclass
@@ -60,7 +60,7 @@ class RankedBoxes:
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "RankedBoxes":
         """Return them with every tensor replaced."""
-        return _from_parts({name: function(x) for name, x in self.tensors().items()})
+        return RankedBoxes(**{name: function(x) for name, x in self.tensors().items()})
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the tensors by name, without those that were not asked for."""
@@ -83,25 +83,18 @@ class RankedBoxes:
 
         Args:
             boxes: (N,) int64, which box takes each place; (B, N) makes a batch of this image.
-            valid: of the places, in the same shape; None for all of them.
+            valid: of the places, in the same shape; None takes those of the boxes.
         """
-        valid = torch.ones_like(boxes, dtype=torch.bool) if valid is None else valid
-        of_boxes = {k: x[boxes] for k, x in self.tensors().items() if k in _OF_BOXES}
-        of_image = {
-            k: x.expand(*boxes.shape[:-1], *x.shape)
-            for k, x in self.tensors().items()
-            if k not in (*_OF_BOXES, "valid")
+        found = {
+            name: x[boxes] if name in _OF_BOXES else x.expand(*boxes.shape[:-1], *x.shape)
+            for name, x in self.tensors().items()
         }
-        return _from_parts({**of_boxes, **of_image, "valid": valid})
+        return RankedBoxes(**(found if valid is None else {**found, "valid": valid}))
 
     def without_boxes(self) -> "RankedBoxes":
         """Return the same places with zeros, as of an image in which there is no box."""
         zeros = {k: torch.zeros_like(x) for k, x in self.tensors().items() if k in _OF_BOXES}
-        return replace(self, valid=torch.zeros_like(self.valid), **zeros)  # type: ignore[arg-type]
-
-
-def _from_parts(parts: dict[str, torch.Tensor]) -> RankedBoxes:
-    return RankedBoxes(**parts)
+        return replace(self, **zeros)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -219,7 +212,7 @@ def fill_ranked_boxes(
         The ranked boxes. An image with no box at all gets zeros.
     """
     filled = [_filled(image, num, generator).tensors() for image in images]
-    return _from_parts({name: torch.stack([x[name] for x in filled]) for name in filled[0]})
+    return RankedBoxes(**{name: torch.stack([x[name] for x in filled]) for name in filled[0]})
 
 
 def _filled(image: RankedBoxes, num: int, generator: torch.Generator | None) -> RankedBoxes:
@@ -227,14 +220,12 @@ def _filled(image: RankedBoxes, num: int, generator: torch.Generator | None) -> 
     if count == 0:
         # Joined to nothing, zeros still belong to the graph: data-parallel training wants a
         # gradient of every parameter, if only of zeros.
-        return _from_parts(
-            {
-                name: torch.cat([x, x.new_zeros((num, *x.shape[1:]))])
-                if name in (*_OF_BOXES, "valid")
-                else x
-                for name, x in image.tensors().items()
-            }
-        )
+        zeros = {
+            name: torch.cat([x, x.new_zeros((num, *x.shape[1:]))])
+            for name, x in image.tensors().items()
+            if name in _OF_BOXES
+        }
+        return replace(image, **zeros)  # type: ignore[arg-type]
     places = fill_positions(count, num, generator)
     first = places.diff(prepend=places.new_tensor([-1])) > 0
     return image.placed(places.to(device), first.to(device))
