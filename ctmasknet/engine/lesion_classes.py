@@ -109,7 +109,7 @@ def _check_lesion_free_share(cfg: CfgNode) -> None:
     if not 0 <= keys.LESION_FREE_SHARE < 1:
         raise ValueError(f"{key} is {keys.LESION_FREE_SHARE}, expected 0 to below 1")
     if keys.LESION_FREE_SHARE and is_classifier(cfg):
-        raise ValueError(f"{key} is {keys.LESION_FREE_SHARE}, but a CT-Mask-Net reads no lesions")
+        raise ValueError(f"{key} is {keys.LESION_FREE_SHARE}, but a classifier reads no lesions")
     wanted = {"FILTER_EMPTY_ANNOTATIONS": False, "SAMPLER_TRAIN": "TrainingSampler"}
     for other, value in wanted.items():
         if keys.LESION_FREE_SHARE and keys[other] != value:

@@ -17,7 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ..checkpoint import load_weights
-from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
+from ..checkpoint.loading import new_in
 from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.registration import dataset_source
 from ..evaluation import ImageClassificationEvaluator, LesionEvaluator
@@ -25,7 +25,7 @@ from ..evaluation.lesion_report import LesionReportSettings
 from ..evaluation.results import RESULTS, Metrics, write_results
 from ..fast import accelerate
 from ..fast.precision import with_precision
-from ..modeling import is_classifier
+from ..modeling import reads_boxes
 from .hooks import BEST_WEIGHTS, ProgressBar, ResumableBestCheckpointer
 from .optimizer import build_optimizer
 from .parallel_trainer import unwrapped
@@ -62,9 +62,9 @@ class Trainer(SliceTrainer):
             except ValueError as error:  # the optimiser's, for other trainable parameters
                 raise ValueError(f"{last}: cannot be resumed with this config: {error}") from None
         elif weights:
-            new = NEW_IN_CT_MASK_NET if is_classifier(self.cfg) else NEW_IN_LESION_MODEL
-            logger.info("%s:\n%s", weights, load_weights(model, weights, new, lesions, images))
-        elif is_classifier(self.cfg):
+            report = load_weights(model, weights, new_in(model), lesions, images)
+            logger.info("%s:\n%s", weights, report)
+        elif reads_boxes(self.cfg):
             raise ValueError(
                 "MODEL.WEIGHTS is empty: CT-Mask-Net starts from the checkpoint of a lesion model"
             )

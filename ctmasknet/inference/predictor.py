@@ -89,6 +89,11 @@ class Predictor:
             lesions = LoadedModel(lesion_spec, self.device, precision, field_of_view)
         elif lesion_weights is not None:
             raise ValueError(f"{lesion_weights}: found weights of a lesion model, but no model")
+        if not lesions.finds_lesions:
+            raise ValueError(
+                f"{lesions.spec.name}: classifies images and finds no lesions; name a lesion model "
+                "beside it (--lesion-model)"
+            )
         self.models = ModelPair(model, lesions, window)
         self.precision = model.precision
         self.image_classes = model.image_classes
