@@ -12,7 +12,7 @@ SETUP = $(if $(filter command%,$(origin PY)),,$(STAMP))
 # interrupted, with another folder in it .venv was moved, and either way .venv is made anew.
 READY := $(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && $(VENV)/bin/python -c '' 2>/dev/null && echo yes)
 
-.PHONY: help demo test lint bench clean FORCE
+.PHONY: help demo test lint bench docs clean FORCE
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ lint: $(SETUP)  ## set up if needed, then ruff and mypy
 
 bench: $(SETUP)  ## set up if needed, then time the models beside their peers: under 5 minutes
 	$(PY) tools/benchmark.py
+
+docs: $(SETUP)  ## set up if needed, then write docs/inputs.md from tests/inputs_table.py
+	$(PY) tests/inputs_table.py
 
 clean:  ## remove .venv, the demo's phantoms and results, and caches; other results in output/ stay
 	rm -rf $(VENV) output/demo output/demo_quick datasets/phantom build dist *.egg-info

@@ -7,6 +7,8 @@ Detectron2. Research use only, never for diagnosis.
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from . import interrupts  # noqa: F401  before all that takes time
+
 try:
     import detectron2  # noqa: F401
 except ImportError as error:

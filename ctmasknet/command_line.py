@@ -1,33 +1,44 @@
 """What the command `ctmasknet` and the scripts in datasets/ and tools/ share."""
 
 import argparse
+import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from .errors import ErrorPolicy, collecting
 from .extras import MissingExtraError
+from .interrupts import exit_on_interrupt
 from .library_warnings import quiet_libraries
+from .limits import add_limits
+from .pseudonyms import NAMES_FILE, Names, names_file
 
 _OF_ALL = ("run", "words", "command_line")  # what `ctmasknet` itself puts into its arguments
 
 
 def run_script(main: Callable[[], object]) -> None:
-    """Run a script; what a user can mend becomes one line for him, and exit code 2."""
+    """Run a script; what a user can mend becomes one line for him, and exit code 2.
+
+    Ctrl-C is one line, too, and exit code 130.
+    """
     quiet_libraries()
     try:
-        main()
-    except (ValueError, OSError, MissingExtraError) as error:
+        exit_on_interrupt(main)
+    except (ValueError, OSError, FloatingPointError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser that shows a script's docstring as it is written."""
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_limits(parser)
+    return parser
 
 
 def new_subparser(
@@ -47,6 +58,7 @@ def new_subparser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_limits(parser)
     parser.set_defaults(run=run, parser=parser)
     return parser
 
@@ -99,6 +111,45 @@ def add_skip_bad(parser: argparse.ArgumentParser) -> None:
         default=ErrorPolicy(collects=False),
         help="leave out what cannot be used, and list it at the end",
     )
+
+
+def add_names(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --keep-identifiers and --names; `what` the former names patients and files in."""
+    add = parser.add_mutually_exclusive_group().add_argument
+    add(
+        "--keep-identifiers",
+        action="store_true",
+        help=f"name patients, files and UIDs in {what} (default: pseudonyms)",
+    )
+    add(
+        "--names",
+        type=Path,
+        metavar="FILE",
+        help=f"which pseudonym is whose; one file for all that belongs together (default: "
+        f"{NAMES_FILE} beside DIR, never in it)",
+    )
+
+
+def add_keep_paths(parser: argparse.ArgumentParser) -> None:
+    """Add --keep-identifiers to a command whose patients and files are those of lists."""
+    parser.add_argument(
+        "--keep-identifiers",
+        action="store_true",
+        help="write whole paths (default: without their folders; names are those of the lists)",
+    )
+
+
+def recorded_command(args: argparse.Namespace) -> str:
+    """Return the command line for results, absolute paths without folders unless they are kept."""
+    words = shlex.split(args.command_line)
+    return shlex.join(
+        x if args.keep_identifiers or not os.path.isabs(x) else os.path.basename(x) for x in words
+    )
+
+
+def open_names(args: argparse.Namespace) -> Names | None:
+    """Return the pseudonyms to use for args.output; None with --keep-identifiers."""
+    return None if args.keep_identifiers else Names(names_file(args.output, args.names))
 
 
 def print_skipped(errors: ErrorPolicy) -> None:

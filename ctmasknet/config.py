@@ -105,7 +105,7 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # A pixel is lesion if the branch's probability of any lesion is above this.
     cfg.MODEL.SEM_SEG_HEAD.LESION_THRESH = 0.5
     # RPN and RoI heads learn in every so many-th iteration, the branch in each. Iterations without
-    # them are shorter, on a GPU several times.
+    # them are shorter.
     cfg.MODEL.SEM_SEG_HEAD.DETECTOR_PERIOD = 1
 
     # ---------------------------------------------------------------- ranked boxes
@@ -122,8 +122,7 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # Append the lesion class to each row, as a one-hot.
     cfg.MODEL.RANKED_BOXES.CLASS_ONE_HOT = False
     # How fewer than N boxes become N rows in training: "even" (deterministic) or "random" (the
-    # papers; drawn from a generator seeded by SEED, which a resumed run starts anew). Inference
-    # always spreads them evenly.
+    # papers; the numbers of a step follow from SEED). Inference always spreads them evenly.
     cfg.MODEL.RANKED_BOXES.FILL = "even"
 
     # What a box carries beside its row: "" (nothing, as in the papers), or "box_head", the vector

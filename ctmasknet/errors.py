@@ -1,5 +1,8 @@
 """Errors of input that cannot be used: raised, or collected while the work goes on without it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ErrorPolicy:
     """Raises errors, or collects their messages so that the caller goes on without the bad part.
@@ -49,6 +52,19 @@ class ErrorPolicy:
 
 
 RAISE = ErrorPolicy(collects=False)
+
+
+@contextmanager
+def parts_named(source: object) -> Iterator[None]:
+    """Turn Detectron2's KeyError of a part that is not registered into a ValueError of `source`."""
+    try:
+        yield
+    except KeyError as error:
+        if "registry" not in str(error):
+            raise
+        raise ValueError(
+            f"{source}: {error.args[0]} If the part is your own, import its module first"
+        ) from None
 
 
 def collecting() -> ErrorPolicy:

@@ -20,6 +20,7 @@ def quiet_libraries() -> None:
     """
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.raiseExceptions = False  # a traceback for each line that a full disk has no room for
     if not sys.warnoptions:
         warnings.showwarning = _log_warning
 

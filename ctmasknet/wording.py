@@ -1,10 +1,14 @@
 """Words and numbers as people read them, the same in every page, table and message."""
 
 import math
+import re
 from collections.abc import Sequence
 
 NOTICE = "Research use only, not for diagnosis."
 UNKNOWN = "–"
+
+# Within a name; those at its end ("COVID-") and between digits ("1-2") tell.
+_GAPS = re.compile(r"(?<=[^\W\d])[\s_-]+(?=\w)|(?<=\d)[\s_-]+(?=[^\W\d])")
 
 
 def counted(number: int, unit: str) -> str:
@@ -42,3 +46,13 @@ def volume_text(ml: float) -> str:
         return "<0.01 ml"
     decimals = 0 if ml >= 100 or ml == 0 else 1 if ml >= 10 else 2
     return f"{ml:,.{decimals}f} ml"
+
+
+def same_but_for_spelling(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return two names that differ in case, or in blanks, _ and - within them, alone; or None."""
+    known: dict[str, str] = {}
+    for name in names:
+        plain = _GAPS.sub("", name.strip().casefold())
+        if known.setdefault(plain, name) != name:
+            return known[plain], name
+    return None

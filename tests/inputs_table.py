@@ -1,6 +1,6 @@
 """What users' files hold, what becomes of it, and the test that pins each row.
 
-`python tests/inputs_table.py` writes docs/inputs.md from it.
+`make docs` (`python tests/inputs_table.py`) writes docs/inputs.md from it.
 """
 
 import re
@@ -13,7 +13,7 @@ _HEAD = """# Inputs
 What is read, what is left out and listed, and what is refused with its reason. A scan is one
 acquisition of one patient. Where a command goes on without a part, it lists the part at the end.
 
-Made by `python tests/inputs_table.py` from the tests' own table, in which each row names its test.
+Made by `make docs` from the tests' own table, in which each row names its test.
 """
 # found, -> what happens, = the test that pins it, in tests/
 _TABLE = """
@@ -73,10 +73,29 @@ a gantry tilt
      errors are collected
   = volumes/test_dicom_bad_series.py::test_gantry_tilt
 
+an acquisition of one or two slices where another one lies
+  -> one slice is left out and listed, two are refused: put them into a folder of their own
+  = volumes/test_dicom_acquisitions.py::test_a_second_pass_of_fewer_than_three_slices_is_no_scan
+positions rounded to one decimal of a millimetre
+  -> read; their steps count as even
+  = volumes/test_dicom_bad_series.py::test_positions_that_are_rounded_to_a_decimal_are_even
+
 ## What DICOM files hold
 scouts, reports, segmentations, other modalities
   -> left out and listed
   = inference/test_inputs.py::test_scouts_and_reports_are_left_out_without_a_problem
+the same, and secondary captures, beside a scan in a zip or in `prepare volumes`
+  -> left out and noted
+  = volumes/test_dicom_bad_series.py::test_what_lies_beside_a_scan_is_left_out_and_noted
+pictures on a medium with a DICOMDIR (previews, a viewer's logo)
+  -> left out and listed
+  = inference/test_inputs.py::test_pictures_on_a_medium_with_a_dicomdir_are_no_slices
+PhotometricInterpretation MONOCHROME1, whose values programs invert or not
+  -> refused
+  = volumes/test_dicom_bad_series.py::test_a_bad_file_among_good_ones
+values that are no HU, as by wrong rescale tags
+  -> refused
+  = volumes/test_dicom_bad_series.py::test_values_that_are_no_hu
 secondary captures with modality CT (dose pages, exam summaries), other SOP classes than CT
 without position, spacing or HU; indexes (DICOMDIR, DIRFILE)
   -> left out; captures are listed
@@ -143,6 +162,9 @@ sform and qform that differ in NIfTI
 a label map (2 to 32 different whole values from 0 to 255) beside a scan
   -> left out and listed
   = volumes/test_volume_files.py::test_masks_beside_a_scan_are_left_out_and_listed
+a label map of more labels, as of all organs, told by its patches of equal voxels
+  -> left out and listed, or refused, alike
+  = volumes/test_volume_files.py::test_label_maps_of_all_organs_are_told_by_their_patches
 a label map that is named itself
   -> refused
   = inference/test_inputs.py::test_label_maps_beside_scans_are_left_out
@@ -152,12 +174,21 @@ suffixes in capitals
 plain NIfTI named .nii.gz, compressed NIfTI named .nii
   -> read: the first bytes tell
   = volumes/test_names.py::test_nifti_is_known_by_its_bytes_whatever_its_name
-Git LFS pointers, HTML pages, empty files
+bytes behind a whole gzip, as text programs add
+  -> left out
+  = volumes/test_names.py::test_bytes_behind_a_gzip_are_left_out
+Git LFS pointers, HTML pages, empty files, whatever their names
   -> refused, and named as such
   = volumes/test_names.py::test_git_lfs_pointers_are_named
 values that are no HU (0 to 1, HU + 1024)
   -> refused
   = volumes/test_volume_values.py::test_values_that_are_no_hu
+voxels in another unit than millimetres (sides below 0.01 or above 100)
+  -> refused
+  = volumes/test_volume_values.py::test_voxels_in_another_unit_than_mm
+a slope of 0 or NaN in the header of NIfTI
+  -> read as stored
+  = volumes/test_volume_values.py::test_slopes_of_nifti_that_scale_nothing
 archives other than zip, .hdr and .img, .npy and other formats in a folder
   -> left out and listed
   = inference/test_inputs.py::test_what_may_be_a_scan_but_is_not_read_is_listed
@@ -175,6 +206,9 @@ names in a zip with backslashes or in a code page (437, 866, 932)
 a scan and its mask in a zip
   -> the mask is left out and noted
   = volumes/test_volume_zips.py::test_a_mask_in_a_zip_is_left_out_and_noted
+a zip within a zip
+  -> refused: unpack the outer one
+  = volumes/test_volume_zips.py::test_a_zip_within_a_zip_or_a_folder_is_named
 links to folders (prediction, preparation, audit)
   -> followed, each folder once; links to a folder above are left out
   = data/test_walk.py::test_links_to_folders_are_followed
@@ -187,10 +221,20 @@ label maps beside slices, or in a folder of their own (JPEG is not looked at)
   -> left out and listed
   = inference/test_inputs.py::test_mask_images_are_left_out
 
+a folder that `prepare volumes` has written, in `prepare lesion-free`
+  -> refused: patients and scans stand in its slices.csv, which is to be named
+  = data/test_lesion_free.py::test_a_folder_with_a_list_of_its_patients_is_refused
+
 ## COCO files of lesions: training, validation, test, evaluation, audit
 no bbox, area, iscrowd or id
   -> made from the mask, and said
   = data/test_coco_lesions.py::test_what_lacks_is_made_from_the_mask_and_said_once
+null for one of them
+  -> as if it lacked
+  = data/test_coco_lesions.py::test_null_stands_for_what_lacks
+a lesion twice (same image, class and mask)
+  -> taken once, and said
+  = data/test_coco_lesions.py::test_a_lesion_that_is_there_twice_is_taken_once
 ids of annotations from 0, twice or as texts
   -> numbered anew, and said
   = data/test_coco_lesions.py::test_ids_that_pycocotools_takes_wrongly_are_numbered_anew
@@ -222,6 +266,13 @@ classes numbered otherwise in another file
   -> matched by name; other names are refused with both lists
   = evaluation/test_lesion_files.py::test_classes_of_detections_are_matched_by_name
 
+a list of detections whose classes seem to have other numbers than the truth's
+  -> told
+  = evaluation/test_lesion_files.py::test_classes_of_other_numbers_are_told
+a class in two spellings (Nodule, nodule)
+  -> refused
+  = data/test_mask_rule.py::test_a_lesion_class_in_two_spellings_is_refused
+
 ## Lists in CSV
 lists as Excel saves them in UTF-8 (byte-order mark, Windows line ends)
   -> read
@@ -229,6 +280,18 @@ lists as Excel saves them in UTF-8 (byte-order mark, Windows line ends)
 semicolons between columns, other encodings than UTF-8
   -> refused
   = data/test_image_lists.py::test_semicolons_are_refused
+empty lines, also with commas
+  -> left out
+  = data/test_image_lists.py::test_empty_lines_as_excel_writes_them_are_no_slices
+names of files with the backslashes of Windows
+  -> refused, and named as such
+  = data/test_image_lists.py::test_backslashes_of_windows_are_named
+a patient whose number is written in two ways (7, 007, 7.0)
+  -> a leak between splits in the audit; `prepare split` refuses it
+  = audit/test_leaks.py::test_a_patient_whose_number_is_written_otherwise
+a class in two spellings (COVID, covid; COVID-19, COVID 19)
+  -> refused; the audit tells
+  = data/test_image_lists.py::test_a_class_in_two_spellings_is_refused
 labels that are names
   -> read; in the order of a checkpoint or of DATASETS.IMAGE_CLASSES, else sorted
   = data/test_image_lists.py::test_find_classes
@@ -245,8 +308,8 @@ a class called by the number of another one
 columns prob_0, prob_1, ...
   -> read; their logarithms are the logits
   = evaluation/test_prediction_table.py::test_columns_of_probabilities
-columns logit_0, logit_1, ... with values within 0 to 1 that add up to 1 in all rows
-  -> read as logits, with a warning: probabilities change the calibration
+columns logit_0, logit_1, ... with values that are 0 or more and add up to 1, or 100, in all rows
+  -> read as logits, with a warning: probabilities and percentages change the calibration
   = evaluation/test_prediction_table.py::test_probabilities_that_are_called_logits_are_told
 a Git LFS pointer or an HTML page instead of a list or a COCO file
   -> refused, and named as such
@@ -269,6 +332,15 @@ objects other than tensors, a pickle (.pkl)
 a Git LFS pointer, an HTML page or an empty file instead of weights
   -> refused, and named as such
   = checkpoint/test_wrapped_weights.py::test_files_that_are_something_else_are_named
+weights where a model with its config is expected
+  -> refused: name the config, and the weights beside it
+  = inference/test_model_spec.py::test_weights_alone_are_no_model
+a config file that is a Git LFS pointer, empty or no mapping
+  -> refused, and named as such
+  = engine/test_own_classifier.py::test_a_config_file_that_is_something_else_is_named
+a config that names a part which is not registered
+  -> refused, and named
+  = engine/test_own_classifier.py::test_a_part_that_is_not_registered_is_named
 a ResNet of torchvision, a checkpoint of the author
   -> refused; `ctmasknet prepare weights` converts them
   = checkpoint/test_loading.py::test_a_torchvision_file_names_the_tool

@@ -74,10 +74,11 @@ def predict_and_report(runs, tmp_path, capsys, monkeypatch, predictors):
 
     monkeypatch.setattr("ctmasknet.commands.predict.Predictor", predictor)
 
-    def run(*inputs, options=(), model=runs.ctmasknet, lesion_model=runs.lesion):
+    def run(*inputs, options=(), model=runs.ctmasknet, lesion_model=runs.lesion, hidden=False):
         command = ["predict", *map(str, inputs), "--model", str(model)]
         command += ["--output", str(tmp_path / "out"), "--min-score", "0.3"]
         command += ["--lesion-model", str(lesion_model)] if lesion_model else []
+        command += [] if hidden else ["--keep-identifiers"]
         with pytest.raises(SystemExit) as stop:
             main([*command, *map(str, options)])
         printed = capsys.readouterr()

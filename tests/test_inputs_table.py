@@ -10,7 +10,7 @@ TESTS = Path(__file__).parent
 
 
 def test_the_page_is_the_table():
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: python tests/inputs_table.py"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: make docs"
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -41,7 +41,7 @@ run("prepare", "phantom", "--output", "out/phantom", "--patients", "9", "--slice
     "--size", "128", "--split", "1", "1", "1")
 run("demo", "--quick", "--output", "out", *sys.argv[2].split())
 run("predict", "out/phantom/image/P0000", "--as-scan", "--model", "out/ctmasknet_R18_T1",
-    "--lesion-model", "out/lesion_R18_T1", "--output", "results")
+    "--lesion-model", "out/lesion_R18_T1", "--output", "results", "--keep-identifiers")
 """
 SMALL = """INPUT.MIN_SIZE_TRAIN (64,) INPUT.MIN_SIZE_TEST 64 SOLVER.MAX_ITER 4 TEST.EVAL_PERIOD 2
 MODEL.RPN.POST_NMS_TOPK_TRAIN 50 MODEL.RPN.POST_NMS_TOPK_TEST 30 DATALOADER.NUM_WORKERS 0"""

@@ -2,7 +2,7 @@
 """Judge predicted scans by slice labels of radiologists.
 
     ctmasknet predict scans/ --model MODEL --output results
-    judge_scans.py results labels.csv
+    judge_scans.py results labels.csv --names ctmasknet-names.csv
 
 LABELS has the columns file (folder/name of a DICOM slice) and infected (0 or 1). For each scan: how
 well the lesion area of a slice ranks the infected ones above the others (AUROC), how much lesion
@@ -15,6 +15,7 @@ from pathlib import Path
 from ctmasknet.command_line import new_parser, run_script
 from ctmasknet.data.slice_labels import read_slice_labels
 from ctmasknet.evaluation.scan_labels import JudgedScan, judge_results
+from ctmasknet.pseudonyms import Names
 
 HEAD = """\
 | scan | slices | infected | AUROC | lesion, ml | share of the lung |
@@ -26,6 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("results", type=Path, help="--output of ctmasknet predict")
     parser.add_argument("labels", type=Path, help="CSV")
     parser.add_argument("--column", default="infected", help="of the label (default: %(default)s)")
+    parser.add_argument("--names", type=Path, help="the file of names of results with pseudonyms")
     return parser.parse_args()
 
 
@@ -40,7 +42,9 @@ def row(scan: JudgedScan) -> str:
 def main() -> None:
     args = parse_args()
     print(HEAD)
-    for scan in judge_results(args.results, read_slice_labels(args.labels, args.column)):
+    labels = read_slice_labels(args.labels, args.column)
+    names = Names.existing(args.names) if args.names else None
+    for scan in judge_results(args.results, labels, names):
         print(row(scan))
 
 

@@ -47,7 +47,7 @@ def write_healthy(scans: Path, leave_out: str, output: Path, like: Path) -> Path
     write_csv(listed, COLUMNS, [dict(zip(COLUMNS, row, strict=True)) for row in rows])
     slices, healthy = output / "cropped", output / "healthy.json"
     how = ["--field-of-view", "lung", "--window", WINDOW, "--overwrite"]
-    labels = ["--slice-labels", scans / "labels.csv"]
+    labels = ["--slice-labels", scans / "labels.csv", "--keep-identifiers"]  # public data
     ctmasknet("prepare", "volumes", listed, "--output", slices, *how, *labels)
     found = [slices / "slices.csv", healthy, "--like", like, "--where", "infected=0"]
     ctmasknet("prepare", "lesion-free", *found)

@@ -20,6 +20,7 @@ PROBLEMS = {
     "box_outside": "body box that reaches beyond its image",
     "duplicate_image": "image that is twice in one split",
     "label_against_name": "label that contradicts the file name",
+    "spelling": "classes that may be one, written in two ways",
     "absent_class": "class that other splits have",
     "unlike_classes": "lesion classes that differ between splits",
     "unpaired_file": "mask without image, or image without mask",

@@ -1,12 +1,12 @@
 """Slices, scans, patients and lesions: how many of each class, and what is in two splits."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from ..data.splits import written_alike
 from .findings import Finding
 from .records import Slice, Split
 
@@ -77,9 +77,12 @@ def shared_groups(splits: Sequence[Split]) -> list[Finding]:
         for what in ("patient", "scan"):
             one, other = (_paths_by(split, what, numbered) for split in (first, second))
             for key in sorted(one.keys() & other.keys()):
-                text = f"{what} {key}: {len(one[key]):,} slices in {first.name}, "
-                text += f"{len(other[key]):,} in {second.name}; keep it in one"
-                images = one[key][0], other[key][0]
+                (name, mine), (called, others) = one[key], other[key]
+                text = f"{what} {name}: {len(mine):,} slices in {first.name}, "
+                text += f"{len(others):,} in {second.name}"
+                text += f" (there {called}); " if called != name else "; "
+                text += "keep it in one"
+                images = mine[0], others[0]
                 names = first.name, second.name
                 findings.append(Finding(f"shared_{what}", names, text, images))
     return findings
@@ -123,12 +126,18 @@ def _counts(split: Split, label: str, slices: Sequence[Slice]) -> dict[str, Any]
     }
 
 
-def _paths_by(split: Split, what: str, numbered: bool) -> dict[str, list[str]]:
-    """Map patients or scans to paths; scans that are numbered are named with their patients."""
-    groups = defaultdict(list)
+def _paths_by(split: Split, what: str, numbered: bool) -> dict[str, tuple[str, list[str]]]:
+    """Map patients or scans, as `written_alike`, to name and paths.
+
+    Scans that are numbered are named with their patients.
+    """
+    groups: dict[str, tuple[str, list[str]]] = {}
     for item in split.slices:
         name = getattr(item, what)
         if name is not None:
-            of_patient = what == "scan" and numbered
-            groups[f"{name} of patient {item.patient}" if of_patient else name].append(item.path)
+            key = written_alike(name)
+            if what == "scan" and numbered:
+                name = f"{name} of patient {item.patient}"
+                key += f" of patient {written_alike(str(item.patient))}"
+            groups.setdefault(key, (name, []))[1].append(item.path)
     return groups

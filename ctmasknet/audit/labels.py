@@ -10,17 +10,21 @@ from typing import Any
 from ..data.classes import IMAGE_CLASSES
 from ..data.covidx import parse_slice_name, slice_key
 from ..data.list_files import read_names
+from ..wording import same_but_for_spelling
 from .findings import Finding
 from .records import Split
 
 
 def label_findings(split: Split) -> list[Finding]:
-    """Find slices whose label is not the class in their file name.
+    """Find a class in two spellings, and slices whose label is not the class in their file name.
 
     Names of COVIDx-CT and of the author tell the class by their form, other names by a part that
     equals one of the split's class names.
     """
     findings = []
+    if not split.of_lesions and (twins := same_but_for_spelling(sorted(_classes_in(split)))):
+        text = f"{split.name}: {' and '.join(twins)}; write a class in one way"
+        findings.append(Finding("spelling", (split.name,), text))
     for item in split.slices:
         told = _told_label(item.name, split.classes)
         if item.label is not None and told is not None and told != item.label:

@@ -20,6 +20,7 @@ from ..data.mask_rule import ALL_CLASSES
 from ..data.registration import read_dataset, register_lesion_dataset
 from ..data.rle import compressed_rle
 from ..errors import ErrorPolicy, collecting
+from ..wording import same_but_for_spelling
 from .findings import Finding
 
 
@@ -69,11 +70,17 @@ def splits_of_datasets(names: Sequence[str]) -> list[Split]:
     try:
         classes = find_classes(lists)
     except ValueError:
-        # 0, 1 and 2 are classes without names; other labels are then reported line by line.
-        found = find_labels(lists)
-        classes = IMAGE_CLASSES
-        if set(found) <= {"0", "1", "2"}:
+        # 0, 1 and 2 are classes without names, others beside them are reported line by line, and so
+        # is a class that is written in several ways.
+        found, numbers = find_labels(lists), {"0", "1", "2"}
+        if numbers.issuperset(found):
             classes = tuple(f"class {k}" for k in range(int(found[-1]) + 1))
+        elif {*numbers, *IMAGE_CLASSES}.intersection(found):
+            classes = IMAGE_CLASSES
+        elif same_but_for_spelling(found):
+            classes = tuple(found)
+        else:
+            raise
     return [
         _split_of_list(name, origin, classes)
         if origin.lower().endswith(".csv")

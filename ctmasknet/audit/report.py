@@ -1,7 +1,9 @@
 """An audit written out: audit.json, audit.html, and text for the terminal."""
 
 import json
+import os
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from tabulate import tabulate
 
 from .. import __version__
-from ..atomic_write import atomic_write
+from ..atomic_write import atomic_files
 from ..report.html_pages import render
 from ..wording import NOTICE
 from . import figures
@@ -25,15 +27,40 @@ _PICTURED_PAIRS = 6
 _PACKAGES = ("ImageHash", "numpy", "Pillow", "scipy")
 
 
-def write_report(audit: Audit, output: Path, command: str) -> None:
-    """Write audit.json and audit.html to a folder, each whole or not at all; `command` was run."""
-    output.mkdir(parents=True, exist_ok=True)
+def write_report(audit: Audit, output: Path, command: str, keep_folders: bool = False) -> None:
+    """Write audit.json and audit.html to a folder, both or none; `command` was run.
+
+    Of absolute paths the name of the file and of its folder stay, unless `keep_folders`.
+    """
     report = as_json(audit, command)
-    pages = {"audit.json": json.dumps(report, indent=1, ensure_ascii=False) + "\n"}
+    pages = {"audit.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"}
     pages["audit.html"] = as_html(audit, report)
-    for name, text in pages.items():
-        with atomic_write(output / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+    if not keep_folders:
+        pages = _without_folders(pages, audit)
+    with atomic_files(output, last="audit.json") as partial:
+        for name, text in pages.items():
+            (partial / name).write_text(text, encoding="utf-8")
+
+
+def _without_folders(pages: dict[str, str], audit: Audit) -> dict[str, str]:
+    """Leave the last folder alone of absolute paths of images, masks and lists."""
+    from markupsafe import escape  # as Jinja does
+
+    given = [part for split in audit.splits for part in (split.origin, *split.origin.split(","))]
+    named = (re.split(": |, line", finding.message)[0] for finding in audit.findings)
+    given += filter(os.path.exists, named)  # of masks and lists; others begin otherwise
+    files = [*given, *(item.path for split in audit.splits for item in split.slices)]
+    folders = {os.path.dirname(path) for path in files} | set(filter(os.path.isdir, given))
+    text, page = pages["audit.json"], pages["audit.html"]
+    for folder in sorted(filter(os.path.isabs, folders), key=len, reverse=True):
+        whole, rest = f"{folder}{os.sep}", f"{os.path.basename(folder)}{os.sep}"
+        text = text.replace(_in_json(whole), _in_json(rest))
+        page = page.replace(escape(whole), escape(rest))
+    return {"audit.json": text, "audit.html": page}
+
+
+def _in_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def as_json(audit: Audit, command: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from tabulate import tabulate
 from torch import nn
 
 from ..config import get_cfg
+from ..config_files import merge_config_file
 from ..data.classes import IMAGE_CLASSES
 from ..shipped_configs import CONFIGS
 from .loading import BACKBONE, LoadReport, load_weights, save_converted
@@ -94,7 +95,7 @@ def _check_whole(weights: Mapping[str, torch.Tensor], part: nn.Module, prefix: s
 
 def _backbone_row(config: Path, weights: Mapping[str, torch.Tensor]) -> list[str]:
     cfg = get_cfg()
-    cfg.merge_from_file(str(config))
+    merge_config_file(cfg, config)
     count = _check_whole(weights, build_backbone(cfg).bottom_up, BACKBONE)
     return [config.stem, f"{count} of {count}"]
 

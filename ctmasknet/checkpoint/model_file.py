@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from detectron2.config import CfgNode
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .. import __version__
 from ..atomic_write import atomic_write
+from ..config_files import read_yaml
 from ..data.images import what_else_it_is
 from ..data.window import Window
 from .settings import LESION_CLASSES, WINDOW, image_classes_in
@@ -99,15 +99,12 @@ def read_model_config(path: str | Path) -> CfgNode:
 
     As YAML it is read plainly: Detectron2's own reader runs code in it, and opens other files.
     """
-    text = read_metadata(path)["config"]
+    place = f"{path}: the config in it"
+    content = read_yaml(read_metadata(path)["config"], place)
     try:
-        content = yaml.safe_load(text)
-        if not isinstance(content, dict):
-            raise ValueError("found no keys")
         return CfgNode(content)
-    except (AssertionError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: the config in it cannot be used: {reason}") from None
+    except (AssertionError, ValueError) as error:
+        raise ValueError(f"{place}: {error}") from None
 
 
 def _to_float32(tensor: torch.Tensor) -> torch.Tensor:

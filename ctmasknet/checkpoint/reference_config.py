@@ -9,6 +9,7 @@ from detectron2.config import get_cfg as get_detectron2_cfg
 
 from ..atomic_write import atomic_write
 from ..config import get_cfg
+from ..config_files import merge_config_file
 from ..data.mask_rule import MaskRule
 from ..shipped_configs import CONFIGS
 from .reference import Architecture
@@ -34,7 +35,7 @@ def reference_config(
     cfg = get_cfg()
     name = architecture.name + ("_both" if classes == 2 else "_merge") * (architecture.depth == 50)
     kind = "_heads_BN" if architecture.ranked else ""
-    cfg.merge_from_file(str(CONFIGS / "reference" / f"{name}{kind}_reference.yaml"))
+    merge_config_file(cfg, CONFIGS / "reference" / f"{name}{kind}_reference.yaml")
     cfg.INPUT.MASK_TYPE = mask_type
     cfg.DATASETS.LESION_CLASSES = names
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = classes

@@ -5,30 +5,29 @@ author's own class, so that `torch.load(weights_only=True)` refuses them.
 """
 
 import pickle
+import tarfile
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import nn
 
 from ..data.images import what_else_it_is
+from .storages import check_storages
 from .tensor_files import without_prefix
 
 FORMAT = "a dict with 'model_weights' and 'anchor_generator', saved by the author's training code"
+_NOT_NEEDED = "which no checkpoint of the author needs; nothing of it was run"
 LEGACY_START = b"\x80\x02\x8a"  # protocol 2 and a long integer: torch.save before 1.6
 
 
-class AnchorGeneratorStub(nn.Module):
+class AnchorGeneratorStub:
     """Holds the attributes of the pickled anchor generator."""
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
 
 
 def _no_backend() -> None:
@@ -50,17 +49,56 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
-    """Knows the names in _ALLOWED and nothing else; PyTorch resolves the storages before it."""
+class _RestrictedUnpickler(pickle._Unpickler):
+    """Knows the names in _ALLOWED and nothing else, and changes nothing but what it has made.
+
+    It is pickle's own one in Python, as that in C leaves no say in what BUILD changes: classes and
+    functions, too, and PyTorch acts on what it finds in classes.
+    """
+
+    stack: list[Any]
+    append: Callable[[Any], None]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(
-                f"it refers to {module}.{name}, which no checkpoint of the author needs; "
-                "nothing of it was run"
-            ) from None
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, {_NOT_NEEDED}") from None
+
+    def load_build(self) -> None:
+        """Set attributes of an object (BUILD): those of a stub; those of a state dict are left."""
+        state = self.stack.pop()
+        made = self.stack[-1]
+        if type(made) is AnchorGeneratorStub and isinstance(state, dict):
+            vars(made).update(state)
+        elif type(made) is not OrderedDict:
+            raise pickle.UnpicklingError(f"it changes {_named(made)}, {_NOT_NEEDED}")
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+    def load_binpersid(self) -> None:
+        """Take what PyTorch keeps outside: storages. A class's source is not looked at."""
+        found = self.stack[-1]
+        kind = found[0] if isinstance(found, tuple) and found else None
+        if kind == "module" and len(found) > 1 and found[1] is AnchorGeneratorStub:
+            self.stack[-1] = AnchorGeneratorStub
+        elif kind == "storage":
+            self.append(self.persistent_load(self.stack.pop()))
+        else:
+            raise pickle.UnpicklingError(f"it refers to {_named(kind)} outside, {_NOT_NEEDED}")
+
+    dispatch[pickle.BINPERSID[0]] = load_binpersid
+
+    def load_persid(self) -> None:
+        """Refuse names of things outside: PyTorch writes none."""
+        raise pickle.UnpicklingError(f"it refers to a thing outside by name, {_NOT_NEEDED}")
+
+    dispatch[pickle.PERSID[0]] = load_persid
+
+
+def _named(thing: Any) -> str:
+    return getattr(thing, "__qualname__", f"a {type(thing).__name__}")
 
 
 # What `torch.load` takes as its `pickle_module`.
@@ -109,11 +147,12 @@ def _unpickle(path: Path) -> Any:
     if _is_zip(path):
         if _is_torchscript(path):
             raise ValueError(f"{path}: a TorchScript program, not a checkpoint; expected {FORMAT}")
-    elif start != LEGACY_START:
+    elif start != LEGACY_START or _is_tar(path):
         other = what_else_it_is(path)
         found = f", but it is {other}" if other else ""
         raise ValueError(f"{path}: not a file saved by PyTorch; expected {FORMAT}{found}")
     try:
+        check_storages(path)
         with warnings.catch_warnings():
             # It warns that the source of the anchor generator, which is never run, has changed.
             warnings.simplefilter("ignore")
@@ -123,6 +162,8 @@ def _unpickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle can fail anywhere
+        if str(error).startswith(f"{path}: "):
+            raise
         raise ValueError(
             f"{path}: damaged, or not a checkpoint ({type(error).__name__}); expected {FORMAT}"
         ) from None
@@ -133,6 +174,14 @@ def _is_zip(path: Path) -> bool:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:
         return False
+
+
+def _is_tar(path: Path) -> bool:
+    """Whether PyTorch would unpack it as what it wrote before 2017."""
+    try:
+        return tarfile.is_tarfile(path)
+    except Exception:  # a damaged one can fail anywhere
+        return True
 
 
 def _is_torchscript(path: Path) -> bool:

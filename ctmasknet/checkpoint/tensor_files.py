@@ -11,6 +11,7 @@ import torch
 
 from ..data.images import what_else_it_is
 from ..shipped_models import names_in_words
+from .storages import check_storages
 
 # Detectron2 writes the first, PyTorch's examples and Lightning the others.
 _KEYS = ("model", "state_dict", "model_state_dict")
@@ -30,7 +31,7 @@ def read_tensors(path: str | Path) -> Any:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a file of tensors alone.
+        ValueError: not a file of tensors alone, or not all of them is in it.
     """
     if not str(path):
         raise FileNotFoundError("MODEL.WEIGHTS is empty; give a checkpoint (.pth)")
@@ -41,12 +42,15 @@ def read_tensors(path: str | Path) -> Any:
             f"give another path, or a model in the package ({names_in_words()})"
         )
     try:
+        check_storages(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the protocol of pickles that it then refuses
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception:  # a damaged pickle can fail anywhere
+    except Exception as error:  # a damaged pickle can fail anywhere
+        if str(error).startswith(f"{path}: "):
+            raise
         # PyTorch's own text advises to run the code in the file.
         other = what_else_it_is(path)
         raise ValueError(

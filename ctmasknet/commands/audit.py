@@ -9,7 +9,7 @@ from ..audit.near_duplicates import NEAR_BITS
 from ..audit.records import Split, splits_of_covidx, splits_of_datasets, splits_of_folders
 from ..audit.report import as_text, write_report
 from ..audit.run import run_audit
-from ..command_line import new_subparser
+from ..command_line import add_keep_paths, new_subparser, recorded_command
 from ..data.classes import MASK_PRESETS, MaskValues
 from ..wording import NOTICE
 
@@ -46,6 +46,7 @@ def add_audit(commands: argparse._SubParsersAction) -> None:
         metavar="SPLIT=IMAGES,MASKS",
         help="folders of images and value masks, paired by relative path without extension",
     )
+    add_keep_paths(parser)
     values = parser.add_mutually_exclusive_group()
     values.add_argument("--preset", choices=MASK_PRESETS, help="the masks' values")
     values.add_argument(
@@ -70,7 +71,7 @@ def run_audit_command(args: argparse.Namespace) -> int:
         audit = run_audit(_gather(args), args.sample, args.near)
     except KeyError as error:  # of a data set that another package has registered
         raise ValueError(f"a data set cannot be read: {error}") from error
-    write_report(audit, args.output, args.command_line)
+    write_report(audit, args.output, recorded_command(args), args.keep_identifiers)
     print(as_text(audit))
     print(f"Written to {args.output}: audit.json, audit.html")
     return int(any(finding.kind in LEAKS for finding in audit.findings))

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import shlex
@@ -25,9 +24,10 @@ from ..data.phantom import write_phantom
 from ..data.registration import register_paths
 from ..engine import ProgressTrainer, load_config, set_up
 from ..engine.reports import prediction_folder
+from ..engine.run_lock import run_lock
 from ..evaluation.histogram_baseline import histogram_accuracy
 from ..evaluation.metric_names import metric_suffix
-from ..evaluation.results import RESULTS, read_results
+from ..evaluation.results import RESULTS, read_results, write_json
 from ..evaluation.text import confusion_table
 from ..extras import MissingExtraError, require
 from ..inference import Predictor
@@ -121,10 +121,11 @@ class Demo:
         cfg = load_config(f"quick/{stem}", opts)
         for name in ("detectron2", "fvcore", "ctmasknet"):
             logging.getLogger(name).handlers.clear()  # the second training has a log of its own
-        set_up(cfg)
-        trainer = ProgressTrainer(cfg)
-        trainer.resume_or_load(resume=False)
-        return cfg, trainer.train()[cfg.DATASETS.TEST[0]]
+        with run_lock(cfg.OUTPUT_DIR):
+            set_up(cfg)
+            trainer = ProgressTrainer(cfg)
+            trainer.resume_or_load(resume=False)
+            return cfg, trainer.train()[cfg.DATASETS.TEST[0]]
 
     def run(self) -> dict[str, Any]:
         """Run all stages with stdout in the log; return the summary, also in summary.json."""
@@ -237,6 +238,7 @@ class Demo:
         scan = Path(next(x["file_name"] for x in samples if x["label"] == len(IMAGE_CLASSES) - 1))
         scan, output = scan.parent, self.output / _SHIPPED
         words = ["predict", str(scan), "--as-scan", "--model", _SHIPPED, "--output", str(output)]
+        words.append("--keep-identifiers")  # of a drawing
         self.say(f"      as: ctmasknet {shlex.join(words)}")
         try:
             main([*words, "--overwrite"])
@@ -261,7 +263,7 @@ class Demo:
             "notice": self.notice,
         }
         path = self.output / "summary.json"
-        path.write_text(json.dumps(summary, indent=2) + "\n")
+        write_json(path, summary)
         self.say(
             f"\nlesion masks AP50 {summary['lesion_segm_AP50']:.2f}, "
             f"slice accuracy {image['accuracy']:.1%} (histogram alone {histogram:.1%}), "

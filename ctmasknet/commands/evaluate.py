@@ -6,7 +6,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ..command_line import check_pairs, new_subparser, take_words
+from ..command_line import add_keep_paths, check_pairs, new_subparser, take_words
 from ..engine.processes import run_processes
 from ..inference.model_spec import DEMO, demo_folders, find_model
 from ..shipped_models import names_in_words
@@ -65,6 +65,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
         "are fixed",
     )
     add("--output", required=True, type=Path, metavar="DIR", help="made if it is missing")
+    add_keep_paths(parser)
     add_prediction_options(parser)
     add_processes(parser)
 

@@ -7,11 +7,13 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from ..atomic_write import atomic_files
+from ..command_line import recorded_command
 from ..evaluation.image_report import ImageReportSettings, report_images
 from ..evaluation.lesion_files import read_lesions
 from ..evaluation.lesion_report import LesionReportSettings, report_lesions
 from ..evaluation.prediction_table import PREDICTIONS, read_predictions, write_predictions
-from ..evaluation.results import check_output
+from ..evaluation.results import RESULTS, check_output
 from ..evaluation.text import describe
 from ..provenance import machine
 
@@ -70,7 +72,7 @@ def evaluate_files(args: argparse.Namespace) -> str:
     suffixes = {path.suffix.lower() for path in args.predictions}
     about = {
         "model": args.name,
-        "command": args.command_line,
+        "command": recorded_command(args),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
     }
@@ -94,9 +96,10 @@ def _images(args: argparse.Namespace, about: dict[str, Any]) -> str:
     check_output(args.output, (source, validation))
     table = read_predictions(source, args.classes)
     known = read_predictions(validation, args.classes) if validation else None
-    about["dataset"] = {"name": source.stem, "source": str(source.resolve())}
-    results = report_images(table, args.output, known, settings, about)
-    write_predictions(table, args.output / PREDICTIONS)
+    about["dataset"] = _dataset(source, args)
+    with atomic_files(args.output, last=RESULTS) as partial:
+        results = report_images(table, partial, known, settings, about)
+        write_predictions(table, partial / PREDICTIONS)
     return describe(results)
 
 
@@ -111,8 +114,13 @@ def _lesions(args: argparse.Namespace, about: dict[str, Any]) -> str:
         truth = Path(MetadataCatalog.get(args.dataset).get("json_file", args.dataset))
     check_output(args.output, (truth, *args.predictions))
     found = read_lesions(truth, args.predictions, names_beside=True)
-    about["dataset"] = {"name": truth.stem, "source": str(truth.resolve())}
+    about["dataset"] = _dataset(truth, args)
     return describe(report_lesions(found, args.output, settings, about))
+
+
+def _dataset(file: Path, args: argparse.Namespace) -> dict[str, str]:
+    source = str(file.resolve()) if args.keep_identifiers else file.name
+    return {"name": file.stem, "source": source}
 
 
 def _given(

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..checkpoint import read_checkpoint
 from ..config import get_cfg
+from ..config_files import read_config_file
 from ..data.coco_lesions import in_file, read_lesion_classes
 from ..data.image_lists import find_classes
+from ..data.images import what_else_it_is
 from ..data.mask_rule import PAPERS_CLASSES, MaskRule
 from ..shipped_configs import CONFIGS, find_config
 
@@ -66,16 +66,11 @@ def _own_keys(file: Path) -> dict[str, Any]:
     if CONFIGS.resolve() in file.resolve().parents:
         return {}
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file}: not a config: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: not a config, expected lines of `KEY: VALUE`")
-    bases = content.pop("_BASE_", [])
-    keys: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        keys |= _own_keys(file.parent / Path(base).expanduser())
-    return keys | dict(_flat(content))
+        return dict(_flat(read_config_file(file, without=CONFIGS)))
+    except ValueError:
+        if found := what_else_it_is(file):
+            raise ValueError(f"{file}: {found}, expected lines of `KEY: VALUE`") from None
+        raise
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

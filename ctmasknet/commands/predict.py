@@ -7,21 +7,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..command_line import new_subparser
+from ..command_line import add_names, new_subparser, open_names
 from ..data.window import LUNG, Window
 from ..extras import require
 from ..fast.malloc import keep_freed_memory
 from ..inference.inputs import Input, find_inputs
 from ..inference.predictor import Predictor
 from ..modeling.precision import PRECISIONS
+from ..pseudonyms import NAMES_FILE
 from ..quantification.build_case import QuantificationOptions
+from ..quantification.hidden_case import name_inputs
 from ..quantification.lung_rules import FIELD_OF_VIEW, RULES
 from ..quantification.lung_source import THRESHOLD, LungSource
 from ..report.case_files import RESULT
 from ..shipped_models import names_in_words
 from ..wording import NOTICE
 from .predict_inputs import predict_inputs
-from .results import SUMMARY
+from .results import SUMMARY, with_identifiers
 
 _DESCRIPTION = f"""Find lesions in chest CT, measure them, and classify slices and scans. {NOTICE}
 
@@ -30,6 +32,9 @@ or a folder with any of these at any depth: each DICOM series and each volume fi
 images of a folder are slices that are taken one by one. DIR/<name> of each gets report.html (to
 look at), result.json, lesions.csv, masks and, with a CT-Mask-Net, ranked_boxes.csv; DIR/{SUMMARY}
 has a line for each.
+
+Results name no patient, file or UID: <name> is a pseudonym, and {NAMES_FILE} beside DIR tells
+whose it is. With --keep-identifiers <name> is that of the file or folder.
 
   ctmasknet demo                                              # trains two models on phantoms
   ctmasknet predict scan.nii.gz dicom/ --model demo --output results
@@ -44,6 +49,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="scans, images, folders")
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add_names(parser, "results, and write DICOM segmentations, which need them")
     add = parser.add_argument_group("model").add_argument
     add(
         "--model",
@@ -155,6 +161,9 @@ def run_predict(args: argparse.Namespace) -> int:
         from ..quantification.segment_codes import register_segment_codes
 
         register_segment_codes(args.segment_codes)
+    names = open_names(args) if inputs else None
+    if names:
+        inputs = name_inputs(inputs, names)
     _check_output(args, inputs)
     _check_lung_masks(lung, inputs)
     if inputs:
@@ -176,7 +185,7 @@ def run_predict(args: argparse.Namespace) -> int:
         print(f"computing in {predictor.precision} on {predictor.device}")
         try:
             run = predict_inputs(
-                predictor, inputs, args.output, options, args.command_line, args.resume
+                predictor, inputs, args.output, options, args.command_line, args.resume, names
             )
         except KeyboardInterrupt:
             print(f"\ninterrupted; what is done is in {args.output}: go on with --resume")
@@ -185,8 +194,11 @@ def run_predict(args: argparse.Namespace) -> int:
         before = f", {len(run.resumed)} of them before" if run.resumed else ""
         place = f": {args.output / SUMMARY}" if run.results else ""
         print(f"{len(run.results)} of {len(inputs)} predicted{before}{place}. {NOTICE}")
-    for note in (item.note for item in inputs if item.note):
-        print(f"note: {note}")
+        if names:
+            print(f"{names.path}: whose the pseudonyms are; keep it to yourself")
+    for item in inputs:
+        if item.note:
+            print(f"note: {item.name}: {item.note}")
     for line in left_out:
         print(f"left out: {line}")
     for line in problems:
@@ -207,13 +219,17 @@ def _check_output(args: argparse.Namespace, inputs: Sequence[Input]) -> None:
                 f"--output {args.output} lies in the input {folder}, which would find the results "
                 "the next time: name another folder"
             )
-    for folder in (args.output / item.name for item in inputs):
+    for folder in (args.output / item.folder for item in inputs):
         if folder.exists() and not (folder / RESULT).is_file():
             raise ValueError(f"{folder}: is there and holds no {RESULT}; name another --output")
         if folder.exists() and not (args.resume or args.overwrite):
             raise ValueError(
                 f"{folder}: holds results already; use --resume, --overwrite or another --output"
             )
+    if not args.keep_identifiers and (kept := with_identifiers(args.output)):
+        raise ValueError(
+            f"{kept[0]}: has results with identifiers: name another --output, or --keep-identifiers"
+        )
 
 
 def _check_lung_masks(lung: LungSource, inputs: Sequence[Input]) -> None:

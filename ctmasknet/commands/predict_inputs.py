@@ -19,8 +19,10 @@ from ..data.window import Window, say_windowed_once
 from ..inference.inputs import Input, file_states
 from ..inference.predictor import Predictor
 from ..provenance import versions
+from ..pseudonyms import Names
 from ..quantification.build_case import QuantificationOptions, build_case
 from ..quantification.case import Case, KeySlice, choose_key_slices
+from ..quantification.hidden_case import hide_case, hide_run
 from ..quantification.lung_rules import FIELD_OF_VIEW, RULES
 from ..report.case_files import REPORT, write_case
 from ..wording import NOTICE
@@ -48,29 +50,36 @@ def predict_inputs(
     options: QuantificationOptions,
     command: str,
     resume: bool = False,
+    names: Names | None = None,
 ) -> Run:
     """Predict inputs and write their folders and summary.csv.
 
     An input that cannot be used does not stop the others; nothing is written for it. With `resume`,
-    what was done with the same models, settings and input stays. `command` is named in the results.
-    Raises an OSError if the output cannot be written.
+    what was done with the same models, settings and input stays. `command` is named in the results,
+    which with `names` call everything by pseudonyms. Raises an OSError if the output cannot be
+    written.
     """
     if not all(source.is_scan for source in inputs):  # of scans their reader says so
         say_windowed_once(options.window)
     run = Run()
     about = _describe_run(predictor, options, command)
+    if names:
+        about = hide_run(about, options.lung, names)
     try:
         for source in tqdm(inputs, "inputs", unit="input", disable=len(inputs) == 1):
-            folder = output / source.name
+            folder = output / source.folder
             try:
-                mine = {**about, "input_fingerprint": _fingerprint(source, options)}
+                mine = {**about, "input_fingerprint": _fingerprint(source, options, names)}
                 result = read_result(folder) if resume else None
                 if result is not None and made_from(result["about"]) == made_from(mine):
                     run.resumed.append(source.name)
+                    problems = result["problems"]
+                    problems = [names.reveal(line) for line in problems] if names else problems
                 else:
-                    result = _predict(predictor, source, folder, options, mine)
-                    tqdm.write(f"{describe_result(result)}\n  {folder / REPORT}")
-                run.problems.extend(result["problems"])
+                    result, problems = _predict(predictor, source, folder, options, mine, names)
+                    called = f"{source.path} is " if names else ""
+                    tqdm.write(f"{called}{describe_result(result)}\n  {folder / REPORT}")
+                run.problems.extend(problems)
                 run.results.append(result)
             except _FAILURES as error:
                 known = isinstance(error, FileNotFoundError | ValueError | FloatingPointError)
@@ -118,10 +127,11 @@ def _installed(packages: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _fingerprint(source: Input, options: QuantificationOptions) -> str:
+def _fingerprint(source: Input, options: QuantificationOptions, names: Names | None) -> str:
     """Hash the state of an input's files and lung masks, and whether it is taken as a scan."""
     masks = file_states(options.lung.masks(source))
-    return hashlib.sha256(json.dumps([source.is_scan, source.state(), masks]).encode()).hexdigest()
+    state = json.dumps([source.is_scan, source.state(), masks])
+    return names.digest(state) if names else hashlib.sha256(state.encode()).hexdigest()
 
 
 def _predict(
@@ -130,24 +140,32 @@ def _predict(
     folder: Path,
     options: QuantificationOptions,
     about: dict[str, Any],
-) -> dict[str, Any]:
-    """Predict one input and put its folder in place; return its result.json."""
+    names: Names | None,
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Predict one input and put its folder in place; return its result.json, and problems."""
     case = build_case(predictor, source, options, about)
     for line in case.volume.skipped if case.volume else ():
         if line not in case.problems:  # those are listed at the end
             tqdm.write(f"note: {line}")
-    shown = _key_slices(predictor, case, options.window)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shown, problems = _key_slices(predictor, case, options.window), case.problems
+    if names:
+        case = hide_case(case, source, options.lung, names)
+    partial, old = (folder.with_name(f".{folder.name}.{os.getpid()}{x}") for x in ("", ".old"))
     try:
         write_case(partial, case, shown)
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(old)
         partial.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():  # stopped between the two
+            old.rename(folder)
+        raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for place in (partial, old):
+            shutil.rmtree(place, ignore_errors=True)
     result = read_result(folder)
     assert result is not None
-    return result
+    return result, problems
 
 
 def _key_slices(predictor: Predictor, case: Case, window: Window) -> list[KeySlice]:

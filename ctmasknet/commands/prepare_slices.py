@@ -3,7 +3,14 @@
 import argparse
 from pathlib import Path
 
-from ..command_line import add_skip_bad, new_subparser, options_of, print_skipped
+from ..command_line import (
+    add_names,
+    add_skip_bad,
+    new_subparser,
+    open_names,
+    options_of,
+    print_skipped,
+)
 from ..data.builtin import datasets_root
 from ..data.covidx import LIST_LINE
 from ..data.phantom import write_phantom
@@ -18,7 +25,8 @@ _VOLUMES = """Cut CT volumes into windowed 8-bit slices with the image list that
 A volume is a folder or zip of DICOM files or images, or a NIfTI, MetaImage or NRRD file. Name a
 list of them (CSV file,label,patient,scan; `file` is relative to the list), or the volumes
 themselves with one --label. Writes DIR/slices/{scan}/{z}.png, from the feet to the head, and
-DIR/slices.csv. Without a list, patient and scan are those in the DICOM files, or the file's name.
+DIR/slices.csv. Without a list, patient and scan are those in the DICOM files, or the file's name;
+in DIR they are pseudonyms, the same for a patient in every run that shares the file --names.
 With --field-of-view lung or body, the slices of a scan are cropped to the box of all its lung or
 body and 10 mm more: what is read from them is in pixels of the crop. With --slice-labels, what
 radiologists said of single slices stands beside them in the list.
@@ -63,6 +71,7 @@ def add_volumes(parts: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--label", help="class name or number of the volumes named here")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make")
+    add_names(parser, "the list and its folders")
     parser.add_argument(
         "--window",
         default="lung",
@@ -150,8 +159,10 @@ def add_phantom(parts: argparse._SubParsersAction) -> None:
 
 
 def _run_volumes(args: argparse.Namespace) -> None:
+    entries = _volume_entries(args)
+    names = open_names(args)
     table = write_slices(
-        _volume_entries(args),
+        entries,
         args.output,
         window=Window.parse(args.window),
         series=args.series,
@@ -159,9 +170,12 @@ def _run_volumes(args: argparse.Namespace) -> None:
         slice_labels=args.slice_labels,
         errors=args.errors,
         overwrite=args.overwrite,
+        names=names,
     )
     print(table)
     print(f"{args.output / 'slices.csv'}: the list of the slices")
+    if names:
+        print(f"{names.path}: whose the pseudonyms are; keep it to yourself")
     print_skipped(args.errors)
 
 

@@ -1,12 +1,13 @@
 """Read the results of `ctmasknet predict`: for --resume, one line each, and summary.csv."""
 
-import csv
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ..atomic_write import atomic_write
+from ..csv_cells import write_rows
+from ..pseudonyms import is_pseudonym
 from ..quantification.lobes import LARGEST_SCORE
 from ..report.case_files import RESULT
 from ..wording import counted
@@ -24,6 +25,12 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
     return result
+
+
+def with_identifiers(output: Path) -> list[Path]:
+    """Return the folders of results in an output that are not called by pseudonyms."""
+    folders = sorted(path.parent for path in output.glob(f"*/{RESULT}"))
+    return [folder for folder in folders if not is_pseudonym(folder.name)]
 
 
 def made_from(about: dict[str, Any]) -> tuple[Any, ...]:
@@ -67,10 +74,8 @@ def write_summary(output: Path) -> None:
         atomic_write(output / SUMMARY) as partial,
         partial.open("w", newline="", encoding="utf-8") as stream,
     ):
-        writer = csv.DictWriter(stream, head, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({name: value for kind in row for name, value in kind.items()})
+        lines = ({name: x for kind in row for name, x in kind.items()} for row in rows)
+        write_rows(stream, [head, *([line.get(name) for name in head] for line in lines)])
 
 
 def _columns(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,12 +2,17 @@
 
 import argparse
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+
+from detectron2.utils import comm
 
 from ..command_line import check_pairs, new_subparser, take_words
 from ..engine import Trainer, config_from_args
 from ..engine.processes import run_processes
+from ..engine.run_lock import run_lock
+from ..engine.setup import output_folder
 from ..inference.model_spec import run_weights
 from ..shipped_models import find_weights, is_model_file, names_in_words
 from ..wording import NOTICE
@@ -87,7 +92,10 @@ def run_train(args: argparse.Namespace) -> int:
     weights = _checkpoint(args.weights) if args.weights else None
     classes, args.notes = fit_classes(args, words, weights)
     args.opts = [*opts, *classes, *words]
-    run_processes(train, args)
+    try:
+        run_processes(train, args)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; --resume goes on from the last checkpoint") from None
     return 0
 
 
@@ -96,14 +104,15 @@ def train(args: argparse.Namespace) -> Any:
 
     `args` are those of Detectron2's `default_argument_parser`; `notes`, if any, go to the log.
     """
-    cfg = config_from_args(args)
-    for note in getattr(args, "notes", ()):
-        logger.info(note)
-    if args.eval_only:
-        return Trainer.evaluate_checkpoint(cfg)
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+    with run_lock(output_folder(args)) if comm.is_main_process() else nullcontext():
+        cfg = config_from_args(args)
+        for note in getattr(args, "notes", ()):
+            logger.info(note)
+        if args.eval_only:
+            return Trainer.evaluate_checkpoint(cfg)
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        return trainer.train()
 
 
 def _overrides(args: argparse.Namespace) -> list[Any]:

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pycocotools.mask as mask_util
 
 from ..errors import RAISE, ErrorPolicy
+from ..limits import SLICE, limit_problem
 from ..wording import counted
 from .coco_entries import (
     at_entry,
@@ -49,7 +50,8 @@ def read_coco_lesions(path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> C
 
     Images have "id", "file_name", "height" and "width"; lesions have "image_id", "category_id" and
     "segmentation" (polygons or RLE). "id", "bbox", "area" and "iscrowd" are made where they lack;
-    ids that are not unique from 1 on are numbered anew; a box that is not its mask's is made anew.
+    ids that are not unique from 1 on are numbered anew; a box that is not its mask's is made anew;
+    a lesion that is there twice is taken once.
 
     Args:
         path: UTF-8 JSON, perhaps with a byte-order mark.
@@ -70,21 +72,20 @@ def read_coco_lesions(path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> C
     _check_images(path, images)
     names = {x["id"]: x["name"] for x in read_categories(path, categories)}
     sizes = {x["id"]: (x["height"], x["width"]) for x in images}
-    items = content["annotations"]
+    items = [_without_nulls(item) for item in content["annotations"]]
     found = read_entries(path, "annotation", items, sizes, names, _read_lesion, errors=errors)
-    boxes = _boxes([entry["segmentation"] for entry in found.values()])
-    for index in np.array(list(found))[boxes[:, 2] == 0].tolist():
-        del found[index]
-        error = ValueError("a mask without any pixel in its image: remove it")
-        errors.handle(entry_error(path, "annotation", index, error, items[index]))
-    boxes = boxes[boxes[:, 2] > 0]
+    _drop_empty(path, found, items, errors)
+    copies = _drop_copies(found)
     lesions = [{**items[index], **entry} for index, entry in found.items()]
     masks = [entry["segmentation"] for entry in found.values()]
+    boxes = _boxes(masks)
     repairs = [
         *_repair_boxes(lesions, masks, boxes),
         *_repair_areas(lesions, masks),
         *_number(lesions),
     ]
+    if copies:
+        repairs.append(f"{counted(copies, 'lesion')} that is there twice taken once")
     for index, lesion in zip(found, lesions, strict=True):
         if isinstance(items[index]["segmentation"], list):  # polygons train at any size
             lesion["segmentation"] = [x for x in items[index]["segmentation"] if len(x) >= 6]
@@ -154,6 +155,8 @@ def _check_images(path: Path, images: list) -> None:
                     raise ValueError(f"{key} is {image[key]!r}, expected a name")
             if any(type(x) is not int or x < 1 for x in (height, width)):
                 raise ValueError(f"height is {height!r}, width {width!r}, expected pixels")
+            if too_many := limit_problem(height * width, SLICE):
+                raise ValueError(f"height is {height}, width {width}: {too_many}")
             if height * width > MAX_PIXELS:
                 raise ValueError(f"height is {height}, width {width}, more than {MAX_PIXELS} px")
     check_different(path, "image", "id", [image["id"] for image in images])
@@ -167,6 +170,34 @@ def _read_lesion(item: dict) -> dict:
         raise ValueError(f"iscrowd is {crowd!r}, expected 0 or 1")
     area = {"area": read_numbers([item["area"]], "area", 0)[0]} if "area" in item else {}
     return {"iscrowd": int(crowd), **area}
+
+
+def _without_nulls(item: Any) -> Any:
+    return {k: v for k, v in item.items() if v is not None} if isinstance(item, dict) else item
+
+
+def _drop_empty(path: Path, lesions: dict[int, dict], items: list, errors: ErrorPolicy) -> None:
+    """Remove lesions whose mask has no pixel, each an error to handle."""
+    boxes = _boxes([lesion["segmentation"] for lesion in lesions.values()])
+    for index in np.array(list(lesions))[boxes[:, 2] == 0].tolist():
+        del lesions[index]
+        error = ValueError("a mask without any pixel in its image: remove it")
+        errors.handle(entry_error(path, "annotation", index, error, items[index]))
+
+
+def _drop_copies(lesions: dict[int, dict]) -> int:
+    """Remove lesions of the same image, class and mask as one before; return their number."""
+    keys = ("image_id", "category_id", "iscrowd")
+    first: dict[tuple, int] = {}
+    copies = [
+        index
+        for index, x in lesions.items()
+        if first.setdefault((*(x[key] for key in keys), x["segmentation"]["counts"]), index)
+        != index
+    ]
+    for index in copies:
+        del lesions[index]
+    return len(copies)
 
 
 def _boxes(masks: list[dict]) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import RAISE, ErrorPolicy
+from ..wording import same_but_for_spelling
 from .classes import IMAGE_CLASSES, label_numbers
 from .images import read_slice, require_files
 from .list_files import COLUMNS, parse_lines, read_csv, required_values, write_csv
@@ -53,7 +54,8 @@ def load_image_list(
 
     records = parse_lines(path, read_csv(path, "image list"), parse, errors)
     if not records:
-        raise ValueError(f"{path}: found no slice, expected a line for each after the header")
+        why = f"; the first is not usable: {errors.first}" if errors.first else ""
+        raise ValueError(f"{path}: found no slice, expected a line for each after the header{why}")
     if not errors.collects:
         require_files((record["file_name"] for record in records), listed_in=path)
     return records
@@ -69,18 +71,25 @@ def find_classes(csv_paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
     """Find the class names in the labels of all image lists of an experiment.
 
     The papers' three classes when only their names or numbers occur; else the names that occur,
-    sorted. ValueError: numbers whose meaning is not known, such as 0 and 1, or 1 and 2, alone.
+    sorted. ValueError: numbers whose meaning is not known, such as 0 and 1, or 1 and 2, alone; a
+    name that is written in several ways.
     """
     found = find_labels(csv_paths)
+    where = ", ".join(dict.fromkeys(map(str, csv_paths)))
     papers = {*IMAGE_CLASSES, *map(str, range(len(IMAGE_CLASSES)))}
     # They may be two classes of someone's own, such as "no COVID" and "COVID", counted from 0 or 1.
     if papers.issuperset(found) and found not in (["1"], ["0", "1"], ["1", "2"]):
         return IMAGE_CLASSES
     if numbers := list(filter(_is_number, found)):
         raise ValueError(
-            f"{', '.join(map(str, csv_paths))}: found the labels {', '.join(found)}; what number "
+            f"{where}: found the labels {', '.join(found)}; what number "
             f"{numbers[0]} means is not known: write names, or list those of 0, 1, ... in "
             "DATASETS.IMAGE_CLASSES"
+        )
+    if twins := same_but_for_spelling(found):
+        raise ValueError(
+            f"{where}: found the labels {' and '.join(twins)}, which may be one class: write each "
+            "class in one way"
         )
     return tuple(found)
 

@@ -4,6 +4,7 @@ Pillow and Detectron2's `read_image` turn 16-bit and colour-mapped files into 8 
 word, so the header of every file is checked first. Files may have any format that Pillow reads.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from ..limits import SLICE, check_limit, limits_are_raised
 from .classes import WINDOW_LEVEL, WINDOW_WIDTH
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -43,7 +45,8 @@ def check_slice(path: str | os.PathLike) -> tuple[int, int]:
         width, height = image.size
         # Without "exif" in info, getexif() would decode a PNG in vain.
         exif = _decoded(path, image.getexif) if "exif" in image.info else {}
-    turned = exif.get(ExifTags.Base.Orientation, 1) >= 5  # 5 to 8: by 90 degrees
+    # 5 to 8: by 90 degrees. What is none of them, as bytes, turns nothing.
+    turned = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
 
 
@@ -99,16 +102,21 @@ def require_files(
     """
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
+        slashes = "; write / instead of the backslashes of Windows" if "\\" in missing[0] else ""
         raise FileNotFoundError(
             f"{missing[0]}: no such file; {len(missing)} of the files listed in {listed_in} are "
-            f"missing (names in it are relative to {root or 'its own folder'})"
+            f"missing (names in it are relative to {root or 'its own folder'}){slashes}"
         )
 
 
 def _open(path: str | os.PathLike) -> Image.Image:
     if not os.path.isdir(path):
         require_readable(path)
-    return _decoded(path, lambda: Image.open(path))
+    if limits_are_raised():
+        Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit
+    image = _decoded(path, lambda: Image.open(path))
+    check_limit(path, image.width * image.height, SLICE)
+    return image
 
 
 def require_readable(path: str | os.PathLike) -> None:
@@ -117,6 +125,8 @@ def require_readable(path: str | os.PathLike) -> None:
     FileNotFoundError: no such file. ValueError: it cannot be opened, e.g. for want of permission.
     """
     try:
+        if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
+            raise OSError(errno.EINVAL, "a pipe or a device, no regular file")
         with open(path, "rb"):
             return
     except FileNotFoundError:

@@ -11,6 +11,8 @@ from .lesion_masks import lesion_categories, write_parts
 from .list_files import parse_lines, read_csv
 from .mask_pairs import files_by_stem
 
+_PREPARED = "slices.csv"  # the list that `ctmasknet prepare volumes` writes beside slices
+
 
 def prepare_lesion_free(
     slices: Path,
@@ -34,7 +36,8 @@ def prepare_lesion_free(
 
     Raises:
         FileNotFoundError: no such folder, list, image or `like`.
-        ValueError: no usable slice, or a file that cannot be used.
+        ValueError: no usable slice, a file that cannot be used, or a folder that
+            `ctmasknet prepare volumes` has written, whose list tells more.
     """
     if output.suffix.lower() != ".json" or output.is_dir() or output.resolve() == like.resolve():
         raise ValueError(f"{output}: expected the name of a new .json file to write")
@@ -83,6 +86,11 @@ def _listed(path: Path, where: Sequence[tuple[str, str]], errors: ErrorPolicy) -
 
 
 def _in_folder(folder: Path, errors: ErrorPolicy) -> list[dict]:
+    for list_file in (folder / _PREPARED, folder.parent / _PREPARED):
+        if list_file.is_file() and (list_file.parent == folder or folder.name == "slices"):
+            raise ValueError(
+                f"{folder}: its patients and scans stand in {list_file}: name that list"
+            )
     return [
         {"file_name": str(path)} | ({"patient": stem.parts[0]} if len(stem.parts) > 1 else {})
         for stem, path in files_by_stem(folder, errors).items()

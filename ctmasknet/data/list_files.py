@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..atomic_write import atomic_write
+from ..csv_cells import plain, write_rows
 from ..errors import ErrorPolicy
 from .images import what_else_it_is
 
@@ -40,7 +41,10 @@ def read_csv(
                     f"'{','.join(columns)}' (no {', '.join(missing)}){semicolons or ''}"
                 )
             for row in reader:
-                yield reader.line_num, row
+                # None: the key of values without a column, or the value that a short line lacks.
+                cells = {plain(k or "") or k: plain(v) if k and v else v for k, v in row.items()}
+                if any(cells.values()):  # Excel ends a list with empty lines
+                    yield reader.line_num, cells
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not a UTF-8 CSV file ({error})") from None
 
@@ -48,15 +52,13 @@ def read_csv(
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping]) -> None:
     """Write a CSV, whole or not at all; keys of `rows` that are no column are left out."""
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        write_rows(stream, [columns, *([row.get(name, "") for name in columns] for row in rows)])
 
 
 def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
     """Read the lines of a text file that are not empty, each with its number from 1.
 
-    FileNotFoundError: no such file. ValueError: not a text file.
+    FileNotFoundError: no such file. ValueError: no text file of lines.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such {what}")
@@ -64,6 +66,8 @@ def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file ({error})") from None
+    if any(map(str.strip, lines)) and (found := what_else_it_is(path)):
+        raise ValueError(f"{path}: found {found}, expected the {what}")
     return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 

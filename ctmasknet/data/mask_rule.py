@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..wording import same_but_for_spelling
+
 # The papers' mask types. A segmentation of COVID-19 has ground glass opacity and consolidation (C).
 PAPERS_RULES = {"both": "GGO,C", "merge": "lesion=*", "ggo": "GGO"}
 ALL_CLASSES = ""  # the mask type that keeps classes as they are
@@ -21,7 +23,8 @@ def check_lesion_names(names: Sequence[str]) -> None:
     """Raise a ValueError unless the names of lesion classes can be used everywhere.
 
     They are in rules, tables, CSV files, label maps and DICOM: 1 to 64 printable characters, none
-    of `,=+*` or a backslash, no space at the ends, each name once, and not "background".
+    of `,=+*` or a backslash, no space at the ends, each name once, in one way of writing, and not
+    "background".
     """
     for name in names:
         if not isinstance(name, str) or not name or name != name.strip() or len(name) > MAX_NAME:
@@ -35,6 +38,10 @@ def check_lesion_names(names: Sequence[str]) -> None:
         else:
             continue
         raise ValueError(f"lesion class {name!r}: {wrong}")
+    if twins := same_but_for_spelling(names):
+        raise ValueError(
+            f"found the lesion classes {' and '.join(twins)}, which may be one: write it in one way"
+        )
     if not names:
         raise ValueError("found no lesion class, expected the name of one or more")
 

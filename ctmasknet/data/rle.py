@@ -100,6 +100,8 @@ def _as_text(rle: dict) -> dict:
 
 def _polygons(mask: list, size: tuple[int, int]) -> list[list[float]]:
     """Return the polygons; one or two points, which have no area, are left out."""
+    if not all(isinstance(points, list) for points in mask):
+        raise ValueError("no list of polygons, expected [[x, y, x, y, ...], ...]")
     if odd := [points for points in mask if len(points) % 2]:
         raise ValueError(f"no valid polygon: {len(odd[0])} numbers, expected pairs of x and y")
     polygons = [points for points in mask if len(points) >= 6]

@@ -15,6 +15,12 @@ from .lesion_masks import write_parts
 from .list_files import parse_lines, read_csv, required_values, write_csv
 
 
+def written_alike(name: str) -> str:
+    """Return a patient's or scan's name as one text for 7, 007 and 7.0, which programs mix up."""
+    plain = re.fullmatch(r"0*(\d+)(\.0+)?", name.strip())
+    return plain[1] if plain else name
+
+
 def split_patients(
     labels: Mapping[str, str], weights: Mapping[str, float], seed: int
 ) -> dict[str, str]:
@@ -23,9 +29,16 @@ def split_patients(
     `labels` maps patients to labels, `weights` parts to shares; (0.7, 0.1, 0.2) and (7, 1, 2) are
     the same. Returns patient -> part, the same on any machine for one seed. Of each label, and of
     all, a part has its share to within two patients; every part has at least one. ValueError: a
-    weight that is not positive, a part whose name no file can have, fewer than two parts, or fewer
-    patients than parts.
+    weight that is not positive, a part whose name no file can have, fewer than two parts, fewer
+    patients than parts, or two patients of one number (`written_alike`).
     """
+    known: dict[str, str] = {}
+    for patient in map(str, labels):
+        if (other := known.setdefault(written_alike(patient), patient)) != patient:
+            raise ValueError(
+                f"found the patients {other} and {patient}, which may be one: write one patient in "
+                "one way, and two in different letters"
+            )
     if len(weights) < 2 or not all(0 < weight < float("inf") for weight in weights.values()):
         raise ValueError(f"parts {dict(weights)}: expected two or more with positive shares")
     unusable = [part for part in weights if not re.fullmatch(r"\w[\w.-]*", part)]

@@ -31,6 +31,7 @@ from ..evaluation.lesion_set import LesionSet
 from ..evaluation.results import DETECTIONS, RESULTS, read_results, write_results
 from ..provenance import machine
 from .reports import prediction_folder
+from .run_lock import run_lock
 from .setup import check_files, load_config, set_up
 from .trainer import ProgressTrainer
 
@@ -157,6 +158,10 @@ class CrossValidation:
 
     def _train(self, index: int, key: str) -> None:
         cfg = self.config(index)
+        with run_lock(cfg.OUTPUT_DIR):
+            self._train_alone(index, key, cfg)
+
+    def _train_alone(self, index: int, key: str, cfg: CfgNode) -> None:
         check_files(cfg)
         for name in ("detectron2", "fvcore", "ctmasknet"):
             logging.getLogger(name).handlers.clear()  # each fold has a log of its own

@@ -5,16 +5,24 @@ from pathlib import Path
 
 import torch
 from detectron2.engine import HookBase
-from detectron2.engine.hooks import BestCheckpointer
+from detectron2.engine.hooks import BestCheckpointer, EvalHook
 from detectron2.utils import comm
 from fvcore.nn.precise_bn import get_bn_modules
 from torch import distributed
 from tqdm import tqdm
 
 from ..atomic_write import atomic_write
+from .checkpoints import BEST_WEIGHTS
 
-BEST_WEIGHTS = "model_best.pth"
 BEST_RECORD = "model_best.json"
+
+
+class ValidationHook(EvalHook):
+    """Detectron2's EvalHook, which evaluates no training that was stopped at its last step."""
+
+    def after_train(self) -> None:
+        if self.trainer.iter >= self.trainer.max_iter:
+            super().after_train()
 
 
 class ResumableBestCheckpointer(BestCheckpointer):
@@ -45,8 +53,9 @@ class ResumableBestCheckpointer(BestCheckpointer):
         self._save_record()
 
     def after_train(self) -> None:
-        super().after_train()
-        self._save_record()
+        if self.trainer.iter >= self.trainer.max_iter:  # it did not fail at its last step
+            super().after_train()
+            self._save_record()
 
     def _save_record(self) -> None:
         if self.best_iter == self._recorded:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from yaml import YAMLError
 
 from ..checkpoint.loading import stored_lesion_classes
 from ..config import get_cfg
+from ..config_files import merge_config_file
 from ..data.mask_rule import MaskRule, check_lesion_names
 from ..data.regroup import lesion_classes_of, regrouped_dataset
 from ..modeling import is_classifier
+from ..shipped_configs import CONFIGS
 from ..wording import counted
 
 RUN_CONFIG = "config.yaml"  # beside the checkpoints of a run
@@ -97,8 +98,8 @@ def config_beside(weights: str | Path) -> CfgNode | None:
     path = Path(weights).parent / RUN_CONFIG
     cfg = get_cfg()
     try:
-        cfg.merge_from_file(str(path))
-    except (AssertionError, KeyError, OSError, ValueError, YAMLError):
+        merge_config_file(cfg, path, (path.parent, CONFIGS))
+    except (OSError, ValueError):
         return None  # of another program
     return cfg
 

@@ -3,7 +3,6 @@
 import weakref
 from pathlib import Path
 
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.engine import (
     AMPTrainer,
@@ -15,6 +14,7 @@ from detectron2.engine import (
 from detectron2.utils import comm
 from torch import distributed, nn
 
+from .checkpoints import RunCheckpointer
 from .hooks import AverageNormStatistics
 
 
@@ -42,9 +42,7 @@ class ParallelTrainer(DefaultTrainer):
         kind = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
         self._trainer = kind(model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = DetectionCheckpointer(
-            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
-        )
+        self.checkpointer = RunCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter, self.max_iter, self.cfg = 0, cfg.SOLVER.MAX_ITER, cfg
         # First, so that checkpoints and validation see the common statistics.
         self.register_hooks([AverageNormStatistics(), *self.build_hooks()])

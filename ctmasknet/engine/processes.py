@@ -1,6 +1,7 @@
 """Start the processes of a run, and stop them with one line when one of them fails."""
 
 import logging
+import multiprocessing
 import os
 import re
 import time
@@ -38,6 +39,10 @@ def run_processes(main: Callable[[Namespace], object], args: Namespace) -> None:
             dist_url=args.dist_url,
             args=(main, args),
         )
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():  # if it was sent to this one alone
+            process.terminate()
+        raise
     except ProcessExitedException as error:
         raise StoppedRun(str(error)) from None
     except ProcessRaisedException as error:  # holds the traceback of another process as text

@@ -10,11 +10,7 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import (
-    DatasetCatalog,
-    build_detection_test_loader,
-    build_detection_train_loader,
-)
+from detectron2.data import DatasetCatalog, build_detection_test_loader
 from detectron2.evaluation import inference_context
 from detectron2.utils import comm
 from torch import nn
@@ -23,6 +19,7 @@ from tqdm import tqdm
 
 from ..data.mapper import SliceMapper
 from ..modeling import RankedBoxes, reads_boxes
+from .batches import build_train_loader, leave_interrupts
 from .ranked_file import key_of_rows, read_boxes, write_boxes
 
 logger = logging.getLogger(__name__)
@@ -66,10 +63,8 @@ def build_ranked_train_loader(cfg: CfgNode, model: nn.Module) -> DataLoader:
                 raise ValueError(f"DATASETS.TRAIN: {name} has no label for {record['file_name']}")
     boxes: dict[str, RankedBoxes] = {}
     # Computing boxes may draw random numbers: with the loader built before, the order of images is
-    # the same whether boxes are computed or read. Boxes need no grouping by shape.
-    loader = build_detection_train_loader(
-        cfg, mapper=_boxes_mapper(boxes), num_workers=0, aspect_ratio_grouping=False
-    )
+    # the same whether boxes are computed or read.
+    loader = build_train_loader(cfg, _boxes_mapper(boxes), in_memory=True)
     for name, records in datasets.items():
         boxes |= ranked_boxes(cfg, model, name, records, training=True)
     return loader
@@ -138,6 +133,7 @@ def _compute(
         batch_size=_NETWORK_BATCH if cfg.MODEL.FAST else 1,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+    loader.worker_init_fn = leave_interrupts
     hidden = None if comm.is_main_process() else True  # None: shown on a terminal
     boxes = {}
     with inference_context(model), torch.no_grad():

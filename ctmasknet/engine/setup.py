@@ -8,32 +8,34 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import default_setup
 from detectron2.utils import comm
+from detectron2.utils.collect_env import collect_env_info
+from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
-from fvcore.common.checkpoint import Checkpointer
-from torch.nn import Module
 from tqdm import tqdm
-from yaml import YAMLError
 
+from ..atomic_write import atomic_write
 from ..checkpoint import read_checkpoint
 from ..checkpoint.loading import stored_image_classes
 from ..checkpoint.model_file import read_model_config
 from ..config import get_cfg
+from ..config_files import merge_config_file
 from ..data.classes import IMAGE_CLASSES
 from ..data.coco_lesions import SET_CROWD
 from ..data.image_lists import find_classes
-from ..data.images import check_slice
+from ..data.images import check_slice, what_else_it_is
 from ..data.registration import dataset_source, register_paths
 from ..data.window import say_windowed_once
+from ..errors import parts_named
 from ..evaluation.lesion_files import read_lesions
 from ..evaluation.metric_names import check_class_names
 from ..evaluation.prediction_table import RESERVED
 from ..fast.malloc import keep_freed_memory
 from ..modeling import is_classifier
-from ..shipped_configs import find_config
+from ..shipped_configs import CONFIGS, find_config
 from ..shipped_models import find_weights, is_model_file
-from .lesion_classes import check_lesion_keys, match_lesion_classes
+from .checkpoints import find_resume_point
+from .lesion_classes import RUN_CONFIG, check_lesion_keys, match_lesion_classes
 from .reports import datasets_to_predict
 from .sampling import has_lesions
 
@@ -53,14 +55,15 @@ def config_from_args(args: Namespace) -> CfgNode:
     Raises:
         FileNotFoundError, ValueError: see `load_config` and `check_files`.
     """
-    if args.config_file:
-        args.config_file = str(find_config(args.config_file))  # which Detectron2 puts into the log
     cfg = load_config(args.config_file, args.opts, resume=args.resume)
     check_files(cfg, datasets_to_predict(cfg) if args.eval_only else None)
-    if is_model_file(args.config_file):
-        args.config_file = ""  # no text for the log, which has the whole config anyway
     set_up(cfg, args)
     return cfg
+
+
+def output_folder(args: Namespace) -> str:
+    """Return OUTPUT_DIR of what `config_from_args` would load; raises as `load_config`."""
+    return load_config(args.config_file, args.opts, datasets=False).OUTPUT_DIR
 
 
 def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
@@ -72,22 +75,29 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
         cfg: the frozen config.
         args: the command line, for the log.
     """
-    default_setup(cfg, args or Namespace())
+    # What Detectron2's default_setup does, but that config.yaml is written whole, and with the
+    # paths of data sets that were given as paths.
+    rank = comm.get_rank()
+    for name in ("fvcore", "detectron2", "ctmasknet"):
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
+    logger.info("environment:\n%s", collect_env_info())
+    logger.info("command line: %s", args)
+    logger.info("config:\n%s", cfg.dump())
+    seed_all_rng(cfg.SEED + rank if cfg.SEED >= 0 else None)
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not getattr(args, "eval_only", False)
     keep_freed_memory()
-    # Detectron2 sets up its own loggers only; without this the plugin's lines are lost.
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ctmasknet")
     say_windowed_once()
     if names := cfg.DATASETS.LESION_CLASSES:
         read = "" if is_classifier(cfg) else f" (INPUT.MASK_TYPE '{cfg.INPUT.MASK_TYPE}')"
         text = "lesion classes in the order of their indices: %s%s"
         logger.info(text, ", ".join(names), read)
     if comm.is_main_process():
-        # Written again with the paths of data sets that were given as paths, for later use.
         saved = cfg.clone()
         saved.defrost()
         for key in DATASET_KEYS:
             saved.DATASETS[key] = tuple(map(dataset_source, cfg.DATASETS[key]))
-        (Path(cfg.OUTPUT_DIR) / "config.yaml").write_text(saved.dump())
+        with atomic_write(Path(cfg.OUTPUT_DIR) / RUN_CONFIG) as partial:
+            partial.write_text(saved.dump())
 
 
 def load_config(
@@ -111,9 +121,9 @@ def load_config(
 
     Raises:
         FileNotFoundError: no such config file, or data set file.
-        ValueError: an unknown key or value, or a data set of the wrong kind for the model, that
-            cannot be read as INPUT.MASK_TYPE, or with other lesion classes than the run.
-        KeyError: no such meta-architecture.
+        ValueError: an unknown key or value, no such meta-architecture, or a data set of the wrong
+            kind for the model, that cannot be read as INPUT.MASK_TYPE, or with other lesion
+            classes than the run.
     """
     if not config_file:
         raise FileNotFoundError("no --config-file given: name a config")
@@ -124,13 +134,18 @@ def load_config(
     try:
         if whole_model:
             cfg.merge_from_other_cfg(whole_model)
-            is_classifier(cfg)  # a KeyError if its meta-architecture is not registered
             cfg.MODEL.WEIGHTS = str(path)
         else:
-            cfg.merge_from_file(str(path))
+            merge_config_file(cfg, path, (path.parent, CONFIGS) if path.name == RUN_CONFIG else ())
         cfg.merge_from_list(list(opts))
-    except (AssertionError, KeyError, ValueError, YAMLError) as error:
-        reason = " ".join(str(error).split())  # YAML's errors have many lines
+        with parts_named("MODEL.META_ARCHITECTURE"):
+            is_classifier(cfg)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if found := what_else_it_is(path):
+            raise ValueError(f"{path}: {found}, expected lines of `KEY: VALUE`") from None
+        reason = " ".join(str(error).split())
+        if reason.startswith(str(path)):
+            raise ValueError(reason) from None
         raise ValueError(f"{config_file} or an override of it: {reason}") from None
     check_lesion_keys(cfg)
     if cfg.MODEL.WEIGHTS:
@@ -138,7 +153,9 @@ def load_config(
     cfg.MODEL.NAME = cfg.MODEL.NAME or path.stem
     if default_output == cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = str(Path("output") / cfg.MODEL.NAME)
-    weights = (resume and _last_checkpoint(cfg.OUTPUT_DIR)) or cfg.MODEL.WEIGHTS
+    weights = cfg.MODEL.WEIGHTS
+    if datasets and resume:
+        weights = str(find_resume_point(cfg.OUTPUT_DIR)[0] or weights)
     if datasets and is_classifier(cfg):
         cfg.DATASETS.IMAGE_CLASSES = _image_classes(cfg, weights)
     classes = cfg.DATASETS.IMAGE_CLASSES or IMAGE_CLASSES
@@ -153,12 +170,6 @@ def load_config(
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
     return cfg
-
-
-def _last_checkpoint(folder: str) -> str:
-    """Return the checkpoint that a run goes on from, "" if there is none yet."""
-    checkpointer = Checkpointer(Module(), folder)
-    return checkpointer.get_checkpoint_file() if checkpointer.has_checkpoint() else ""
 
 
 def _names(cfg: CfgNode) -> list[str]:

@@ -5,11 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from detectron2.config import CfgNode
-from detectron2.data import (
-    build_detection_test_loader,
-    build_detection_train_loader,
-    get_detection_dataset_dicts,
-)
+from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 from torch import nn
@@ -17,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from ..data.mapper import SliceMapper
 from ..evaluation.results import Metrics
+from .batches import build_train_loader, leave_interrupts
 from .parallel_trainer import ParallelTrainer, unwrapped
 from .ranked_cache import (
     build_ranked_test_loader,
@@ -24,7 +21,6 @@ from .ranked_cache import (
     rows_are_cached,
     what_varies,
 )
-from .sampling import lesion_free_sampler
 
 logger = logging.getLogger(__name__)
 
@@ -83,15 +79,8 @@ class SliceTrainer(ParallelTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
-        keys, drawn = cfg.DATALOADER, {}
         try:
-            if keys.LESION_FREE_SHARE:
-                names, filtered = cfg.DATASETS.TRAIN, keys.FILTER_EMPTY_ANNOTATIONS
-                records = get_detection_dataset_dicts(names, filtered)
-                sampler = lesion_free_sampler(records, keys.LESION_FREE_SHARE)
-                drawn = {"dataset": records, "sampler": sampler}
-            mapper = SliceMapper(cfg, is_train=True)
-            return build_detection_train_loader(cfg, mapper=mapper, **drawn)
+            return build_train_loader(cfg, SliceMapper(cfg, is_train=True))
         except AssertionError as error:  # how Detectron2 says that nothing is left to train on
             raise ValueError(
                 f"DATASETS.TRAIN: {error} Slices without lesions are skipped in training "
@@ -100,9 +89,11 @@ class SliceTrainer(ParallelTrainer):
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
-        return build_detection_test_loader(
+        loader = build_detection_test_loader(
             cfg,
             dataset_name,
             mapper=SliceMapper(cfg, is_train=False),
             batch_size=cfg.TEST.IMS_PER_BATCH,
         )
+        loader.worker_init_fn = leave_interrupts
+        return loader

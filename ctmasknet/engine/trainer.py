@@ -7,12 +7,18 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
+from detectron2.engine import HookBase
 from detectron2.engine.hooks import EvalHook
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.modeling import build_model
 from detectron2.utils import comm
-from detectron2.utils.events import EventStorage, JSONWriter
+from detectron2.utils.events import (
+    CommonMetricPrinter,
+    EventStorage,
+    EventWriter,
+    TensorboardXWriter,
+)
 from torch import nn
 from tqdm import tqdm
 
@@ -20,16 +26,21 @@ from ..checkpoint import load_weights
 from ..checkpoint.loading import new_in
 from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.registration import dataset_source
+from ..errors import parts_named
 from ..evaluation import ImageClassificationEvaluator, LesionEvaluator
 from ..evaluation.lesion_report import LesionReportSettings
 from ..evaluation.results import RESULTS, Metrics, write_results
 from ..fast import accelerate
 from ..fast.precision import with_precision
 from ..modeling import reads_boxes
-from .hooks import BEST_WEIGHTS, ProgressBar, ResumableBestCheckpointer
+from .checkpoints import BEST_WEIGHTS, FINAL, find_resume_point, forget_checkpoints
+from .divergence import BatchNames, divergence_error
+from .hooks import ProgressBar, ResumableBestCheckpointer, ValidationHook
+from .metrics_file import MetricsWriter, keep_lines_before
 from .optimizer import build_optimizer
 from .parallel_trainer import unwrapped
 from .reports import datasets_to_predict, prediction_folder, write_reports
+from .resuming import DueEvaluation, RepeatableSteps
 from .slice_trainer import SliceTrainer
 from .weight_average import WeightAverage
 
@@ -48,19 +59,26 @@ class Trainer(SliceTrainer):
         training_data = [*map(dataset_source, cfg.DATASETS.TRAIN)]
         record = SettingsRecord(unwrapped(self.model), training_data, *_classes(cfg))
         self.checkpointer.add_checkpointable(KEY, record)
+        self._batch = BatchNames()
+        self.model.register_forward_pre_hook(self._batch)
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Resume the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS."""
         model, weights = unwrapped(self.model), self.cfg.MODEL.WEIGHTS
         lesions, images = _classes(self.cfg)
-        if resume and self.checkpointer.has_checkpoint():
-            last = self.checkpointer.get_checkpoint_file()
+        last, unreadable = find_resume_point(self.cfg.OUTPUT_DIR) if resume else (None, [])
+        if last:
+            for problem in unreadable:
+                logger.warning("%s; going on from %s", problem, last)
             # Detectron2 itself only warns of what does not fit.
             load_weights(model, last, (), lesions, images)
             try:
-                super().resume_or_load(resume)
+                self.checkpointer.load(str(last))
             except ValueError as error:  # the optimiser's, for other trainable parameters
                 raise ValueError(f"{last}: cannot be resumed with this config: {error}") from None
+            self.start_iter = self.iter + 1
+            if self.start_iter >= self.max_iter:
+                self.checkpointer.copy_to_final(last)
         elif weights:
             report = load_weights(model, weights, new_in(model), lesions, images)
             logger.info("%s:\n%s", weights, report)
@@ -78,18 +96,37 @@ class Trainer(SliceTrainer):
                 _check_best_metric(cfg, metrics)
             return metrics[cfg.DATASETS.VALIDATION[0]] if len(metrics) == 1 else metrics
 
-        hooks = []
+        evaluating = []
+        if cfg.DATASETS.VALIDATION:
+            evaluating.append(ValidationHook(cfg.TEST.EVAL_PERIOD, validate))
+            if cfg.TEST.BEST_METRIC and comm.is_main_process():
+                evaluating.append(self._best_checkpointer())
+        hooks: list[HookBase | None] = []
         for hook in super().build_hooks():
-            if not isinstance(hook, EvalHook):
-                hooks.append(hook)
-            elif cfg.DATASETS.VALIDATION:
-                hooks.append(EvalHook(cfg.TEST.EVAL_PERIOD, validate))
-                if cfg.TEST.BEST_METRIC and comm.is_main_process():
-                    hooks.append(self._best_checkpointer())
-        if not cfg.SOLVER.AVERAGE_DECAY:
-            return hooks
-        average = WeightAverage(cfg.SOLVER.AVERAGE_DECAY)
-        return [average, *hooks, average.release]
+            hooks += evaluating if isinstance(hook, EvalHook) else [hook]
+        if cfg.SOLVER.AVERAGE_DECAY:
+            average = WeightAverage(cfg.SOLVER.AVERAGE_DECAY)
+            hooks = [average, *hooks, average.release]
+        # Of a checkpoint, whose weights may be an average, before these are those that learn.
+        return [DueEvaluation(*evaluating), RepeatableSteps(cfg.SEED), *hooks]
+
+    def build_writers(self) -> list[EventWriter]:
+        """Return Detectron2's, but metrics.json as valid JSON."""
+        folder = self.cfg.OUTPUT_DIR
+        return [
+            CommonMetricPrinter(self.max_iter),
+            MetricsWriter(folder),
+            TensorboardXWriter(folder),
+        ]
+
+    def run_step(self) -> None:
+        """Take a step; a FloatingPointError where it diverged, and what from."""
+        try:
+            super().run_step()
+        except FloatingPointError as error:
+            losses = self.storage.histories().get("total_loss")
+            known = losses.values() if losses else []
+            raise divergence_error(self.cfg, error, self._batch, known, self.iter) from error
 
     def _best_checkpointer(self) -> ResumableBestCheckpointer:
         cfg, metric = self.cfg, self.cfg.TEST.BEST_METRIC
@@ -102,15 +139,19 @@ class Trainer(SliceTrainer):
 
         Returns data set -> task -> metric -> value, also written to OUTPUT_DIR/results.json.
         """
-        started = time.time()
+        folder, started = self.cfg.OUTPUT_DIR, time.time()
+        if comm.is_main_process():
+            if self.start_iter == 0:  # an earlier run in this folder is not this one
+                forget_checkpoints(folder)
+            keep_lines_before(folder, self.start_iter)
         super().train()
         seconds = time.time() - started
-        weights = Path(self.cfg.OUTPUT_DIR) / BEST_WEIGHTS
+        weights = Path(folder) / BEST_WEIGHTS
         comm.synchronize()  # until the first process has written it
         if self.cfg.DATASETS.VALIDATION and weights.is_file():
             load_weights(unwrapped(self.model), weights)
         else:
-            weights = weights.with_name("model_final.pth")
+            weights = weights.with_name(FINAL)
         return self._report(self.cfg, self.model, weights, seconds)
 
     @classmethod
@@ -122,7 +163,8 @@ class Trainer(SliceTrainer):
         """
         if not cfg.DATASETS.TEST:
             raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on")
-        model = build_model(with_precision(cfg))
+        with parts_named(cfg.MODEL.NAME):
+            model = build_model(with_precision(cfg))
         if cfg.MODEL.FAST:
             accelerate(model)
         report = load_weights(model, cfg.MODEL.WEIGHTS, (), *_classes(cfg))
@@ -147,7 +189,7 @@ class Trainer(SliceTrainer):
             # Detectron2 itself writes metrics.json during training only.
             with EventStorage(cfg.SOLVER.MAX_ITER if training_seconds else 0) as storage:
                 storage.put_scalars(smoothing_hint=False, **flatten_results_dict(metrics))
-                JSONWriter(str(Path(cfg.OUTPUT_DIR) / "metrics.json")).write()
+                MetricsWriter(cfg.OUTPUT_DIR).write()
             write_results(
                 Path(cfg.OUTPUT_DIR) / RESULTS,
                 metrics,
@@ -169,7 +211,8 @@ class Trainer(SliceTrainer):
                 "MODEL.PRECISION float16 trains with SOLVER.AMP.ENABLED True (scaled losses); "
                 "or use bfloat16 or float32"
             )
-        model = super().build_model(cfg)
+        with parts_named(cfg.MODEL.NAME):
+            model = super().build_model(cfg)
         return accelerate(model) if cfg.MODEL.FAST else model
 
     @classmethod

@@ -31,8 +31,9 @@ class WeightAverage(HookBase):
     def before_train(self) -> None:
         values = self._values()
         self._average = copy.deepcopy(values)
-        for name, value in self._learning.items():  # of a resumed run
-            values[name].copy_(value)
+        if self.trainer.iter < self.trainer.max_iter:  # else it only evaluates
+            for name, value in self._learning.items():  # of a resumed run
+                values[name].copy_(value)
         self._learning = copy.deepcopy(values)
 
     def after_step(self) -> None:

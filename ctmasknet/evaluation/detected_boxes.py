@@ -1,4 +1,4 @@
-"""Detected boxes that are written as corners, where COCO has x, y, width and height."""
+"""Detections of another convention than the truth: boxes as corners, classes of other numbers."""
 
 import logging
 from collections import defaultdict
@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 
 logger = logging.getLogger(__name__)
 _TOLERANCE = 1.0  # px beyond the image, by rounding and conventions
+_MEETS = 0.5  # IoU of a detection with its lesion
 _WARN_ABOVE = 0.3  # mean of the best IoUs with lesions
 
 
@@ -49,6 +50,31 @@ def check_boxes(path: Path, detections: Sequence[dict], truth: COCO) -> None:
         logger.warning(
             "%s and then meet the lesions at a mean IoU of %.2f, not %.2f: %s if they are corners",
             *(found, met_as_corners, met, told),
+        )
+
+
+def check_classes(path: Path, detections: Sequence[dict], truth: COCO) -> None:
+    """Say so if most detections of lesions are of another class, as by other numbers of classes.
+
+    Args:
+        path: the file, for messages.
+        detections: in COCO's result format, with "bbox" and the truth's category ids.
+        truth: the images and their lesions.
+    """
+    met = others = 0
+    for detection in detections:
+        if lesions := truth.imgToAnns[detection["image_id"]]:
+            boxes = np.array([x["bbox"] for x in lesions])
+            ious = mask_util.iou(np.array([detection["bbox"]]), boxes, [0] * len(lesions))[0]
+            if ious.max() >= _MEETS:
+                met += 1
+                others += lesions[int(ious.argmax())]["category_id"] != detection["category_id"]
+    if others > met / 2:
+        names = ", ".join(f"{key} {x['name']}" for key, x in sorted(truth.cats.items()))
+        logger.warning(
+            "%s: %d of %d detections that meet a lesion are of another class: if their classes are "
+            "not numbered as in the ground truth (%s), give a dictionary with its own categories",
+            *(path, others, met, names),
         )
 
 

@@ -9,6 +9,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
 from detectron2.utils import comm
 
+from ..atomic_write import atomic_files
 from .aggregation import MEAN, levels
 from .coco_ap import coco_metrics, run_coco
 from .lesion_files import read_lesions
@@ -124,7 +125,11 @@ class LesionEvaluator(COCOEvaluator):
 
     def evaluate(self, img_ids: Sequence[int] | None = None) -> dict[str, dict[str, float]]:
         """Return task -> metrics (COCO's in percent); {} in all processes but the first."""
-        results = super().evaluate(img_ids)
+        if not comm.is_main_process():
+            return super().evaluate(img_ids)
+        with atomic_files(self._detections.parent) as partial:
+            self._output_dir = str(partial)  # where Detectron2 writes
+            results = super().evaluate(img_ids)
         if not results:
             return {}
         lesions = read_lesions(self._truth, [self._detections], self._masks)

@@ -10,6 +10,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from ..atomic_write import atomic_files
 from ..wording import counted
 from .aggregation import MEAN, Level, Rule, choose_rule, levels, parse_rule
 from .bootstrap import RESAMPLES, SEED, group_indices, interval_warnings
@@ -59,7 +60,7 @@ def report_images(
     settings: ImageReportSettings | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write results.json, confusion_matrix.png and reliability.png.
+    """Write results.json, confusion_matrix.png and reliability.png, all of them or none.
 
     `validation` holds predictions of other slices, on which rule, temperature and thresholds are
     chosen; without it nothing is chosen. `about` is recorded, too (dataset, model, command, ...),
@@ -102,12 +103,13 @@ def report_images(
             *_warnings(table, found, validation, temperature),
         ],
     }
-    output = Path(output)
-    save_confusion_matrix(output / "confusion_matrix.png", found[0].confusion(), table.class_names)
-    save_reliability(output / "reliability.png", before, after)
     metrics = {task: one.metrics() for task, one in measured.items()}
-    write_results(output / RESULTS, metrics, **content)
-    return read_results(output / RESULTS)
+    with atomic_files(output, last=RESULTS) as partial:
+        matrix = partial / "confusion_matrix.png"
+        save_confusion_matrix(matrix, found[0].confusion(), table.class_names)
+        save_reliability(partial / "reliability.png", before, after)
+        write_results(partial / RESULTS, metrics, **content)
+    return read_results(Path(output) / RESULTS)
 
 
 def _check(table: PredictionTable, validation: PredictionTable) -> None:

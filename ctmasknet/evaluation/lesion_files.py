@@ -21,7 +21,7 @@ from ..data.coco_entries import (
     read_numbers,
 )
 from ..data.coco_lesions import in_file, read_coco_lesions
-from .detected_boxes import check_boxes
+from .detected_boxes import check_boxes, check_classes
 from .lesion_set import LesionImage, LesionSet
 from .metric_names import any_lesion, check_class_names
 from .prediction_table import portable_names
@@ -170,6 +170,8 @@ def _read_detections(
                     raise ValueError("detections with and without segmentation, expected one kind")
                 if (other := source.setdefault(found["image_id"], path)) != path:
                     raise ValueError(f"{other} has detections of image {found['image_id']} too")
+        if names_beside and categories is truth.dataset["categories"]:
+            check_classes(path, mine, truth)
         detections += mine
     return detections
 

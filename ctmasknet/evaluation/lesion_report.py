@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from detectron2.config import CfgNode
 
-from ..atomic_write import atomic_write
+from ..atomic_write import atomic_files
 from ..data.classes import MIN_LESION_AREA
 from .bootstrap import RESAMPLES, SEED, group_indices, interval_warnings
 from .coco_ap import precision_recall
@@ -69,27 +69,28 @@ def report_lesions(
 ) -> dict[str, Any]:
     """Write results.json, per_image.csv, ground_truth.json, the detections and the figures.
 
-    Detections are written as coco_instances_results.json, unless they were read from there. With
-    ground_truth.json they are all that is needed to compute everything again. `about` is recorded,
-    too (model, command, ...). Returns the content of results.json. A ValueError: the folder holds
-    one of several files of detections, which would be lost.
+    All of them or none. Detections are written as coco_instances_results.json, unless they were
+    read from there. With ground_truth.json they are all that is needed to compute everything again.
+    `about` is recorded, too (model, command, ...). Returns the content of results.json. A
+    ValueError: the folder holds one of several files of detections, which would be lost.
     """
-    _write_files(lesions, output)
     measured = measure_lesions(lesions, settings)
     metrics = {task: one.metrics() for task, one in measured.items()}
     unit = "patient" if lesions.has_patients else "slice"
-    content = {
+    about = {
         **about,
         "kind": "lesions",
         "classes": list(lesions.class_names),
         "dataset": {**about.get("dataset", {}), **_dataset(lesions)},
         "detections": len(lesions.detections),
         "intervals": describe_intervals(measured, unit, settings.resamples, settings.seed),
-        "curves": _draw(lesions, measured, metrics, settings, output),
         "settings": asdict(settings),
         "warnings": _warnings(lesions, settings),
     }
-    write_results(output / RESULTS, metrics, **content)
+    with atomic_files(output, last=RESULTS) as partial:
+        _write_files(lesions, partial, output)
+        curves = _draw(lesions, measured, metrics, settings, partial)
+        write_results(partial / RESULTS, metrics, **about, curves=curves)
     return read_results(output / RESULTS)
 
 
@@ -114,17 +115,17 @@ def _draw(
     return {**curves, "precision_recall": found}
 
 
-def _write_files(lesions: LesionSet, output: Path) -> None:
+def _write_files(lesions: LesionSet, partial: Path, output: Path) -> None:
+    """Write what comes from `partial` to `output`, but for detections that were read there."""
     target = output / DETECTIONS
     sources = [path.resolve() for path in lesions.detection_paths]
     if target.resolve() in sources and len(sources) > 1:
         raise ValueError(f"{target} is one of several files of detections: use another folder")
-    files: dict[Path, Any] = {output / GROUND_TRUTH: lesions.truth.dataset}
+    files: dict[str, Any] = {GROUND_TRUTH: lesions.truth.dataset}
     if target.resolve() not in sources:
-        files[target] = lesions.detections
-    for path, content in files.items():
-        with atomic_write(path) as partial:
-            partial.write_text(json.dumps(content), encoding="utf-8")
+        files[DETECTIONS] = lesions.detections
+    for name, content in files.items():
+        (partial / name).write_text(json.dumps(content), encoding="utf-8")
 
 
 def _dataset(lesions: LesionSet) -> dict[str, Any]:

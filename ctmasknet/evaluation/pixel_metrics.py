@@ -3,7 +3,6 @@
 Crowd annotations are no lesions. Shapes: I images, B sets of weights.
 """
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 
 from ..atomic_write import atomic_write
+from ..csv_cells import write_rows
 from .bootstrap import point_values
 from .lesion_set import LesionImage, LesionSet
 from .metric_names import any_lesion, metric_suffix
@@ -88,11 +88,12 @@ def write_per_image(
         for kind, values in zip(("true", "predicted", "overlap"), areas, strict=True):
             columns[f"{kind}_px_{name}"] = values.astype(int)
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image_id", "file_name", "patient", "scan", *columns])
         values = zip(*(column.tolist() for column in columns.values()), strict=True)
-        for image, row in zip(lesions.images, values, strict=True):
-            writer.writerow([image.image_id, image.file_name, image.patient, image.scan, *row])
+        rows = (
+            [image.image_id, image.file_name, image.patient, image.scan, *row]
+            for image, row in zip(lesions.images, values, strict=True)
+        )
+        write_rows(file, [["image_id", "file_name", "patient", "scan", *columns], *rows])
 
 
 def _areas(image: LesionImage, classes: range, score_thresh: float) -> list[float]:

@@ -19,7 +19,9 @@ import numpy as np
 from scipy.special import softmax
 
 from ..atomic_write import atomic_write
+from ..csv_cells import plain, write_rows
 from ..data.classes import IMAGE_CLASSES, label_numbers
+from ..data.images import what_else_it_is
 from .metric_names import check_class_names
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,9 @@ PREDICTIONS = "predictions.csv"
 RESERVED = ("macro", "weighted")  # of metrics, beside the classes
 COLUMNS = ("file_name", "patient", "scan", "label")
 LOGIT, PROBABILITY = "logit_", "prob_"  # how columns of scores begin
-_ROUNDING = 0.0051  # of a probability with two decimals
+_ROUNDING = 0.0051  # of a probability with two decimals, or a percentage without
+# What logits may be by mistake, by the sum of a row.
+_TOLD = {1: "probabilities, name", 100: "percentages, divide them by 100 and name"}
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,10 @@ def portable_names(paths: Sequence[str]) -> list[str]:
 def write_predictions(table: PredictionTable, path: str | os.PathLike) -> None:
     """Write a table as `file_name,patient,scan,label,logit_0,...`, whole or not at all."""
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*COLUMNS, *(f"logit_{i}" for i in range(len(table.class_names)))])
+        head = [*COLUMNS, *(f"logit_{i}" for i in range(len(table.class_names)))]
         columns = (table.file_names, table.patients, table.scans, table.labels.tolist())
-        for *about, logits in zip(*columns, table.logits.tolist(), strict=True):
-            writer.writerow([*about, *logits])
+        lines = zip(*columns, table.logits.tolist(), strict=True)
+        write_rows(file, [head, *([*about, *logits] for *about, logits in lines)])
 
 
 def read_predictions(
@@ -109,18 +112,20 @@ def read_predictions(
             rows = []
             for row in reader:
                 try:
-                    rows.append(_parse(row, tuple(class_names), kind))
+                    cells = {k: plain(v) if k and v else v for k, v in row.items()}
+                    rows.append(_parse(cells, tuple(class_names), kind))
                 except ValueError as error:
                     raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not a UTF-8 CSV file ({error})") from None
     table = make_table(rows, class_names, str(path))
-    if kind == LOGIT and _are_probabilities(table.logits):
-        logger.warning(
-            "%s: all rows of logit_0, logit_1, ... are within 0 to 1 and add up to 1: if they are "
-            "probabilities, name the columns prob_0, prob_1, ..., or calibration is wrong",
-            path,
-        )
+    for total, told in _TOLD.items():
+        if kind == LOGIT and _are_shares(table.logits, total):
+            logger.warning(
+                "%s: all rows of logit_0, logit_1, ... are within 0 to %d and add up to %d: if they"
+                " are %s the columns prob_0, prob_1, ..., or calibration is wrong",
+                *(path, total, total, told),
+            )
     return table
 
 
@@ -159,6 +164,8 @@ def _count_scores(path: Path, columns: Sequence[str]) -> tuple[str, int]:
     missing = [name for name in COLUMNS if name not in columns]
     missing += [f"{kind}{i}" for i in range(max(count, 2)) if f"{kind}{i}" not in columns]
     if missing:
+        if columns and (found := what_else_it_is(path)):
+            raise ValueError(f"{path}: found {found}, expected predictions")
         raise ValueError(
             f"{path}, line 1: found the columns '{','.join(columns)}', expected "
             f"'{','.join(COLUMNS)},logit_0,logit_1,...' (no {', '.join(missing)})"
@@ -166,11 +173,11 @@ def _count_scores(path: Path, columns: Sequence[str]) -> tuple[str, int]:
     return kind, count
 
 
-def _are_probabilities(values: np.ndarray) -> bool:
-    """Tell whether all (S, C) values are within 0 to 1, and add up to 1 in each row."""
-    off = np.abs(values.sum(axis=1) - 1)
-    tolerance = _ROUNDING * values.shape[1]
-    return bool(((values >= 0) & (values <= 1)).all() and (off <= tolerance).all())
+def _are_shares(values: np.ndarray, total: int = 1) -> bool:
+    """Tell whether all (S, C) values are within 0 to `total`, and add up to it in each row."""
+    off = np.abs(values.sum(axis=1) - total)
+    tolerance = _ROUNDING * total * values.shape[1]
+    return bool(((values >= 0) & (values <= total)).all() and (off <= tolerance).all())
 
 
 def _parse(
@@ -196,13 +203,15 @@ def _parse(
         try:
             logits.append(float(text))
         except (TypeError, ValueError):
-            raise ValueError(f"{kind}{i} is '{text}', expected a number") from None
+            hint = " (divide percentages by 100)" if "%" in str(text) else ""
+            raise ValueError(f"{kind}{i} is '{text}', expected a number{hint}") from None
         if not math.isfinite(logits[-1]):
             raise ValueError(f"{kind}{i} is {text}, expected a finite number")
     if kind == PROBABILITY:
-        if not _are_probabilities(np.array([logits])):
+        if not _are_shares(np.array([logits])):
             raise ValueError(
-                f"probabilities {', '.join(map(str, logits))}, expected 0 to 1 that add up to 1"
+                f"probabilities {', '.join(map(str, logits))}, expected 0 to 1 that add up to 1 "
+                "(divide percentages by 100)"
             )
         logits = [math.log(max(x, sys.float_info.min)) for x in logits]
     return file_name, patient, scan, labels[label], logits

@@ -28,7 +28,11 @@ def write_results(path: str | os.PathLike, metrics: Mapping, **about: Any) -> No
             dictionaries of their fields.
         about: what else to record (model, settings, intervals, seconds, ...).
     """
-    content = {**about, "versions": versions(), "notice": NOTICE, "metrics": metrics}
+    write_json(path, {**about, "versions": versions(), "notice": NOTICE, "metrics": metrics})
+
+
+def write_json(path: str | os.PathLike, content: Mapping) -> None:
+    """Write valid JSON, whole or not at all; NaN and infinity become null."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
 

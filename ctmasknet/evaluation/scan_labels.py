@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data.slice_labels import slice_key
+from ..pseudonyms import Names
 from .image_metrics import auroc
 
 
@@ -54,12 +55,18 @@ def judge_scan(result: Mapping[str, Any], labels: Mapping[str, bool]) -> JudgedS
     )
 
 
-def judge_results(folder: Path, labels: Mapping[str, bool]) -> list[JudgedScan]:
+def judge_results(
+    folder: Path, labels: Mapping[str, bool], names: Names | None = None
+) -> list[JudgedScan]:
     """Judge all scans with labels among the results in a folder, by name.
 
-    Errors as `judge_scan`; a FileNotFoundError if there is no scan with labels.
+    `names` tell the files of results that call them by pseudonyms. Errors as `judge_scan`; a
+    FileNotFoundError if there is no scan with labels.
     """
-    results = (json.loads(x.read_text(encoding="utf-8")) for x in folder.glob("*/result.json"))
+    results = [json.loads(x.read_text(encoding="utf-8")) for x in folder.glob("*/result.json")]
+    if names:
+        for found in (x for result in results for x in result["slices"] if x["file"]):
+            found["file"] = names.reveal(found["file"])
     scans = [
         result
         for result in sorted(results, key=lambda found: found["name"])
@@ -67,5 +74,10 @@ def judge_results(folder: Path, labels: Mapping[str, bool]) -> list[JudgedScan]:
         and any(x["file"] and slice_key(x["file"]) in labels for x in result["slices"])
     ]
     if not scans:
-        raise FileNotFoundError(f"{folder}: holds no results of scans whose slices have labels")
+        settings = [result.get("about", {}).get("settings", {}) for result in results]
+        hidden = any("identifiers" in found for found in settings)
+        hint = "; files have pseudonyms: give their --names" if hidden and not names else ""
+        raise FileNotFoundError(
+            f"{folder}: holds no results of scans whose slices have labels{hint}"
+        )
     return [judge_scan(result, labels) for result in scans]

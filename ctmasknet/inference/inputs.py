@@ -16,8 +16,10 @@ from ..data.images import IMAGE_SUFFIXES, read_slice
 from ..data.window import LUNG, Window
 from ..errors import ErrorPolicy, collecting
 from ..volumes.dicom_acquisitions import describe_group, group_series
-from ..volumes.dicom_headers import SliceHeader, read_headers
+from ..volumes.dicom_grouping import describe_asides
+from ..volumes.dicom_headers import read_headers
 from ..volumes.formats import (
+    INDEXES,
     VOLUME_FORMATS,
     by_folder,
     describe_unread,
@@ -39,13 +41,20 @@ _LONGEST = 200  # bytes, of the 255 that a name may have
 class Input:
     """A scan, or a set of slices that are predicted one by one."""
 
-    name: str  # of its results' folder
+    name: str  # of the file or folder, apart from the others'
     path: Path  # the file or folder that results name
     # The slices of a set or of a scan of images, or the files of a DICOM series that was found in a
     # folder, damaged ones included; empty where `read_volume` takes `path` as it is.
     files: tuple[Path, ...] = ()
     is_scan: bool = True
     note: str = ""  # how it was found, if that is unusual
+    series_uid: str = ""  # of a DICOM series that was found in a folder
+    pseudonym: str = ""  # under which its results stand; "": under its name
+
+    @property
+    def folder(self) -> str:
+        """The name of its results' folder."""
+        return self.pseudonym or self.name
 
     def read(self, window: Window, series: str | None, errors: ErrorPolicy) -> Volume:
         """Read a scan; see `read_volume`."""
@@ -73,8 +82,8 @@ def find_inputs(
 
     A folder may hold anything at any depth. Each series of CT slices in DICOM, each volume file and
     each zip is a scan. The images of each folder are a set of slices, or with `as_scan` one scan in
-    the order of their names; images beside DICOM files are previews and left out. So are label maps
-    (masks), volumes and images.
+    the order of their names; images beside DICOM files, or anywhere on a medium with a DICOMDIR,
+    are previews and left out. So are label maps (masks), volumes and images.
 
     Returns the inputs, each with a name of its own; what cannot be used, a line each; and what is
     left out on purpose (scouts, reports, previews, masks), a line each.
@@ -114,8 +123,9 @@ def _in_folder(
     whole = sorted(volumes + files.zips, key=natural_order)
     found = [Input(stem_of(path), path) for path in whole] + series + damaged
     with_series = {path.parent for item in series for path in item.files}
+    media = [path.parent for path in files.others if path.name.upper() in INDEXES]  # CDs
     for parent, images in by_folder(files.images).items():
-        if parent in with_series:
+        if parent in with_series or any(map(parent.is_relative_to, media)):
             left_out.append(f"{parent}: {counted(len(images), 'image')} beside DICOM files")
         elif images := without_label_maps(images, left_out.append):
             found.append(Input(folder_name(parent), parent, tuple(images), is_scan=as_scan))
@@ -129,7 +139,7 @@ def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], l
     """
     headers = read_headers(dicom, collecting())
     unknown = set(dicom) - {header.path for header in headers}
-    left_out += _described_asides(header for header in headers if header.aside)
+    left_out += describe_asides(headers)
     groups = group_series(header for header in headers if not header.aside)
     if groups and not groups[-1][0].series:
         unknown |= {header.path for header in groups.pop()}
@@ -148,24 +158,10 @@ def _find_series(dicom: list[Path], left_out: list[str]) -> tuple[list[Input], l
             note = f"{path}: each of {len(group)} slices has a series or a frame of reference of "
             note += "its own: taken as one scan"
         members = (*(header.path for header in group), *damaged)
-        found.append(Input(folder_name(path), path, members, note=note))
+        uid = group[0].series
+        found.append(Input(folder_name(path), path, members, note=note, series_uid=uid))
     alone = sorted(by_folder(sorted(unknown)).items())
     return found, [Input(folder_name(folder), folder, tuple(files)) for folder, files in alone]
-
-
-def _described_asides(headers: Iterable[SliceHeader]) -> list[str]:
-    """Describe files beside the slices: scouts, reports, segmentations, captures of screens."""
-    alike: Counter[tuple[Path, str, str]] = Counter()
-    for header in headers:
-        modality = header.identifiers.get("Modality", "no modality")
-        kind = modality if header.aside.startswith("of ") else f"{modality} {header.aside}"
-        description = header.identifiers.get("SeriesDescription", "no description")
-        alike[header.path.parent, description, kind] += 1
-    return [
-        f"{folder}: {counted(number, 'file')} of the series '{description}' ({kind}): no axial CT "
-        "slices"
-        for (folder, description, kind), number in alike.items()
-    ]
 
 
 def _named_apart(inputs: list[Input]) -> list[Input]:

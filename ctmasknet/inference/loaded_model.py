@@ -8,11 +8,13 @@ from detectron2.modeling import build_model
 
 from ..checkpoint import load_weights
 from ..data.mapper import build_test_resize, configured_field_of_view
+from ..errors import parts_named
 from ..fast import accelerate
 from ..fast.precision import with_precision
 from ..lung import Box
 from ..modeling import CTMaskNet, ImageModel
 from ..modeling.finite import naming_images
+from .forked_process import check_process
 from .model_spec import ModelSpec
 
 
@@ -36,6 +38,7 @@ class LoadedModel:
         `precision` is as MODEL.PRECISION, `field_of_view` as INPUT.FIELD_OF_VIEW; None takes the
         config's.
         """
+        check_process()
         self.spec = spec
         cfg = spec.cfg.clone()
         cfg.defrost()
@@ -44,13 +47,8 @@ class LoadedModel:
         cfg.INPUT.FIELD_OF_VIEW = field_of_view or cfg.INPUT.FIELD_OF_VIEW
         cfg = with_precision(cfg)
         self.precision = cfg.MODEL.PRECISION
-        try:
+        with parts_named(spec.config or spec.name):
             self.model: torch.nn.Module = build_model(cfg).eval()
-        except KeyError as error:  # of a registry
-            raise ValueError(
-                f"{spec.config or spec.name}: {error.args[0]} If the part is your own, import its "
-                "module first"
-            ) from None
         load_weights(self.model, spec.weights)
         if cfg.MODEL.FAST:
             accelerate(self.model)
@@ -72,8 +70,10 @@ class LoadedModel:
         Returns one dict per slice: "instances" with raw masks (not of a baseline), on the model's
         device, in pixels of the network's input; "input_size", its (h, w); "field", what it was
         made of; of a classifier also what its `inference` returns. Raises a NotFiniteError, with
-        the slice's name, if one gives NaN or infinity.
+        the slice's name, if one gives NaN or infinity, and a RuntimeError in a forked process
+        (forked_process.py).
         """
+        check_process()
         x0, y0, x1, y1 = field or (0, 0, *images[0].shape[1::-1])
         inputs: list[dict] = [{"image": self._tensor(image[y0:y1, x0:x1])} for image in images]
         for x, name in zip(inputs, names, strict=False):

@@ -158,6 +158,11 @@ def _config_file(name: str | Path, alone: bool) -> Path:
     path = Path(name)
     if not path.is_dir():
         file = find_weights(name) if alone else path
+        if file.suffix.lower() in (".pth", ".pt", ".pkl") and file.is_file():
+            raise ValueError(
+                f"{file}: weights without their config: name the config, or the training run's "
+                "folder, as the model, and the file as --weights"
+            )
         return file if is_model_file(file) else find_config(name)
     if not (path / RUN_CONFIG).is_file():
         runs = sorted(str(file.parent) for file in path.glob(f"*/{RUN_CONFIG}"))

@@ -11,6 +11,7 @@ from ..checkpoint.model_file import to_float16, write_model_file
 from ..checkpoint.settings import LESION_CLASSES, TRAINING_DATA, WINDOW, settings_of
 from ..config import get_cfg
 from ..data.window import Window
+from ..errors import parts_named
 from ..shipped_models import SUFFIX
 from .model_spec import ModelSpec
 
@@ -52,7 +53,8 @@ def pack_model(
     cfg = spec.cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "cpu"
-    model = build_model(cfg)
+    with parts_named(spec.config or spec.name):
+        model = build_model(cfg)
     load_weights(model, spec.weights)
     cfg.MODEL.NAME = name
     cfg.INPUT.WINDOW = (window.width, window.level)

@@ -30,7 +30,7 @@ class Predictor:
 
     Lesions and image class may come from two models: a CT-Mask-Net gives classes and boxes without
     masks, a lesion model masks without classes. Nothing changes after construction: threads may
-    share a Predictor.
+    share a Predictor. A forked process may not use its parent's (a RuntimeError).
 
     Attributes:
         lesion_classes: names of the lesion classes.

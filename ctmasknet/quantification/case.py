@@ -36,6 +36,7 @@ class Case:
     about: Mapping[str, Any]  # models, settings, versions, time and command, in plain types
     notes: tuple[str, ...] = ()  # files left out, why there is no share of the lung, ...
     problems: tuple[str, ...] = ()  # those of the notes that tell of files that cannot be used
+    files: tuple[str, ...] = ()  # where slices were read from, if `source` of them is a pseudonym
 
     @property
     def image_classes(self) -> tuple[str, ...]:

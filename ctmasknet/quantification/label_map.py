@@ -3,7 +3,6 @@
 Shapes: Z slices of H x W pixels. Values: 0 is background, k the k-th lesion class.
 """
 
-import csv
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..atomic_write import atomic_write
+from ..csv_cells import write_rows
 from ..figures import lesion_colour
 from ..inference.predictions import SlicePrediction
 from ..volumes.sitk_files import NIFTI_DESCRIPTION, volume_suffix, write_volume
@@ -81,10 +81,9 @@ def write_label_names(path: str | os.PathLike, lesion_classes: Sequence[str]) ->
     Colours are "#rrggbb", as in the pictures.
     """
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(LABEL_COLUMNS)
-        for index, name in enumerate(lesion_classes):
-            writer.writerow([index + 1, name, lesion_colour(index)])
+        named = enumerate(lesion_classes)
+        rows = [(index + 1, name, lesion_colour(index)) for index, name in named]
+        write_rows(file, [LABEL_COLUMNS, *rows])
 
 
 def write_nifti_mask(

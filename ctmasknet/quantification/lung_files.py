@@ -2,16 +2,18 @@
 
 import itertools
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ..data.images import read_mask, require_readable, what_else_it_is
+from ..data.images import read_mask, require_readable
 from ..errors import collecting
 from ..lung import LungMask
 from ..volumes import sitk
-from ..volumes.sitk_files import VOLUME_SUFFIXES, volume_suffix
+from ..volumes.safe_reader import VOLUME_SUFFIXES, cannot_read, checked_reader, volume_suffix
+from ..volumes.sitk_headers import unpacked_nifti
 from ..volumes.volume import Volume, upright_volume
 from .lobes import find_lobes
 
@@ -31,10 +33,10 @@ def read_lung_mask(path: str | os.PathLike, volume: Volume) -> LungMask:
             f"{path}: no mask of a volume, expected one of {', '.join(VOLUME_SUFFIXES)}"
         )
     try:
-        image = sitk.ReadImage(str(path))
+        with unpacked_nifti(path) if ".nii" in volume_suffix(path) else nullcontext(path) as file:
+            image = checked_reader(file, path)[0].Execute()
     except RuntimeError:
-        found = what_else_it_is(path) or f"{path.stat().st_size} bytes"
-        raise ValueError(f"{path}: damaged lung mask ({found}), save it again") from None
+        raise cannot_read(path, path, "found no usable pixels") from None
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(
             f"{path}: found {image.GetDimension()} dimensions of "

@@ -76,8 +76,9 @@ def _write_volume_masks(folder: Path, case: Case) -> Case:
 
 def _write_overlays(folder: Path, case: Case, names: Sequence[str]) -> None:
     folder.mkdir(exist_ok=True)
-    for prediction, name in zip(case.slices, names, strict=True):
-        image = read_slice(prediction.source)
+    files = case.files or [prediction.source for prediction in case.slices]
+    for prediction, name, file in zip(case.slices, names, files, strict=True):
+        image = read_slice(file)
         picture = draw_instances(image, prediction.instances, prediction.lesion_classes)
         Image.fromarray(_under_title(picture, _title(prediction))).save(folder / f"{name}.png")
 

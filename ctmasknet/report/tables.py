@@ -4,7 +4,6 @@ Numbers have at most six decimals. What is unknown is null, or empty in CSV. Sli
 the lowest, positions are in mm above it, boxes in pixels.
 """
 
-import csv
 import json
 import math
 import os
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..atomic_write import atomic_write
+from ..csv_cells import write_rows
 from ..inference.predictions import Classification, Instance
 from ..quantification.case import Case
 from ..quantification.lobes import LOBES, lobe_score
@@ -237,6 +237,4 @@ def _write_csv(
     path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> None:
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+        write_rows(file, [columns, *rows])

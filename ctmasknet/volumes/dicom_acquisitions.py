@@ -14,7 +14,7 @@ import numpy as np
 from .dicom_headers import SliceHeader
 
 SAME_PLACE = 0.01  # mm between slices that lie at one position
-_UNEVEN_MM, _UNEVEN = 0.1, 0.05  # other steps may differ by so much, or by this share
+_UNEVEN_MM, _UNEVEN = 0.101, 0.05  # steps may differ so much (positions in 0.1 mm), or by a share
 _FEWEST = 3  # slices of what is taken as an acquisition, or put together from single ones
 _GAP = 1.5  # a step of more than so many usual ones is none within an acquisition
 _LONGEST_STEP = 2.5  # or one slice is missing there

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ErrorPolicy
+from ..wording import counted
 from .dicom_acquisitions import (
     SAME_PLACE,
     Group,
@@ -40,9 +41,14 @@ _FEW = 0.05  # the share of slices that may lie where others do; more are anothe
 def choose_series(headers: Group, source: Path, series: str | None, errors: ErrorPolicy) -> Group:
     """Return the headers of the scan whose series is asked for, or else of the largest.
 
-    Several scans without a choice, and files without a series, are errors to handle; a series that
-    does not exist is a ValueError.
+    What lies beside slices (scouts, reports, captures) is left out, with a note. Several scans
+    without a choice, and files without a series, are errors to handle; a series that does not exist
+    is a ValueError.
     """
+    if slices := [header for header in headers if not header.aside]:
+        for text in describe_asides(headers):
+            errors.note(f"{text}: left out")
+        headers = slices
     groups = group_series(headers)
     listing = "; ".join(describe_group(group, groups) for group in groups)
     if series is not None:
@@ -69,6 +75,23 @@ def choose_series(headers: Group, source: Path, series: str | None, errors: Erro
         )
         errors.handle(error, f"took {describe_group(largest, groups)}")
     return largest
+
+
+def describe_asides(headers: Iterable[SliceHeader]) -> list[str]:
+    """Describe files beside the slices: scouts, reports, segmentations, captures of screens."""
+    alike: Counter[tuple[Path, str, str]] = Counter()
+    for header in headers:
+        if not header.aside:
+            continue
+        modality = header.identifiers.get("Modality", "no modality")
+        kind = modality if header.aside.startswith("of ") else f"{modality} {header.aside}"
+        description = header.identifiers.get("SeriesDescription", "no description")
+        alike[header.path.parent, description, kind] += 1
+    return [
+        f"{folder}: {counted(number, 'file')} of the series '{description}' ({kind}): no axial CT "
+        "slices"
+        for (folder, description, kind), number in alike.items()
+    ]
 
 
 def usable_slices(headers: Iterable[SliceHeader], source: Path, errors: ErrorPolicy) -> Group:

@@ -16,6 +16,8 @@ from ..data.images import cannot_open, what_else_it_is
 from ..errors import ErrorPolicy
 from ..extras import require
 from ..library_warnings import collected_warnings
+from ..limits import SLICE, limit_problem
+from .dicom_pixel_data import PixelData
 from .dicom_tags import read_numbers, read_tags, read_texts
 
 if TYPE_CHECKING:
@@ -35,11 +37,12 @@ _TAGS = [
     *IDENTIFIERS,
     *_ACQUISITION,
     *("SOPClassUID", "SOPInstanceUID", "FrameOfReferenceUID", "InstanceNumber"),
-    *("NumberOfFrames", "SamplesPerPixel", "Rows", "Columns"),
-    "GantryDetectorTilt",
+    *("NumberOfFrames", "SamplesPerPixel", "Rows", "Columns", "BitsAllocated"),
+    *("GantryDetectorTilt", "PhotometricInterpretation"),
 ]
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, an index without pixels
 _UNKNOWN_TEXT = re.compile("default encoding|replacement|unknown escape")  # pydicom's warnings
+_TRUNCATED = "truncated or damaged; copy it again or remove it"
 _STANDARD = "1.2.840.10008."  # how DICOM's own UIDs begin
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"  # and with a further number the enhanced ones
 
@@ -82,10 +85,11 @@ def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader
     with collected_warnings() as warned:
         for path in files:
             try:
-                dataset = read_tags(path, _TAGS)
-                stored_as = dataset.file_meta.get("MediaStorageSOPClassUID")
-                if _DIRECTORY not in (dataset.get("SOPClassUID"), stored_as):
-                    headers.append(_header(path, dataset))
+                with path.open("rb") as stream:
+                    dataset, pixels = read_tags(stream, path, _TAGS)
+                    stored_as = dataset.file_meta.get("MediaStorageSOPClassUID")
+                    if _DIRECTORY not in (dataset.get("SOPClassUID"), stored_as):
+                        headers.append(_header(path, dataset, pixels))
             # A damaged file makes pydicom raise anything, which all means the same to the user.
             except Exception as error:
                 errors.handle(_cannot_read(path, error))
@@ -99,7 +103,9 @@ def read_headers(files: Iterable[Path], errors: ErrorPolicy) -> list[SliceHeader
     return headers
 
 
-def _cannot_read(path: Path, error: Exception) -> ValueError:
+def _cannot_read(path: Path, error: Exception) -> Exception:
+    if str(error).startswith(f"{path}: "):  # our own
+        return error
     if isinstance(error, OSError) and error.errno is not None:  # the system's, not pydicom's
         return cannot_open(path, error)
     reason = what_else_it_is(path)
@@ -112,10 +118,10 @@ def _cannot_read(path: Path, error: Exception) -> ValueError:
     )
 
 
-def _header(path: Path, dataset: "Dataset") -> SliceHeader:
+def _header(path: Path, dataset: "Dataset", pixels: PixelData) -> SliceHeader:
     identifiers = read_texts(dataset, IDENTIFIERS)
     acquisition = read_texts(dataset, _ACQUISITION)
-    problem = _problem(dataset)
+    problem = _problem(dataset) or _pixel_problem(dataset, pixels)
     aside = _aside(dataset, problem)
     date, time = (acquisition.get(f"Acquisition{what}", "") for what in ("DateTime", "Time"))
     number = read_numbers(dataset, "InstanceNumber")
@@ -198,6 +204,11 @@ def _problem(dataset: "Dataset") -> str:
             f"found {samples} samples per pixel (a colour image), expected HU: it is a screenshot "
             "or a secondary capture; use the original series"
         )
+    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":  # GDCM inverts its values
+        return (
+            "found PhotometricInterpretation MONOCHROME1, whose values programs invert or not, "
+            "expected MONOCHROME2: use the original series"
+        )
     if not (dataset.get("Rows") and dataset.get("Columns")):
         return "found no pixels (no Rows, Columns), expected a CT slice: copy it again or remove it"
     missing = [tag for tag in ("RescaleSlope", "RescaleIntercept") if _lacks(dataset, tag, 1)]
@@ -213,6 +224,15 @@ def _problem(dataset: "Dataset") -> str:
     if _lacks(dataset, "ImageOrientationPatient", 6) or not _is_frame(dataset):
         return "no usable ImageOrientationPatient: up and right are unknown; export it again"
     return ""
+
+
+def _pixel_problem(dataset: "Dataset", pixels: PixelData) -> str:
+    """Return why the pixels of a slice cannot be read as what its header says; "" if they can."""
+    number = int(dataset.Rows) * int(dataset.Columns)
+    if too_many := limit_problem(number, SLICE):
+        return too_many
+    missing = pixels.problem(number * int(dataset.get("BitsAllocated") or 16) // 8)
+    return f"cannot be decoded ({missing}): {_TRUNCATED}" if missing else ""
 
 
 def _shown(dataset: "Dataset", tags: list[str]) -> str:

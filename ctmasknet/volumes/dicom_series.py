@@ -3,6 +3,7 @@
 Slices are ordered by their position along the normal, not by file name or InstanceNumber.
 """
 
+import math
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ErrorPolicy
+from ..limits import SCAN, check_limit
 from . import sitk
 from .dicom_grouping import choose_series, slice_step, tilt_problem, usable_slices
 from .dicom_headers import SliceHeader, read_headers
@@ -28,16 +30,16 @@ def read_dicom(files: Iterable[Path], source: Path, options: ReadOptions) -> Vol
 
     The HU are int16, or float32 if they are not whole or exceed int16; reading takes little more
     memory than they do. If errors are collected, the largest series is taken, unusable files are
-    left out, and gaps, uneven steps, tilt and values that cannot be HU are accepted.
+    left out, and gaps, uneven steps and tilt are accepted; values that cannot be HU never are.
     """
     errors = options.errors
     headers = choose_series(read_headers(files, errors), source, options.series, errors)
-    hu, headers = _decode(usable_slices(headers, source, errors), errors)
+    hu, headers = _decode(usable_slices(headers, source, errors), source, errors)
     if not headers:
         reasons = f" (the first reason: {errors.first})" if errors.first else ""
         raise ValueError(f"{source}: found no usable CT slice, expected a CT series{reasons}")
     if values := hu_problem(hu):
-        errors.handle(
+        raise ValueError(
             f"{source}: {values}: RescaleSlope and RescaleIntercept are not those of HU; use "
             "the original series, or set the tags if you know the scanner's values"
         )
@@ -61,11 +63,12 @@ def read_dicom(files: Iterable[Path], source: Path, options: ReadOptions) -> Vol
 
 
 def _decode(
-    headers: list[SliceHeader], errors: ErrorPolicy
+    headers: list[SliceHeader], source: Path, errors: ErrorPolicy
 ) -> tuple[np.ndarray, list[SliceHeader]]:
     """Return the pixels (Z, Y, X) of the files that can be decoded, and their headers."""
     if not headers:
         return np.empty((0, 0, 0), np.int16), []
+    check_limit(source, len(headers) * math.prod(headers[0].shape), SCAN)
     hu, failures = _decode_as(np.int16, headers)
     if _BEYOND_INT16 in failures:
         del hu

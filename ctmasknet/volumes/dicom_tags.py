@@ -2,10 +2,13 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+
+from .dicom_pixel_data import PixelData
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -21,21 +24,43 @@ _PIXELS = 0x7FE0  # group of tags
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
-def read_tags(path: Path, tags: Sequence[str]) -> "Dataset":
-    """Read the tags, also of a file without preamble; those of functional groups as its own."""
+def read_tags(stream: BinaryIO, path: Path, tags: Sequence[str]) -> tuple["Dataset", PixelData]:
+    """Read the tags, also of a file without preamble; those of functional groups as its own.
+
+    Args:
+        stream: the file, open as long as the pixels are asked about.
+        path: its path, for messages.
+        tags: names.
+
+    Returns:
+        The dataset, and its pixels, of which nothing is read.
+    """
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    wanted = [*tags, *_GROUPS, *itertools.chain.from_iterable(_IN_GROUPS.values())]
+    found = PixelData()
+    read: Any = partial(
+        pydicom.filereader.read_partial,
+        stop_when=found.is_here,
+        specific_tags=_numbers_of(tuple(tags)),
+    )
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+        dataset = read(found.watch(stream, path))
     except InvalidDicomError:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=True)
+        dataset = read(found.watch(stream, path), force=True)
         if not (dataset.get("SOPClassUID") and dataset.get("Modality")):
             raise
     lift_groups(dataset)
     mend_chinese(dataset)
-    return dataset
+    return dataset, found
+
+
+@cache
+def _numbers_of(names: tuple[str, ...]) -> list[Any]:
+    """Return the tags of names and of functional groups; looking them up takes a file's time."""
+    from pydicom.tag import Tag
+
+    return [Tag(x) for x in (*names, *_GROUPS, *itertools.chain(*_IN_GROUPS.values()))]
 
 
 def mend_chinese(dataset: "Dataset") -> None:

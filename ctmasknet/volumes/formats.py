@@ -15,7 +15,7 @@ from ..wording import counted
 from .volume import Volume
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-_INDEXES = ("DICOMDIR", "DIRFILE")  # without pixels
+INDEXES = ("DICOMDIR", "DIRFILE")  # without pixels
 # Group 2 or 8, an element, and an explicit type or, in old files, a length below 256.
 _WITHOUT_PREAMBLE = re.compile(rb"[\2\10]\0.\0(?:[A-Z]{2}|.\0\0\0)", re.DOTALL)
 _OTHER_NAMES = re.compile(  # of files without suffix that lie beside DICOM files and are none
@@ -72,7 +72,7 @@ def format_of(path: Path) -> VolumeFormat | None:
 
 def is_dicom(path: Path) -> bool:
     """Return whether a file is DICOM by its first bytes, or claims to be by its suffix."""
-    if path.name.startswith(".") or path.name.upper() in _INDEXES or not os.path.isfile(path):
+    if path.name.startswith(".") or path.name.upper() in INDEXES or not os.path.isfile(path):
         return False
     if path.suffix.lower() in _DICOM_SUFFIXES:
         return True

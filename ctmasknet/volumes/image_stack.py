@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data.images import read_slice
 from ..data.window import say_windowed_once
+from ..limits import SCAN, check_limit
 from .formats import ReadOptions
 from .volume import Volume, upright_volume
 
@@ -32,9 +33,12 @@ def read_image_stack(files: Sequence[Path], source: Path, options: ReadOptions) 
     say_windowed_once(window)
     _say_order_once()
     slices: dict[Path, np.ndarray] = {}
+    voxels = 0
     for path in files:
+        check_limit(source, voxels, SCAN)
         try:
             slices[path] = _read_grey(path)
+            voxels += slices[path].size
         except (ValueError, FileNotFoundError) as error:  # not found: a broken link
             errors.handle(error)
     if not slices:

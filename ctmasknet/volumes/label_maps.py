@@ -1,4 +1,4 @@
-"""Label maps (masks) beside scans, told from CT by their few whole values."""
+"""Label maps (masks) beside scans, told from CT by their few whole values or patches."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,23 +9,43 @@ from ..data.images import read_slice
 from ..wording import counted
 from . import sitk
 from .formats import by_folder, is_image
+from .safe_reader import checked_reader
 from .sitk_headers import unpacked_nifti
 
-MOST_LABELS = 32  # more values are no label map; CT has hundreds
+MOST_LABELS = 32  # values that are enough to tell; CT has hundreds
+# More labels, as of all organs, are told by their patches. Neighbours in one are equal; in 8-bit CT
+# noise leaves few that are, but for black and white, which many windows saturate to.
+_EQUAL, _FEWEST_PAIRS, _PLANES = 0.8, 100, 8
 _MOST_BYTES = 255  # the highest value of a label
 
 
 def is_label_map(values: np.ndarray) -> bool:
-    """Return whether values are few and whole, 0 to 255, and not all the same."""
+    """Return whether values are whole, 0 to 255, not all the same, and few or in patches.
+
+    Args:
+        values: (Y, X) or (Z, Y, X), perhaps with channels behind.
+    """
     sample = values.reshape(-1)[:: max(1, values.size // 4096)]
-    if len(np.unique(sample)) > MOST_LABELS:  # CT, soon decided
+    if sample.min() < 0 or sample.max() > _MOST_BYTES:  # HU, soon decided
+        return False
+    if len(np.unique(sample)) > MOST_LABELS and not _in_patches(values):
         return False
     if values.min() < 0 or values.max() > _MOST_BYTES:
         return False
     if values.dtype.kind == "f" and not (values == np.rint(values)).all():
         return False
     counts = sum(np.bincount(part.ravel().astype(np.uint8), minlength=256) for part in values)
-    return bool(1 < np.count_nonzero(counts) <= MOST_LABELS)
+    found = np.count_nonzero(counts)
+    return bool(1 < found <= MOST_LABELS or found > MOST_LABELS and _in_patches(values))
+
+
+def _in_patches(values: np.ndarray) -> bool:
+    """Return whether most neighbours along the last but one axis are equal, in some planes."""
+    planes = values[:: max(1, len(values) // _PLANES)] if values.ndim > 2 else values
+    one, other = planes[..., :-1, :], planes[..., 1:, :]
+    grey = (one > 0) & (one < _MOST_BYTES) & (other > 0) & (other < _MOST_BYTES)
+    pairs = np.count_nonzero(grey)
+    return bool(pairs >= _FEWEST_PAIRS and np.mean(one[grey] == other[grey]) >= _EQUAL)
 
 
 def label_map_problem(values: np.ndarray) -> str:
@@ -41,13 +61,12 @@ def label_map_problem(values: np.ndarray) -> str:
 
 def is_label_volume(path: Path) -> bool:
     """Return whether a volume file is a label map by its voxels; False if it cannot be read."""
-    reader = sitk.ImageFileReader()
-    if path.suffix.lower() in (".mha", ".mhd"):
-        reader.SetImageIO("MetaImageIO")
     try:
-        with unpacked_nifti(path) as plain:
-            reader.SetFileName(str(plain))
-            image = reader.Execute()
+        if ".nii" in path.name.lower():
+            with unpacked_nifti(path) as plain:
+                image = checked_reader(plain, path)[0].Execute()
+        else:
+            image = checked_reader(path, path)[0].Execute()
         return is_label_map(sitk.GetArrayViewFromImage(image))
     except (OSError, RuntimeError, ValueError):  # reading it as a scan says why
         return False
@@ -97,4 +116,4 @@ def _grey(path: Path) -> np.ndarray:
     try:
         return read_slice(path)[..., 0]
     except (OSError, ValueError):
-        return np.array([-1])
+        return np.array([[-1]])

@@ -54,7 +54,7 @@ def straight_nifti(plain: Path, path: Path, errors: ErrorPolicy) -> Iterator[Pat
     """
     try:
         with plain.open("rb") as stream:
-            header = read_nifti_header(stream, path).copy()
+            header = read_nifti_header(stream).copy()
     except ValueError:  # the reader says what is wrong
         header = None
     if header is None:

@@ -6,7 +6,6 @@ MetaImage) the memory of the volume; int32 and float64 take 1.6 times (MetaImage
 compressed MetaImage) that of the int16 or float32 they become (tools/benchmark_volumes.py).
 """
 
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,28 +13,22 @@ from pathlib import Path
 import numpy as np
 
 from ..atomic_write import atomic_write
-from ..data.images import require_readable, what_else_it_is
+from ..data.images import require_readable
 from ..data.window import say_windowed_once
 from ..errors import ErrorPolicy
 from . import sitk
 from .formats import VOLUME_FORMATS, ReadOptions, VolumeFormat
 from .label_maps import label_map_problem
+from .safe_reader import VOLUME_SUFFIXES, cannot_read, checked_reader, volume_suffix
 from .shear import straight_nifti, straightened
-from .sitk_headers import check_header, check_metaimage, nifti_floats, unpacked_nifti
+from .sitk_headers import check_header, nifti_floats, unpacked_nifti
 from .volume import Volume, hu_problem, upright_volume
 
-VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 WRITABLE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd")
 NIFTI_DESCRIPTION = 79  # bytes that the header has room for
 
 _AIR = -1024
 _PARTS = 8
-
-
-def volume_suffix(path: Path) -> str:
-    """Return the one of VOLUME_SUFFIXES that a name has; "" if it has none."""
-    found = [suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix)]
-    return found[0] if found else ""
 
 
 def read_sitk(path: Path, options: ReadOptions) -> Volume:
@@ -119,32 +112,19 @@ def write_volume(volume: Volume, path: str | os.PathLike, description: str = "")
 
 def _read_image(file: Path, path: Path, errors: ErrorPolicy) -> "tuple[np.ndarray, sitk.Image]":
     """Return pixels (K, J, I), perhaps read-only, and geometry of `path`, unpacked as `file`."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(file))
     suffix = volume_suffix(path)
-    if suffix in (".mha", ".mhd"):  # which it knows in small letters alone
-        reader.SetImageIO("MetaImageIO")
+    reader, in_parts = checked_reader(file, path)
     try:
         reader.ReadImageInformation()
         check_header(path, reader, errors)
         # ITK holds a NIfTI file twice if it reads it whole; it cannot read NRRD in parts. MetaImage
         # needs parts only where the type changes: the others are used as ITK holds them.
-        parts = _PARTS if ".nii" in suffix else 1
-        if suffix in (".mha", ".mhd"):
-            voxel = sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
-            in_parts = check_metaimage(path, math.prod(reader.GetSize()) * voxel)
-            kept = reader.GetPixelID() in (sitk.sitkInt16, sitk.sitkFloat32, sitk.sitkUInt8)
-            parts = _PARTS if in_parts and not kept else 1
+        kept = reader.GetPixelID() in (sitk.sitkInt16, sitk.sitkFloat32, sitk.sitkUInt8)
+        parts = _PARTS if in_parts and (".nii" in suffix or not kept) else 1
         return _read_parts(reader, parts)
     except RuntimeError as error:
-        found = what_else_it_is(file)
-        if not found:
-            said = _reason(error).replace(str(file), str(path))
-            found = f"{said}, {path.stat().st_size} bytes"
-        raise ValueError(
-            f"{path}: cannot be read as {suffix} ({found}): damaged, incomplete or another "
-            "format; copy or convert it again"
-        ) from None
+        said = _reason(error).replace(str(file), str(path))
+        raise cannot_read(file, path, said) from None
 
 
 def _read_parts(reader: "sitk.ImageFileReader", parts: int) -> "tuple[np.ndarray, sitk.Image]":

@@ -1,7 +1,8 @@
-"""Checks of NIfTI, MetaImage and NRRD files that SimpleITK's readers do not make."""
+"""Checks of NIfTI files, and of all that SimpleITK has read the header of."""
 
 import gzip
-import shutil
+import io
+import math
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -11,14 +12,20 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..data.images import require_readable, what_else_it_is
+from ..data.images import what_else_it_is
 from ..errors import ErrorPolicy
+from ..limits import SCAN, check_limit, check_unpacked, most_unpacked
 from . import sitk
+from .data_files import HeaderError
 
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI's datatype codes
+# Bytes of a voxel by these codes; of colours and complex numbers, too.
+_SIZES = {
+    **{2: 1, 256: 1, 4: 2, 512: 2, 8: 4, 16: 4, 768: 4, 64: 8, 1024: 8, 1280: 8},
+    **{128: 3, 2304: 4, 32: 8, 1536: 16, 1792: 16, 2048: 32},
+}
 _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20  # voxels, or bytes
-_MAX_HEADER = 1 << 20  # bytes of a MetaImage header; what has none may be one long line
 # What is read of a NIfTI-1 header; SimpleITK does not read NIfTI-2.
 _NIFTI = np.dtype(
     {
@@ -48,7 +55,8 @@ def check_header(path: Path, reader: "sitk.ImageFileReader", errors: ErrorPolicy
             f"{path}: found pixels of type '{pixel}', expected one HU for each voxel: save a "
             "single channel, or convert the DICOM series again"
         )
-    header = {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys()}
+    known = ("NRRD_space", "qform_code", "sform_code")  # others may be no text
+    header = {key: reader.GetMetaData(key).strip() for key in known if reader.HasMetaDataKey(key)}
     missing = ""  # as for MetaImage, which always has an orientation
     if path.suffix.lower() in (".nrrd", ".nhdr") and "NRRD_space" not in header:
         missing = "no 'space'"
@@ -83,11 +91,10 @@ def unpacked_nifti(path: Path) -> Iterator[Path]:
             if found or not (packed or suffix == ".nii" or _is_nifti(path)):
                 raise EOFError(found or "no gzip file")
             if packed:
-                with gzip.open(path) as stream, plain.open("wb") as out:
-                    shutil.copyfileobj(stream, out, _CHUNK)
+                _unpack(path, plain)
             else:
                 plain.symlink_to(path.absolute())
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except (EOFError, HeaderError, gzip.BadGzipFile, zlib.error) as error:
             found = found or f"{error}, {path.stat().st_size} bytes"
             raise ValueError(
                 f"{path}: cannot be decompressed ({found}): truncated or damaged; copy it again"
@@ -95,18 +102,68 @@ def unpacked_nifti(path: Path) -> Iterator[Path]:
         yield plain
 
 
+def _unpack(path: Path, plain: Path) -> None:
+    """Unpack a .nii.gz, after its header has told how much that will be."""
+    size = path.stat().st_size
+    with gzip.open(path) as stream:
+        start = stream.read(_NIFTI.itemsize)
+        check_unpacked(path, size, nifti_size(read_nifti_header(io.BytesIO(start)), path))
+        most = most_unpacked(size)
+        with plain.open("wb") as out:
+            out.write(start)
+            for chunk in _chunks(stream):
+                out.write(chunk)
+                if out.tell() > most:
+                    check_unpacked(path, size, out.tell())
+
+
+def _chunks(stream: gzip.GzipFile) -> Iterator[bytes]:
+    """Yield the rest of a gzip; what else follows a whole one is left out, as gunzip does."""
+    try:
+        while chunk := stream.read1(_CHUNK):  # read() would lose what comes before an error
+            yield chunk
+    except gzip.BadGzipFile as error:
+        if "Not a gzipped file" not in str(error):
+            raise
+
+
+def nifti_size(header: np.ndarray, path: Path) -> int:
+    """Return the bytes of a NIfTI file by its header; a ValueError if they cannot be."""
+    size, kind = header["dim"][0].tolist(), int(header["datatype"][0])
+    start = float(header["vox_offset"][0])
+    shape = size[1 : 1 + size[0]]
+    if not (1 <= size[0] <= 7 and all(length > 0 for length in shape)):
+        raise HeaderError(f"found the dimensions {size}")
+    if not (0 <= start < 2**31 and kind in _SIZES):
+        raise HeaderError(f"found voxels of the data type {kind} from byte {start:g} on")
+    check_limit(path, math.prod(shape), SCAN)
+    return int(start) + math.prod(shape) * _SIZES[kind]
+
+
+def check_nifti(plain: Path, path: Path) -> None:
+    """Raise a HeaderError, or ValueError, for a header that cannot be right, or lost pixels."""
+    with plain.open("rb") as stream:
+        header = read_nifti_header(stream)
+    found, size = plain.stat().st_size, nifti_size(header, path)
+    if found < size:
+        raise HeaderError(f"found {found} bytes, expected {size}")
+    places = np.concatenate([header["pixdim"].ravel(), header["sform"].ravel()])
+    if not np.isfinite(places).all():
+        raise HeaderError("found places that are no numbers")
+
+
 def _is_nifti(path: Path) -> bool:
     with path.open("rb") as stream:
         return stream.read(4) in (b"\x5c\1\0\0", b"\0\0\1\x5c")  # 348, the header's length
 
 
-def read_nifti_header(stream: BinaryIO, path: Path) -> np.ndarray:
-    """Return the header (1,) of NIfTI-1 in its byte order; messages name `path`."""
+def read_nifti_header(stream: BinaryIO) -> np.ndarray:
+    """Return the header (1,) of NIfTI-1 in its byte order; a HeaderError if it is none."""
     header = np.frombuffer(stream.read(_NIFTI.itemsize).ljust(_NIFTI.itemsize, b"\0"), _NIFTI)
     if (header["length"] != _NIFTI.itemsize).any():
         header = header.view(_NIFTI.newbyteorder())
     if header["length"].tolist() != [_NIFTI.itemsize]:
-        raise ValueError(f"{path}: found no NIfTI-1 header; convert it again")
+        raise HeaderError("found no NIfTI-1 header")
     return header
 
 
@@ -116,7 +173,7 @@ def nifti_floats(plain: Path, path: Path) -> Iterator[np.ndarray]:
     SimpleITK silently turns NaN into 0. `plain` is the uncompressed file, messages name `path`.
     """
     with plain.open("rb") as stream:
-        header = read_nifti_header(stream, path)
+        header = read_nifti_header(stream)
         kind, size = int(header["datatype"][0]), header["dim"][0]
         if kind not in _FLOATS:
             return
@@ -125,46 +182,3 @@ def nifti_floats(plain: Path, path: Path) -> Iterator[np.ndarray]:
         stream.seek(int(header["vox_offset"][0]))
         for start in range(0, count, _CHUNK):
             yield np.fromfile(stream, dtype, min(_CHUNK, count - start))
-
-
-def check_metaimage(path: Path, size: int) -> bool:
-    """Check that a MetaImage has all its pixels, `size` bytes if they are not compressed.
-
-    If some are missing, ITK prints to stderr, and its error blames a missing file. Return whether
-    it is one uncompressed file, of which parts can be read as fast as the whole.
-    """
-    fields, end = _metaimage_fields(path)
-    data = fields.get("ElementDataFile", "")
-    text = fields.get("BinaryData", "").lower() == "false"
-    if not data or data.startswith("LIST") or "%" in data or text:  # rare, and left to ITK
-        return False
-    local = data.upper() == "LOCAL"
-    file = path if local else path.parent / data
-    try:
-        require_readable(file)
-    except FileNotFoundError:
-        raise ValueError(
-            f"{path}: found no file {data} beside it, expected its pixels there: copy both files"
-        ) from None
-    compressed = fields.get("CompressedData", "").lower() == "true"
-    if compressed:
-        size = int(fields.get("CompressedDataSize") or 0)
-    found = file.stat().st_size - (end if local else 0)
-    if found < size:
-        raise ValueError(
-            f"{path}: cannot be read as {path.suffix.lower()} (found {found} bytes of pixels, "
-            f"expected {size}): truncated; copy or convert it again"
-        )
-    return not compressed
-
-
-def _metaimage_fields(path: Path) -> tuple[dict[str, str], int]:
-    """Return the "key = value" lines up to ElementDataFile, and their length in bytes."""
-    fields = {}
-    with path.open("rb") as stream:
-        while stream.tell() < _MAX_HEADER and (line := stream.readline(_MAX_HEADER)):
-            key, _, value = (part.strip() for part in line.decode("latin-1").partition("="))
-            fields[key] = value
-            if key == "ElementDataFile":
-                break
-        return fields, stream.tell()

@@ -16,6 +16,7 @@ from ..data.window import LUNG, Window
 from ..errors import RAISE, ErrorPolicy
 
 SQUARE_TOLERANCE = 0.05  # relative, of the pixels of an axial slice
+VOXEL = (0.01, 100.0)  # mm, sides of a voxel: others are in another unit
 MAX_OBLIQUE = 20.0  # degrees between an axis and the patient's nearest one
 # A chest in HU has air, at about -1000; values from 0 up, or 0..1, are something else.
 _HIGHEST_MINIMUM = -200
@@ -127,7 +128,8 @@ def upright_volume(
         known: identifiers, windowed, measured and even, as for Volume.
 
     Raises:
-        ValueError: axial slices would not have square pixels, or the axes lie oblique.
+        ValueError: axial slices would not have square pixels, the axes lie oblique, or sides of
+            voxels are beyond VOXEL.
     """
     direction = np.asarray(direction, float)
     order = nearest_axes(direction)
@@ -144,6 +146,11 @@ def upright_volume(
         )
     upwards = [2 - column for column in reversed(order)]  # the array's axes in the order z, y, x
     z, y, x = (float(spacing[axis]) for axis in upwards)
+    if not all(VOXEL[0] <= side <= VOXEL[1] for side in (z, y, x)):
+        raise ValueError(
+            f"{source}: found voxels of {z:.4g} x {y:.4g} x {x:.4g}, expected {VOXEL[0]:g} to "
+            f"{VOXEL[1]:g} mm: their unit is another one; convert it again from the DICOM series"
+        )
     if abs(y - x) > SQUARE_TOLERANCE * max(x, y):
         raise ValueError(
             f"{source}: found axial pixels of {y:.4g} x {x:.4g} mm, expected square ones: this is "

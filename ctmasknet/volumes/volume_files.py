@@ -12,6 +12,7 @@ from pathlib import Path
 from ..data.images import IMAGE_SUFFIXES, cannot_open, require_readable, what_else_it_is
 from ..data.window import LUNG, Window
 from ..errors import RAISE, ErrorPolicy
+from ..limits import MEMBERS, check_limit, check_unpacked
 from .dicom_series import read_dicom
 from .formats import VOLUME_FORMATS, ReadOptions, format_of, is_dicom, is_image, is_zip, sort_files
 from .image_stack import read_image_stack
@@ -93,9 +94,10 @@ def _read(path: Path, options: ReadOptions) -> Volume:
     if not is_image(path):
         require_readable(path)
         if not is_dicom(path):
+            found = what_else_it_is(path)
             raise ValueError(
-                f"{path}: no CT volume, expected a folder or .zip of DICOM files or images, a "
-                f"DICOM file or an image, or one of {', '.join(VOLUME_FORMATS)}"
+                f"{path}: {found or 'no CT volume'}, expected a folder or .zip of DICOM files or "
+                f"images, a DICOM file or an image, or one of {', '.join(VOLUME_FORMATS)}"
             )
     return _read_slices([path], path, options)
 
@@ -136,6 +138,11 @@ def _read_folder(folder: Path, options: ReadOptions) -> Volume:
     rest = found.zips + found.others
     for path in rest:  # one that cannot be read may be DICOM
         require_readable(path)
+    if found.zips:
+        raise ValueError(
+            f"{folder}: found {found.zips[0].name} in it, expected one volume: name the zip "
+            "itself, or unpack what holds it"
+        )
     raise ValueError(
         f"{folder}: found no CT volume among {len(rest)} files, expected DICOM files, images "
         f"({', '.join(IMAGE_SUFFIXES)}), or one of {', '.join(VOLUME_FORMATS)}"
@@ -176,7 +183,10 @@ def _unpack(path: Path, folder: Path, errors: ErrorPolicy) -> None:
     # OSError and others, which all mean the same to the user.
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
+            members = archive.infolist()
+            check_limit(path, len(members), MEMBERS)
+            check_unpacked(path, path.stat().st_size, sum(x.file_size for x in members))
+            for member in members:
                 try:
                     archive.extract(member, folder)
                     unpacked += 1
@@ -189,7 +199,8 @@ def _unpack(path: Path, folder: Path, errors: ErrorPolicy) -> None:
                     if os.path.isfile(left := folder.joinpath(*names)):
                         left.unlink()
     except Exception as error:
-        if getattr(error, "errno", None) in _FULL:  # of a member
+        # Of a member, or of our own.
+        if getattr(error, "errno", None) in _FULL or str(error).startswith(f"{path}: found"):
             raise
         raise _cannot_unpack(str(path), error, what_else_it_is(path)) from None
     for problem in problems:

@@ -1,10 +1,9 @@
 """CT volumes -> a folder of 8-bit slices and the image list that training and prediction read."""
 
-import csv
 import os
 import shutil
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -12,11 +11,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ..csv_cells import write_rows
 from ..data.list_files import COLUMNS, read_csv
 from ..data.slice_labels import read_slice_columns, slice_key
 from ..data.window import Window
 from ..errors import RAISE, ErrorPolicy
 from ..lung import Box, FieldOfView, find_lung, has_lung
+from ..pseudonyms import Names
 from ..wording import counted
 from .volume import Volume
 from .volume_files import read_volume
@@ -71,6 +72,7 @@ def write_slices(
     slice_labels: Path | None = None,
     errors: ErrorPolicy = RAISE,
     overwrite: bool = False,
+    names: Names | None = None,
 ) -> str:
     """Write slices/{scan}/{z:04d}.png (8-bit grey, 0000 is the lowest) and slices.csv.
 
@@ -80,6 +82,9 @@ def write_slices(
 
     The columns of `slice_labels` (see `read_slice_columns`) are written beside the slices of the
     files that it lists. A scan of which it lists none is then a bad volume.
+
+    With `names` patients and scans, also those that entries name, are called by pseudonyms, which
+    are saved.
 
     Slices are written whole or not at all, into a new or empty folder, or with `overwrite` in place
     of an earlier run's. An existing folder stays itself, as it may be a working directory. Bad
@@ -101,28 +106,40 @@ def write_slices(
         for entry in tqdm(entries, desc="volumes", unit="volume", disable=None):
             try:
                 volume = read_volume(entry.path, series=series, window=window, errors=errors)
+                if names:
+                    entry = _hidden(entry, volume, names)
                 scan = _free_name(entry, volume, rows)
                 part = _find_part(volume, field)
                 labels.check(volume)
             except (ValueError, FileNotFoundError) as error:
                 place = f"{entry.place}: " if entry.place else ""
-                errors.handle(type(error)(f"{place}{error}"))
+                said = f"{place}{error}"
+                errors.handle(type(error)(names.reveal(said) if names else said))
                 continue
             chosen = volume.window_for(window)
             rows[scan] = _write_volume(volume, part, entry, scan, root, chosen, labels)
-            table.append(_describe(volume, part, scan, chosen))
+            line = _describe(volume, part, scan, chosen)
+            table.append(f"{line}: {entry.path}" if names else line)
         if not rows:
             raise ValueError(
                 f"{output}: nothing to write, all {len(entries)} volumes are unusable; the first: "
                 f"{errors.first}"
             )
         with (root / _LIST).open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerows([(*COLUMNS, *labels.columns), *chain.from_iterable(rows.values())])
+            head = (*COLUMNS, *labels.columns)
+            write_rows(stream, [head, *chain.from_iterable(rows.values())])
+        if names:
+            names.save()
         _put_in_place(root, target)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return "\n".join(table)
+
+
+def _hidden(entry: VolumeEntry, volume: Volume, names: Names) -> VolumeEntry:
+    """Return an entry with pseudonyms of its patient and scan."""
+    patient = names.of("patient", entry.patient or volume.patient)
+    return replace(entry, patient=patient, scan=names.of("scan", entry.scan or volume.scan))
 
 
 def _put_in_place(root: Path, target: Path) -> None:

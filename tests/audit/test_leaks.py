@@ -131,3 +131,11 @@ def test_same_values_in_another_shape_are_another_image(folder):
     folder.image("b.png", Image.fromarray(values.reshape(60, 40)))
     one, other = (image_facts(str(folder.path / name)) for name in ("a.png", "b.png"))
     assert one.digest != other.digest
+
+
+def test_a_patient_whose_number_is_written_otherwise(folder, clean):
+    """Pandas turns 007 into 7, and into 7.0 where another line has none."""
+    append(clean[0], f"{folder.image('train/again.png')},0,007,c_S9")
+    append(clean[1], f"{folder.image('test/again.png')},0,7.0,d_S9")
+    (found,) = leaks(*clean)
+    assert "patient 007: 1 slices in train, 1 in test (there 7.0); keep" in found.message

@@ -260,7 +260,7 @@ def test_crowds_are_no_lesions(folder):
     coco["annotations"][0]["iscrowd"] = 1
     path.write_text(json.dumps(coco))
     (finding,) = run_audit(splits_of_datasets([str(path)])).findings
-    assert "2 of 2 lesions marked as crowds" in finding.message
+    assert "1 of 1 lesion marked as crowds" in finding.message
 
 
 @pytest.mark.parametrize("labels", [(0, 1), (1, 2)])
@@ -371,3 +371,16 @@ def test_lists_of_the_same_name_in_two_folders(folder):
     audit = run_audit(splits_of_datasets(paths))
     assert [split.name for split in audit.splits] == ["train/list", "test/list"]
     assert found_kinds(audit) == ["shared_patient", "shared_scan"]
+
+
+def test_a_class_in_two_spellings_in_one_list(folder):
+    rows = [f"{folder.image(f'{k}.png')},{label},{k},{k}" for k, label in enumerate(("ill", "Ill"))]
+    audit = run_audit(splits_of_datasets([folder.split("list", *rows)]))
+    assert found_kinds(audit) == ["spelling"]
+    assert audit.findings[0].message == "list: Ill and ill; write a class in one way"
+
+
+def test_labels_of_which_no_meaning_is_known(folder):
+    rows = [f"{folder.image(f'{k}.png')},{k}.0,p{k},s{k}" for k in range(2)]
+    with pytest.raises(ValueError, match=r"found the labels 0\.0, 1\.0; what number 0\.0 means"):
+        splits_of_datasets([folder.split("list", *rows)])

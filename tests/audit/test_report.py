@@ -181,3 +181,18 @@ def test_published_lists(audit, tmp_path):
     assert (sample["patients"], sample["in_none"]) == (608, 0)
     assert any("no --images" in note for note in report["not_checked"])
     assert "no --images" in printed
+
+
+def test_no_whole_path_unless_it_is_asked_for(audit, folder, tmp_path):
+    home = folder.__class__(tmp_path / "home's of <roberta>")
+    lists = [home.patients(name, [f"{name}1"]) for name in ("train", "test")]
+    alike = home.image("train/b.jpg", Image.open(home.path / "test/test1_0.png"), quality=40)
+    with open(lists[0], "a") as stream:
+        stream.write(f"gone.png,0,gone,gone\n{alike},0,b,b\n")
+    for options, expected in (((), False), (("--keep-identifiers",), True)):
+        output = tmp_path / f"audit{expected}"
+        assert audit(*lists, "--output", str(output), *options)[0] == 1
+        for page in ("audit.json", "audit.html"):
+            text = (output / page).read_text()
+            assert (str(tmp_path) in text) == expected
+            assert "train/b.jpg" in text and "gone.png" in text

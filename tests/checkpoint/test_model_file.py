@@ -187,7 +187,7 @@ def test_nan(tmp_path):
 def test_a_config_that_is_none(tmp_path, config):
     file = tmp_path / "x.safetensors"
     write_model_file(file, WEIGHTS, {**METADATA, "config": config})
-    with pytest.raises(ValueError, match=f"^{file}: the config in it cannot be used"):
+    with pytest.raises(ValueError, match=f"^{file}: the config in it: "):
         read_model_config(file)
 
 
@@ -195,7 +195,7 @@ def test_no_code_in_a_config_is_run_and_no_file_read(tmp_path):
     file, made = tmp_path / "x.safetensors", tmp_path / "made"
     code = f"MODEL: !!python/object/apply:os.mkdir ['{made}']"
     write_model_file(file, WEIGHTS, {**METADATA, "config": code})
-    with pytest.raises(ValueError, match="the config in it cannot be used: could not determine"):
+    with pytest.raises(ValueError, match="the config in it: found the tag"):
         read_model_config(file)
     assert not made.exists()
 

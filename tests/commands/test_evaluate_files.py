@@ -55,7 +55,9 @@ def test_classification_with_validation(tmp_path, run):
     assert results["metrics"]["image"]["accuracy"] == pytest.approx(10 / 12)
     assert results["operating_points"]["requested_sensitivity"] == 0.9
     assert results["aggregation"]["chosen_on"] == "validation"
-    assert results["command"].startswith("ctmasknet evaluate --predictions ")
+    assert results["command"].startswith("ctmasknet evaluate --predictions test.csv --validation")
+    assert results["dataset"]["source"] == "test.csv"
+    assert str(tmp_path) not in (out / "results.json").read_text()
     assert results["machine"]["cores"] and results["dataset"]["name"] == "test"
     assert "12 slices, 6 scans, 6 patients" in printed and "not for diagnosis" in printed
     assert {"predictions.csv", "confusion_matrix.png", "reliability.png"} < {

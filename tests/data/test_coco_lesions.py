@@ -87,11 +87,27 @@ def test_ids_that_pycocotools_takes_wrongly_are_numbered_anew(write, ids):
 
 
 def test_boxes_that_are_not_the_masks_are_made_anew(write):
-    corners, near = [3, 4, 13, 12], [2.5, 4, 11, 9]  # the mask's is 3, 4, 10, 8
-    read = read_coco_lesions(write(*(lesion(1, 3, 4, 10, 8, bbox=x) for x in (corners, near))))
+    corners, near = [3, 4, 13, 12], [1.5, 4, 11, 9]
+    lesions = [lesion(1, 3, 4, 10, 8, bbox=corners), lesion(2, 2, 4, 10, 8, bbox=near)]
+    read = read_coco_lesions(write(*lesions))
     assert [x["bbox"] for x in read.coco["annotations"]] == [[3, 4, 10, 8], near]
     assert "1 bbox other than the mask's made from the mask" in read.repairs[0]
     assert "as if boxes were corners" in read.repairs[0]
+
+
+def test_null_stands_for_what_lacks(write):
+    nulls = dict.fromkeys(("id", "bbox", "area", "iscrowd"))
+    entry = {**lesion(1, 3, 4, 10, 8), **nulls}
+    (read,) = read_coco_lesions(write(entry)).coco["annotations"]
+    assert (read["id"], read["bbox"], read["area"], read["iscrowd"]) == (1, [3, 4, 10, 8], 80, 0)
+
+
+def test_a_lesion_that_is_there_twice_is_taken_once(write):
+    same = [lesion(k, 3, 4, 5, 6) for k in (1, 2)]
+    others = [lesion(3, 3, 4, 5, 6, category_id=4), lesion(4, 3, 4, 5, 6, image_id=2)]
+    read = read_coco_lesions(write(*same, *others))
+    assert [x["id"] for x in read.coco["annotations"]] == [1, 3, 4] and len(read.masks) == 3
+    assert read.repairs == ("1 lesion that is there twice taken once",)
 
 
 def test_a_byte_order_mark_is_read(write):

@@ -222,3 +222,30 @@ def test_lists_that_are_something_else_are_named(write, tmp_path, text, found):
     (tmp_path / "lesions.json").write_text(text)
     with pytest.raises(ValueError, match=found):
         read_coco_lesions(tmp_path / "lesions.json")
+
+
+@pytest.mark.parametrize("labels", [("COVID", "covid"), ("COVID-19", "COVID 19"), ("ill", "Ill ")])
+def test_a_class_in_two_spellings_is_refused(write, labels):
+    text = HEADER + "".join(f"{k}.png,{label},p,s\n" for k, label in zip("ab", labels, strict=True))
+    with pytest.raises(ValueError, match=r"found the labels \S+.* and .*, which may be one class"):
+        find_classes([write(text)])
+
+
+def test_classes_that_only_look_alike(write):
+    for labels in (("COVID+", "COVID-"), ("grade 1-2", "grade 12"), ("-", "+")):
+        rows = "".join(f"{k}.png,{label},p,s\n" for k, label in zip("ab", labels, strict=True))
+        assert find_classes([write(HEADER + rows)]) == tuple(sorted(labels))
+
+
+def test_empty_lines_as_excel_writes_them_are_no_slices(write):
+    assert len(load_image_list(write(HEADER + "a.png,0,p,s\n,,,\n,,,\n"))) == 1
+
+
+def test_a_list_of_which_no_line_is_usable_says_why(write):
+    with pytest.raises(ValueError, match="found no slice.*; the first is not usable: .*label '9'"):
+        load_image_list(write(HEADER + "a.png,9,p,s\n"), errors=collecting())
+
+
+def test_backslashes_of_windows_are_named(write):
+    with pytest.raises(FileNotFoundError, match=r"b\\a\.png: no such file.*write / instead of the"):
+        load_image_list(write(HEADER + "b\\a.png,0,p,s\n"))

@@ -94,3 +94,16 @@ def test_what_cannot_be_made(slices, like, tmp_path):
         with pytest.raises(FileNotFoundError, match=match):
             prepare_lesion_free(*args)
     assert not output.exists()
+
+
+@pytest.mark.parametrize("named", [".", "slices"])
+def test_a_folder_with_a_list_of_its_patients_is_refused(like, tmp_path, named):
+    folder = tmp_path / "prepared"
+    (folder / "slices" / "1.2.3").mkdir(parents=True)
+    Image.fromarray(np.full((20, 30), 60, np.uint8)).save(folder / "slices/1.2.3/0000.png")
+    (folder / "slices.csv").write_text("file,label,patient,scan\nslices/1.2.3/0000.png,0,p7,s\n")
+    output = tmp_path / "free.json"
+    with pytest.raises(ValueError, match=r"stand in .*prepared/slices\.csv: name that list"):
+        prepare_lesion_free(folder / named, output, like)
+    prepare_lesion_free(folder / "slices.csv", output, like)
+    assert json.loads(output.read_text())["images"][0]["patient"] == "p7"

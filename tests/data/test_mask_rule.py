@@ -86,3 +86,8 @@ def test_names_that_can():
     check_lesion_names(["pleural effusion", "Milchglas-Trübung (GGO)", "a" * 64])
     with pytest.raises(ValueError, match="found no lesion class"):
         check_lesion_names([])
+
+
+def test_a_lesion_class_in_two_spellings_is_refused():
+    with pytest.raises(ValueError, match="lesion classes Nodule and nodule, which may be one"):
+        check_lesion_names(["Nodule", "GGO", "nodule"])

@@ -93,10 +93,15 @@ def test_polygons_out_of_reach(bad):
         compressed_rle([[1, 1, bad, 1, 4, 3]], SIZE)
 
 
-@pytest.mark.parametrize("bad", [1, "0", None, [1, 2], {"counts": "0"}, {"size": [6, 5]}])
+@pytest.mark.parametrize("bad", [1, "0", None, {"counts": "0"}, {"size": [6, 5]}])
 def test_what_is_no_mask_at_all(bad):
     with pytest.raises((KeyError, TypeError)):
         compressed_rle(bad, SIZE)
+
+
+def test_a_polygon_without_its_list():
+    with pytest.raises(ValueError, match=r"no list of polygons, expected \[\[x, y, x, y, ...\]"):
+        compressed_rle([1, 1, 4, 1, 4, 3], SIZE)
 
 
 def test_another_size():

@@ -112,3 +112,10 @@ def test_annotation_of_no_image():
     coco = {"images": images, "annotations": [{"id": 5, "image_id": 777, "category_id": 1}]}
     with pytest.raises(ValueError, match="annotation 5 is of image 777, which is not among"):
         split_coco(coco, {"a": 1, "b": 1}, seed=0)
+
+
+def test_patients_of_one_number_are_refused():
+    labels = {f"{k:03d}": "a" for k in range(9)}
+    assert len(split_patients(labels, THREE, seed=0)) == 9
+    with pytest.raises(ValueError, match="found the patients 007 and 7.0, which may be one"):
+        split_patients({**labels, "7.0": "a"}, THREE, seed=0)

@@ -69,5 +69,28 @@ def test_another_kind_of_data_and_an_unknown_name_are_refused(tmp_path):
     truth.write_text('{"images": [], "annotations": [], "categories": []}')
     with pytest.raises(ValueError, match=r"OwnClassifier needs an image list \(\.csv\)"):
         load_config(CONFIG, [*opts, "DATASETS.TRAIN", f"('{truth}',)"])
-    with pytest.raises(KeyError, match="NoSuchModel"):
+    with pytest.raises(ValueError, match="META_ARCHITECTURE: No object named 'NoSuchModel'"):
         load_config(CONFIG, ["MODEL.META_ARCHITECTURE", "NoSuchModel"])
+
+
+def test_a_part_that_is_not_registered_is_named(tmp_path):
+    opts = [*itertools.chain(*SMALL.items()), "OUTPUT_DIR", str(tmp_path)]
+    cfg = load_config(CONFIG, [*opts, "MODEL.IMAGE_HEAD.NAME", "Gone"], datasets=False)
+    with pytest.raises(ValueError, match="No object named 'Gone' found in 'IMAGE_HEAD'.*import"):
+        Trainer.build_model(cfg)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\nsize 1", "a Git LFS pointer"),
+        ("just text", "found no keys"),
+        ("- a\n- b", "found no keys"),
+        ("", "empty, 0 bytes"),
+    ],
+)
+def test_a_config_file_that_is_something_else_is_named(tmp_path, text, found):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"a\.yaml: {found}.*expected lines of `KEY: VALUE`"):
+        load_config(str(path), [], datasets=False)

@@ -68,3 +68,12 @@ def test_running_statistics_are_averaged_and_counts_are_not():
 def test_decay_out_of_range(decay):
     with pytest.raises(ValueError, match="AVERAGE_DECAY"):
         WeightAverage(decay)
+
+
+def test_a_run_that_goes_on_at_its_end_has_the_average():
+    one, model = WeightAverage(0.5), linear()
+    seen, _ = run(one, model, [1.0, 3.0], most=2)
+    other, resumed = WeightAverage(0.5), linear(seen[1])
+    other.load_state_dict(one.state_dict())
+    run(other, resumed, [], start=2, most=2)
+    assert resumed.weight.item() == seen[1]

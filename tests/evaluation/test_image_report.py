@@ -205,3 +205,18 @@ def test_table_shows_every_count():
 def test_confusion_matrix_without_slices_is_drawn(tmp_path):
     save_confusion_matrix(tmp_path / "new" / "matrix.png", np.zeros((2, 2), int), ["a-b", "c"])
     assert (tmp_path / "new" / "matrix.png").read_bytes().startswith(PNG)
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing_of_itself(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    table = random_table("t")
+    before = report_images(table, tmp_path / "old", None, FEW)
+    monkeypatch.setattr("ctmasknet.evaluation.image_report.write_results", full)
+    for folder in ("old", "new"):
+        with pytest.raises(OSError, match="No space left"):
+            report_images(random_table("other"), tmp_path / folder, None, FEW)
+    assert list((tmp_path / "new").iterdir()) == []
+    assert json.loads((tmp_path / "old" / "results.json").read_text()) == before
+    assert not list((tmp_path / "old").glob(".*"))

@@ -291,12 +291,11 @@ def test_missing_files(write_lesions, tmp_path):
         (lambda x: x["categories"][1].update(id=1), "category 1: id 1 is there twice"),
         (lambda x: x["categories"][1].update(id="2"), "category 1: id is '2', expected all"),
         (lambda x: x["categories"][1].update(name=3), "category 1: name is 3, expected a name"),
-        (lambda x: x["annotations"][0].update(area=None), "annotation 0: area is None, expected"),
         (lambda x: x["annotations"][0].update(area=[3]), r"annotation 0: area is \[3\], expected"),
         (lambda x: x["annotations"][0].update(area="abc"), "annotation 0: area is abc, expected"),
         (lambda x: x["annotations"][0].update(area=float("nan")), "annotation 0: area is nan"),
         (lambda x: x["annotations"][0].update(area=-1), "area is -1, expected a number from 0 on"),
-        (lambda x: x["annotations"][0].update(iscrowd=None), "iscrowd is None, expected 0 or 1"),
+        (lambda x: x["annotations"][0].update(iscrowd="no"), "iscrowd is 'no', expected 0 or 1"),
         (lambda x: x["annotations"][0].update(iscrowd=2), "annotation 0: iscrowd is 2, expected"),
         (lambda x: x["annotations"][0].update(segmentation=[[1e9] * 6]), "annotation 0: a polygon"),
         (lambda x: x["categories"][0].update(name="C C"), r"truth\.json: found the classes C C, C"),
@@ -393,3 +392,13 @@ def test_ids_from_0_are_no_misses(write_lesions):
     edit(truth, lambda x: [y.update(id=k) for k, y in enumerate(x["annotations"])])
     made = read_lesions(truth, [detections])
     assert coco_metrics(run_coco(made, "segm"), made.class_names)["AP50"] == pytest.approx(100)
+
+
+def test_classes_of_other_numbers_are_told(write_lesions, caplog):
+    lesions = [(1, 0, 4, 6, 10, 8), (1, 1, 30, 20, 20, 20)]
+    for labels, told in (((0, 1), False), ((1, 0), True)):
+        found = [(1, label, 0.9, *x[2:]) for label, x in zip(labels, lesions, strict=True)]
+        truth, detections = write_lesions(lesions, found, classes=("a", "b"))
+        read_lesions(truth, [detections], names_beside=True)
+        text = "2 of 2 detections that meet a lesion are of another class"
+        assert (text in caplog.text) == told

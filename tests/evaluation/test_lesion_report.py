@@ -213,3 +213,15 @@ def test_a_model_compared_with_itself_does_not_differ(made):
         both = difference(mine.statistic, other[task].statistic)
         found = intervals(both, mine.groups, resamples=10).values()
         assert found and all(x.low == x.high == 0 for x in found if not math.isnan(x.value))
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing_of_itself(
+    made, tmp_path, no_figures, monkeypatch
+):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ctmasknet.evaluation.lesion_report.write_per_image", full)
+    with pytest.raises(OSError, match="No space left"):
+        report_lesions(made, tmp_path / "out", QUICK, {})
+    assert list((tmp_path / "out").iterdir()) == []

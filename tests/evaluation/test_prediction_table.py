@@ -133,5 +133,18 @@ def test_probabilities_that_are_called_logits_are_told(tmp_path, caplog):
     read_predictions(write(tmp_path, HEAD + rows))
     assert "name the columns prob_0, prob_1, ..., or calibration is wrong" in caplog.text
     caplog.clear()
+    read_predictions(write(tmp_path, HEAD + "a,p,s,1,20,30,50\nb,p,s,1,33,33,33\n"))
+    assert "within 0 to 100 and add up to 100: if they are percentages, divide them" in caplog.text
+    with pytest.raises(ValueError, match=r"'20%', expected a number \(divide percentages by 100\)"):
+        read_predictions(write(tmp_path, HEAD + "a,p,s,1,20%,30%,50%\n"))
+    caplog.clear()
     read_predictions(write(tmp_path, HEAD + rows + "c,p,s,1,1.5,-2,1.5\n"))
     assert caplog.text == ""
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path):
+    path = write(tmp_path, "version https://git-lfs.github.com/spec/v1\noid sha256:12\n")
+    with pytest.raises(
+        ValueError, match=r"predictions\.csv: found a Git LFS pointer, .*git lfs pull"
+    ):
+        read_predictions(path)

@@ -239,3 +239,14 @@ def test_what_may_be_a_scan_but_is_not_read_is_listed(tmp_path):
         "1 .gz file",
         "1 .7z file",
     ]
+
+
+def test_pictures_on_a_medium_with_a_dicomdir_are_no_slices(tmp_path):
+    write_series(tmp_path / "cd" / "DICOM", lung_hu(3))
+    noise = np.random.default_rng(0).integers(0, 250, (16, 16), dtype=np.uint8)
+    (tmp_path / "cd" / "viewer").mkdir()
+    Image.fromarray(noise).save(tmp_path / "cd" / "viewer" / "logo.png")
+    assert list(described([tmp_path / "cd"])) == ["DICOM", "viewer"]
+    (tmp_path / "cd" / "DICOMDIR").write_bytes(b"")
+    (scan,), problems, left_out = find_inputs([tmp_path])
+    assert scan.name == "DICOM" and problems == [] and "viewer: 1 image beside" in left_out[0]

@@ -148,3 +148,9 @@ def test_the_demo(runs, tmp_path, monkeypatch):
         (demo / name).mkdir(parents=True)
         (demo / name / "model_best.pth").write_bytes(b"")
     assert demo_folders() == (demo / "ctmasknet_R18_T1", demo / "lesion_R18_T1")
+
+
+def test_weights_alone_are_no_model(tmp_path):
+    (tmp_path / "model.pth").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"model\.pth: weights without their config: .*--weights"):
+        find_model(tmp_path / "model.pth")

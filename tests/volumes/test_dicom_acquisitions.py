@@ -217,3 +217,18 @@ def test_copies_of_files_are_noted_and_left_out(tmp_path):
     errors = collecting()
     assert np.array_equal(read_volume(tmp_path / "disc", errors=errors).hu, FIRST)
     assert len(errors.messages) == 8 and "a copy" in errors.messages[0]
+
+
+@pytest.mark.parametrize("slices", [1, 2])
+def test_a_second_pass_of_fewer_than_three_slices_is_no_scan(tmp_path, slices):
+    """One slice where others lie is left out and listed, more are refused."""
+    write_series(tmp_path / "a", lung_hu(8), SeriesInstanceUID="1.2", AcquisitionNumber=1)
+    again = lung_hu(slices) + 7
+    write_series(tmp_path / "b", again, SeriesInstanceUID="1.2", AcquisitionNumber=2)
+    errors = collecting()
+    if slices == 1:
+        assert np.array_equal(read_volume(tmp_path, errors=errors).hu, lung_hu(8))
+        assert "found a second slice at -100.00 mm" in errors.messages[0]
+    else:
+        with pytest.raises(ValueError, match="found 10 slices at 8 positions"):
+            read_volume(tmp_path, errors=errors)

@@ -1,11 +1,13 @@
 """DICOM series with something wrong: refused, or read on without it and noted."""
 
+import re
+
 import numpy as np
 import pydicom
 import pytest
 from dicom_files import edit_tags, write_series, write_slice
 
-from ctmasknet.errors import collecting
+from ctmasknet.errors import RAISE, collecting
 from ctmasknet.volumes.volume_files import read_volume
 
 pytestmark = pytest.mark.slow  # whole networks, commands or data sets
@@ -38,13 +40,33 @@ def test_two_series(tmp_path, hu):
 def test_localiser_of_its_own_series_and_of_the_same(folder, hu):
     scout = folder / "scout.dcm"
     write_slice(scout, hu[0], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    volume, errors = refused(folder, r"2 series.*CT localiser")
-    assert np.array_equal(volume.hu, hu)
-    edit_tags(scout, SeriesInstanceUID=volume.scan)
+    for _ in range(2):
+        volume = read_volume(folder)
+        assert np.array_equal(volume.hu, hu)
+        (told,) = volume.skipped
+        assert "1 file of the series" in told and "(CT localiser): no axial CT slices: left" in told
+        edit_tags(scout, SeriesInstanceUID=volume.scan)
     with pytest.raises(ValueError, match=r"scout\.dcm: found a localiser.*remove the file"):
-        read_volume(folder)
-    volume = read_volume(folder, errors=(errors := collecting()))
-    assert np.array_equal(volume.hu, hu) and "scout.dcm: found a localiser" in errors.messages[0]
+        read_volume(scout)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"Modality": "PT"},
+        {"Modality": "SEG", "RescaleSlope": None},
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "ImagePositionPatient": None},
+    ],
+)
+def test_what_lies_beside_a_scan_is_left_out_and_noted(folder, hu, tags, command):
+    (folder / "beside").mkdir()
+    write_slice(folder / "beside" / "x.dcm", hu[0], SeriesInstanceUID="1.2.9", **tags)
+    errors = collecting()
+    assert np.array_equal(read_volume(folder, errors=errors).hu, hu)
+    assert errors.messages == [] and len(errors.notes) == 1 and "beside: 1 file" in errors.notes[0]
+    output = folder.parent / "slices"
+    status, printed, _ = command("prepare", "volumes", folder, "--label", "x", "--output", output)
+    assert status == 0 and "note: " in printed and len([*output.glob("slices/*/*.png")]) == len(hu)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +79,7 @@ def test_localiser_of_its_own_series_and_of_the_same(folder, hu):
         ),
         ({"RescaleSlope": 0}, "no usable RescaleSlope"),
         ({"PixelSpacing": [0.7, 0]}, "no usable PixelSpacing"),
-        ({"Modality": "MR"}, "found modality MR, expected CT"),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "found PhotometricInterpretation MONOCH"),
         ({"NumberOfFrames": 2}, "found 2 frames in one file.*dcm2niix"),
         ({"SamplesPerPixel": 3}, "found 3 samples per pixel"),
         ({"ImagePositionPatient": None}, "no usable ImagePositionPatient"),
@@ -110,6 +132,14 @@ def test_missing_slices(folder, hu):
     assert len(volume) == 5 and volume.spacing[0] == 2.0
 
 
+@pytest.mark.parametrize("step", [0.625, 0.7375, 0.9875, 1.4562])
+def test_positions_that_are_rounded_to_a_decimal_are_even(tmp_path, hu, step):
+    for z, path in enumerate(write_series(tmp_path / "scan", hu)):
+        edit_tags(path, ImagePositionPatient=[-50, -60, round(-99.96 + step * z, 1)])
+    volume = read_volume(tmp_path / "scan")
+    assert np.array_equal(volume.hu, hu) and volume.spacing[0] == pytest.approx(step, abs=0.02)
+
+
 def test_uneven_steps(folder, hu):
     edit_tags(folder / "007.dcm", ImagePositionPatient=[-50, -60, -85.2])
     volume, errors = refused(folder, r"uneven steps of 2 to 2\.8 mm")
@@ -146,7 +176,7 @@ def test_truncated_file(folder, hu, keep):
 def test_a_damaged_file_in_the_middle_leaves_no_trace(folder, hu):
     path = folder / "003.dcm"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"003\.dcm: cannot be decoded .* bytes\).*copy it again"):
+    with pytest.raises(ValueError, match=r"003\.dcm: cannot be decoded .*412 .*512\).*copy it"):
         read_volume(folder)
     volume = read_volume(folder, errors=(errors := collecting()))
     assert np.array_equal(volume.hu, np.delete(hu, 3, axis=0))
@@ -172,5 +202,6 @@ def test_nothing_left(folder):
 def test_values_that_are_no_hu(folder, hu, tags, found):
     for path in folder.iterdir():
         edit_tags(path, **tags)
-    volume, errors = refused(folder, "found values .*expected HU .*RescaleIntercept are not those")
-    assert found in errors.messages[0] and len(volume) == 8
+    for errors in (RAISE, collecting()):  # nothing to go on with
+        with pytest.raises(ValueError, match=rf"{re.escape(found)}, expected HU .*are not those"):
+            read_volume(folder, errors=errors)

@@ -42,11 +42,26 @@ def test_nifti_is_known_by_its_bytes_whatever_its_name(tmp_path, hu):
         assert np.array_equal(volume.hu, hu) and volume.source == tmp_path / name
 
 
-@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.mha", "a.nrrd", "a.dcm", "a.zip"])
-def test_git_lfs_pointers_are_named(tmp_path, name):
+@pytest.mark.parametrize(
+    "name", ["a.nii", "a.nii.gz", "a.mha", "a.mhd", "a.nrrd", "a.dcm", "a.zip", "a"]
+)
+def test_git_lfs_pointers_are_named(tmp_path, name, capfd):
     (tmp_path / name).write_bytes(POINTER)
-    with pytest.raises(ValueError, match=rf"{name}: .*a Git LFS pointer, .*git lfs pull"):
+    with pytest.raises(ValueError, match=rf"{name}: .*a Git LFS pointer, .*lfs pull"):
         read_volume(tmp_path / name)
+    find_inputs([tmp_path])  # looks for label maps
+    assert capfd.readouterr().err == ""  # ITK would print lines of its own
+
+
+def test_bytes_behind_a_gzip_are_left_out(tmp_path, hu):
+    path = save_volume(tmp_path / "a.nii.gz", hu)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\n\n")
+    assert np.array_equal(read_volume(path).hu, hu)
+    for damaged in (whole[:-9] + b"\n\n", whole[:-8] + bytes(4) + whole[-4:] + b"\n\n", whole[:-2]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"a\.nii\.gz: cannot be decompressed"):
+            read_volume(path)
 
 
 def test_an_image_that_is_a_git_lfs_pointer(tmp_path):

@@ -33,7 +33,7 @@ def scan(tmp_path):
 
 def test_slices_of_the_lung_alone_cropped_to_it(scan, tmp_path, command):
     status, printed, _ = command(
-        *("prepare", "volumes", scan, "--label", "Control"),
+        *("prepare", "volumes", scan, "--label", "Control", "--keep-identifiers"),
         *("--field-of-view", "lung", "--output", tmp_path / "out"),
     )
     assert status == 0

@@ -35,7 +35,7 @@ def scans(tmp_path):
 @pytest.fixture
 def run(command):
     """Run the command with arguments; returns its exit code, stdout and stderr."""
-    return functools.partial(command, "prepare", "volumes")
+    return functools.partial(command, "prepare", "volumes", "--keep-identifiers")
 
 
 def test_slices_and_list(scans, tmp_path):

@@ -154,3 +154,16 @@ def test_nothing_there(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(ValueError, match=r"a\.txt: no CT volume, expected a folder"):
         read_volume(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_label_maps_of_all_organs_are_told_by_their_patches(tmp_path, dtype):
+    """More labels than few: 100 of 10 x 10 pixels, as whole-body segmentations have."""
+    y, x = np.mgrid[:100, :100] // 10
+    labels = np.repeat((10 * y + x + 1).astype(dtype)[None], 3, axis=0)
+    labels[:, :5] = 0
+    with pytest.raises(ValueError, match="found only 1.. whole values from 0 to 100.*label map"):
+        read_volume(save_volume(tmp_path / "organs.nii.gz", labels))
+    noise = np.random.default_rng(0).integers(-2, 3, labels.shape)
+    grey = (labels.astype(int) + 50 + noise).astype(np.uint8)  # as flat as CT never is
+    assert read_volume(save_volume(tmp_path / "ct.nii.gz", grey)).windowed

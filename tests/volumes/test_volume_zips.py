@@ -177,3 +177,13 @@ def test_a_mask_in_a_zip_is_left_out_and_noted(tmp_path, hu):
     assert np.array_equal(volume.hu, hu) and errors.messages == []
     (note,) = errors.notes
     assert note == f"{tmp_path}/a.zip!p1/mask.nii: a label map (mask), no CT: left out"
+
+
+def test_a_zip_within_a_zip_or_a_folder_is_named(tmp_path, hu):
+    write_series(tmp_path / "scan", hu)
+    (tmp_path / "zips").mkdir()
+    zip_folder(tmp_path / "scan", tmp_path / "zips" / "inner.zip")
+    outer = zip_folder(tmp_path / "zips", tmp_path / "outer.zip")
+    for path in (outer, tmp_path / "zips"):
+        with pytest.raises(ValueError, match=rf"{path.name}: found inner\.zip in it.*unpack what"):
+            read_volume(path)

@@ -1,0 +1,49 @@
+"""Ctrl-C ends the command `ctmasknet` with one line and exit code 130, at any moment."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+INTERRUPTED = 130  # 128 and the number of the signal, as shells have it
+
+
+def _exit_while_loading() -> None:
+    """Let Ctrl-C end the program at once, until `exit_on_interrupt`; of the command alone.
+
+    For the seconds in which PyTorch is imported and nothing is to be put in order.
+    """
+    words = sys.orig_argv[1:]
+    is_module = "-m" in words and words[words.index("-m") + 1 :][:1] == ["ctmasknet"]
+    is_script = Path(sys.argv[0] if sys.argv else "").stem == "ctmasknet"
+    if not (is_module or is_script) or multiprocessing.parent_process():
+        return
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _exit)
+
+
+def _exit(*_: object) -> NoReturn:
+    os.write(2, b"\ninterrupted\n")
+    os._exit(INTERRUPTED)
+
+
+def exit_on_interrupt(main: Callable[[], object]) -> None:
+    """Call `main`; Ctrl-C lets it put its files in order and ends the program.
+
+    The message of a KeyboardInterrupt, if it has one, says what is done and how to go on.
+    """
+    if signal.getsignal(signal.SIGINT) is _exit:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt as stop:
+        # What is left, such as the end of threads, takes no time: no more errors in it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print(f"\n{str(stop) or 'interrupted'}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+_exit_while_loading()

@@ -1,0 +1,56 @@
+"""Ctrl-C ends the command with one line and exit code 130, while it is loaded, too."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ctmasknet.command_line import run_script
+
+
+@pytest.fixture(autouse=True)
+def own_handler():
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("message", ["", "interrupted; --resume goes on"])
+def test_one_line_and_130(message, capsys):
+    def main():
+        raise KeyboardInterrupt(message)
+
+    with pytest.raises(SystemExit) as stop:
+        run_script(main)
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == f"\n{message or 'interrupted'}\n"
+    os.kill(os.getpid(), signal.SIGINT)  # what is left to do is not disturbed
+
+
+def loading(*command):
+    process = subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "libtorch" not in maps.read_text():  # PyTorch is being imported
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    return process, *process.communicate(timeout=100)
+
+
+@pytest.mark.slow  # imports the package in processes of their own
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="cannot see what is imported")
+def test_while_the_command_is_loaded():
+    process, printed, errors = loading("-m", "ctmasknet", "info")
+    assert (process.returncode, printed, errors) == (130, "", "\ninterrupted\n")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="cannot see what is imported")
+def test_other_programs_keep_their_own_way():
+    process, _, errors = loading("-c", "import ctmasknet")
+    assert process.returncode != 130 and "KeyboardInterrupt" in errors
