@@ -127,7 +127,7 @@ class ScanPrediction:
         spacing: (z, y, x) in mm; None if unknown (8-bit images).
         classification: of the scan, from that of its slices that were searched; None of a lesion
             model.
-        rule: from the slices' classes to the scan's; see `evaluation.aggregation.parse_rule`.
+        rule: from the slices' classes to the scan's; see `evaluation.scan_rules.find_rule`.
         skipped: what the reader left out, a line each.
     """
 
