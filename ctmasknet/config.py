@@ -158,8 +158,9 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
 
     # ---------------------------------------------------------------- training and evaluation
     # What CTMaskNet trains: "heads" (the image head alone), "heads+bn" (and the affine weights of
-    # BatchNorm, whose running statistics stay frozen) or "full" (all that the image loss reaches:
-    # everything but the RPN and the mask head).
+    # BatchNorm, whose running statistics stay frozen) "full" (all that the image loss reaches:
+    # everything but the RPN and the mask head) or "one-shot" (everything: DATASETS.TRAIN has lesion
+    # data sets and image lists, each batch slices of both, with the losses of their kind).
     cfg.MODEL.TRAINABLE = "heads+bn"
     # Whether "heads+bn" includes the BatchNorm of the residual shortcuts (the author's code does
     # not).

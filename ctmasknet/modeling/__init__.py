@@ -6,7 +6,7 @@ from .box_set_heads import AttentionBoxHead, PooledBoxHead, SetBoxHead
 from .ct_mask_net import CTMaskNet
 from .image_head import IMAGE_HEAD_REGISTRY, ImageHead, RankedBoxHead, build_image_head
 from .image_models import ImageMobileNet, ImageModel, ImageResNet, IntensityHistogram
-from .kinds import is_classifier, reads_boxes
+from .kinds import is_classifier, is_one_shot, learns_lesions, reads_boxes
 from .lesion_rcnn import LesionRCNN
 from .mask_head import MaskLogitHead
 from .quantity_head import LesionQuantityHead
@@ -41,5 +41,7 @@ __all__ = [
     "build_image_head",
     "build_truncated_resnet_fpn_backbone",
     "is_classifier",
+    "is_one_shot",
+    "learns_lesions",
     "reads_boxes",
 ]

@@ -3,7 +3,8 @@
 Shapes: B images, N ranked boxes, C image classes.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -18,17 +19,19 @@ from .lesion_rcnn import LesionRCNN
 from .precision import full_precision
 from .profiling import profiled
 from .ranked_boxes import RankedBoxesShape, fill_ranked_boxes, row_size
-from .trainable import freeze_all_but
+from .trainable import ONE_SHOT, freeze_all_but
 
 Losses = dict[str, torch.Tensor]
 
 
 @META_ARCH_REGISTRY.register()
 class CTMaskNet(LesionRCNN):
-    """Classify an image from the ranked boxes of a Mask R-CNN that has no losses of its own.
+    """Classify an image from the ranked boxes of a Mask R-CNN.
 
+    The Mask R-CNN has no losses of its own, but in one-shot training (MODEL.TRAINABLE "one-shot"):
+    images with "instances" then have lesion losses, and those with a "label" the image loss.
     `run_losses` is a further seam for `ctmasknet.fast`. Source: Ter-Sarkisov 2020,
-    "COVID-CT-Mask-Net".
+    "COVID-CT-Mask-Net"; of one-shot training his later "Single-Shot" and "One-Shot" models.
     """
 
     @configurable
@@ -57,6 +60,7 @@ class CTMaskNet(LesionRCNN):
             )
         self.image_head: ImageHead = image_head
         self.global_features = global_features
+        self.one_shot = trainable == ONE_SHOT
         freeze_all_but(self, trainable, train_shortcut_norms)
         self.train()
 
@@ -80,8 +84,8 @@ class CTMaskNet(LesionRCNN):
     def train(self, mode: bool = True) -> "CTMaskNet":
         """Switch the image head alone.
 
-        The detector under it always behaves as at inference: no detection losses, and BatchNorm
-        statistics that never move.
+        The detector under it behaves as at inference: no detection losses, and BatchNorm
+        statistics that never move. One-shot training lets it learn for a moment.
         """
         super().train(mode)
         for part in (self.backbone, self.proposal_generator, self.roi_heads):
@@ -89,15 +93,39 @@ class CTMaskNet(LesionRCNN):
         return self
 
     def forward(self, batched_inputs: list[dict]) -> Losses | list[dict]:
-        """Return the image head's losses in training, else what `inference` returns.
+        """Return the losses in training, else what `inference` returns.
 
         Args:
             batched_inputs: one per image: "image", (3, height, width) in MODEL's input format and
-                range; in training also "label", int in [0, C). Instead of "image", all of a batch
+                range; in training also "label", int in [0, C), in one-shot training that or
+                "instances" with the lesions. Instead of "image", all of a batch
                 may have "ranked_boxes": what `RankedBoxes.distinct` of the image gave before.
         """
         if not self.training:
             return self.inference(batched_inputs)
+        if not self.one_shot:
+            return self._image_losses(batched_inputs)
+        with_lesions = [x for x in batched_inputs if "instances" in x]
+        with_label = [x for x in batched_inputs if "label" in x or "instances" not in x]
+        found: Losses = {}
+        if with_lesions:
+            with self._learning_lesions():
+                found |= LesionRCNN.forward(self, with_lesions)
+        return found | self._image_losses(with_label) if with_label else found
+
+    @contextlib.contextmanager
+    def _learning_lesions(self) -> Iterator[None]:
+        """Let proposals and heads take targets and give losses; norms stay as they are."""
+        parts = (self.proposal_generator, self.roi_heads)
+        for part in parts:
+            part.train()
+        try:
+            yield
+        finally:
+            for part in parts:
+                part.eval()
+
+    def _image_losses(self, batched_inputs: list[dict]) -> Losses:
         image_labels(batched_inputs, "CT-Mask-Net")  # an error before the network is run
         if "ranked_boxes" in batched_inputs[0]:
             logits = self._classify_ranked(batched_inputs, self.roi_heads.fill_generator)

@@ -5,6 +5,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 from .ct_mask_net import CTMaskNet
 from .image_models import ImageModel
+from .trainable import ONE_SHOT
 
 
 def is_classifier(cfg: CfgNode) -> bool:
@@ -22,6 +23,16 @@ def is_classifier(cfg: CfgNode) -> bool:
 def reads_boxes(cfg: CfgNode) -> bool:
     """Return whether a config builds a CTMaskNet, which starts from a lesion model."""
     return _builds(cfg, CTMaskNet)
+
+
+def is_one_shot(cfg: CfgNode) -> bool:
+    """Return whether one training learns lesions and image classes: from slices of both kinds."""
+    return reads_boxes(cfg) and cfg.MODEL.TRAINABLE == ONE_SHOT
+
+
+def learns_lesions(cfg: CfgNode) -> bool:
+    """Return whether training reads lesions with their masks or boxes."""
+    return not is_classifier(cfg) or is_one_shot(cfg)
 
 
 def _builds(cfg: CfgNode, kind: type | tuple[type, ...]) -> bool:

@@ -78,6 +78,33 @@ def test_it_is_trained_and_reported(command, train, name):
     assert kept == (name == QUANTITIES)  # which alone trains the head and nothing else
 
 
+def test_one_shot_learns_from_masks_and_labels(command, data, tmp_path):
+    folder, config = tmp_path / "run", "R18_T1_one_shot"
+    words = ("--weights", data / "lesion.pth", "--output", folder, *SMALL)
+    lists = ("--train", data / "train.csv", "--validation", data / "val.csv")
+    code, _, error = command("train", config, *lists, *words)
+    assert code == 2 and "MODEL.TRAINABLE one-shot needs an image list (.csv) and a les" in error
+    masks = ("--train", data / "lesion_merge_train.json")
+    one = ("SOLVER.IMS_PER_BATCH", 1)
+    code, _, error = command("train", config, *lists, *masks, *words[:-2], *words[-2:], *one)
+    assert code == 2 and "one-shot training wants 2 or more" in error
+    tests = ("--test", data / "test.csv", "--test", data / "lesion_merge_test.json")
+    code, _, error = command("train", config, *lists, *masks, *tests, *words)
+    assert code == 0, error
+    lines = [json.loads(x) for x in (folder / "metrics.json").read_text().splitlines()]
+    losses = {key for line in lines for key in line}
+    assert {"loss_image", "loss_mask", "loss_rpn_cls", "loss_box_reg"} <= losses
+    metrics = json.loads((folder / "results.json").read_text())["metrics"]
+    assert "accuracy" in metrics["test"]["image"]
+    assert "AP50" in metrics["lesion_merge_test"]["segm"]
+    code, _, error = command(
+        *("predict", a_slice(data), "--model", folder, "--output", tmp_path / "out"),
+    )
+    assert code == 0, error  # classes and masks of one network
+    (result,) = (tmp_path / "out").rglob("result.json")
+    assert "probabilities" in result.read_text()
+
+
 @pytest.mark.parametrize(
     ("name", "other", "message"),
     [
