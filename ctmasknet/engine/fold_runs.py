@@ -75,7 +75,7 @@ class FoldRuns:
         lesions: lesion data set (.json) of one-shot configs.
         folds: how many.
         seed: of the split; that of training is each config's SEED.
-        opts: overrides of all configs.
+        opts: overrides of all runs, which come last.
     """
 
     runs: Sequence[Run]
@@ -142,7 +142,7 @@ class FoldRuns:
 
     def _words(self, run: Run, index: int) -> list[str]:
         """Return the command line of a fold's training, without program and output."""
-        opts = [*self.opts, *run.opts]
+        opts = [*run.opts, *self.opts]  # the last of a key counts
         cfg = load_config(run.config, opts, datasets=False)
         words = [run.config, "--train", str(self.part(index, "train"))]
         if is_one_shot(cfg):

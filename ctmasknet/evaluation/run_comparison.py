@@ -17,7 +17,7 @@ from .prediction_table import PREDICTIONS, PredictionTable, make_table, read_pre
 from .results import RESULTS, read_results, write_results
 from .tasks import Measured, measure
 
-METRICS = ("accuracy", "auroc_macro", "balanced_accuracy", "nll", "brier", "ece")
+METRICS = ("accuracy", "auroc_macro", "brier", "ece")
 TABLE, FIGURE = "table.md", "comparison.png"
 
 
@@ -96,7 +96,7 @@ def measured_slices(table: PredictionTable) -> Measured:
 def runs_table(results: Mapping[str, Any]) -> str:
     """Lay results.json out as Markdown."""
     sensitivities = [m for m in next(iter(results["metrics"].values())) if m.startswith("sens")]
-    columns = (*METRICS[:2], *sensitivities, *METRICS[3:])
+    columns = (*METRICS[:2], *sensitivities, *METRICS[2:])
     against = f"accuracy - {results['reference']}"
     head = ["run", *columns, against, "AUROC - its", "slices", "minutes"]
     lines = ["| " + " | ".join(head) + " |", "|---" + "|--:" * (len(head) - 1) + "|"]
