@@ -65,7 +65,7 @@ def match_lesion_classes(cfg: CfgNode, names: Sequence[str], weights: str) -> di
             several classes nothing names.
     """
     stored, count = stored_lesion_classes(weights), cfg.MODEL.ROI_HEADS.NUM_CLASSES
-    if not learns_lesions(cfg):
+    if not learns_lesions(cfg) or is_classifier(cfg) and not names:
         if stored:
             _check_count(f"{weights} has {_listed(stored)}", stored, count)
         cfg.DATASETS.LESION_CLASSES = tuple(cfg.DATASETS.LESION_CLASSES) or stored
