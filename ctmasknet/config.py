@@ -104,6 +104,9 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.MIN_AREA = 64
     # A pixel is lesion if the branch's probability of any lesion is above this.
     cfg.MODEL.SEM_SEG_HEAD.LESION_THRESH = 0.5
+    # HU between the lesion classes, of which each is denser than the one before: then the smoothed
+    # grey value, in INPUT.WINDOW, tells a lesion pixel's class. [] leaves it to the branch.
+    cfg.MODEL.SEM_SEG_HEAD.HU_CUTS = []
     # RPN and RoI heads learn in every so many-th iteration, the branch in each. Iterations without
     # them are shorter.
     cfg.MODEL.SEM_SEG_HEAD.DETECTOR_PERIOD = 1

@@ -44,7 +44,14 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--folds", type=int, default=5, metavar="K", help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
-    parser.add_argument(
+    models = parser.add_mutually_exclusive_group()
+    models.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="FOLDER",
+        help="train each fold from the same fold's weights of another --output: a second step",
+    )
+    models.add_argument(
         "--weights-of",
         type=Path,
         metavar="FOLDER",
@@ -90,6 +97,7 @@ def main() -> None:
         args.seed,
         tuple(args.opts),
         args.weights_of,
+        args.start_from,
         args.lesion_free,
         args.lesion_free_check,
     )

@@ -20,7 +20,7 @@ from ctmasknet.data.phantom.anatomy import draw_shapes
 from ctmasknet.data.phantom.patient import CHEST_HEIGHT, LAST_SLICE
 from ctmasknet.data.window import LUNG
 from ctmasknet.lung import UNKNOWN_WIDTH, find_lung
-from ctmasknet.quantification.quantify import grown_lung
+from ctmasknet.quantification.grown_lung import grown_lung
 
 FIRST, LAST = 0.2, 0.8  # z of the outermost slices
 HEADERS = [

@@ -52,6 +52,8 @@ class CrossValidation:
         opts: config overrides, KEY VALUE pairs.
         weights_of: output folder of another cross-validation with the same folds, whose models
             predict under this config; None trains.
+        start_from: output folder of another cross-validation with the same folds, with whose
+            weights the trainings begin; None begins with MODEL.WEIGHTS.
         lesion_free: COCO file of slices without lesions that all folds train on, too.
         lesion_free_check: COCO file of such slices that every fold's model predicts, for the choice
             of its threshold and the share that it calls lesion.
@@ -64,6 +66,7 @@ class CrossValidation:
     seed: int = 0
     opts: Sequence[str] = field(default_factory=tuple)
     weights_of: Path | None = None
+    start_from: Path | None = None
     lesion_free: Path | None = None
     lesion_free_check: Path | None = None
 
@@ -99,8 +102,8 @@ class CrossValidation:
         test = [self.part(index, "test"), self.lesion_free_check]
         for key, files in (("TRAIN", train), ("VALIDATION", []), ("TEST", test)):
             opts += [f"DATASETS.{key}", str(tuple(str(path) for path in files if path))]
-        if self.weights_of:
-            opts += ["MODEL.WEIGHTS", str(self.weights_of / f"fold_{index}" / "model_final.pth")]
+        if other := self.weights_of or self.start_from:
+            opts += ["MODEL.WEIGHTS", str(other / f"fold_{index}" / "model_final.pth")]
         return load_config(self.config_file, [*opts, "TEST.BOOTSTRAP_RESAMPLES", "0"])
 
     def _check_apart(self) -> None:
@@ -166,8 +169,9 @@ class CrossValidation:
         for name in ("detectron2", "fvcore", "ctmasknet"):
             logging.getLogger(name).handlers.clear()  # each fold has a log of its own
         set_up(cfg)
+        if other := self.weights_of or self.start_from:
+            self._check_folds_of(other, index)
         if self.weights_of:
-            self._check_folds_of(self.weights_of, index)
             ProgressTrainer.evaluate_checkpoint(cfg)
         else:
             trainer = ProgressTrainer(cfg)
@@ -210,6 +214,7 @@ class CrossValidation:
             "config": self.config_file,
             "overrides": shlex.join(self.opts),
             "weights_of": str(self.weights_of) if self.weights_of else None,
+            "start_from": str(self.start_from) if self.start_from else None,
             "lesions": str(self.lesions),
             "folds": self.folds,
             "finished": finished,

@@ -11,6 +11,8 @@ from detectron2.structures import ImageList, Instances
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 
+from ..data.window import Window
+from .density_classes import DensityClasses
 from .lesion_rcnn import LesionRCNN
 from .pixels_to_instances import join
 from .semantic_head import semantic_targets
@@ -34,6 +36,7 @@ class SemanticLesionRCNN(LesionRCNN):
         threshold: float = 0.5,
         mirror: bool = False,
         detector_period: int = 1,
+        density_classes: DensityClasses | None = None,
         **kwargs,
     ):
         """Build the network.
@@ -46,12 +49,14 @@ class SemanticLesionRCNN(LesionRCNN):
                 counts.
             detector_period: the detector learns in every so many-th iteration; the branch, which
                 is cheaper and finds most pixels, in each.
+            density_classes: tells the classes of the branch's pixels; None: the branch does.
             kwargs: those of LesionRCNN.
         """
         super().__init__(**kwargs)
         self.sem_seg_head: SemSegFPNHead = sem_seg_head
         self.min_area, self.threshold, self.mirror = min_area, threshold, mirror
         self.detector_period = detector_period
+        self.density_classes = density_classes
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -71,6 +76,9 @@ class SemanticLesionRCNN(LesionRCNN):
                 "MODEL.SEM_SEG_HEAD.DETECTOR_PERIOD is for one process: several wait for the "
                 "gradients of all parameters in each iteration; set it to 1"
             )
+        if cuts := cfg.MODEL.SEM_SEG_HEAD.HU_CUTS:
+            classes, window = cfg.MODEL.ROI_HEADS.NUM_CLASSES, Window(*cfg.INPUT.WINDOW)
+            ret["density_classes"] = DensityClasses(cuts, classes, window)
         ret["mirror"] = cfg.TEST.AUG.ENABLED and cfg.TEST.AUG.FLIP
         return ret
 
@@ -112,6 +120,10 @@ class SemanticLesionRCNN(LesionRCNN):
             mirrored = branch(self.backbone(_flipped(images.tensor, images.image_sizes)))
             pairs = zip(found, mirrored, strict=True)
             found = [(own + other.flip(-1)) / 2 for own, other in pairs]
+        if tell := self.density_classes:
+            grey = images.tensor * self.pixel_std + self.pixel_mean
+            inputs = (x[:, :h, :w] for x, (h, w) in zip(grey, images.image_sizes, strict=True))
+            found = [tell(probs, x) for probs, x in zip(found, inputs, strict=True)]
         return found
 
 

@@ -11,8 +11,8 @@ import pycocotools.mask as mask_util
 
 from ..inference.predictions import Instance, SlicePrediction
 from ..lung import LungMask
+from .grown_lung import grown_lung
 from .label_map import label_volume
-from .quantify import grown_lung
 
 _LEAST = 0.1  # of an outline: with less in the lung it lies beside it, and what is cut is a sliver
 FIELD_OF_VIEW, LUNG_SLICES, LUNG_LESIONS = "field-of-view", "lung-slices", "lung-lesions"
@@ -28,8 +28,9 @@ def cut_to_lung(
 ) -> tuple[tuple[SlicePrediction, ...], LungMask, list[str]]:
     """Leave out what lies outside the lung.
 
-    A lesion that lies by a half in a lung which was found by its density belongs to it as a whole
-    (density misses consolidation); a lung mask that was given is taken as it is.
+    A lesion that lies by a half in a lung which was found by its density belongs to it (density
+    misses consolidation) but for what lies in the chest wall; a lung mask that was given is taken
+    as it is.
 
     Args:
         slices: Z predictions of one size with masks.

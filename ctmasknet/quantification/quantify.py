@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from ..inference.predictions import SlicePrediction
 from ..lung import LungMask
+from .grown_lung import NEIGHBOURS, bounding_box, grown_lung
 from .label_map import label_volume
 from .lobes import count_by_lobe
 
@@ -23,9 +24,6 @@ ANY_LESION = "any lesion"
 # A share of exactly 5, 25 or 50 % belongs to the band above, of 75 % to the one below.
 _LIMITS = (0.05, 0.25, 0.50, math.nextafter(0.75, 1))
 _BANDS = ("<5 %", "5-25 %", "25-50 %", "50-75 %", ">75 %")
-
-_OWN = 0.5  # of a lesion: with so much in the lung all of it is the lung's
-_NEIGHBOURS = np.ones((3, 3, 3), bool)  # 26-connected; 8-connected in a single slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,25 +186,6 @@ def severity(share: float) -> str:
     return _BANDS[bisect_right(_LIMITS, share)] if share else "none"
 
 
-def grown_lung(lung: np.ndarray, lesion: np.ndarray) -> np.ndarray:
-    """Add to a lung (Z, H, W) bool the whole 26-connected lesions that lie in it by a half or more.
-
-    Others lie beside it, as what is taken for lesion in the liver does, and only touch it.
-    """
-    grown = lung.copy()
-    box = _bounding_box(lesion)
-    labels, count = ndimage.label(lesion[box], _NEIGHBOURS)
-    sizes, inside = (np.zeros(count + 1, np.int64) for _ in range(2))
-    for part, lung_part in zip(labels, lung[box], strict=True):  # by slices, to spare memory
-        sizes += np.bincount(part.ravel(), minlength=count + 1)
-        inside += np.bincount(part[lung_part], minlength=count + 1)
-    own = inside >= _OWN * sizes
-    own[0] = False
-    for lung_part, part in zip(grown[box], labels, strict=True):
-        lung_part |= own[part]
-    return grown
-
-
 def _check(slices: Sequence[SlicePrediction], lung: LungMask | None) -> None:
     kinds = {(found.lesion_classes, found.has_masks) for found in slices}
     if len(kinds) != 1:
@@ -253,17 +232,11 @@ def _with_any(counts: np.ndarray) -> np.ndarray:
 
 def _count_lesions(labels: np.ndarray, classes: int) -> np.ndarray:
     """Count the 26-connected components in a label volume: (A,) int64."""
-    labels = labels[_bounding_box(labels > 0)]
-    counts = [ndimage.label(labels == k, _NEIGHBOURS)[1] for k in range(1, classes + 1)]
+    labels = labels[bounding_box(labels > 0)]
+    counts = [ndimage.label(labels == k, NEIGHBOURS)[1] for k in range(1, classes + 1)]
     if classes > 1:
-        counts.append(ndimage.label(labels > 0, _NEIGHBOURS)[1])
+        counts.append(ndimage.label(labels > 0, NEIGHBOURS)[1])
     return np.array(counts, np.int64)
-
-
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Bound the true voxels in (Z, H, W); empty if there are none."""
-    found = ndimage.find_objects(mask.view(np.uint8))
-    return found[0] if found else (slice(0),) * 3
 
 
 def _concatenated(parts: Sequence[Quantities], name: str) -> np.ndarray | None:

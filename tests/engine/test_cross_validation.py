@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import load_config
@@ -87,6 +88,23 @@ def test_models_of_another_run_predict_their_own_folds_alone(run, lesions, tmp_p
     other = CrossValidation(CONFIG, lesions, tmp_path / "other", 2, 5, OPTS, validation.output)
     with pytest.raises(ValueError, match="fold 0 held out other slices"):
         other.run()
+
+
+def test_a_second_step_starts_from_the_same_folds(run, lesions, tmp_path):
+    first, _, _ = run
+    one_step = (*OPTS, "SOLVER.MAX_ITER", "1", "SOLVER.BASE_LR", "1e-9")
+    how = {"opts": one_step, "start_from": first.output}
+    second = CrossValidation(CONFIG, lesions, tmp_path / "second", 2, **how)
+    assert second.run([1])["start_from"] == str(first.output)
+    before, after = (
+        torch.load(x.output / "fold_1/model_final.pth", weights_only=True)["model"]
+        for x in (first, second)
+    )
+    name = "backbone.fpn_lateral4.weight"
+    assert torch.allclose(before[name], after[name], atol=1e-6)
+    other = CrossValidation(CONFIG, lesions, tmp_path / "third", 2, 5, **how)
+    with pytest.raises(ValueError, match="fold 0 held out other slices"):
+        other.run([0])
 
 
 @pytest.fixture(scope="module")

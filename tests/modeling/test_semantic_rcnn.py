@@ -6,7 +6,9 @@ from detectron2.utils.events import EventStorage
 from tiny_models import batch, small_cfg
 from torch.nn import functional as F
 
+from ctmasknet.data.window import Window
 from ctmasknet.fast import accelerate
+from ctmasknet.modeling.density_classes import DensityClasses
 from ctmasknet.modeling.pixels_to_instances import ImageMasks, join
 
 SIZE = (24, 32)
@@ -155,3 +157,30 @@ def test_the_mirrored_image_has_half_the_say(model):
         model.mirror = False
     assert plain.shape == (3, 40, 60)
     torch.testing.assert_close(found, (plain + other.flip(-1)) / 2)
+
+
+def test_density_tells_the_classes_of_lesion_pixels():
+    tell = DensityClasses([-400.0], 2, Window(1020, -490))  # 4 HU a grey value, from -1000
+    image = torch.full((3, *SIZE), 100.0)  # -600 HU
+    image[:, :, 20:] = 150.0
+    told = tell(probabilities((1, 0.5, 0, 0, 32, 24)), image)
+    assert told[:, 5, 2].tolist() == pytest.approx([0.5 * 0.982, 0.5 * 0.018, 0.5], abs=1e-3)
+    assert told[:, 5, 30].tolist() == pytest.approx([0.25, 0.25, 0.5], abs=1e-5)  # at the cut
+    assert told.sum(dim=0).allclose(torch.ones(SIZE))
+    image[:, 8, 8] = 255.0  # a vessel
+    assert tell(told, image)[0, 8, 8] > 0.4
+    assert tell(told[:, :1, :1], image[:, :1, :1]).shape == (3, 1, 1)
+
+
+def test_density_tells_three_classes_in_their_order():
+    tell = DensityClasses([-600.0, -200.0], 3, Window(1020, -490))
+    image = torch.tensor([50.0, 150, 240]).repeat_interleave(30).expand(1, 9, 90)
+    probs = torch.full((4, 9, 90), 0.25)
+    assert tell(probs, image).argmax(dim=0)[4, [10, 45, 80]].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("cuts", [[-400.0, -300.0], [-1400.0]])
+def test_cuts_that_are_not_between_the_classes_are_refused(cuts):
+    cfg = small_cfg("recipe/semantic_R18_T1", "MODEL.SEM_SEG_HEAD.HU_CUTS", cuts)
+    with pytest.raises(ValueError, match="HU_CUTS is .*expected 1 rising HU between 2 classes"):
+        build_model(cfg)

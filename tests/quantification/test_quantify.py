@@ -6,8 +6,8 @@ import pytest
 
 from ctmasknet.inference.predictions import Instance, SlicePrediction
 from ctmasknet.lung import LungMask
+from ctmasknet.quantification.grown_lung import grown_lung
 from ctmasknet.quantification.quantify import (
-    grown_lung,
     join,
     lobe_shares,
     quantify,
@@ -82,36 +82,56 @@ def test_a_given_lung_is_taken_as_it_is():
     assert slice_shares(quantities)[:, 2] == pytest.approx([14 / 40, 1 / 40, 0, 0])
 
 
+def bent_lung(slices, columns):
+    """Whole columns and, bent around what is beside them, row 6 and the last column."""
+    lung = lung_of(slices, columns=columns, grows=True)
+    lung.mask[:, 6] = lung.mask[:, :, 9] = True
+    return lung
+
+
 def test_a_found_lung_grows_by_lesions_that_lie_in_it_by_a_half():
     # Columns 0 and 1 have 8 of the 16 px of the first lesion, which reaches into the second slice.
-    quantities = quantify(scan(), SPACING, lung=lung_of(4, columns=np.s_[0:2], grows=True))
-    assert quantities.lung_px.tolist() == [16 + 6, 16 + 2, 16, 16]
+    quantities = quantify(scan(), SPACING, lung=bent_lung(4, np.s_[0:2]))
+    assert quantities.lung_px.tolist() == [31 + 6, 31 + 2, 31, 31]
     assert quantities.lung_lesion_px[:, -1].tolist() == [14, 2, 0, 0]
-    less = quantify(scan(), SPACING, lung=lung_of(4, columns=np.s_[0:1], grows=True))
-    assert less.lung_px.tolist() == [8] * 4
+    less = quantify(scan(), SPACING, lung=bent_lung(4, np.s_[0:1]))
+    assert less.lung_px.tolist() == [24] * 4
     assert less.lung_lesion_px[:, -1].tolist() == [4, 0, 0, 0]
+
+
+def test_it_does_not_grow_beyond_its_hulls():
+    lung, lesion = np.zeros((2, 1, 8, 10), bool)
+    lung[0, :, 0:4] = True
+    lung[0, 3, 2:4] = False
+    lesion[0, 3, 1:6] = True  # 2 px are a dent of the lung, of which 1 is lung; 2 lie in the wall
+    lung[0, 3, 2] = lung[0, 4, 8:10] = True
+    grown = grown_lung(lung, lesion)
+    assert np.argwhere(grown & ~lung).tolist() == []  # it lies in it by less than a half
+    lesion[0, 3, 0] = True
+    grown = grown_lung(lung, lesion)
+    assert np.argwhere(grown & ~lung).tolist() == [[0, 3, 3]]
 
 
 def test_growing_is_26_connected_and_leaves_its_input():
     lung, lesion = np.zeros((2, 3, 4, 4), bool)
-    lung[0, 0, 0] = True
+    lung[0, 0, 0] = lung[1, 0] = lung[1, :, 0] = lung[1, 3] = True  # a bow around the second
     lesion[0, 0, 0] = lesion[1, 1, 1] = True  # half of it
     lesion[0, 3, 3] = lesion[1, 3, 3] = lesion[2, 3, 3] = True  # a third of it
     lung[2, 3, 3] = True
     grown = grown_lung(lung, lesion)
-    assert np.argwhere(grown).tolist() == [[0, 0, 0], [1, 1, 1], [2, 3, 3]]
-    assert lung.sum() == 2
+    assert np.argwhere(grown & ~lung).tolist() == [[1, 1, 1]]
+    assert grown.sum() == lung.sum() + 1
     assert (grown_lung(lung, np.zeros_like(lesion)) == lung).all()
 
 
 def test_single_slices_do_not_lie_on_each_other():
     slices = [found(*one.instances, pixel_mm=(1.0, 2.0)) for one in scan()]
-    lung = lung_of(1, columns=np.s_[5:7], grows=True)
+    lung = bent_lung(1, np.s_[5:7])
     quantities = join([quantify([one], lung=lung) for one in slices])
     assert quantities.lesions is quantities.volumes_ml is quantities.lung_volume_ml is None
     assert quantities.pixel_mm2.tolist() == [2.0] * 4
     # Now nothing joins the first slice's lesion to the lung.
-    assert quantities.lung_px.tolist() == [16, 17, 16, 16]
+    assert quantities.lung_px.tolist() == [31, 32, 31, 31]
     assert quantities.areas_px[:, 2].tolist() == [14, 2, 0, 2]
 
 
