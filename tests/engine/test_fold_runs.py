@@ -81,7 +81,7 @@ def test_two_runs_on_one_fold_then_nothing_is_left_to_do(images, tmp_path, monke
     }
     trained = json.loads((tmp_path / "out/pooled/fold_0/results.json").read_text())
     assert trained["weights"].endswith("model_final.pth")
-    monkeypatch.setattr("subprocess.run", None)  # as it may not be called
+    monkeypatch.setattr(FoldRuns, "_train", None)  # as it may not be called
     assert experiment.run([0])["metrics"] == results["metrics"]
     other = FoldRuns(runs, images, tmp_path / "out", weights, folds=3, opts=(*SMALL, "SEED", "7"))
     with pytest.raises(ValueError, match="finished with other settings or data"):
