@@ -20,6 +20,7 @@ _DESCRIPTION = f"""Lesions and classes of chest CT. {NOTICE}
 # Each is a module of `commands` with a function add_NAME; only the one that is asked for is loaded.
 COMMANDS = {
     "train": "a lesion model or a CT-Mask-Net, on your data by their paths",
+    "train-scans": "a head that classifies scans from predictions of their slices",
     "evaluate": "a model on a data set, or files of predictions of any system",
     "predict": "scans and slices to lesions, measures, classes and reports",
     "prepare": "masks, scans and lists to data sets; other weights to ours",
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         if name in arguments[:1]:
+            name = name.replace("-", "_")
             module = import_module(f".commands.{name}", __package__)
             getattr(module, f"add_{name}")(commands)
         else:

@@ -131,14 +131,25 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     # papers; the numbers of a step follow from SEED). Inference always spreads them evenly.
     cfg.MODEL.RANKED_BOXES.FILL = "even"
 
+    # What a box carries beside its row: "" (nothing, as in the papers), or "box_head", the vector
+    # of the box head (MODEL.ROI_BOX_HEAD) for the RoI that the box comes from.
+    cfg.MODEL.RANKED_BOXES.FEATURES = ""
+
     # ---------------------------------------------------------------- image head (module S)
     cfg.MODEL.IMAGE_HEAD = CfgNode()
-    # Name in IMAGE_HEAD_REGISTRY.
+    # Name in IMAGE_HEAD_REGISTRY: "RankedBoxHead" (module S of the papers) reads all places,
+    # repeats included; "PooledBoxHead" (mean and maximum), "AttentionBoxHead" (gated attention)
+    # and "SetBoxHead" (self-attention) read each box once.
     cfg.MODEL.IMAGE_HEAD.NAME = "RankedBoxHead"
     # Number of image classes; the three of the papers are Control, Common Pneumonia, COVID-19.
     cfg.MODEL.IMAGE_HEAD.NUM_CLASSES = 3
-    # Features of the head's two hidden layers.
+    # Features of the head's hidden layers.
     cfg.MODEL.IMAGE_HEAD.FC_DIM = 512
+    # Whether the head also reads the mean of the backbone's coarsest level over the image: what
+    # lies outside every box. Boxes then explain a part of the answer only.
+    cfg.MODEL.IMAGE_HEAD.GLOBAL_FEATURES = False
+    # Blocks of self-attention (SetBoxHead).
+    cfg.MODEL.IMAGE_HEAD.NUM_BLOCKS = 1
     # "binary_cross_entropy" of each class against the rest (the papers), or "cross_entropy".
     cfg.MODEL.IMAGE_HEAD.LOSS = "binary_cross_entropy"
 
@@ -153,8 +164,9 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
 
     # ---------------------------------------------------------------- training and evaluation
     # What CTMaskNet trains: "heads" (the image head alone), "heads+bn" (and the affine weights of
-    # BatchNorm, whose running statistics stay frozen) or "full" (all that the image loss reaches:
-    # everything but the RPN and the mask head).
+    # BatchNorm, whose running statistics stay frozen) "full" (all that the image loss reaches:
+    # everything but the RPN and the mask head) or "one-shot" (everything: DATASETS.TRAIN has lesion
+    # data sets and image lists, each batch slices of both, with the losses of their kind).
     cfg.MODEL.TRAINABLE = "heads+bn"
     # Whether "heads+bn" includes the BatchNorm of the residual shortcuts (the author's code does
     # not).

@@ -7,6 +7,7 @@ from detectron2.modeling import build_model
 
 from ctmasknet import get_cfg
 from ctmasknet.fast import accelerate
+from ctmasknet.modeling import RankedBoxes
 
 CONFIG_FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = {"lesion": "lesion/R18_T1", "ctmasknet": "ctmasknet/R18_T1_heads_BN"}
@@ -54,6 +55,15 @@ def batch(num=2, size=(64, 64), seed=0):
         }
         for i in range(num)
     ]
+
+
+def boxes_of(rows, boxes=None, classes=None, size=(100, 200), **more):
+    """One image's different boxes, best first, as a fill takes them."""
+    count = len(rows)
+    boxes = torch.zeros(count, 4) if boxes is None else boxes
+    classes = torch.zeros(count, dtype=torch.int64) if classes is None else classes
+    valid, sizes = torch.ones(count, dtype=torch.bool), torch.tensor(size, dtype=torch.float32)
+    return RankedBoxes(rows, boxes, classes, valid, sizes, **more)
 
 
 def meta_model(cfg):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Print the size and cost of every lesion model and CT-Mask-Net in configs/, as Markdown.
+"""Print the size and cost of every lesion model, CT-Mask-Net and baseline in configs/, as Markdown.
 
     tools/model_table.py
     tools/model_table.py --csv models.csv
@@ -8,13 +8,12 @@
 Needs no data and no weights, and takes seconds on a CPU.
 """
 
-from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
 from detectron2.modeling import GeneralizedRCNN, build_model
-from detectron2.utils.analysis import FlopCountAnalysis
+from multiply_adds import count_multiply_adds  # beside this file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -24,6 +23,7 @@ from ctmasknet.engine import load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
+FOLDERS = ("lesion", "ctmasknet", "heads", "baseline")
 # Millions of parameters by the papers: lesion model, CT-Mask-Net.
 PAPERS = {
     "R18": (14.52, 14.75),
@@ -34,26 +34,19 @@ PAPERS = {
     "R34_T2": (4.68, 4.92),
     "R50": (31.78, 34.14),
 }
-IMAGE_SIZE = 512
-# fvcore counts these too, in units of its own: 2 for each number that BatchNorm reads, 1 for each
-# that upsampling writes.
-NOT_MULTIPLY_ADDS = ("batch_norm", "upsample_nearest2d")
-
-# Layers and input shape -> multiply-adds: the configs share most of their parts.
-_COUNTS: dict[str, int] = {}
-
 BEGIN = "<!-- made by: python tools/model_table.py --update docs/models.md -->"
 END = "<!-- end of the model table -->"
 HEADER = (
-    "| config | parameters | trainable | module S | BatchNorm | multiply-adds (G) | papers (M) "
+    "| config | parameters | trainable | image head | BatchNorm | multiply-adds (G) | papers (M) "
     "| what the papers count on top |\n|---|--:|--:|--:|--:|--:|--:|---|\n"
 )
 NOTES = """
 Multiply-adds: one slice of 512 x 512 at inference, counted by fvcore's FlopCountAnalysis with one
 multiply-add as one: the convolutions and linear layers of backbone, FPN and RPN head, of box head
-and predictor for 1,000 RoIs, of the mask head for 128 instances, and of module S. Not counted:
-BatchNorm (it can be folded into the convolution before it), ReLU, additions, max pooling and
-upsampling; RoIAlign, decoding, NMS and pasting.
+and predictor for 1,000 RoIs, of the mask head for 128 instances, and of the image head; of a
+baseline all that it has, at this size though it trains at 224. Not counted: BatchNorm (it can be
+folded into the convolution before it), ReLU, additions, max pooling, upsampling and the products of
+attention; RoIAlign, decoding, NMS and pasting.
 
 BatchNorm: its weights and biases. Papers: they count the whole state dict of the author's code.
 *background* is outputs for the background, which Detectron2's box and mask predictors lack;
@@ -73,7 +66,7 @@ class ModelRow:
         name: stem of the config file.
         parameters: all of the model.
         trainable: those that training changes.
-        image_head: those of module S; 0 in a lesion model.
+        image_head: those of the image head (module S); 0 in a lesion model or baseline.
         batch_norm: weights and biases of BatchNorm.
         multiply_adds: of one image of 512 x 512; see `count_multiply_adds`.
         papers_millions: the papers' figure; 0 for a backbone that they do not have, as is what
@@ -103,22 +96,22 @@ class ModelRow:
 
 
 def model_rows(config_folder: Path) -> list[ModelRow]:
-    """Measure the lesion models and CT-Mask-Nets of a folder.
+    """Measure the models of a folder.
 
     Args:
         config_folder: the repository's `configs`.
 
     Returns:
-        One row for each config: lesion models first, in the papers' order, then other backbones.
+        One row for each config, by FOLDERS; in each the papers' backbones first, in their order.
 
     Raises:
         FileNotFoundError: the folder has no such configs.
     """
-    paths = [*config_folder.glob("lesion/*.yaml"), *config_folder.glob("ctmasknet/*.yaml")]
+    paths = [path for name in FOLDERS for path in config_folder.glob(f"{name}/*.yaml")]
     if not paths:
-        raise FileNotFoundError(f"{config_folder}: no configs in its lesion and ctmasknet")
+        raise FileNotFoundError(f"{config_folder}: no configs in its {', '.join(FOLDERS)}")
     order = [*PAPERS, ""]
-    paths.sort(key=lambda p: (p.parent.name == "ctmasknet", order.index(_backbone(p)), p.stem))
+    paths.sort(key=lambda p: (FOLDERS.index(p.parent.name), order.index(_backbone(p)), p.stem))
     return [model_row(path) for path in paths]
 
 
@@ -148,48 +141,6 @@ def model_row(config_file: Path) -> ModelRow:
         lateral=_missing_lateral(model),
         mask_head=_size(counted) - _size(model),
     )
-
-
-def count_multiply_adds(model: GeneralizedRCNN) -> int:
-    """Count the multiply-adds of one image of 512 x 512 at inference.
-
-    The RPN is taken to hand on as many proposals, and the mask head to see as many instances, as
-    they may, so that the number does not depend on weights.
-
-    Args:
-        model: a LesionRCNN or CTMaskNet, on any device; left as it is.
-
-    Returns:
-        Those of convolutions and linear layers.
-    """
-    # The cost of a convolution is proportional to the area, and that of a head to the number of
-    # RoIs: tracing the smallest input that the strides divide is as exact as tracing all of it.
-    cell = model.backbone.size_divisibility
-    cells = (IMAGE_SIZE // cell) ** 2
-    levels = [
-        torch.zeros(1, level.channels, cell // level.stride, cell // level.stride)
-        for level in model.backbone.output_shape().values()
-    ]
-    heads = model.roi_heads
-    channels = levels[0].shape[1]
-    pooled = torch.zeros(1, channels, *heads.box_pooler.output_size)
-    box_features = torch.zeros(1, heads.box_head.output_shape.channels)
-    rois = model.proposal_generator.post_nms_topk[False]
-    count = (
-        _traced(model.backbone, torch.zeros(1, 3, cell, cell)) * cells
-        + _traced(model.proposal_generator.rpn_head, levels) * cells
-        + _traced(heads.box_head, pooled) * rois
-        + _traced(heads.box_predictor, box_features) * rois
-    )
-    if heads.mask_on:
-        pooled = torch.zeros(1, channels, *heads.mask_pooler.output_size)
-        # The layers without its `forward`, which wants instances.
-        layers = nn.Sequential(*heads.mask_head)
-        count += _traced(layers, pooled) * heads.box_predictor.test_topk_per_image
-    if hasattr(model, "image_head"):
-        head = model.image_head
-        count += _traced(head, torch.zeros(1, head.num_boxes, head.row_size))
-    return count
 
 
 def markdown(rows: list[ModelRow]) -> str:
@@ -223,7 +174,12 @@ def update_table(path: Path, table: str) -> None:
 
 
 def _backbone(config_file: Path) -> str:
-    """The papers' name of a config's backbone, which its stem begins with; "" for another one."""
+    """The papers' name of a config's backbone, which its stem begins with; "" for another one.
+
+    Nor had they other heads or baselines.
+    """
+    if config_file.parent.name not in FOLDERS[:2]:
+        return ""
     names = [name for name in PAPERS if f"{config_file.stem}_".startswith(f"{name}_")]
     return max(names, key=len, default="")
 
@@ -248,17 +204,6 @@ def _background_outputs(model: GeneralizedRCNN) -> int:
 def _missing_lateral(model: GeneralizedRCNN) -> int:
     lateral, *others = model.backbone.lateral_convs
     return 0 if others else (512 - lateral.in_channels) * lateral.out_channels
-
-
-def _traced(part: nn.Module, inputs: torch.Tensor | list[torch.Tensor]) -> int:
-    shapes = [tuple(x.shape) for x in inputs] if isinstance(inputs, list) else inputs.shape
-    key = f"{part} {shapes}"
-    if key not in _COUNTS:
-        # PyTorch does not trace convolutions on the meta device.
-        part = deepcopy(part).to_empty(device="cpu").eval()
-        counts = FlopCountAnalysis(part, (inputs,)).by_operator()
-        _COUNTS[key] = sum(n for name, n in counts.items() if name not in NOT_MULTIPLY_ADDS)
-    return _COUNTS[key]
 
 
 def _markdown_row(row: ModelRow) -> str:

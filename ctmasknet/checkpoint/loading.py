@@ -11,7 +11,7 @@ from tabulate import tabulate
 from torch import nn
 
 from ..atomic_write import atomic_write
-from ..modeling import CTMaskNet
+from ..modeling import CTMaskNet, ImageModel, RankedBoxHead
 from ..shipped_models import is_model_file
 from . import settings
 from .model_file import read_model_file
@@ -20,6 +20,7 @@ from .tensor_files import find_state_dict, read_tensors
 logger = logging.getLogger(__name__)
 
 NEW_IN_CT_MASK_NET = ("image_head",)
+NEW_IN_IMAGE_MODEL = ("classifier",)
 NEW_IN_LESION_MODEL = ("proposal_generator", "roi_heads", "sem_seg_head", "backbone.fpn_")
 BACKBONE = "backbone.bottom_up."
 _COLUMNS = ("loaded", "converted", "ignored", "missing")
@@ -141,6 +142,13 @@ def save_converted(
         torch.save(content, partial)
 
 
+def new_in(model: nn.Module) -> tuple[str, ...]:
+    """Return what a training may start without, of the parts that MODEL.WEIGHTS fills."""
+    if isinstance(model, CTMaskNet):
+        return NEW_IN_CT_MASK_NET
+    return NEW_IN_IMAGE_MODEL if isinstance(model, ImageModel) else NEW_IN_LESION_MODEL
+
+
 def load_weights(
     model: nn.Module,
     path: str | Path,
@@ -151,7 +159,7 @@ def load_weights(
     """Fill a model from a checkpoint, if everything fits.
 
     Args:
-        model: a lesion model or CT-Mask-Net.
+        model: a lesion model, CT-Mask-Net or baseline.
         path: a checkpoint or a model file, see `read_checkpoint`.
         new: prefixes of parameters that the checkpoint may lack; they stay as initialised.
         lesion_classes: names of the model's lesion classes, compared with those in the checkpoint;
@@ -169,8 +177,8 @@ def load_weights(
         raise ValueError(
             f"{path}: a ResNet of torchvision; convert it with `ctmasknet prepare weights` first"
         )
-    _check_numbers(path, model, weights, new)
     settings.check_settings(path, model, checkpoint.settings)
+    _check_numbers(path, model, weights, new)
     stored = settings.lesion_classes_in(checkpoint.settings)
     retrained = bool(new) and not isinstance(model, CTMaskNet)
     settings.check_lesion_classes(path, stored, lesion_classes, retrained)
@@ -221,7 +229,7 @@ def _why_ignored(name: str, own: Iterable[str], weights: Iterable[str]) -> str:
 
 
 _CLASSES = "roi_heads.box_predictor.cls_score.bias"  # one more than classes: the background
-_ROWS = "image_head.fc1.weight"  # reads rows of several numbers
+_ROWS = "image_head.fc1.weight"  # of module S, which reads rows of several numbers
 # Numbers that configs and checkpoints both state: tensor, axis, unit, key.
 _NUMBERS = (
     (_CLASSES, 0, "lesion class(es)", "ROI_HEADS.NUM_CLASSES"),
@@ -229,6 +237,7 @@ _NUMBERS = (
     (_ROWS, 1, "ranked boxes (N)", "RANKED_BOXES.NUM"),
     (_ROWS, 0, "features of the image head", "IMAGE_HEAD.FC_DIM"),
     ("image_head.classifier.bias", 0, "image classes", "IMAGE_HEAD.NUM_CLASSES"),
+    ("classifier.bias", 0, "image classes", "IMAGE_HEAD.NUM_CLASSES"),
 )
 
 
@@ -239,9 +248,9 @@ def _check_numbers(
     for name, axis, unit, key in _NUMBERS:
         if name not in own or name not in weights:
             continue
-        extra, size = int(name == _CLASSES), 1
-        if name == _ROWS and axis == 1:
-            size = int(model.image_head.row_size)  # type: ignore[union-attr,arg-type]
+        extra, size, head = int(name == _CLASSES), 1, getattr(model, "image_head", None)
+        if name == _ROWS and axis == 1 and isinstance(head, RankedBoxHead):
+            size = head.row_size
         found, rest = divmod(weights[name].shape[axis] - extra, size)
         expected = (own[name].shape[axis] - extra) // size
         if found != expected and not rest:

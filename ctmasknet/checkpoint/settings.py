@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ..modeling import CTMaskNet
+from ..modeling import CTMaskNet, ImageModel
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +26,20 @@ WINDOW = "window"  # "width,level" in HU of the slices trained on; model files h
 def settings_of(
     model: nn.Module, lesion_classes: Sequence[str] = (), image_classes: Sequence[str] = ()
 ) -> dict[str, str]:
-    """Return config key -> value of a lesion model or CT-Mask-Net.
+    """Return config key -> value of a lesion model, CT-Mask-Net or baseline.
 
     The names of its classes are () if unknown; a lesion model has none of images.
     """
+    if isinstance(model, ImageModel):
+        names = {IMAGE_CLASSES: json.dumps(list(image_classes))} if image_classes else {}
+        return {"MODEL.META_ARCHITECTURE": type(model).__name__, **names}
     anchors = type(model.proposal_generator.anchor_generator).__name__  # type: ignore[union-attr]
     settings = {"MODEL.ANCHOR_GENERATOR.NAME": anchors}
     if isinstance(model, CTMaskNet):
         settings["MODEL.RANKED_BOXES.ENCODING"] = str(model.roi_heads.encoding)
+        settings["MODEL.RANKED_BOXES.FEATURES"] = str(model.roi_heads.features)
+        settings["MODEL.IMAGE_HEAD.GLOBAL_FEATURES"] = str(model.global_features)
+        settings["MODEL.IMAGE_HEAD.NAME"] = type(model.image_head).__name__
         if image_classes:
             settings[IMAGE_CLASSES] = json.dumps(list(image_classes))
     if lesion_classes:

@@ -55,8 +55,8 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--rule",
-        help="how slices become one answer for a scan: mean, max, top_K_mean or share_above_T "
-        "(default: the best on validation, or mean)",
+        help="how slices become one answer for a scan: mean, max, top_K_mean, share_above_T, or "
+        "the file of a scan head (default: the best on validation, or mean)",
     )
     add_number("--sensitivity", IMAGES.sensitivity, "S", "of the operating points")
     add = parser.add_argument_group("with --predictions of lesions (.json)").add_argument

@@ -5,6 +5,7 @@ from pathlib import Path
 from ..checkpoint.model_file import read_metadata
 from ..checkpoint.settings import TRAINING_DATA, WINDOW
 from ..inference.model_spec import ModelSpec, find_model
+from ..modeling import reads_boxes
 from ..provenance import sha256_of
 from ..shipped_models import find_weights, is_model_file, names_in_words
 
@@ -46,8 +47,10 @@ def describe_model(found: dict[str, str]) -> str:
 
 
 def kind_in_words(spec: ModelSpec) -> str:
-    """Return "lesion model (GGO, C)", or of a CT-Mask-Net its image classes, too."""
+    """Return "lesion model (GGO, C)", or of a classifier its image classes, too."""
     lesions = ", ".join(spec.lesion_classes)
+    if spec.image_classes and not reads_boxes(spec.cfg):
+        return f"{spec.cfg.MODEL.META_ARCHITECTURE} ({', '.join(spec.image_classes)})"
     if spec.image_classes:
         return f"CT-Mask-Net ({', '.join(spec.image_classes)}, from the lesions {lesions})"
     return f"lesion model ({lesions})"

@@ -56,10 +56,10 @@ def run_pack(args: argparse.Namespace) -> None:
     rounding = pack_model(spec, args.output, name, window, args.license, args.terms)
     print(f"{args.output}: {kind_in_words(spec)} {name}, {size_in_words(args.output)}")
     cfg = spec.cfg
-    print(
-        f"window {window}, field of view {cfg.INPUT.FIELD_OF_VIEW}, lesions from a score of "
-        f"{cfg.TEST.PIXEL_SCORE_THRESH:g}"
-    )
+    seen = f"window {window}, field of view {cfg.INPUT.FIELD_OF_VIEW}"
+    if spec.lesion_classes:
+        seen += f", lesions from a score of {cfg.TEST.PIXEL_SCORE_THRESH:g}"
+    print(seen)
     print(f"SHA-256: {sha256_of(args.output)}")
     print(
         f"float16 changes weights by {rounding.change:.2g} at most ({rounding.tensor}, up to "

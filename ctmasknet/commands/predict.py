@@ -106,8 +106,8 @@ def _add_quantification(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "--aggregation",
-        help="from slices to scan: mean, max, top_<k>_mean, share_above_<t> (default: the config's "
-        "TEST.AGGREGATION, or mean)",
+        help="from slices to scan: mean, max, top_<k>_mean, share_above_<t>, or the file of a "
+        "scan head (default: the config's TEST.AGGREGATION, or mean)",
     )
     add(
         "--as-scan",

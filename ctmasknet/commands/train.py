@@ -1,4 +1,4 @@
-"""`ctmasknet train`: a lesion model or a CT-Mask-Net; tools/train_net.py runs the same code."""
+"""`ctmasknet train`: a lesion model, CT-Mask-Net or baseline, by the code of tools/train_net.py."""
 
 import argparse
 import logging
@@ -21,11 +21,11 @@ from .fit_classes import fit_classes
 
 logger = logging.getLogger(__name__)
 
-_DESCRIPTION = f"""Train a lesion model, or a CT-Mask-Net that starts from one. {NOTICE}
+_DESCRIPTION = f"""Train a lesion model, a CT-Mask-Net that starts from one, or a baseline. {NOTICE}
 
 CONFIG is a shipped config (`ctmasknet info` lists them; the quick ones take minutes on a CPU) or a
-YAML file. Lesion models train on COCO files (.json), CT-Mask-Nets on image lists (.csv:
-file,label,patient,scan). The checkpoint that is best on --validation is evaluated on --test.
+YAML file. Lesion models train on COCO files (.json), CT-Mask-Nets and baselines on image lists
+(.csv: file,label,patient,scan). The checkpoint that is best on --validation is evaluated on --test.
 KEY VALUE pairs override the config, in any number.
 
   ctmasknet train quick/lesion_R18_T1 --train lesions_train.json --validation lesions_val.json \\

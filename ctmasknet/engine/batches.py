@@ -14,12 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_train_loader, get_detection_dataset_dicts
+from detectron2.data import (
+    DatasetCatalog,
+    MetadataCatalog,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..data.images import check_slice
-from .sampling import lesion_free_sampler
+from ..modeling import is_one_shot
+from .sampling import AlternatingSampler, lesion_free_sampler
 
 Place = tuple[int, ...]  # in the order: seed, process, number of the image in it
 # What Detectron2's samplers draw when they are made; all else follows from it.
@@ -108,15 +114,19 @@ def build_train_loader(
 
     Raises:
         AssertionError: as Detectron2 says that nothing is left to train on.
+        ValueError: one-shot training with batches of one slice, or a list without labels.
     """
-    keys, drawn = cfg.DATALOADER, {}
-    records = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, keys.FILTER_EMPTY_ANNOTATIONS)
+    keys, drawn, one_shot = cfg.DATALOADER, {}, is_one_shot(cfg)
+    if one_shot:
+        records, drawn["sampler"] = _of_both_kinds(cfg)
+    else:
+        records = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, keys.FILTER_EMPTY_ANNOTATIONS)
     if keys.LESION_FREE_SHARE:
         drawn["sampler"] = lesion_free_sampler(records, keys.LESION_FREE_SHARE)
     stock = build_detection_train_loader(
         cfg, dataset=records, mapper=mapper, num_workers=0, aspect_ratio_grouping=False, **drawn
     ).dataset
-    grouped = keys.ASPECT_RATIO_GROUPING and not in_memory
+    grouped = keys.ASPECT_RATIO_GROUPING and not in_memory and not one_shot
     batches = TrainingBatches(
         stock.sampler,
         cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size(),
@@ -130,6 +140,24 @@ def build_train_loader(
         worker_init_fn=leave_interrupts,
         generator=torch.Generator(),  # or the loader would take a number from the model's
     )
+
+
+def _of_both_kinds(cfg: CfgNode) -> tuple[list[dict], AlternatingSampler]:
+    """Return slices with lesions, then those with labels, and a sampler that takes turns."""
+    if cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size() < 2:
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}: one-shot training wants 2 or "
+            "more slices in each process, for batches with both kinds"
+        )
+    by_kind: dict[str, list[str]] = {"coco": [], "image": []}
+    for name in cfg.DATASETS.TRAIN:
+        by_kind[MetadataCatalog.get(name).evaluator_type].append(name)
+    lesions = get_detection_dataset_dicts(by_kind["coco"], cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    labelled = [x for name in by_kind["image"] for x in DatasetCatalog.get(name)]
+    missing = next((x["file_name"] for x in labelled if "label" not in x), None)
+    if missing:
+        raise ValueError(f"DATASETS.TRAIN: {missing} has no label")
+    return [*lesions, *labelled], AlternatingSampler(len(lesions), len(labelled))
 
 
 def leave_interrupts(worker: int) -> None:

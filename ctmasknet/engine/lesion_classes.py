@@ -10,7 +10,7 @@ from ..config import get_cfg
 from ..config_files import merge_config_file
 from ..data.mask_rule import MaskRule, check_lesion_names
 from ..data.regroup import lesion_classes_of, regrouped_dataset
-from ..modeling import is_classifier
+from ..modeling import is_classifier, learns_lesions
 from ..shipped_configs import CONFIGS
 from ..wording import counted
 
@@ -21,7 +21,7 @@ _BY_RULE = ", or change INPUT.MASK_TYPE ('' keeps a data set's classes, 'lesion=
 def check_lesion_keys(cfg: CfgNode) -> None:
     """Raise a ValueError unless the config's keys of lesions can be used and agree.
 
-    A CT-Mask-Net reads no masks, so nothing is asked of its INPUT.MASK_TYPE.
+    A classifier alone reads no masks, so nothing is asked of its INPUT.MASK_TYPE.
     """
     _check_lesion_free_share(cfg)
     count, names = cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.DATASETS.LESION_CLASSES
@@ -39,7 +39,7 @@ def check_lesion_keys(cfg: CfgNode) -> None:
         made = MaskRule.parse(cfg.INPUT.MASK_TYPE).classes
     except ValueError as error:
         raise ValueError(f"INPUT.MASK_TYPE: {error}, or '' for the data set's own") from None
-    if made and not is_classifier(cfg):
+    if made and learns_lesions(cfg):
         rule = f"INPUT.MASK_TYPE is '{cfg.INPUT.MASK_TYPE}'"
         _check_count(f"{rule} with {_listed(made)}", made, count, _BY_RULE)
 
@@ -52,11 +52,12 @@ def match_lesion_classes(cfg: CfgNode, names: Sequence[str], weights: str) -> di
 
     Args:
         cfg: the config, changed in place.
-        names: the registered data sets of the run, those of training first.
+        names: the registered lesion data sets of the run, those of training first.
         weights: the checkpoint that the run starts from, goes on from, or evaluates; "" without.
 
     Returns:
-        Data set -> the one to use for it; itself if it can be used as it is. Of a CT-Mask-Net: {}.
+        Data set -> the one to use for it; itself if it can be used as it is. {} of a
+        classifier alone.
 
     Raises:
         ValueError: a file that cannot be used, other classes in one of the data sets than in the
@@ -64,7 +65,7 @@ def match_lesion_classes(cfg: CfgNode, names: Sequence[str], weights: str) -> di
             several classes nothing names.
     """
     stored, count = stored_lesion_classes(weights), cfg.MODEL.ROI_HEADS.NUM_CLASSES
-    if is_classifier(cfg):
+    if not learns_lesions(cfg) or is_classifier(cfg) and not names:
         if stored:
             _check_count(f"{weights} has {_listed(stored)}", stored, count)
         cfg.DATASETS.LESION_CLASSES = tuple(cfg.DATASETS.LESION_CLASSES) or stored
@@ -86,9 +87,9 @@ def match_lesion_classes(cfg: CfgNode, names: Sequence[str], weights: str) -> di
 def told_lesion_classes(cfg: CfgNode) -> tuple[str, ...]:
     """Return the lesion classes that a config names, () if it does not; no data set is read.
 
-    A CT-Mask-Net has read no masks, so its INPUT.MASK_TYPE tells nothing.
+    A classifier alone has read no masks, so its INPUT.MASK_TYPE tells nothing.
     """
-    made = () if is_classifier(cfg) else MaskRule.parse(cfg.INPUT.MASK_TYPE).classes
+    made = MaskRule.parse(cfg.INPUT.MASK_TYPE).classes if learns_lesions(cfg) else ()
     names = tuple(cfg.DATASETS.LESION_CLASSES) or made
     return names if len(names) == cfg.MODEL.ROI_HEADS.NUM_CLASSES else ()
 
@@ -110,7 +111,7 @@ def _check_lesion_free_share(cfg: CfgNode) -> None:
     if not 0 <= keys.LESION_FREE_SHARE < 1:
         raise ValueError(f"{key} is {keys.LESION_FREE_SHARE}, expected 0 to below 1")
     if keys.LESION_FREE_SHARE and is_classifier(cfg):
-        raise ValueError(f"{key} is {keys.LESION_FREE_SHARE}, but a CT-Mask-Net reads no lesions")
+        raise ValueError(f"{key} is {keys.LESION_FREE_SHARE}, but a classifier reads no lesions")
     wanted = {"FILTER_EMPTY_ANNOTATIONS": False, "SAMPLER_TRAIN": "TrainingSampler"}
     for other, value in wanted.items():
         if keys.LESION_FREE_SHARE and keys[other] != value:

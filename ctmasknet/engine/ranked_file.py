@@ -1,7 +1,4 @@
-"""Files of ranked rows, and the keys by which they are found again.
-
-Shapes: n different boxes of one image, D numbers in a row.
-"""
+"""Files of ranked boxes, and the keys by which they are found again."""
 
 import hashlib
 import io
@@ -19,22 +16,24 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from ..atomic_write import atomic_write
+from ..modeling import RankedBoxes
 from ..provenance import sha256_of
 
 _DIGEST = hashlib.sha256().digest_size
 _IMAGE_HEAD = "image_head."
-# Keys of MODEL that rows do not depend on, but for rounding. The precision is the model's own, as
+_OF_IMAGE = ("image_sizes", "global_features")  # one for each image, not for each box
+# Keys of MODEL that boxes do not depend on, but for rounding. The precision is the model's own, as
 # the config may say "auto".
 _NOT_OF_ROWS = {"WEIGHTS", "NAME", "DEVICE", "FAST", "PRECISION", "IMAGE_HEAD", "TRAINABLE"}
 _NOT_OF_ROWS |= {"TRAIN_SHORTCUT_NORMS"}
 _LIBRARIES = (cv2, detectron2, np, PIL, torch, torchvision)
 _PACKAGE = Path(__file__).parents[1]
-# What makes rows.
+# What makes boxes.
 _SOURCES = ("data/**/*.py", "modeling/**/*.py", "fast/**/*.py", "engine/ranked_*.py")
 
 
 def digest_of_sources(package: Path) -> str:
-    """Return the SHA-256 of the code that makes ranked rows; a commit would miss local changes."""
+    """Return the SHA-256 of the code that makes ranked boxes; a commit would miss local changes."""
     digest = hashlib.sha256()
     for path in sorted(path for pattern in _SOURCES for path in package.glob(pattern)):
         digest.update(f"{path.relative_to(package).as_posix()} {sha256_of(path)}\n".encode())
@@ -45,12 +44,13 @@ _CODE = digest_of_sources(_PACKAGE)  # now: files may be edited while a run comp
 
 
 def key_of_rows(cfg: CfgNode, model: nn.Module, files: Iterable[str], training: bool) -> str:
-    """Return the SHA-256 of everything that ranked rows depend on.
+    """Return the SHA-256 of everything that ranked boxes depend on.
 
     The CTMaskNet holds its weights. `files` are the images in their order; their content counts,
     not their names. In `training` images are resized as there, else as in evaluation.
     """
     settings = {key: value for key, value in cfg.MODEL.items() if key not in _NOT_OF_ROWS}
+    settings["GLOBAL_FEATURES"] = cfg.MODEL.IMAGE_HEAD.GLOBAL_FEATURES
     settings["RANKED_BOXES"] = {k: v for k, v in cfg.MODEL.RANKED_BOXES.items() if k != "FILL"}
     parts = {
         "code": _CODE,
@@ -74,21 +74,28 @@ def _digest_of_detector(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def write_rows(path: Path, key: str, rows: Sequence[np.ndarray]) -> None:
-    """Write (n, D) float32 rows of one image or more, whole or not at all.
+def write_boxes(path: Path, key: str, images: Sequence[RankedBoxes]) -> None:
+    """Write the different boxes of one image or more, whole or not at all.
 
     The file is an .npz with a checksum after its end, which NumPy ignores.
     """
     stream = io.BytesIO()
-    counts = np.array([len(x) for x in rows], np.int64)
-    np.savez(stream, key=np.array(key), counts=counts, rows=np.concatenate(rows))
+    tensors = [image.tensors() for image in images]
+    arrays = {
+        name: (np.stack if name in _OF_IMAGE else np.concatenate)(
+            [x[name].numpy() for x in tensors]
+        )
+        for name in tensors[0]
+    }
+    counts = np.array([len(image.rows) for image in images], np.int64)
+    np.savez(stream, key=np.array(key), counts=counts, **arrays)  # type: ignore[arg-type]
     content = stream.getvalue()
     with atomic_write(path) as partial:
         partial.write_bytes(content + hashlib.sha256(content).digest())
 
 
-def read_rows(path: Path, key: str) -> list[np.ndarray]:
-    """Read (n, D) float32 of each image; a ValueError if the file is damaged or has another key."""
+def read_boxes(path: Path, key: str) -> list[RankedBoxes]:
+    """Read each image's boxes; a ValueError if the file is damaged or has another key."""
     content = path.read_bytes()
     content, checksum = content[:-_DIGEST], content[-_DIGEST:]
     if hashlib.sha256(content).digest() != checksum:
@@ -96,4 +103,7 @@ def read_rows(path: Path, key: str) -> list[np.ndarray]:
     found = np.load(io.BytesIO(content), allow_pickle=False)
     if found["key"] != key:
         raise ValueError("made with other weights, settings, code or images")
-    return np.split(found["rows"], np.cumsum(found["counts"])[:-1])
+    counts = found["counts"].tolist()
+    tensors = {name: torch.from_numpy(found[name]) for name in set(found) - {"key", "counts"}}
+    split = {k: x if k in _OF_IMAGE else x.split(counts) for k, x in tensors.items()}
+    return [RankedBoxes(**{k: x[i] for k, x in split.items()}) for i in range(len(counts))]

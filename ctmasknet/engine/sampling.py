@@ -1,9 +1,12 @@
-"""How often slices without lesions are drawn in training."""
+"""Which slices are drawn in training: without lesions, or of two kinds."""
 
 import logging
+from collections.abc import Iterator
 
 import torch
-from detectron2.data.samplers import RepeatFactorTrainingSampler
+from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.utils import comm
+from torch.utils.data import Sampler
 
 logger = logging.getLogger(__name__)
 
@@ -44,3 +47,25 @@ def lesion_free_sampler(
 def has_lesions(record: dict) -> bool:
     """Return whether a dataset dict has an annotation that is no crowd, as Detectron2 filters."""
     return any(not x.get("iscrowd", 0) for x in record["annotations"])
+
+
+class AlternatingSampler(Sampler[int]):
+    """Slices of two kinds in turn, each kind shuffled by itself, without end.
+
+    So every batch of two or more, of each process, has both kinds; the smaller one comes more
+    often.
+    """
+
+    def __init__(self, first: int, second: int, seed: int | None = None):
+        """Take the numbers of the two kinds, 1 or more; indices of the second follow the first's.
+
+        `seed` None takes one that all processes share.
+        """
+        self._sizes = first, second
+        self._seed = comm.shared_random_seed() if seed is None else int(seed)
+
+    def __iter__(self) -> Iterator[int]:
+        kinds = [TrainingSampler(n, seed=self._seed + i) for i, n in enumerate(self._sizes)]
+        for one, other in zip(*kinds, strict=True):
+            yield one
+            yield self._sizes[0] + other

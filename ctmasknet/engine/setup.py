@@ -32,7 +32,7 @@ from ..evaluation.lesion_files import read_lesions
 from ..evaluation.metric_names import check_class_names
 from ..evaluation.prediction_table import RESERVED
 from ..fast.malloc import keep_freed_memory
-from ..modeling import is_classifier
+from ..modeling import is_classifier, is_one_shot, learns_lesions
 from ..shipped_configs import CONFIGS, find_config
 from ..shipped_models import find_weights, is_model_file
 from .checkpoints import find_resume_point
@@ -89,7 +89,7 @@ def set_up(cfg: CfgNode, args: Namespace | None = None) -> None:
     keep_freed_memory()
     say_windowed_once()
     if names := cfg.DATASETS.LESION_CLASSES:
-        read = "" if is_classifier(cfg) else f" (INPUT.MASK_TYPE '{cfg.INPUT.MASK_TYPE}')"
+        read = f" (INPUT.MASK_TYPE '{cfg.INPUT.MASK_TYPE}')" if learns_lesions(cfg) else ""
         text = "lesion classes in the order of their indices: %s%s"
         logger.info(text, ", ".join(names), read)
     if comm.is_main_process():
@@ -167,7 +167,8 @@ def load_config(
         cfg.DATASETS[key] = register_paths(cfg.DATASETS[key], classes) if datasets else ()
     _check_kinds(cfg)
     if datasets:
-        matched = match_lesion_classes(cfg, _names(cfg), weights)
+        lesions = [name for name in _names(cfg) if _kind(name) == "coco"]
+        matched = match_lesion_classes(cfg, lesions, weights)
         for key in DATASET_KEYS:
             cfg.DATASETS[key] = tuple(matched.get(name, name) for name in cfg.DATASETS[key])
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
@@ -197,13 +198,24 @@ def _image_classes(cfg: CfgNode, weights: str) -> tuple[str, ...]:
     return stored if set(found) <= set(stored) else found
 
 
+def _kind(name: str) -> str:
+    return MetadataCatalog.get(name).evaluator_type  # "image" or "coco"
+
+
 def _check_kinds(cfg: CfgNode) -> None:
     wanted = "image" if is_classifier(cfg) else "coco"
     kinds = {"image": "an image list (.csv)", "coco": "a lesion data set (.json)"}
+    both = ("TRAIN", "TEST") if is_one_shot(cfg) else ()
+    found = {_kind(name) for name in cfg.DATASETS.TRAIN}
+    if both and found and found != set(kinds):
+        raise ValueError(
+            f"DATASETS.TRAIN: {', '.join(cfg.DATASETS.TRAIN)}, but MODEL.TRAINABLE "
+            f"{cfg.MODEL.TRAINABLE} needs {' and '.join(kinds.values())}"
+        )
     for key in DATASET_KEYS:
         for name in cfg.DATASETS[key]:
-            kind = MetadataCatalog.get(name).evaluator_type
-            if kind != wanted:
+            kind = _kind(name)
+            if kind != wanted and not (key in both and kind in kinds):
                 raise ValueError(
                     f"DATASETS.{key}: {name} is {kinds.get(kind, kind)}, but "
                     f"{cfg.MODEL.META_ARCHITECTURE} needs {kinds[wanted]}"
@@ -232,7 +244,7 @@ def check_files(cfg: CfgNode, names: Sequence[str] | None = None) -> None:
 
 def _check_not_skipped(cfg: CfgNode, name: str, records: Sequence[dict]) -> None:
     """Raise a ValueError for training data of which Detectron2 would leave out all."""
-    if is_classifier(cfg):
+    if _kind(name) == "image":
         return
     if any(x["annotations"] for x in records) and all(
         lesion["iscrowd"] for x in records for lesion in x["annotations"]

@@ -1,4 +1,4 @@
-"""The loaders of training and evaluation: of slices, or of their ranked rows."""
+"""The loaders of training and evaluation: of slices, or of their ranked boxes."""
 
 import inspect
 import logging
@@ -26,16 +26,16 @@ logger = logging.getLogger(__name__)
 
 
 class SliceTrainer(ParallelTrainer):
-    """Loads slices; for an image head that is trained alone, ranked rows that are computed once.
+    """Loads slices; for an image head that is trained alone, ranked boxes that are computed once.
 
     A subclass with a loader of its own is trained and validated on what that loader gives.
     """
 
-    # Validation set -> loader of its ranked rows; None: validation is on slices.
+    # Validation set -> loader of its ranked boxes; None: validation is on slices.
     _ranked_loaders: dict[str, DataLoader] | None = None
 
     def train(self):
-        """Train, on ranked rows where these never change."""
+        """Train, on ranked boxes where these never change."""
         if rows_are_cached(self.cfg):
             self._load_ranked_rows()
         return super().train()

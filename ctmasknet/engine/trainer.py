@@ -23,7 +23,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ..checkpoint import load_weights
-from ..checkpoint.loading import NEW_IN_CT_MASK_NET, NEW_IN_LESION_MODEL
+from ..checkpoint.loading import new_in
 from ..checkpoint.settings import KEY, SettingsRecord
 from ..data.registration import dataset_source
 from ..errors import parts_named
@@ -32,7 +32,7 @@ from ..evaluation.lesion_report import LesionReportSettings
 from ..evaluation.results import RESULTS, Metrics, write_results
 from ..fast import accelerate
 from ..fast.precision import with_precision
-from ..modeling import is_classifier
+from ..modeling import reads_boxes
 from .checkpoints import BEST_WEIGHTS, FINAL, find_resume_point, forget_checkpoints
 from .divergence import BatchNames, divergence_error
 from .hooks import ProgressBar, ResumableBestCheckpointer, ValidationHook
@@ -80,9 +80,9 @@ class Trainer(SliceTrainer):
             if self.start_iter >= self.max_iter:
                 self.checkpointer.copy_to_final(last)
         elif weights:
-            new = NEW_IN_CT_MASK_NET if is_classifier(self.cfg) else NEW_IN_LESION_MODEL
-            logger.info("%s:\n%s", weights, load_weights(model, weights, new, lesions, images))
-        elif is_classifier(self.cfg):
+            report = load_weights(model, weights, new_in(model), lesions, images)
+            logger.info("%s:\n%s", weights, report)
+        elif reads_boxes(self.cfg):
             raise ValueError(
                 "MODEL.WEIGHTS is empty: CT-Mask-Net starts from the checkpoint of a lesion model"
             )

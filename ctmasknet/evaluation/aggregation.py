@@ -96,15 +96,14 @@ def levels(table: PredictionTable, rule: Rule) -> tuple[Level, Level, Level]:
     patients whose slices have several labels are left out.
     """
     classes, probabilities = table.class_names, table.probabilities()
-    scan_of = group_indices([str(pair) for pair in zip(table.patients, table.scans, strict=True)])
+    scan_of = scan_groups(table)
     patient_of = group_indices(table.patients)
     scans = rule(probabilities, scan_of)
     patient_of_scan = patient_of[np.unique(scan_of, return_index=True)[1]]
 
     def level(name: str, groups: np.ndarray, group_probabilities: np.ndarray) -> Level:
         first = np.unique(groups, return_index=True)[1]
-        labels = table.labels[first]
-        agree = np.bincount(groups, table.labels != labels[groups]) == 0
+        labels, agree = group_labels(table.labels, groups)
         patients = tuple(table.patients[i] for i in first[agree])
         left_out = int((~agree).sum())
         return Level(name, classes, labels[agree], group_probabilities[agree], patients, left_out)
@@ -114,6 +113,17 @@ def levels(table: PredictionTable, rule: Rule) -> tuple[Level, Level, Level]:
         level("scan", scan_of, scans),
         level("patient", patient_of, MEAN(scans, patient_of_scan)),
     )
+
+
+def scan_groups(table: PredictionTable) -> np.ndarray:
+    """Return the scan (S,) of each slice, 0..G-1; scans are told apart by patient and name."""
+    return group_indices([str(pair) for pair in zip(table.patients, table.scans, strict=True)])
+
+
+def group_labels(labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels (G,) of groups' first samples, and (G,) bool whether the others agree."""
+    of_groups = labels[np.unique(groups, return_index=True)[1]]
+    return of_groups, np.bincount(groups, labels != of_groups[groups]) == 0
 
 
 def choose_rule(

@@ -12,12 +12,13 @@ import numpy as np
 from tabulate import tabulate
 
 from ..wording import NOTICE
-from .aggregation import levels, parse_rule
+from .aggregation import levels
 from .bootstrap import Interval, difference, intervals, point_values
 from .lesion_files import read_lesions
 from .lesion_report import LesionReportSettings, measure_lesions
 from .prediction_table import PREDICTIONS, read_predictions
 from .results import DETECTIONS, GROUND_TRUTH, KINDS, RESULTS, read_results
+from .scan_rules import rule_of_results
 from .tasks import Measured, measure
 
 NOT_DISTINGUISHABLE = "not distinguishable"
@@ -159,7 +160,7 @@ def _measure(folder: Path, results: dict[str, Any]) -> dict[str, Measured]:
         lesions = read_lesions(folder / GROUND_TRUTH, [folder / DETECTIONS], masks)
         return measure_lesions(lesions, LesionReportSettings(**results["settings"]))
     table = read_predictions(folder / PREDICTIONS, results["classes"])
-    found = levels(table, parse_rule(results["aggregation"]["rule"]))
+    found = levels(table, rule_of_results(results["aggregation"]))
     return measure("images", {level.name: (level,) for level in found})
 
 

@@ -8,17 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ..data.histogram import histogram_features
 from ..data.images import read_slice
-
-BINS = 32
-
-
-def histogram_features(image: np.ndarray) -> np.ndarray:
-    """Return the share of a (H, W) uint8 image's pixels in each of 32 bins of grey value."""
-    if image.dtype != np.uint8 or image.ndim != 2 or image.size == 0:
-        raise ValueError(f"found {image.dtype} of shape {image.shape}, expected (H, W) uint8")
-    counts = np.bincount(image.ravel() // (256 // BINS), minlength=BINS)
-    return counts / image.size
 
 
 def _table(rows: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 
 from ..atomic_write import atomic_files
 from ..wording import counted
-from .aggregation import MEAN, Level, Rule, choose_rule, levels, parse_rule
+from .aggregation import MEAN, Level, Rule, choose_rule, levels
 from .bootstrap import RESAMPLES, SEED, group_indices, interval_warnings
 from .calibration import (
     at_limit,
@@ -25,6 +25,7 @@ from .calibration import (
 from .image_figures import save_confusion_matrix, save_reliability
 from .prediction_table import PredictionTable
 from .results import RESULTS, read_results, write_results
+from .scan_rules import ScanHeadRule, check_rule, find_rule
 from .tasks import describe_intervals, measure
 
 
@@ -32,7 +33,7 @@ from .tasks import describe_intervals, measure
 class ImageReportSettings:
     """What a person may choose."""
 
-    # From slices to scans, see `parse_rule`; None: the best on validation data, "mean" without any.
+    # From slices to scans, see `find_rule`; None: the best on validation data, "mean" without any.
     rule: str | None = None
     sensitivity: float = 0.95  # wanted on validation data, in (0, 1]; thresholds are set for it
     resamples: int = RESAMPLES  # of the bootstrap; 0 computes no intervals
@@ -40,7 +41,7 @@ class ImageReportSettings:
 
     def __post_init__(self) -> None:
         if self.rule is not None:
-            parse_rule(self.rule)
+            find_rule(self.rule)
         if not 0 < self.sensitivity <= 1:
             raise ValueError(f"sensitivity {self.sensitivity}: expected above 0 and at most 1")
         if self.resamples < 0:
@@ -71,6 +72,7 @@ def report_images(
     if validation:
         _check(table, validation)
     rule, aggregation = _choose_rule(validation, settings)
+    check_rule(rule, table.class_names, table)
     found = levels(table, rule)
     before, after = reliability_bins(table.labels, table.probabilities()), None
     temperature, calibration, points = None, None, None
@@ -96,7 +98,7 @@ def report_images(
         "calibration": calibration,
         "operating_points": points,
         "intervals": describe_intervals(measured, unit, settings.resamples, settings.seed),
-        "settings": asdict(settings),
+        "settings": {**asdict(settings), "rule": settings.rule and rule.name},
         "warnings": [
             *about.get("warnings", ()),
             *(interval_warnings(group_indices(table.patients)) if settings.resamples else ()),
@@ -130,11 +132,13 @@ def _choose_rule(
 ) -> tuple[Rule, dict[str, Any]]:
     rule, scores, chosen_on = MEAN, None, "default"
     if settings.rule is not None:
-        rule, chosen_on = parse_rule(settings.rule), "given"
+        rule, chosen_on = find_rule(settings.rule), "given"
     elif validation and len(levels(validation, MEAN)[1].labels) < len(validation.labels):
         # Where each scan has one slice there is nothing to sum up.
         (rule, scores), chosen_on = choose_rule(validation), "validation"
-    return rule, {"rule": rule.name, "chosen_on": chosen_on, "validation_scores": scores}
+    told = {"rule": rule.name, "chosen_on": chosen_on, "validation_scores": scores}
+    # With its weights: the file that they are from may move.
+    return rule, told | ({"head": rule.content} if isinstance(rule, ScanHeadRule) else {})
 
 
 def _calibration(

@@ -32,9 +32,9 @@ def _rank(
         return type(heads).rank(heads, features, proposals, training)
     with profiled("boxes"):
         with torch.no_grad():
-            predictions = heads.score(features, proposals)
+            predictions, _ = heads.score(features, proposals)
             picks = heads.choose(predictions, proposals)
         torch.clear_autocast_cache()  # of weights that were cast without gradient
         kept = [p[pick.roi] for p, pick in zip(proposals, picks, strict=True)]
         picks = [x._replace(roi=torch.arange(len(x.roi), device=x.roi.device)) for x in picks]
-        return heads.gather(heads.score(features, kept), kept, picks, training), predictions
+        return heads.gather(*heads.score(features, kept), kept, picks, training), predictions

@@ -12,6 +12,7 @@ from ..errors import parts_named
 from ..fast import accelerate
 from ..fast.precision import with_precision
 from ..lung import Box
+from ..modeling import CTMaskNet, ImageModel
 from ..modeling.finite import naming_images
 from .forked_process import check_process
 from .model_spec import ModelSpec
@@ -54,6 +55,8 @@ class LoadedModel:
         self._resize = build_test_resize(cfg)
         self.field_of_view = configured_field_of_view(cfg)
         self._bgr = cfg.INPUT.FORMAT == "BGR"
+        self.finds_lesions = not isinstance(self.model, ImageModel)
+        self.reads_boxes = isinstance(self.model, CTMaskNet)
         self.has_masks = bool(cfg.MODEL.MASK_ON)
         self.lesion_classes = spec.lesion_classes
         self.image_classes = spec.image_classes
@@ -64,10 +67,10 @@ class LoadedModel:
     ) -> list[dict]:
         """Run a batch of slices of one size, each (H, W, 3) uint8 RGB, or the same part of each.
 
-        Returns one dict per slice: "instances" with raw masks, on the model's device, in pixels of
-        the network's input; "input_size", its (h, w); "field", what it was made of; of a
-        CT-Mask-Net also what its `inference` returns. Raises a NotFiniteError, with the slice's
-        name, if one gives NaN or infinity, and a RuntimeError in a forked process
+        Returns one dict per slice: "instances" with raw masks (not of a baseline), on the model's
+        device, in pixels of the network's input; "input_size", its (h, w); "field", what it was
+        made of; of a classifier also what its `inference` returns. Raises a NotFiniteError, with
+        the slice's name, if one gives NaN or infinity, and a RuntimeError in a forked process
         (forked_process.py).
         """
         check_process()
@@ -79,7 +82,11 @@ class LoadedModel:
             outputs = self.model.inference(inputs, do_postprocess=False)  # type: ignore[operator]
         # A lesion model returns bare instances.
         found = [out if isinstance(out, dict) else {"instances": out} for out in outputs]
-        return [{**out, "input_size": out["instances"].image_size, "field": field} for out in found]
+        sizes = [tuple(x["image"].shape[-2:]) for x in inputs]
+        return [
+            {**out, "input_size": size, "field": field}
+            for out, size in zip(found, sizes, strict=True)
+        ]
 
     def _tensor(self, image: np.ndarray) -> torch.Tensor:
         """Return (3, h, w), resized and in the model's order of channels."""

@@ -73,7 +73,7 @@ class ModelPair:
         if self.lesions is not self.classifier:
             lesions = self.lesions(own, sources, fields[1])
         for output, found in zip(outputs, lesions, strict=True):
-            output["instances"], output["lesion_field"] = found["instances"], found["field"]
+            output |= {"instances": found["instances"], "lesion_field": found["field"]}
         models = self.classifier, self.lesions
         return [
             postprocess_slice(output, image.shape[:2], *models, min_score, pixel_mm, source)
@@ -93,7 +93,7 @@ class ModelPair:
         }
         if self.lesions.has_masks:
             settings["mask_cut"] = MASK_CUT
-        if self.classifier.image_classes:
+        if self.classifier.reads_boxes:
             ranked = self.classifier.spec.cfg.MODEL.RANKED_BOXES
             settings["ranked_boxes"] = ranked.NUM
             settings["ranked_nms_iou"] = ranked.NMS_THRESH

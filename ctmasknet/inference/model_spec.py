@@ -25,7 +25,7 @@ from ..engine.lesion_classes import (
     config_beside,
     told_lesion_classes,
 )
-from ..modeling import is_classifier
+from ..modeling import is_classifier, reads_boxes
 from ..provenance import sha256_of
 from ..shipped_configs import CHECKOUT, find_config
 from ..shipped_models import (
@@ -179,6 +179,8 @@ def _config_file(name: str | Path, alone: bool) -> Path:
 
 def _lesion_classes(cfg: CfgNode) -> tuple[str, ...]:
     """Return the names that a config tells, else numbered ones, as a guess could be wrong."""
+    if is_classifier(cfg) and not reads_boxes(cfg):
+        return ()  # a baseline finds none
     count = cfg.MODEL.ROI_HEADS.NUM_CLASSES
     numbered = ("lesion",) if count == 1 else tuple(f"class_{k}" for k in range(1, count + 1))
     return told_lesion_classes(cfg) or numbered

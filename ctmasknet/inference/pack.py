@@ -8,7 +8,7 @@ from detectron2.modeling import build_model
 
 from ..checkpoint import load_weights
 from ..checkpoint.model_file import to_float16, write_model_file
-from ..checkpoint.settings import TRAINING_DATA, WINDOW, settings_of
+from ..checkpoint.settings import LESION_CLASSES, TRAINING_DATA, WINDOW, settings_of
 from ..config import get_cfg
 from ..data.window import Window
 from ..errors import parts_named
@@ -60,7 +60,9 @@ def pack_model(
     cfg.INPUT.WINDOW = (window.width, window.level)
     cfg.DATASETS.LESION_CLASSES = spec.lesion_classes
     cfg.DATASETS.IMAGE_CLASSES = spec.image_classes
-    metadata = settings_of(model, spec.lesion_classes, spec.image_classes) | {
+    metadata = {
+        LESION_CLASSES: "",  # of a baseline
+        **settings_of(model, spec.lesion_classes, spec.image_classes),
         "name": name,
         "config": _without_run(cfg).dump(),
         WINDOW: str(window),

@@ -13,9 +13,8 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from ..lung import Box
 from ..modeling.field import postprocess_field
 from ..modeling.mask_head import MASK_CUT, TorchvisionROIMasks
-from ..modeling.occlusion import box_contributions
+from ..modeling.occlusion import box_contributions, share_of_boxes
 from ..modeling.pixels_to_instances import ImageMasks
-from ..modeling.ranked_boxes import first_places
 from .loaded_model import LoadedModel
 from .predictions import Classification, Instance, RankedBoxTable, SlicePrediction
 
@@ -46,7 +45,8 @@ def postprocess_slice(
             output["image_probs"].double().cpu().numpy(),
             output["image_logits"].double().cpu().numpy(),
         )
-        ranked = _ranked_table(output, classifier, size)
+        if "ranked_boxes" in output:
+            ranked = _ranked_table(output, classifier, size)
     return SlicePrediction(
         size=size,
         lesion_classes=lesion_model.lesion_classes,
@@ -99,18 +99,23 @@ def _encoded(masks: np.ndarray, pixel_mm: tuple[float, float] | None) -> list[tu
     ]
 
 
+@torch.no_grad()
 def _ranked_table(output: dict, model: LoadedModel, size: tuple[int, int]) -> RankedBoxTable:
-    ranked = output["ranked_boxes"]
-    places = first_places(int(ranked.counts), len(ranked.rows)).to(ranked.rows.device)
-    classes = ranked.classes[places].tolist()
+    ranked, head = output["ranked_boxes"], model.model.get_submodule("image_head")
+    own = ranked.distinct()
+    attention = share = None
+    if hasattr(head, "attention"):
+        attention = _array(head.attention(ranked[None])[0][ranked.valid])  # type: ignore[operator]
+    if ranked.global_features is not None:
+        share = _array(share_of_boxes(head, ranked))
     return RankedBoxTable(
         rows=_array(ranked.rows),
-        boxes=_array(
-            boxes_in_image(ranked.boxes[places], output["input_size"], output["field"], size)
-        ),
-        scores=_array(ranked.rows[places, 0]),
-        lesion_classes=tuple(model.lesion_classes[cls] for cls in classes),
-        contributions=_array(box_contributions(model.model.image_head, ranked)),  # type: ignore[arg-type]
+        boxes=_array(boxes_in_image(own.boxes, output["input_size"], output["field"], size)),
+        scores=_array(own.scores),
+        lesion_classes=tuple(model.lesion_classes[cls] for cls in own.classes.tolist()),
+        contributions=_array(box_contributions(head, ranked)),
+        attention=attention,
+        boxes_share=share,
     )
 
 

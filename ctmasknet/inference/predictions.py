@@ -71,6 +71,10 @@ class RankedBoxTable:
         lesion_classes: n names.
         contributions: (n, C) float32, how far each class logit falls when the box is taken out; see
             `modeling.occlusion.box_contributions`.
+        attention: (n,) float32, the weights of the boxes in an image head that has such; they add
+            up to 1. Unlike contributions they do not say for which class a box speaks.
+        boxes_share: (C,) float32 in 0..1, how much of each class logit the boxes explain, of an
+            image head that reads the image around them, too; see `modeling.occlusion`. None: all.
     """
 
     rows: np.ndarray
@@ -78,6 +82,8 @@ class RankedBoxTable:
     scores: np.ndarray
     lesion_classes: tuple[str, ...]
     contributions: np.ndarray
+    attention: np.ndarray | None = None
+    boxes_share: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +96,7 @@ class SlicePrediction:
         instances: lesions, best first.
         has_masks: whether instances have masks, found or not.
         classification: None of a lesion model.
-        ranked_boxes: None of a lesion model.
+        ranked_boxes: None of a lesion model or a baseline that reads no boxes.
         pixel_mm: (height, width) of a pixel; None if unknown.
         source: the file, or "" if it was given as an array.
         field: x0, y0, x1, y1 in whole pixels, where lesions were looked for; None is all.
@@ -121,7 +127,7 @@ class ScanPrediction:
         spacing: (z, y, x) in mm; None if unknown (8-bit images).
         classification: of the scan, from that of its slices that were searched; None of a lesion
             model.
-        rule: from the slices' classes to the scan's; see `evaluation.aggregation.parse_rule`.
+        rule: from the slices' classes to the scan's; see `evaluation.scan_rules.find_rule`.
         skipped: what the reader left out, a line each.
     """
 

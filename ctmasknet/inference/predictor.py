@@ -11,7 +11,8 @@ from detectron2.config import CfgNode
 from tqdm import tqdm
 
 from ..data.window import Window
-from ..evaluation.aggregation import Rule, parse_rule
+from ..evaluation.aggregation import Rule
+from ..evaluation.scan_rules import check_rule, find_rule
 from ..lung import Box, LungMask, has_lung
 from ..volumes.volume import Volume
 from ..volumes.volume_files import read_volume
@@ -66,7 +67,7 @@ class Predictor:
             device: "auto" takes a GPU if there is one; or "cpu", "cuda", "cuda:1", ...
             lesion_model, lesion_weights: the model that lesions come from, if it is another one.
             min_score: in 0..1; None takes TEST.PIXEL_SCORE_THRESH of the lesions' model.
-            aggregation: see `evaluation.aggregation.parse_rule`; None takes TEST.AGGREGATION, or
+            aggregation: see `evaluation.scan_rules.find_rule`; None takes TEST.AGGREGATION, or
                 "mean" if that is empty.
             batch_size: slices that go through the network, and are in memory, at the same time.
             precision: of convolutions and matrices, as MODEL.PRECISION: "auto" chooses by hardware;
@@ -89,6 +90,11 @@ class Predictor:
             lesions = LoadedModel(lesion_spec, self.device, precision, field_of_view)
         elif lesion_weights is not None:
             raise ValueError(f"{lesion_weights}: found weights of a lesion model, but no model")
+        if not lesions.finds_lesions:
+            raise ValueError(
+                f"{lesions.spec.name}: classifies images and finds no lesions; name a lesion model "
+                "beside it (--lesion-model)"
+            )
         self.models = ModelPair(model, lesions, window)
         self.precision = model.precision
         self.image_classes = model.image_classes
@@ -98,7 +104,8 @@ class Predictor:
         if min_score is None:
             min_score = lesions.spec.cfg.TEST.PIXEL_SCORE_THRESH
         self.min_score = float(min_score)
-        self.rule: Rule = parse_rule(aggregation or spec.cfg.TEST.AGGREGATION or "mean")
+        self.rule: Rule = find_rule(aggregation or spec.cfg.TEST.AGGREGATION or "mean")
+        check_rule(self.rule, self.image_classes)
         self.batch_size = batch_size
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}, expected 0 to 1")

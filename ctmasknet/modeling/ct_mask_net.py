@@ -3,38 +3,43 @@
 Shapes: B images, N ranked boxes, C image classes.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.structures import Instances
-from torch import nn
+from detectron2.structures import ImageList, Instances
 
 from .finite import check_finite
-from .image_head import build_image_head
+from .image_head import ImageHead, build_image_head
+from .image_output import image_classes, image_labels
 from .lesion_rcnn import LesionRCNN
 from .precision import full_precision
 from .profiling import profiled
-from .ranked_boxes import fill_rows
-from .trainable import freeze_all_but
+from .ranked_boxes import RankedBoxesShape, fill_ranked_boxes, row_size
+from .trainable import ONE_SHOT, freeze_all_but
 
 Losses = dict[str, torch.Tensor]
 
 
 @META_ARCH_REGISTRY.register()
 class CTMaskNet(LesionRCNN):
-    """Classify an image from the ranked boxes of a Mask R-CNN that has no losses of its own.
+    """Classify an image from the ranked boxes of a Mask R-CNN.
 
+    The Mask R-CNN has no losses of its own, but in one-shot training (MODEL.TRAINABLE "one-shot"):
+    images with "instances" then have lesion losses, and those with a "label" the image loss.
     `run_losses` is a further seam for `ctmasknet.fast`. Source: Ter-Sarkisov 2020,
-    "COVID-CT-Mask-Net".
+    "COVID-CT-Mask-Net"; of one-shot training his later "Single-Shot" and "One-Shot" models.
     """
 
     @configurable
     def __init__(
         self,
         *,
-        image_head: nn.Module,
+        image_head: ImageHead,
+        global_features: bool = False,
         trainable: str = "heads+bn",
         train_shortcut_norms: bool = True,
         **kwargs,
@@ -42,7 +47,8 @@ class CTMaskNet(LesionRCNN):
         """Build the network and freeze what is not trained.
 
         Args:
-            image_head: maps (B, N, D) to (B, C); see IMAGE_HEAD_REGISTRY.
+            image_head: maps RankedBoxes to image logits (B, C); see IMAGE_HEAD_REGISTRY.
+            global_features: whether the head reads the mean of the map, too.
             trainable, train_shortcut_norms: see `freeze_all_but`.
             kwargs: those of LesionRCNN; its `roi_heads` must have `rank` and `detect`.
         """
@@ -52,14 +58,25 @@ class CTMaskNet(LesionRCNN):
                 f"CTMaskNet needs ROI heads that rank boxes, but MODEL.ROI_HEADS.NAME builds "
                 f"{type(self.roi_heads).__name__}; set it to RankedROIHeads"
             )
-        self.image_head = image_head
+        self.image_head: ImageHead = image_head
+        self.global_features = global_features
+        self.one_shot = trainable == ONE_SHOT
         freeze_all_but(self, trainable, train_shortcut_norms)
         self.train()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         ret = super().from_config(cfg)
-        ret["image_head"] = build_image_head(cfg)
+        keys, heads = cfg.MODEL.RANKED_BOXES, ret["roi_heads"]
+        level = cfg.MODEL.ROI_HEADS.IN_FEATURES[-1]
+        ret["global_features"] = asked = cfg.MODEL.IMAGE_HEAD.GLOBAL_FEATURES
+        shape = RankedBoxesShape(
+            keys.NUM,
+            row_size(cfg.MODEL.ROI_HEADS.NUM_CLASSES, keys.CLASS_ONE_HOT),
+            heads.box_predictor.cls_score.in_features if keys.FEATURES else 0,
+            ret["backbone"].output_shape()[level].channels if asked else 0,
+        )
+        ret["image_head"] = build_image_head(cfg, shape)
         ret["trainable"] = cfg.MODEL.TRAINABLE
         ret["train_shortcut_norms"] = cfg.MODEL.TRAIN_SHORTCUT_NORMS
         return ret
@@ -67,8 +84,8 @@ class CTMaskNet(LesionRCNN):
     def train(self, mode: bool = True) -> "CTMaskNet":
         """Switch the image head alone.
 
-        The detector under it always behaves as at inference: no detection losses, and BatchNorm
-        statistics that never move.
+        The detector under it behaves as at inference: no detection losses, and BatchNorm
+        statistics that never move. One-shot training lets it learn for a moment.
         """
         super().train(mode)
         for part in (self.backbone, self.proposal_generator, self.roi_heads):
@@ -76,23 +93,42 @@ class CTMaskNet(LesionRCNN):
         return self
 
     def forward(self, batched_inputs: list[dict]) -> Losses | list[dict]:
-        """Return the image head's losses in training, else what `inference` returns.
+        """Return the losses in training, else what `inference` returns.
 
         Args:
             batched_inputs: one per image: "image", (3, height, width) in MODEL's input format and
-                range; in training also "label", int in [0, C). Instead of "image", all of a batch
-                may have "ranked_rows", (n, D) float: what `RankedBoxes.distinct` gave before.
+                range; in training also "label", int in [0, C), in one-shot training that or
+                "instances" with the lesions. Instead of "image", all of a batch
+                may have "ranked_boxes": what `RankedBoxes.distinct` of the image gave before.
         """
         if not self.training:
             return self.inference(batched_inputs)
-        missing = [x.get("file_name", "?") for x in batched_inputs if "label" not in x]
-        if missing:
-            raise ValueError(
-                f"CT-Mask-Net trains on images with a label, but {missing[0]} has none; give "
-                "DATASETS.TRAIN an image list, not a lesion data set"
-            )
-        if "ranked_rows" in batched_inputs[0]:
-            logits = self._classify_rows(batched_inputs, self.roi_heads.fill_generator)
+        if not self.one_shot:
+            return self._image_losses(batched_inputs)
+        with_lesions = [x for x in batched_inputs if "instances" in x]
+        with_label = [x for x in batched_inputs if "label" in x or "instances" not in x]
+        found: Losses = {}
+        if with_lesions:
+            with self._learning_lesions():
+                found |= LesionRCNN.forward(self, with_lesions)
+        return found | self._image_losses(with_label) if with_label else found
+
+    @contextlib.contextmanager
+    def _learning_lesions(self) -> Iterator[None]:
+        """Let proposals and heads take targets and give losses; norms stay as they are."""
+        parts = (self.proposal_generator, self.roi_heads)
+        for part in parts:
+            part.train()
+        try:
+            yield
+        finally:
+            for part in parts:
+                part.eval()
+
+    def _image_losses(self, batched_inputs: list[dict]) -> Losses:
+        image_labels(batched_inputs, "CT-Mask-Net")  # an error before the network is run
+        if "ranked_boxes" in batched_inputs[0]:
+            logits = self._classify_ranked(batched_inputs, self.roi_heads.fill_generator)
             return self._head_losses(logits, batched_inputs)
 
         def losses(inputs: list[dict]) -> Losses:
@@ -122,7 +158,7 @@ class CTMaskNet(LesionRCNN):
         Returns:
             One dict per image: "image_logits" (C,), "image_probs" (C,) their softmax,
             "image_class" int, "ranked_boxes" (RankedBoxes of the image, in network input pixels),
-            and "instances" as GeneralizedRCNN returns them. Inputs with "ranked_rows" give the
+            and "instances" as GeneralizedRCNN returns them. Inputs with "ranked_boxes" give the
             first three alone.
 
         Raises:
@@ -130,8 +166,8 @@ class CTMaskNet(LesionRCNN):
         """
         if detected_instances is not None:
             raise ValueError("CTMaskNet ranks its own boxes: detected_instances must be None")
-        if batched_inputs and "ranked_rows" in batched_inputs[0]:
-            return _classes(self._classify_rows(batched_inputs))
+        if batched_inputs and "ranked_boxes" in batched_inputs[0]:
+            return image_classes(self._classify_ranked(batched_inputs))
         return super().inference(batched_inputs, None, do_postprocess)
 
     def _infer(self, inputs: list[dict], do_postprocess: bool) -> list[dict]:
@@ -144,7 +180,7 @@ class CTMaskNet(LesionRCNN):
         )
         return [
             {**of_image, "ranked_boxes": ranked[i], **own}
-            for i, (of_image, own) in enumerate(zip(_classes(logits), instances, strict=True))
+            for i, (of_image, own) in enumerate(zip(image_classes(logits), instances, strict=True))
         ]
 
     def _classify(self, inputs: list[dict]) -> tuple:
@@ -155,38 +191,37 @@ class CTMaskNet(LesionRCNN):
         with torch.no_grad():
             proposals, _ = self.proposal_generator(images, features, None)
         ranked, predictions = self.roi_heads.rank(features, proposals, self.training)
+        if self.global_features:
+            level = features[self.roi_heads.box_in_features[-1]]
+            pooled = mean_over_images(level, images, ranked.rows.dtype)
+            ranked = replace(ranked, global_features=pooled)
         with profiled("image_head"), full_precision(self.device):
-            logits = self.image_head(ranked.rows)
+            logits = self.image_head(ranked)
         return logits, ranked, features, proposals, predictions
 
-    def _classify_rows(
+    def _classify_ranked(
         self, inputs: list[dict], generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Image logits (B, C) of ranked rows that were computed before."""
-        rows = [x["ranked_rows"].to(self.device) for x in inputs]
-        return self.image_head(fill_rows(rows, self.roi_heads.num_ranked, generator))
+        """Image logits (B, C) of ranked boxes that were computed before."""
+        images = [x["ranked_boxes"].to(self.device) for x in inputs]
+        return self.image_head(fill_ranked_boxes(images, self.roi_heads.num_ranked, generator))
 
     def _head_losses(self, logits: torch.Tensor, inputs: list[dict]) -> Losses:
-        labels = torch.tensor([x["label"] for x in inputs], device=self.device)
+        labels = image_labels(inputs, "CT-Mask-Net").to(self.device)
         with full_precision(self.device):
-            return self.image_head.losses(logits, labels)  # type: ignore[operator]
+            return self.image_head.losses(logits, labels)
 
 
-def _classes(logits: torch.Tensor) -> list[dict]:
-    """Image logits (B, C) with their probabilities and classes, one dict per image."""
-    return [
-        {"image_logits": own, "image_probs": own.softmax(dim=0), "image_class": image_class}
-        for own, image_class in zip(logits, logits.argmax(dim=1).tolist(), strict=True)
-    ]
+def mean_over_images(
+    level: torch.Tensor, images: ImageList, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """Return the means (B, channels) of a level (B, channels, h, w) over images without padding.
 
-
-def is_classifier(cfg: CfgNode) -> bool:
-    """Return whether a config builds a CTMaskNet, or a registered subclass of it.
-
-    Args:
-        cfg: reads MODEL.META_ARCHITECTURE.
-
-    Raises:
-        KeyError: no meta-architecture is registered under that name.
+    A cell counts if any of its pixels does.
     """
-    return issubclass(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE), CTMaskNet)
+    height, width = images.tensor.shape[-2:]
+    inside = [
+        own[:, : -(-h * own.shape[1] // height), : -(-w * own.shape[2] // width)]
+        for own, (h, w) in zip(level, images.image_sizes, strict=True)
+    ]
+    return torch.stack([own.mean((1, 2), dtype=dtype) for own in inside])

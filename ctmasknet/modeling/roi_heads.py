@@ -16,7 +16,14 @@ from .box_predictor import LesionBoxPredictor, Predictions
 from .box_selection import Selection
 from .box_transform import by_class
 from .profiling import profiled
-from .ranked_boxes import ENCODINGS, FILLS, RankedBoxes, encode_rows, rank_rows
+from .ranked_boxes import (
+    ENCODINGS,
+    FEATURES,
+    FILLS,
+    RankedBoxes,
+    encode_rows,
+    fill_ranked_boxes,
+)
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -34,6 +41,7 @@ class RankedROIHeads(StandardROIHeads):
         ranked_nms_thresh: float,
         encoding: str = "deltas",
         class_one_hot: bool = False,
+        features: str = "",
         fill: str = "even",
         seed: int = 0,
         **kwargs,
@@ -45,14 +53,16 @@ class RankedROIHeads(StandardROIHeads):
             ranked_nms_thresh: IoU of the NMS within each class before ranking.
             encoding: "deltas" or "image"; see `encode_rows`.
             class_one_hot: append the lesion class to each row.
+            features: "box_head" adds the box head's vector of each box, "" nothing.
             fill: how fewer than N boxes become N rows in training: "even" or "random".
             seed: of the random fill.
             kwargs: those of StandardROIHeads.
 
         Raises:
-            ValueError: unknown encoding or fill, or no row at all.
+            ValueError: unknown encoding, features or fill, or no row at all.
         """
         require_one_of("MODEL.RANKED_BOXES.ENCODING", encoding, ENCODINGS)
+        require_one_of("MODEL.RANKED_BOXES.FEATURES", features, FEATURES)
         require_one_of("MODEL.RANKED_BOXES.FILL", fill, FILLS)
         if num_ranked < 1:
             raise ValueError(f"MODEL.RANKED_BOXES.NUM is {num_ranked}; it must be 1 or more")
@@ -68,6 +78,7 @@ class RankedROIHeads(StandardROIHeads):
         self.ranked_nms_thresh = ranked_nms_thresh
         self.encoding = encoding
         self.num_one_hot = self.num_classes if class_one_hot else 0
+        self.features = features
         self.fill_generator = torch.Generator().manual_seed(seed) if fill == "random" else None
 
     @classmethod
@@ -78,6 +89,7 @@ class RankedROIHeads(StandardROIHeads):
         ret["ranked_nms_thresh"] = cfg.MODEL.RANKED_BOXES.NMS_THRESH
         ret["encoding"] = cfg.MODEL.RANKED_BOXES.ENCODING
         ret["class_one_hot"] = cfg.MODEL.RANKED_BOXES.CLASS_ONE_HOT
+        ret["features"] = cfg.MODEL.RANKED_BOXES.FEATURES
         ret["fill"] = cfg.MODEL.RANKED_BOXES.FILL
         # A negative SEED asks for none in particular: Detectron2 has then seeded PyTorch by time.
         ret["seed"] = (cfg.SEED if cfg.SEED >= 0 else torch.initial_seed()) + comm.get_rank()
@@ -95,13 +107,16 @@ class RankedROIHeads(StandardROIHeads):
             with profiled("boxes"):
                 return super().forward(images, features, proposals, targets)
         with profiled("boxes"):
-            predictions = self.score(features, proposals)
+            predictions, _ = self.score(features, proposals)
         return self.detect(features, proposals, predictions), {}
 
-    def score(self, features: dict[str, torch.Tensor], proposals: list[Instances]) -> Predictions:
-        """Return the box predictor's raw output for the proposals of all images."""
+    def score(
+        self, features: dict[str, torch.Tensor], proposals: list[Instances]
+    ) -> tuple[Predictions, torch.Tensor]:
+        """Return the box predictor's raw output for the proposals of all images, and its input."""
         levels = [features[f] for f in self.box_in_features]
-        return self.box_predictor(self.box_features(levels, [p.proposal_boxes for p in proposals]))
+        vectors = self.box_features(levels, [p.proposal_boxes for p in proposals])
+        return self.box_predictor(vectors), vectors
 
     def box_features(self, levels: list[torch.Tensor], boxes: list[Boxes]) -> torch.Tensor:
         """Pool RoIs and pass them through the box head.
@@ -138,9 +153,9 @@ class RankedROIHeads(StandardROIHeads):
             NotFiniteError: NaN or infinity among an image's predictions.
         """
         with profiled("boxes"):
-            predictions = self.score(features, proposals)
+            predictions, vectors = self.score(features, proposals)
             picks = self.choose(predictions, proposals)
-            return self.gather(predictions, proposals, picks, training), predictions
+            return self.gather(predictions, vectors, proposals, picks, training), predictions
 
     @torch.no_grad()
     def choose(self, predictions: Predictions, proposals: list[Instances]) -> list[Selection]:
@@ -152,6 +167,7 @@ class RankedROIHeads(StandardROIHeads):
     def gather(
         self,
         predictions: Predictions,
+        vectors: torch.Tensor,
         proposals: list[Instances],
         picks: list[Selection],
         training: bool = False,
@@ -160,34 +176,39 @@ class RankedROIHeads(StandardROIHeads):
 
         Args:
             predictions: raw output for the proposals of all images; gradients flow through it.
+            vectors: (sum of all R, F), the box head's, of which the raw output was made.
             proposals: B times R.
             picks: B selections; `roi` counts within an image's proposals.
             training: see `rank`.
         """
+        sizes = [len(p) for p in proposals]
         probs = self.box_predictor.predict_probs(predictions, proposals)
-        deltas = predictions[1].split([len(p) for p in proposals])
+        deltas = predictions[1].split(sizes)
+        of_rois = vectors.flatten(1).to(predictions[0].dtype).split(sizes)
         boxes = self.box_predictor.predict_boxes(predictions, proposals)
-        rows = [
-            encode_rows(
-                probs_i[pick.roi, pick.lesion_class],
-                _own(deltas_i, pick),
-                clip_boxes_to_image(_own(boxes_i, pick), p.image_size),
+        images = [
+            RankedBoxes(
+                encode_rows(
+                    probs_i[pick.roi, pick.lesion_class],
+                    _own(deltas_i, pick),
+                    clip_boxes_to_image(_own(boxes_i, pick), p.image_size),
+                    pick.lesion_class,
+                    p.image_size,
+                    self.encoding,
+                    self.num_one_hot,
+                ),
+                pick.box,
                 pick.lesion_class,
-                p.image_size,
-                self.encoding,
-                self.num_one_hot,
+                torch.ones_like(pick.lesion_class, dtype=torch.bool),
+                pick.box.new_tensor(p.image_size),
+                vectors_i[pick.roi] if self.features else None,
             )
-            for probs_i, deltas_i, boxes_i, p, pick in zip(
-                probs, deltas, boxes, proposals, picks, strict=True
+            for probs_i, deltas_i, boxes_i, vectors_i, p, pick in zip(
+                probs, deltas, boxes, of_rois, proposals, picks, strict=True
             )
         ]
-        return rank_rows(
-            rows,
-            [pick.box for pick in picks],
-            [pick.lesion_class for pick in picks],
-            self.num_ranked,
-            self.fill_generator if training else None,
-        )
+        generator = self.fill_generator if training else None
+        return fill_ranked_boxes(images, self.num_ranked, generator)
 
     def detect(
         self,

@@ -5,19 +5,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..config import require_one_of
 
-TRAINABLE = ("heads", "heads+bn", "full")
+ONE_SHOT = "one-shot"
+TRAINABLE = ("heads", "heads+bn", "full", ONE_SHOT)
 
 
 def freeze_all_but(model: GeneralizedRCNN, part: str, shortcut_norms: bool = True) -> None:
     """Set `requires_grad` of every parameter of a CT-Mask-Net.
 
-    Frozen parameters get no gradient, so data-parallel training works. The RPN and the mask head
-    are never trained: the image loss does not reach them.
+    Frozen parameters get no gradient, so data-parallel training works. The image loss does not
+    reach the RPN and the mask head: lesion losses alone train them ("one-shot").
 
     Args:
         model: a CTMaskNet.
         part: "heads" (the image head), "heads+bn" (and the affine weights of every BatchNorm of
-            the backbone) or "full" (and the whole backbone, the box head and its predictor).
+            the backbone), "full" (and the whole backbone, the box head and its predictor) or
+            "one-shot" (all, as lesions are learned, too).
         shortcut_norms: "heads+bn" includes the BatchNorm of the residual shortcuts. The author's
             code leaves those out.
 
@@ -25,7 +27,7 @@ def freeze_all_but(model: GeneralizedRCNN, part: str, shortcut_norms: bool = Tru
         ValueError: unknown part, or "heads+bn" of a backbone without BatchNorm.
     """
     require_one_of("MODEL.TRAINABLE", part, TRAINABLE)
-    model.requires_grad_(False)
+    model.requires_grad_(part == ONE_SHOT)
     model.image_head.requires_grad_(True)
     if part == "heads+bn":
         norms = [

@@ -50,7 +50,7 @@ def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case
     if case.slices[0].has_masks:
         write_label_names(folder / LABELS, case.slices[0].lesion_classes)
     write_lesions(folder / LESIONS, case)
-    if case.image_classes:
+    if case.image_classes and all(x.ranked_boxes for x in case.slices if x.classification):
         write_ranked_boxes(folder / RANKED_BOXES, case)
     write_report(folder / REPORT, case, key_slices)
     write_result(folder / RESULT, case)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..figures import SKY, VERMILION, lesion_colour, rgb
 from ..inference.predictions import Instance, RankedBoxTable
+from ..wording import percent
 from .picture_text import text_picture
 
 FOR, AGAINST = rgb(VERMILION), rgb(SKY)  # both bright on lung
@@ -50,7 +51,8 @@ def draw_contributions(image: np.ndarray, ranked: RankedBoxTable, class_index: i
 
     Boxes that raise the logit have the colour FOR, those that lower it AGAINST; those that do
     neither are not drawn. Lines are 1, 3 or 5 pixels wide, by the contribution relative to the
-    greatest. Contributions are written beside the boxes, the greatest first, where there is room.
+    greatest. Contributions are written beside the boxes, the greatest first, where there is room;
+    behind them the weights of an image head that has such.
     """
     values = ranked.contributions[:, class_index]
     order = np.argsort(-np.abs(values), kind="stable")[:MOST_BOXES]
@@ -63,7 +65,11 @@ def draw_contributions(image: np.ndarray, ranked: RankedBoxTable, class_index: i
     widths = np.rint(2 * np.abs(values / values[:1])).astype(int).tolist()
     for box, reach, colour in reversed(list(zip(boxes, widths, colours, strict=True))):
         _draw_box(canvas, box, reach, colour)  # the greatest on top
-    _draw_labels(canvas, boxes, [f"{value:+.2g}" for value in values], colours)
+    labels = [f"{value:+.2g}" for value in values]
+    if ranked.attention is not None:
+        weights = ranked.attention[shown]
+        labels = [f"{x}, {percent(weight)}" for x, weight in zip(labels, weights, strict=True)]
+    _draw_labels(canvas, boxes, labels, colours)
     return canvas
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..atomic_write import atomic_write
 from ..figures import lesion_colour, rgb
+from ..inference.predictions import SlicePrediction
 from ..modeling.mask_head import MASK_CUT
 from ..quantification.case import Case, KeySlice
 from ..quantification.lobes import LARGEST_SCORE
@@ -49,6 +50,7 @@ def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
         notice=NOTICE,
         answer=case.scan.classification if case.scan else None,
         classifies=bool(case.image_classes),
+        reads_boxes=any(x.ranked_boxes for x in case.slices),
         has_masks=first.has_masks,
         papers_classes=set(first.lesion_classes) in ({"GGO"}, {"GGO", "C"}),
         lesion_colours=[(x, rgb(lesion_colour(i))) for i, x in enumerate(first.lesion_classes)],
@@ -167,7 +169,17 @@ def _show(case: Case, key: KeySlice) -> dict[str, Any]:
         "reasons": reasons,
         "score_map": None if score_map is None else figures.mask_logit_picture(score_map),
         "scores": scores,
+        "around": _share_around(prediction),
     }
+
+
+def _share_around(prediction: SlicePrediction) -> str:
+    """Say how much of the class comes from the image around the boxes; "" if they are all."""
+    ranked, answer = prediction.ranked_boxes, prediction.classification
+    if ranked is None or answer is None or ranked.boxes_share is None:
+        return ""
+    share = float(ranked.boxes_share[answer.probabilities.argmax()])
+    return f"boxes {percent(share)}, the image around them {percent(1 - share)}"
 
 
 def _facts(case: Case, index: int) -> str:

@@ -73,7 +73,8 @@ def write_lesions(path: str | os.PathLike, case: Case) -> None:
 def write_ranked_boxes(path: str | os.PathLike, case: Case) -> None:
     """Write a CSV with a line for each different ranked box, best first (rank 1) on each slice.
 
-    RANKED_BOX_COLUMNS are followed by contribution_<class> for each image class.
+    RANKED_BOX_COLUMNS are followed by contribution_<class> for each image class and, of an image
+    head that weighs its boxes, attention.
     """
     if not case.image_classes:
         raise ValueError(
@@ -85,9 +86,13 @@ def write_ranked_boxes(path: str | os.PathLike, case: Case) -> None:
         if (table := prediction.ranked_boxes) is None:
             continue
         numbers = np.column_stack([table.scores, table.boxes, table.contributions])
+        if table.attention is not None:
+            numbers = np.column_stack([numbers, table.attention])
         for rank, (name, values) in enumerate(zip(table.lesion_classes, numbers, strict=True), 1):
             rows.append([index, prediction.source, rank, name, *map(_number, values)])
     names = [f"contribution_{name}" for name in case.image_classes]
+    if any(x.ranked_boxes and x.ranked_boxes.attention is not None for x in case.slices):
+        names.append("attention")
     _write_csv(path, [*RANKED_BOX_COLUMNS, *names], rows)
 
 

@@ -24,7 +24,7 @@ from ctmasknet.data.mapper import SliceMapper
 from ctmasknet.engine import Trainer, load_config
 from ctmasknet.engine.ranked_cache import (
     build_ranked_train_loader,
-    ranked_rows,
+    ranked_boxes,
     rows_are_cached,
     what_varies,
 )
@@ -197,15 +197,21 @@ def of_another_key(_):
 )
 def test_a_file_that_cannot_be_trusted_is_made_anew(spoil, reason, model, slices, tmp_path, log):
     cfg = tiny_cfg("ctmasknet", *SIDES, "OUTPUT_DIR", str(tmp_path))
-    expected = ranked_rows(cfg, model, "set", slices, training=False)
+    expected = ranked_boxes(cfg, model, "set", slices, training=False)
     (path,) = (tmp_path / "ranked_boxes").iterdir()
     good = path.read_bytes()
     path.write_bytes(spoil(good))
-    found = ranked_rows(cfg, model, "set", slices, training=False)
+    found = ranked_boxes(cfg, model, "set", slices, training=False)
     assert f"{path}: " in log.text and f"{reason}" in log.text
     assert path.read_bytes() == good
-    for name, rows in expected.items():
-        np.testing.assert_array_equal(found[name], rows)
+    assert_same(found, expected)
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, boxes in expected.items():
+        for part, tensor in boxes.tensors().items():
+            assert torch.equal(found[name].tensors()[part], tensor)
 
 
 SIDES = ["INPUT.MIN_SIZE_TEST", 48, "DATALOADER.NUM_WORKERS", 0]
@@ -225,18 +231,18 @@ def slices(tmp_path):
 
 def test_rows_are_those_of_each_image_alone(model, slices, tmp_path):
     cfg = tiny_cfg("ctmasknet", *SIDES, "OUTPUT_DIR", str(tmp_path))
-    found = ranked_rows(cfg, model, "set", slices, training=False)
+    found = ranked_boxes(cfg, model, "set", slices, training=False)
     assert model.training  # as it was
     loader = build_detection_test_loader(slices, mapper=SliceMapper(cfg, is_train=False))
     model.eval()
     for (image,) in loader:
         with torch.no_grad():
             (expected,) = model([image])
-            (answer,) = model([{"ranked_rows": torch.from_numpy(found[image["file_name"]])}])
+            (answer,) = model([{"ranked_boxes": found[image["file_name"]]}])
         torch.testing.assert_close(
             answer["image_logits"], expected["image_logits"], rtol=0, atol=1e-5
         )
-        assert len(found[image["file_name"]]) == expected["ranked_boxes"].counts > 0
+        assert found[image["file_name"]].counts == expected["ranked_boxes"].counts > 0
     model.train()
 
 
@@ -244,14 +250,14 @@ def test_a_broken_image_is_named_and_leaves_no_file(model, slices, tmp_path):
     Path(slices[1]["file_name"]).write_bytes(Path(slices[1]["file_name"]).read_bytes()[:200])
     cfg = tiny_cfg("ctmasknet", *SIDES, "OUTPUT_DIR", str(tmp_path))
     with pytest.raises(ValueError, match=r"1\.png"):
-        ranked_rows(cfg, model, "set", slices, training=True)
+        ranked_boxes(cfg, model, "set", slices, training=True)
     assert not (tmp_path / "ranked_boxes").exists()
 
 
 def test_processes_share_the_images_and_the_first_writes(model, slices, tmp_path, monkeypatch):
     """Two threads stand for processes, which take many seconds to start."""
     cfg = tiny_cfg("ctmasknet", *SIDES, "OUTPUT_DIR", str(tmp_path))
-    expected = ranked_rows(cfg, model, "set", slices, training=False)
+    expected = ranked_boxes(cfg, model, "set", slices, training=False)
     (path,) = (tmp_path / "ranked_boxes").iterdir()
     written = path.read_bytes()
     thread, barrier, told = threading.local(), threading.Barrier(2, timeout=60), {}
@@ -264,7 +270,7 @@ def test_processes_share_the_images_and_the_first_writes(model, slices, tmp_path
 
     def process(rank):
         thread.rank = rank
-        return ranked_rows(cfg, copy.deepcopy(model), "set", slices, training=False)
+        return ranked_boxes(cfg, copy.deepcopy(model), "set", slices, training=False)
 
     monkeypatch.setattr(comm, "get_rank", lambda: thread.rank)
     monkeypatch.setattr(comm, "get_world_size", lambda: 2)
@@ -276,9 +282,7 @@ def test_processes_share_the_images_and_the_first_writes(model, slices, tmp_path
         assert path.read_bytes() == written
         read = [*pool.map(process, range(2))]
     for found in (*computed, *read):
-        assert found.keys() == expected.keys()
-        for name, rows in expected.items():
-            np.testing.assert_array_equal(found[name], rows)
+        assert_same(found, expected)
 
 
 def test_labels_are_the_data_sets(opts, tmp_path):
@@ -286,4 +290,4 @@ def test_labels_are_the_data_sets(opts, tmp_path):
     trainer.train()
     labels = {x["file_name"]: x["label"] for x in DatasetCatalog.get("ranked_train")}
     batch = next(iter(trainer.data_loader))
-    assert all("ranked_rows" in x and x["label"] == labels[x["file_name"]] for x in batch)
+    assert all("ranked_boxes" in x and x["label"] == labels[x["file_name"]] for x in batch)

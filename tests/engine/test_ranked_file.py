@@ -5,12 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_cfg, tiny_model
+from tiny_models import boxes_of, tiny_cfg, tiny_model
 
 from ctmasknet.engine import ranked_file
-from ctmasknet.engine.ranked_file import digest_of_sources, key_of_rows, read_rows, write_rows
+from ctmasknet.engine.ranked_file import digest_of_sources, key_of_rows, read_boxes, write_boxes
 
-ROWS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros((0, 3), np.float32)]
+BOXES = [
+    boxes_of(
+        torch.arange(6.0).view(2, 3), features=torch.ones(2, 4), global_features=torch.ones(3)
+    ),
+    boxes_of(torch.zeros(0, 3), features=torch.ones(0, 4), global_features=torch.zeros(3)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +104,10 @@ def test_code_and_libraries_are_in_the_key(model, files, tmp_path, monkeypatch):
 
 def test_a_file_gives_back_what_was_written_and_numpy_can_read_it(tmp_path):
     path = tmp_path / "rows.npz"
-    write_rows(path, "key", ROWS)
-    found = read_rows(path, "key")
-    assert [x.dtype for x in found] == [np.float32] * 2
-    for one, other in zip(found, ROWS, strict=True):
-        np.testing.assert_array_equal(one, other)
+    write_boxes(path, "key", BOXES)
+    for one, other in zip(read_boxes(path, "key"), BOXES, strict=True):
+        assert one.tensors().keys() == other.tensors().keys()
+        for name, tensor in one.tensors().items():
+            torch.testing.assert_close(tensor, other.tensors()[name], rtol=0, atol=0)
     with np.load(path, allow_pickle=False) as arrays:
         assert arrays["counts"].tolist() == [2, 0] and arrays["key"] == "key"

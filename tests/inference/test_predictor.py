@@ -14,6 +14,9 @@ from PIL import Image
 import ctmasknet
 from ctmasknet.checkpoint import load_weights
 from ctmasknet.data.mapper import build_test_resize
+from ctmasknet.engine.scan_training import train_scan_head
+from ctmasknet.evaluation.prediction_table import make_table
+from ctmasknet.evaluation.scan_rules import write_scan_head
 from ctmasknet.inference.model_spec import find_model
 from ctmasknet.inference.postprocessing import score_map
 from ctmasknet.inference.predictions import ScanPrediction, SlicePrediction
@@ -154,6 +157,24 @@ def test_the_rule_of_aggregation(runs):
     highest = prediction.probabilities.max(axis=0)
     np.testing.assert_allclose(prediction.classification.probabilities, highest / highest.sum())
     assert prediction.rule == "max"
+
+
+def test_a_scan_head_is_a_rule_of_aggregation(runs, tmp_path):
+    names = ctmasknet.Predictor(runs.ctmasknet).image_classes
+    rows = [
+        (f"{i}.png", "P", f"S{i // 2}", i // 2 % 3, [float(i // 2 % 3 == k) for k in range(3)])
+        for i in range(12)
+    ]
+    rule, path = train_scan_head(make_table(rows, names, "test"), "max"), tmp_path / "head.json"
+    write_scan_head(path, rule)
+    prediction = ctmasknet.Predictor(runs.ctmasknet, aggregation=str(path)).predict(volume())
+    expected = rule(prediction.probabilities, np.zeros(len(prediction.slices), int))
+    np.testing.assert_allclose(prediction.classification.probabilities, expected[0])
+    assert prediction.rule == "max_head"
+    other = train_scan_head(make_table(rows, ("a", "b", "c"), "test"), "max")
+    write_scan_head(path, other)
+    with pytest.raises(ValueError, match="scan head has the classes a, b, c"):
+        ctmasknet.Predictor(runs.ctmasknet, aggregation=str(path))
 
 
 def test_images_without_geometry_have_no_millimetres(both):

@@ -1,8 +1,10 @@
 import pytest
 import torch
 from detectron2.evaluation import inference_context
-from tiny_models import batch, tiny_model
+from tiny_models import batch, boxes_of, tiny_model
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from ctmasknet.modeling import IMAGE_HEAD_REGISTRY
 
 pytestmark = pytest.mark.slow  # whole networks, commands or data sets
 
@@ -165,7 +167,8 @@ def test_no_row_at_all_is_classified_and_trained_from_zeros():
         (output,) = model.eval()(batch(1))
     assert output["ranked_boxes"].counts == 0 and output["ranked_boxes"].rows.abs().sum() == 0
     head = model.image_head
-    expected = head(torch.zeros(1, head.num_boxes, head.row_size))[0]
+    zeros = torch.zeros(head.num_boxes, head.row_size)
+    expected = head(boxes_of(zeros)[None])[0]
     torch.testing.assert_close(output["image_logits"], expected.detach())
     assert len(output["instances"]) == 0
 
@@ -185,6 +188,20 @@ def test_the_image_loss_is_a_key():
     torch.testing.assert_close(losses["cross_entropy"], -(q[0, 0].log() + q[1, 2].log()) / 2)
     with pytest.raises(ValueError, match="'focal'; valid are binary_cross_entropy, cross_entropy"):
         tiny_model("ctmasknet", "MODEL.IMAGE_HEAD.LOSS", "focal")
+
+
+def test_a_head_that_reads_a_tensor_is_refused_with_what_to_do():
+    class OldHead(torch.nn.Module):
+        def __init__(self, cfg):
+            super().__init__()
+
+    for old in (OldHead, lambda cfg, input_shape: torch.nn.Identity()):
+        IMAGE_HEAD_REGISTRY._do_register("OldHead", old)
+        try:
+            with pytest.raises(ValueError, match=r"'OldHead', which is no ImageHead: derive it"):
+                tiny_model("ctmasknet", "MODEL.IMAGE_HEAD.NAME", "OldHead")
+        finally:
+            IMAGE_HEAD_REGISTRY._obj_map.pop("OldHead")
 
 
 def test_parameter_counts_are_the_papers_less_what_detectron2_does_not_have():

@@ -2,39 +2,34 @@
 
 import pytest
 import torch
+from tiny_models import boxes_of
 from torch import nn
 
 from ctmasknet.modeling.image_head import RankedBoxHead
 from ctmasknet.modeling.occlusion import box_contributions
-from ctmasknet.modeling.ranked_boxes import fill_positions, first_places, rank_rows
+from ctmasknet.modeling.ranked_boxes import RankedBoxesShape, fill_ranked_boxes
 
 
 def ranked_of(rows, num):
-    count = len(rows)
-    boxes, classes = torch.zeros(count, 4), torch.zeros(count, dtype=torch.int64)
-    return rank_rows([rows], [boxes], [classes], num)[0]
+    return fill_ranked_boxes([boxes_of(rows)], num)[0]
 
 
 def head(num, seed=0, fc_dim=16):
     torch.manual_seed(seed)
-    return RankedBoxHead(num_boxes=num, fc_dim=fc_dim, num_classes=3).double()
+    shape = RankedBoxesShape(num)
+    return RankedBoxHead(input_shape=shape, fc_dim=fc_dim, num_classes=3).double()
+
+
+def logits(head, rows):
+    """A head's, of rows (N, D) alone, without the first axis."""
+    return head(boxes_of(rows)[None])[0]
 
 
 class SumOfScores(nn.Module):
     """Class 0 adds the scores up, class 1 takes the first row's."""
 
-    def forward(self, rows):
-        return torch.stack([rows[..., 0].sum(1), rows[:, 0, 0]], dim=1)
-
-
-@pytest.mark.parametrize("count, num", [(1, 1), (1, 5), (3, 5), (5, 5), (7, 16)])
-def test_the_first_place_of_each_rank(count, num):
-    positions = fill_positions(count, num).tolist()
-    assert first_places(count, num).tolist() == [positions.index(rank) for rank in range(count)]
-
-
-def test_no_rank_has_no_place():
-    assert first_places(0, 4).shape == (0,)
+    def forward(self, ranked):
+        return torch.stack([ranked.scores.sum(1), ranked.scores[:, 0]], dim=1)
 
 
 def test_by_hand():
@@ -58,7 +53,7 @@ def test_the_neighbour_stands_in_and_the_ranking_holds(count):
         without = ranked.rows.clone()
         without[(ranked.rows == rows[i]).all(dim=1)] = rows[i + 1 if i + 1 < count else i - 1]
         assert (without[:, 0].diff() <= 0).all()
-        torch.testing.assert_close(contributions[i], (s(ranked.rows[None]) - s(without[None]))[0])
+        torch.testing.assert_close(contributions[i], logits(s, ranked.rows) - logits(s, without))
 
 
 def test_a_box_that_the_head_does_not_read_contributes_nothing():
@@ -75,8 +70,8 @@ def test_the_only_box_and_no_box():
     s = head(4)
     row = torch.rand(1, 5).double()
     alone = box_contributions(s, ranked_of(row, 4))
-    expected = s(row.expand(1, 4, 5)) - s(torch.zeros(1, 4, 5).double())
-    torch.testing.assert_close(alone, expected)
+    expected = logits(s, row.expand(4, 5)) - logits(s, torch.zeros(4, 5).double())
+    torch.testing.assert_close(alone[0], expected)
     assert box_contributions(s, ranked_of(torch.zeros(0, 5).double(), 4)).shape == (0, 3)
 
 

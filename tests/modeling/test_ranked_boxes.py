@@ -1,10 +1,11 @@
 import pytest
 import torch
+from tiny_models import boxes_of
 
 from ctmasknet.modeling.ranked_boxes import (
     encode_rows,
     fill_positions,
-    rank_rows,
+    fill_ranked_boxes,
     row_size,
 )
 
@@ -40,40 +41,61 @@ def test_random_fill_keeps_every_rank_in_order_and_repeats_by_the_seed():
     assert full.tolist() == list(range(8))
 
 
-def test_rank_rows_fills_and_passes_the_sum_of_gradients():
+def test_boxes_are_filled_and_pass_the_sum_of_gradients():
     three = torch.tensor([[0.9, 1, 1, 1, 1], [0.5, 2, 2, 2, 2], [0.1, 3, 3, 3, 3]])
     three.requires_grad_()
-    none = torch.zeros(0, 5)
-    ranked = rank_rows(
-        [three, none],
-        [torch.arange(12.0).view(3, 4), torch.zeros(0, 4)],
-        [torch.tensor([0, 1, 0]), torch.zeros(0, dtype=torch.int64)],
-        num=5,
-    )
+    first = boxes_of(three, torch.arange(12.0).view(3, 4), torch.tensor([0, 1, 0]))
+    none = boxes_of(torch.zeros(0, 5), size=(30, 40))
+    ranked = fill_ranked_boxes([first, none], num=5)
     assert torch.equal(ranked.rows[0], three.detach()[[0, 0, 1, 1, 2]])
     assert ranked.classes[0].tolist() == [0, 0, 1, 1, 0]
+    assert ranked.valid.tolist() == [[True, False, True, False, True], [False] * 5]
     assert ranked.counts.tolist() == [3, 0]
+    assert ranked.image_sizes.tolist() == [[100, 200], [30, 40]]
     assert ranked.rows[1].abs().sum() == 0 and ranked.boxes[1].abs().sum() == 0
     ranked.rows.sum().backward()
     assert three.grad[:, 0].tolist() == [2, 2, 1]
 
 
-def test_rank_rows_of_exactly_n_and_one_less():
+def test_exactly_n_boxes_and_one_less():
     rows = torch.arange(20.0).view(4, 5)
-    boxes, classes = torch.zeros(4, 4), torch.zeros(4, dtype=torch.int64)
-    ranked = rank_rows([rows, rows[:3]], [boxes, boxes[:3]], [classes, classes[:3]], num=4)
+    ranked = fill_ranked_boxes([boxes_of(rows), boxes_of(rows[:3])], num=4)
     assert torch.equal(ranked.rows[0], rows)
     assert torch.equal(ranked.rows[1], rows[[0, 0, 1, 2]])
     assert ranked[1].counts == 3 and torch.equal(ranked[1].rows, rows[[0, 0, 1, 2]])
 
 
-def test_random_fill_is_for_all_parts_of_a_row_alike():
-    rows = torch.arange(15.0).view(3, 5)
-    boxes, classes = torch.arange(12.0).view(3, 4), torch.tensor([0, 1, 2])
-    ranked = rank_rows([rows], [boxes], [classes], 9, torch.Generator().manual_seed(5))
-    positions = ranked.classes[0]
-    assert torch.equal(ranked.rows[0], rows[positions])
-    assert torch.equal(ranked.boxes[0], boxes[positions])
+@pytest.mark.parametrize("generator", [None, torch.Generator().manual_seed(5)])
+def test_all_parts_of_a_box_are_filled_alike_and_given_back(generator):
+    features, whole = torch.arange(6.0).view(3, 2), torch.tensor([7.0, 8])
+    image = boxes_of(
+        torch.arange(15.0).view(3, 5),
+        torch.arange(12.0).view(3, 4),
+        torch.tensor([0, 1, 2]),
+        features=features,
+        global_features=whole,
+    )
+    ranked = fill_ranked_boxes([image], 9, generator)[0]
+    places = ranked.classes
+    for name in ("rows", "boxes", "features"):
+        assert torch.equal(getattr(ranked, name), getattr(image, name)[places])
+    assert ranked.vectors.shape == (9, 7)
+    assert torch.equal(places[ranked.valid], torch.arange(3))
+    for name, expected in image.tensors().items():
+        assert torch.equal(ranked.distinct().tensors()[name], expected)
+    batch = ranked[None]
+    assert torch.equal(batch.global_features, whole[None]) and batch.rows.shape == (1, 9, 5)
+
+
+def test_without_boxes_an_image_is_as_one_that_has_none():
+    rows, whole = torch.rand(2, 5), torch.ones(3)
+    full, empty = (
+        fill_ranked_boxes([boxes_of(x, features=x, global_features=whole)], 4)[0]
+        for x in (rows, rows[:0])
+    )
+    for name, expected in empty.tensors().items():
+        assert torch.equal(full.without_boxes().tensors()[name], expected)
+    assert full.counts == 2
 
 
 SCORES = torch.tensor([0.9, 0.4])

@@ -1,5 +1,7 @@
 """The overlay of contributions: which boxes, which colours, how wide, with which numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,13 @@ def test_only_the_strongest_are_drawn_and_numbered(monkeypatch):
     drawn = draw_contributions(IMAGE, ranked([[0.5], [-2.0], [1.234], [0.1]]), 0)
     assert list(texts) == ["-2", "+1.2"]
     assert (drawn[40:160, 40:160] == 100).all() and (drawn[280:420, 280:420] == 100).all()
+
+
+def test_attention_stands_behind_the_contribution(monkeypatch):
+    texts = written(monkeypatch)
+    table = replace(ranked([[0.5], [-2.0]]), attention=np.array([0.25, 0.75], np.float32))
+    draw_contributions(IMAGE, table, 0)
+    assert list(texts) == ["-2, 75.0%", "+0.5, 25.0%"]
 
 
 def test_small_slices_are_enlarged():

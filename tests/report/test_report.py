@@ -115,6 +115,18 @@ def test_what_a_model_does_not_give_is_left_out():
     assert "No lesion was found on any slice." in page_of("no lesion").text
 
 
+def test_what_boxes_do_not_explain_is_said():
+    found = a_slice([], [0.0, 1.0])
+    seen = replace(found.ranked_boxes, boxes_share=np.array([0.5, 0.2]), attention=np.ones(2) / 2)
+    whole = page(a_scan([replace(found, ranked_boxes=seen)]))
+    assert "when it is left out: boxes 20.0%, the image around them 80.0%." in whole.text
+    assert "attention weight" in whole.text and "from them alone" not in whole.text
+    assert "from them alone" in page_of("one slice").text
+    pixels = page(a_scan([replace(found, ranked_boxes=None)]))
+    assert "reads the image itself, not boxes" in pixels.text
+    assert "from them alone" not in pixels.text
+
+
 def test_boxes_have_no_share_of_a_lung():
     boxes = CASES["boxes alone"]()
     measured = replace(boxes.quantities, lung_px=np.array([9, 9]), lung_method="a threshold")

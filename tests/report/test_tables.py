@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -274,6 +275,18 @@ def test_a_line_for_each_ranked_box(tmp_path):
         "1,b.dcm,1,GGO,0.8,0.0,1.0,2.0,3.0,-0.5,0.25",
         "1,b.dcm,2,C,0.1,1.0,1.0,4.5,4.0,0.0,0.125",
     ]
+
+
+def test_weights_of_an_image_head_stand_beside_its_contributions(tmp_path):
+    case = classified()
+    weighed = [
+        replace(x, ranked_boxes=replace(x.ranked_boxes, attention=np.array([0.75, 0.25])))
+        for x in case.slices
+    ]
+    write_ranked_boxes(tmp_path / "ranked_boxes.csv", replace(case, slices=tuple(weighed)))
+    rows = read_csv(tmp_path / "ranked_boxes.csv")
+    assert [row["attention"] for row in rows] == ["0.75", "0.25"] * 2
+    assert rows[0]["contribution_COVID-19"] == "0.25"
 
 
 def test_a_lesion_model_has_no_ranked_boxes(tmp_path):

@@ -93,7 +93,7 @@ def test_parameters_are_the_authors_without_the_background(rows, name):
 
 
 def test_every_config_has_its_row(rows):
-    folders = [CONFIGS / name for name in ("lesion", "ctmasknet")]
+    folders = [CONFIGS / name for name in ("lesion", "ctmasknet", "heads", "baseline")]
     stems = [path.stem for folder in folders for path in folder.glob("*.yaml")]
     assert sorted(rows) == sorted(stems)
 
@@ -138,6 +138,24 @@ def test_convolutions_are_counted_as_on_the_whole_image(rows):
     ]
     convolutions = sum(part.by_operator()["conv"] for part in parts)
     assert rows["R18_T2_heads"].multiply_adds == convolutions + 1000 * BOX_HEAD + MODULE_S
+
+
+def test_other_heads_and_baselines(tool, rows):
+    base = rows["R18_T1_heads_BN"]
+    body = base.parameters - base.image_head
+    for name in ("R18_T1_pooled", "R18_T1_attention", "R18_T1_set", "R18_T1_quantities"):
+        assert rows[name].parameters == body + rows[name].image_head
+    vector = 6 + 128  # a row with its class, and the box head's features
+    pooled = (2 * vector + 1) * 128 + 129 * 3 + 2 * 128
+    assert rows["R18_T1_pooled"].image_head == pooled
+    wider = rows["R18_T1_attention_global"].image_head - rows["R18_T1_attention"].image_head
+    assert wider == 256 * 3 + 2 * 256  # of the map's mean, and its norm
+    assert rows["R18_T1_quantities"].image_head == 9 * 3
+    assert rows["ResNet18"].parameters == 11_178_051 and rows["MobileNetV3"].parameters == 1_520_931
+    assert rows["IntensityHistogram"].multiply_adds == 32 * 3
+    assert rows["ResNet18"].multiply_adds == pytest.approx(1.82e9 * (512 / 224) ** 2, rel=0.02)
+    lines = [x for x in tool[0].splitlines() if x.startswith(("| R18_T1_pooled ", "| ResNet18 "))]
+    assert len(lines) == 2 and all(x.endswith("| - | - |") for x in lines)
 
 
 def test_update_replaces_what_is_between_the_markers(tool):

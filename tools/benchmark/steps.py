@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from detectron2.config import CfgNode
@@ -16,7 +16,6 @@ from ctmasknet.checkpoint import load_weights
 from ctmasknet.engine.optimizer import build_optimizer
 from ctmasknet.fast import accelerate
 from ctmasknet.modeling import is_classifier
-from ctmasknet.modeling.ranked_boxes import row_size
 
 from .inputs import make_batch
 from .settings import DETECTRON2, MALLOC, OURS, Case, Contender, config_of
@@ -106,9 +105,11 @@ def _detectron2_step(cfg: CfgNode, model: nn.Module, batch: list[dict], task: st
     if task == "inference":
         return _predicting(model, lambda: model(batch))
     if task == "rows":
-        ranked = cfg.MODEL.RANKED_BOXES
-        size = ranked.NUM, row_size(cfg.MODEL.ROI_HEADS.NUM_CLASSES, ranked.CLASS_ONE_HOT)
-        batch = [{"label": x["label"], "ranked_rows": torch.randn(size)} for x in batch]
+        zeros = model.image_head.input_shape.zeros(1)[0]  # type: ignore[union-attr,operator]
+        batch = [
+            {"label": x["label"], "ranked_boxes": replace(zeros, rows=torch.randn_like(zeros.rows))}
+            for x in batch
+        ]
     optimizer = build_optimizer(cfg, model)
     return _training(model, optimizer, lambda: model(batch).values())
 
