@@ -103,7 +103,8 @@ def _check_whole(weights: Mapping[str, torch.Tensor], part: nn.Module, prefix: s
 def _backbone_row(config: Path, weights: Mapping[str, torch.Tensor]) -> list[str]:
     cfg = get_cfg()
     merge_config_file(cfg, config)
-    count = _check_whole(weights, build_backbone(cfg).bottom_up, BACKBONE)
+    with torch.device("meta"):  # shapes alone
+        count = _check_whole(weights, build_backbone(cfg).bottom_up, BACKBONE)
     return [config.stem, f"{count} of {count}"]
 
 

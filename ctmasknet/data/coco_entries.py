@@ -83,7 +83,7 @@ def _read_entry(item: dict, sizes: Mapping, names: Mapping) -> dict:
         valid = ", ".join(f"{key} ({name})" for key, name in names.items())
         raise ValueError(f"unknown category_id {category!r}, expected {valid}")
     found = {"image_id": image, "category_id": category}
-    if box:
+    if box is not None and box != []:
         found["bbox"] = read_numbers(box, "bbox")
         if len(box) != 4:
             raise ValueError(f"bbox of {len(box)} numbers, expected x, y, width, height")
