@@ -19,7 +19,8 @@ from .mutations import mutate, mutate_content
 from .readers import READERS
 from .seeds import Seed
 
-SECONDS, BYTES = 10, 2 << 30  # the most that a file may take
+SECONDS, BYTES = 10, 2 << 30  # of the processor and of memory: the most that a file may take
+_WAITS = 300  # seconds in which a process that waits for ever is found, on a busy machine, too
 _AS_SPACE = 3 * BYTES  # of addresses: memory that is never touched costs none
 RESULT, ERROR = "result", "own error"
 
@@ -105,7 +106,7 @@ def run(reader: str, inputs: int, seed: int) -> Iterator[tuple[int, str]]:
         except EOFError:
             process.join()
         if start < inputs and process.exitcode:
-            hung = process.exitcode == -signal.SIGALRM
+            hung = -process.exitcode in (signal.SIGALRM, signal.SIGPROF)
             code = f"the process ended with {process.exitcode}"
             yield start, f"more than {SECONDS} s" if hung else code
             start += 1
@@ -117,7 +118,8 @@ def _work(sender: Any, reader: str, start: int, inputs: int, seed: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):  # what decoders print
         os.dup2(nowhere, number)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever it is in
+    for number in (signal.SIGALRM, signal.SIGPROF):  # they end the process, whatever it is in
+        signal.signal(number, signal.SIG_DFL)
     trial(reader, *damaged(reader, start, seed)[:1], b"")  # loads what is loaded late
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + _AS_SPACE
@@ -125,8 +127,10 @@ def _work(sender: Any, reader: str, start: int, inputs: int, seed: int) -> None:
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for index in range(start, inputs):
         whole, data = damaged(reader, index, seed)
-        signal.alarm(2 * SECONDS)  # it is read twice
+        signal.alarm(_WAITS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         outcome = trial(reader, whole, data)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) << 10
         if grown > BYTES:
