@@ -35,7 +35,8 @@ def exit_on_interrupt(main: Callable[[], object]) -> None:
 
     The message of a KeyboardInterrupt, if it has one, says what is done and how to go on.
     """
-    if signal.getsignal(signal.SIGINT) is _exit:
+    is_command = signal.getsignal(signal.SIGINT) is _exit
+    if is_command:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main()
@@ -44,6 +45,11 @@ def exit_on_interrupt(main: Callable[[], object]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         print(f"\n{str(stop) or 'interrupted'}", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    finally:
+        if (
+            is_command
+        ):  # all is written or told; as it ends, Python would let Ctrl-C kill the process
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 _exit_while_loading()

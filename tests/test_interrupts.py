@@ -1,5 +1,6 @@
 """Ctrl-C ends the command with one line and exit code 130, while it is loaded, too."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ctmasknet import interrupts
 from ctmasknet.command_line import run_script
 
 
@@ -29,6 +31,15 @@ def test_one_line_and_130(message, capsys):
     assert stop.value.code == 130
     assert capsys.readouterr().err == f"\n{message or 'interrupted'}\n"
     os.kill(os.getpid(), signal.SIGINT)  # what is left to do is not disturbed
+
+
+@pytest.mark.parametrize("end", [None, 0, 2])
+def test_results_that_are_complete_are_no_interrupted_ones(end):
+    """While the process of a command ends, Ctrl-C changes neither its exit code nor its output."""
+    signal.signal(signal.SIGINT, interrupts._exit)
+    with contextlib.suppress(SystemExit):
+        interrupts.exit_on_interrupt(lambda: end is None or sys.exit(end))
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def loading(*command):

@@ -8,8 +8,8 @@
 Small whole files are made in memory and changed at random, in their bytes and in what they hold;
 the same numbers give the same files. A failure is anything but the file's content, the same twice,
 or an error of ours that names the file: a crash, another error, more than 10 s of the processor or
-2 GiB, or another file that is written. Prints a row of docs/reliability.md for each reader; --output gets the files
-that fail. Linux only.
+2 GiB, or another file that is written. Prints a row of docs/reliability.md for each reader;
+--output gets the files that fail. Linux only.
 """
 
 import argparse

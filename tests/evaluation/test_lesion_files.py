@@ -252,6 +252,7 @@ def test_a_run_s_list_has_the_classes_of_the_truth_beside_it(write_lesions, tmp_
         ("{", r"not JSON \(.*line 1"),
         ("{}", "found a dict, expected a list of COCO detections, or a dictionary with"),
         ('"x"', "found a str, expected a list"),
+        ('{"annotations": [], "categories": [], "images": 3}', "found a dict, expected a list"),
         ('{"annotations": [], "categories": [{"id": 1}]}', "category 0: not in COCO's format"),
     ],
 )
