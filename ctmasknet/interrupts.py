@@ -1,5 +1,6 @@
 """Ctrl-C ends the command `ctmasknet` with one line and exit code 130, at any moment."""
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,11 @@ def _exit_while_loading() -> None:
         return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _exit)
+        atexit.register(_ignore)  # Python's own way, as it ends, lets Ctrl-C kill the process
+
+
+def _ignore() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _exit(*_: object) -> NoReturn:
@@ -42,14 +48,12 @@ def exit_on_interrupt(main: Callable[[], object]) -> None:
         main()
     except KeyboardInterrupt as stop:
         # What is left, such as the end of threads, takes no time: no more errors in it.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _ignore()
         print(f"\n{str(stop) or 'interrupted'}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     finally:
-        if (
-            is_command
-        ):  # all is written or told; as it ends, Python would let Ctrl-C kill the process
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if is_command:  # all is written or told
+            _ignore()
 
 
 _exit_while_loading()

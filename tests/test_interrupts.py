@@ -61,6 +61,18 @@ def test_while_the_command_is_loaded():
 
 
 @pytest.mark.slow
+def test_while_the_command_ends():
+    """Python then puts the signal's own way back, which kills."""
+    code = "import signal, sys; sys.argv = ['ctmasknet', '--version']\n"
+    code += "class Late:\n    def __del__(self, send=signal.raise_signal): send(2)\n"
+    code += "import ctmasknet.__main__ as command; command.late = Late(); command.main()"
+    process = subprocess.run(
+        [sys.executable, "-c", code, "-m", "ctmasknet"], capture_output=True, text=True
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="cannot see what is imported")
 def test_other_programs_keep_their_own_way():
     process, _, errors = loading("-c", "import ctmasknet")
