@@ -5,9 +5,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 INTERRUPTED = 130  # 128 and the number of the signal, as shells have it
 
@@ -31,6 +32,16 @@ def _ignore() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _send_again(lost: Any) -> None:
+    """Send Ctrl-C again that Python could not raise where it came, as while a process is forked."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    again = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    again.daemon = True
+    again.start()
+
+
 def _exit(*_: object) -> NoReturn:
     os.write(2, b"\ninterrupted\n")
     os._exit(INTERRUPTED)
@@ -44,6 +55,7 @@ def exit_on_interrupt(main: Callable[[], object]) -> None:
     is_command = signal.getsignal(signal.SIGINT) is _exit
     if is_command:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = _send_again
     try:
         main()
     except KeyboardInterrupt as stop:

@@ -42,6 +42,25 @@ def test_results_that_are_complete_are_no_interrupted_ones(end):
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
+def test_ctrl_c_that_python_loses_comes_again(monkeypatch, capfd):
+    """While a process is forked, or an object deleted, Python only prints what is raised."""
+
+    class Lost:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def main():
+        lost = Lost()
+        del lost
+        time.sleep(20)
+
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    signal.signal(signal.SIGINT, interrupts._exit)
+    with pytest.raises(SystemExit) as stop:
+        interrupts.exit_on_interrupt(main)
+    assert (stop.value.code, capfd.readouterr().err) == (130, "\ninterrupted\n")
+
+
 def loading(*command):
     process = subprocess.Popen(
         [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -41,10 +41,10 @@ def convert_reference_checkpoint(
         model = _built(cfg, "cpu")
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
-    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError):
-        raise ValueError(
-            f"{source}: its tensors' shapes are of none of the author's networks"
-        ) from None
+    except (IndexError, TypeError):
+        raise ValueError(f"{source}: a tensor has fewer dimensions than the author's") from None
+    except (ArithmeticError, AssertionError, RuntimeError):
+        raise ValueError(f"{source}: its shapes are of none of the author's networks") from None
     cfg.MODEL.WEIGHTS = str(target.resolve())
     images = IMAGE_CLASSES if architecture.image_classes == len(IMAGE_CLASSES) else ()
     save_converted(target, weights, settings_of(model, cfg.DATASETS.LESION_CLASSES, images))
