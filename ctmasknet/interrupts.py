@@ -1,12 +1,14 @@
 """Ctrl-C ends the command `ctmasknet` with one line and exit code 130, at any moment."""
 
+import atexit
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 INTERRUPTED = 130  # 128 and the number of the signal, as shells have it
 
@@ -23,6 +25,21 @@ def _exit_while_loading() -> None:
         return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _exit)
+        atexit.register(_ignore)  # Python's own way, as it ends, lets Ctrl-C kill the process
+
+
+def _ignore() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _send_again(lost: Any) -> None:
+    """Send Ctrl-C again that Python could not raise where it came, as while a process is forked."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    again = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    again.daemon = True
+    again.start()
 
 
 def _exit(*_: object) -> NoReturn:
@@ -35,15 +52,20 @@ def exit_on_interrupt(main: Callable[[], object]) -> None:
 
     The message of a KeyboardInterrupt, if it has one, says what is done and how to go on.
     """
-    if signal.getsignal(signal.SIGINT) is _exit:
+    is_command = signal.getsignal(signal.SIGINT) is _exit
+    if is_command:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = _send_again
     try:
         main()
     except KeyboardInterrupt as stop:
         # What is left, such as the end of threads, takes no time: no more errors in it.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _ignore()
         print(f"\n{str(stop) or 'interrupted'}", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    finally:
+        if is_command:  # all is written or told
+            _ignore()
 
 
 _exit_while_loading()

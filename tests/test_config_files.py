@@ -29,6 +29,15 @@ def test_bases_lie_below_in_their_order(tmp_path):
     assert read_config_file(tmp_path / "c.yaml", without=tmp_path) == {"VERSION": 2}
 
 
+@pytest.mark.parametrize("names", ["[GGO, GGO]", "[[], a]", "[-1e+308, a]", "[a]"])
+def test_unusable_classes_name_the_file(tmp_path, names):
+    path = tmp_path / "own.yaml"
+    sizes = "MODEL: {META_ARCHITECTURE: LesionRCNN, ROI_HEADS: {NUM_CLASSES: 2}}\n"
+    path.write_text(f"{sizes}DATASETS: {{LESION_CLASSES: {names}}}\n")
+    with pytest.raises(ValueError, match=r"own\.yaml or an override of it: .*LESION_CLASSES"):
+        load_config(str(path), datasets=False)
+
+
 def test_tags_run_nothing(tmp_path):
     made = tmp_path / "made"
     for name in ("own.yaml", "config.yaml"):

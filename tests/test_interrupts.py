@@ -1,5 +1,6 @@
 """Ctrl-C ends the command with one line and exit code 130, while it is loaded, too."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ctmasknet import interrupts
 from ctmasknet.command_line import run_script
 
 
@@ -31,6 +33,34 @@ def test_one_line_and_130(message, capsys):
     os.kill(os.getpid(), signal.SIGINT)  # what is left to do is not disturbed
 
 
+@pytest.mark.parametrize("end", [None, 0, 2])
+def test_results_that_are_complete_are_no_interrupted_ones(end):
+    """While the process of a command ends, Ctrl-C changes neither its exit code nor its output."""
+    signal.signal(signal.SIGINT, interrupts._exit)
+    with contextlib.suppress(SystemExit):
+        interrupts.exit_on_interrupt(lambda: end is None or sys.exit(end))
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_ctrl_c_that_python_loses_comes_again(monkeypatch, capfd):
+    """While a process is forked, or an object deleted, Python only prints what is raised."""
+
+    class Lost:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def main():
+        lost = Lost()
+        del lost
+        time.sleep(20)
+
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    signal.signal(signal.SIGINT, interrupts._exit)
+    with pytest.raises(SystemExit) as stop:
+        interrupts.exit_on_interrupt(main)
+    assert (stop.value.code, capfd.readouterr().err) == (130, "\ninterrupted\n")
+
+
 def loading(*command):
     process = subprocess.Popen(
         [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -47,6 +77,18 @@ def loading(*command):
 def test_while_the_command_is_loaded():
     process, printed, errors = loading("-m", "ctmasknet", "info")
     assert (process.returncode, printed, errors) == (130, "", "\ninterrupted\n")
+
+
+@pytest.mark.slow
+def test_while_the_command_ends():
+    """Python then puts the signal's own way back, which kills."""
+    code = "import signal, sys; sys.argv = ['ctmasknet', '--version']\n"
+    code += "class Late:\n    def __del__(self, send=signal.raise_signal): send(2)\n"
+    code += "import ctmasknet.__main__ as command; command.late = Late(); command.main()"
+    process = subprocess.run(
+        [sys.executable, "-c", code, "-m", "ctmasknet"], capture_output=True, text=True
+    )
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 @pytest.mark.slow

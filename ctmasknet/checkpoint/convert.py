@@ -37,14 +37,14 @@ def convert_reference_checkpoint(
         architecture = find_architecture(checkpoint.weights)
         weights, ignored = convert_reference_weights(checkpoint.weights, architecture, frozen_eps)
         cfg = reference_config(checkpoint, architecture, mask_type)
-        on_cpu = cfg.clone()
-        on_cpu.MODEL.DEVICE = "cpu"
-        model = build_model(on_cpu)
-        _check_whole(weights, model)
+        _check_whole(weights, _built(cfg, "meta"))  # without memory, whatever the file's shapes say
+        model = _built(cfg, "cpu")
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
     except (IndexError, TypeError):
         raise ValueError(f"{source}: a tensor has fewer dimensions than the author's") from None
+    except (ArithmeticError, AssertionError, RuntimeError):
+        raise ValueError(f"{source}: its shapes are of none of the author's networks") from None
     cfg.MODEL.WEIGHTS = str(target.resolve())
     images = IMAGE_CLASSES if architecture.image_classes == len(IMAGE_CLASSES) else ()
     save_converted(target, weights, settings_of(model, cfg.DATASETS.LESION_CLASSES, images))
@@ -79,6 +79,13 @@ def convert_torchvision_checkpoint(source: Path, target: Path) -> str:
     return text + "\n\n" + tabulate(rows, ["lesion config", "its backbone's tensors filled"])
 
 
+def _built(cfg: CfgNode, device: str) -> nn.Module:
+    cfg = cfg.clone()
+    cfg.MODEL.DEVICE = device
+    with torch.device(device):
+        return build_model(cfg)
+
+
 def _check_whole(weights: Mapping[str, torch.Tensor], part: nn.Module, prefix: str = "") -> int:
     """Check that converted weights fill a model, or its part called `prefix`; return how many."""
     own = part.state_dict(prefix=prefix)
@@ -96,7 +103,8 @@ def _check_whole(weights: Mapping[str, torch.Tensor], part: nn.Module, prefix: s
 def _backbone_row(config: Path, weights: Mapping[str, torch.Tensor]) -> list[str]:
     cfg = get_cfg()
     merge_config_file(cfg, config)
-    count = _check_whole(weights, build_backbone(cfg).bottom_up, BACKBONE)
+    with torch.device("meta"):  # shapes alone
+        count = _check_whole(weights, build_backbone(cfg).bottom_up, BACKBONE)
     return [config.stem, f"{count} of {count}"]
 
 

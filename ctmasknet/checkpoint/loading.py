@@ -87,9 +87,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         ValueError: not a checkpoint, a damaged one, or it holds NaN or infinity.
     """
     checkpoint = _read_model(path) if is_model_file(path) else _read_pth(path)
-    damaged = [k for k, v in checkpoint.weights.items() if not torch.isfinite(v).all()]
-    if damaged:
-        raise ValueError(f"{path}: {damaged[0]} holds NaN or infinity; training has diverged")
+    for name, tensor in checkpoint.weights.items():
+        if tensor.is_complex():
+            raise ValueError(f"{path}: {name} holds complex numbers; no network of ours does")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{path}: {name} holds NaN or infinity; training has diverged")
     return checkpoint
 
 
@@ -106,7 +108,13 @@ def _read_pth(path: str | Path) -> Checkpoint:
     converted, found = content.get("converted"), content.get(settings.KEY)
     # What other programs call so is of another kind.
     ours = isinstance(found, dict) and all(isinstance(text, str) for text in found.values())
-    names = frozenset(converted) if isinstance(converted, list) else frozenset()
+    listed = isinstance(converted, list) and all(isinstance(name, str) for name in converted)
+    if ours:
+        try:
+            settings.image_classes_in(found)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    names = frozenset(converted if listed else ())
     return Checkpoint(weights, names, found if ours else {}, note)
 
 
@@ -251,6 +259,8 @@ def _check_numbers(
         extra, size, head = int(name == _CLASSES), 1, getattr(model, "image_head", None)
         if name == _ROWS and axis == 1 and isinstance(head, RankedBoxHead):
             size = head.row_size
+        if weights[name].ndim != own[name].ndim:
+            continue  # which the shapes tell
         found, rest = divmod(weights[name].shape[axis] - extra, size)
         expected = (own[name].shape[axis] - extra) // size
         if found != expected and not rest:

@@ -134,6 +134,8 @@ def read_reference_checkpoint(path: str | Path) -> ReferenceCheckpoint:
     for name, tensor in weights.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise ValueError(f"{path}: 'model_weights' holds {name!r}, which is no tensor")
+        if tensor.is_complex() or not tensor.numel():
+            raise ValueError(f"{path}: {name} holds no real numbers; expected {FORMAT}")
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{path}: {name} holds NaN or infinity; training has diverged")
     sizes, ratios = _anchors(path, content.get("anchor_generator"))

@@ -64,8 +64,18 @@ def lesion_classes_in(found: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def image_classes_in(found: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the image classes in the settings of a file, () if it has none."""
-    return tuple(json.loads(found.get(IMAGE_CLASSES, "[]")))
+    """Return the names of the image classes in the settings of a file, () if it has none.
+
+    ValueError: what is written there is no list of names.
+    """
+    text = found.get(IMAGE_CLASSES, "[]")
+    try:
+        names = json.loads(text)
+    except (RecursionError, ValueError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{IMAGE_CLASSES} is {text[:60]!r} in it, expected a list of names (JSON)")
+    return tuple(names)
 
 
 def check_lesion_classes(

@@ -47,10 +47,8 @@ def read_tensors(path: str | Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the protocol of pickles that it then refuses
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as error:  # a damaged pickle can fail anywhere
-        if str(error).startswith(f"{path}: "):
+        if str(error).startswith(f"{path}: ") or getattr(error, "filename", None):
             raise
         # PyTorch's own text advises to run the code in the file.
         other = what_else_it_is(path)

@@ -88,7 +88,7 @@ def _read_entry(item: dict, sizes: Mapping, names: Mapping) -> dict:
         valid = ", ".join(f"{key} ({name})" for key, name in names.items())
         raise ValueError(f"unknown category_id {category!r}, expected {valid}")
     found = {"image_id": image, "category_id": category}
-    if box:
+    if box is not None and box != []:
         if not isinstance(box, list):
             raise ValueError(f"{NOT_COCO} (bbox is {box!r}, expected x, y, width, height)")
         found["bbox"] = read_numbers(box, "bbox")

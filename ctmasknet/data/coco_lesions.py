@@ -192,7 +192,10 @@ def _read_lesion(item: dict) -> dict:
 
 
 def _without_nulls(item: Any) -> Any:
-    return {k: v for k, v in item.items() if v is not None} if isinstance(item, dict) else item
+    """Leave out what is not stated: null, and an empty box."""
+    if not isinstance(item, dict):
+        return item
+    return {k: v for k, v in item.items() if v is not None and (k, v) != ("bbox", [])}
 
 
 def _drop_empty(path: Path, lesions: dict[int, dict], items: list, errors: ErrorPolicy) -> None:

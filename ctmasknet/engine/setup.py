@@ -142,6 +142,7 @@ def load_config(
         cfg.merge_from_list(list(opts))
         with parts_named("MODEL.META_ARCHITECTURE"):
             is_classifier(cfg)
+        check_lesion_keys(cfg)
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         if found := what_else_it_is(path):
             raise ValueError(f"{path}: {found}, expected lines of `KEY: VALUE`") from None
@@ -149,7 +150,6 @@ def load_config(
         if reason.startswith(str(path)):
             raise ValueError(reason) from None
         raise ValueError(f"{config_file} or an override of it: {reason}") from None
-    check_lesion_keys(cfg)
     if cfg.MODEL.WEIGHTS:
         cfg.MODEL.WEIGHTS = str(find_weights(cfg.MODEL.WEIGHTS))
     cfg.MODEL.NAME = cfg.MODEL.NAME or path.stem

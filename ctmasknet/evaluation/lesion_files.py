@@ -196,13 +196,14 @@ def _open_detections(path: Path, truth: COCO, names_beside: bool) -> tuple[list,
             return content, _read_truth(beside).dataset["categories"]
         return content, truth.dataset["categories"]
     found = content if isinstance(content, dict) else {}
-    items, categories = found.get("annotations"), found.get("categories")
-    if not (isinstance(items, list) and isinstance(categories, list)):
+    lists = [found.get("annotations"), found.get("categories"), found.get("images", [])]
+    if not all(isinstance(x, list) for x in lists):
         raise ValueError(
             f"{path}: found a {type(content).__name__}, expected a list of COCO detections, or a "
             'dictionary with these as "annotations", and with "categories"'
         )
-    _check_images(path, found.get("images", ()), truth)
+    items, categories, images = lists
+    _check_images(path, images, truth)
     return items, _with_metrics(path, read_categories(path, categories))
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from ..limits import check_unpacked, most_unpacked
 
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # of floats, of doubles, of whole numbers
+_PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))  # of floats, of doubles, of whole numbers
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 # Kinds of elements (VR): those whose length has 32 bits, and all.
@@ -43,7 +43,7 @@ class PixelData:
 
     def is_here(self, tag: int, kind: str | None, length: int) -> bool:
         """Tell pydicom, which has just read the head of an element, to stop at the pixels."""
-        if tag not in _PIXELS:
+        if int(tag) not in _PIXELS:  # pydicom's tags compare slowly
             if length:  # it also asks with 0 where it only guesses whether kinds are stated
                 self._check(tag, kind, length)
             return False

@@ -102,6 +102,14 @@ def test_null_stands_for_what_lacks(write):
     assert (read["id"], read["bbox"], read["area"], read["iscrowd"]) == (1, [3, 4, 10, 8], 80, 0)
 
 
+def test_boxes_that_are_empty_or_none(write):
+    (read,) = read_coco_lesions(write(lesion(1, 3, 4, 10, 8, bbox=[]))).coco["annotations"]
+    assert read["bbox"] == [3, 4, 10, 8]
+    for box in (0, False, "", {}):
+        with pytest.raises(ValueError, match=r"lesions\.json, annotation 0: "):
+            read_coco_lesions(write(lesion(1, 3, 4, 10, 8, bbox=box)))
+
+
 def test_a_lesion_that_is_there_twice_is_taken_once(write):
     same = [lesion(k, 3, 4, 5, 6) for k in (1, 2)]
     others = [lesion(3, 3, 4, 5, 6, category_id=4), lesion(4, 3, 4, 5, 6, image_id=2)]

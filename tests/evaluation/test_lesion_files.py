@@ -257,6 +257,7 @@ def test_a_run_s_list_has_the_classes_of_the_truth_beside_it(write_lesions, tmp_
         ('{"annotations": [], "categories": [1]}', "category 0: .*found 1, expected an object"),
         ('{"annotations": [], "categories": [], "images": [[]]}', "image 0: .* an object"),
         ("[[]]", r"detection 0: not in COCO's format \(found \[\], expected an object"),
+        ('{"annotations": [], "categories": [], "images": 3}', "found a dict, expected a list"),
     ],
 )
 def test_detections_that_are_no_list(write_lesions, text, message):
