@@ -16,7 +16,8 @@ from ..inference.predictor import Predictor, slice_bar
 from ..volumes.volume import Volume
 from ..wording import counted, number_ranges
 from .case import Case
-from .lung_rules import LUNG_LESIONS, LUNG_SLICES, RULES, cut_to_lung
+from .domes import without_domes
+from .lung_rules import DOMES, LUNG_LESIONS, LUNG_SLICES, RULES, cut_to_lung
 from .lung_source import LungSource
 from .quantify import Quantities, join, quantify
 
@@ -96,9 +97,13 @@ def _measured_scan(
     notes += _seen_whole(predictor, scan.slices)
     if not predictor.has_masks:
         lung = None
+    found = lung
     if lung is not None and LUNG_LESIONS in options.rules:
         slices, lung, left_out = cut_to_lung(scan.slices, lung)
         scan, notes = replace(scan, slices=slices), [*notes, *left_out]
+    if found is not None and DOMES in options.rules:
+        slices, domes = without_domes(scan.slices, found)
+        scan, notes = replace(scan, slices=slices), [*notes, *domes]
     quantities = quantify(scan.slices, scan.spacing, lung=lung)
     return scan, quantities, [*notes, *_outside_lung(quantities)]
 

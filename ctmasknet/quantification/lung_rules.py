@@ -16,10 +16,13 @@ from .label_map import label_volume
 
 _LEAST = 0.1  # of an outline: with less in the lung it lies beside it, and what is cut is a sliver
 FIELD_OF_VIEW, LUNG_SLICES, LUNG_LESIONS = "field-of-view", "lung-slices", "lung-lesions"
+DOMES = "domes"
 RULES = {
     FIELD_OF_VIEW: "the network sees what its config asks for (INPUT.FIELD_OF_VIEW), not all",
     LUNG_SLICES: "slices of a scan without lung are neither searched nor classified",
     LUNG_LESIONS: "lesions are cut to the lung, to which those belong that lie in it by a half",
+    DOMES: "outlines on one slice of a scan that stand on what is no lung are no lesions, but the "
+    "domes of diaphragm and heart",
 }
 
 

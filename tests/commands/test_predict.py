@@ -281,7 +281,7 @@ def test_the_lung_decides_and_the_report_says_so(predict_and_report, tmp_path):
     assert [x["searched"] for x in result["slices"]] == [False, True, True, True]
     assert result["slices"][0]["class"] is None and result["slices"][1]["class"]
     assert result["class"] and sum(result["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    assert result["about"]["settings"]["rules"] == "field-of-view, lung-slices, lung-lesions"
+    assert result["about"]["settings"]["rules"] == "field-of-view, lung-slices, lung-lesions, domes"
     assert any("No lung on 1 slice of 4 (0): not searched" in x for x in result["notes"])
     assert any(x.startswith("Outside the lung: ") for x in result["notes"])
     page = (tmp_path / "out" / "chest" / "report.html").read_text()
