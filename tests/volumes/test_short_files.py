@@ -1,5 +1,6 @@
 """Pixels that are not in a file: each short one is read twice, with other things in memory."""
 
+import re
 import zlib
 
 import numpy as np
@@ -128,6 +129,19 @@ def test_pixels_of_dicom_that_are_stated_to_be_gigabytes(tmp_path, hu, syntax):
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"000\.dcm: .*bytes of 2147483648 that are stated"):
         read_volume(path)
+
+
+@pytest.mark.parametrize("stated", [b"2", b"0", b""])
+@pytest.mark.parametrize("suffix", [".mha", ".mhd"])
+def test_packed_pixels_of_another_length_than_is_stated(tmp_path, hu, suffix, stated):
+    path = tmp_path / f"a{suffix}"
+    sitk.WriteImage(image_of(hu), str(path), useCompression=True)
+    line = b"CompressedDataSize = " + stated + b"\n" if stated else b""
+    path.write_bytes(re.sub(rb"CompressedDataSize = \d+\n", line, path.read_bytes()))
+    if suffix == ".mhd" and stated != b"2":  # the whole file
+        assert np.array_equal(read_volume(path).hu, hu)
+        return
+    refused_twice(read_volume, path)
 
 
 @pytest.mark.parametrize("kind", [b"UN\0\0", b"OB\0\0"])
