@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 INTERRUPTED = 130  # 128 and the number of the signal, as shells have it
+_came = threading.Event()
 
 
 def _exit_while_loading() -> None:
@@ -32,14 +33,22 @@ def _ignore() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _send_again(lost: Any) -> None:
-    """Send Ctrl-C again that Python could not raise where it came, as while a process is forked."""
-    if not issubclass(lost.exc_type, KeyboardInterrupt):
+def _raise(*_: object) -> NoReturn:
+    _came.set()
+    raise KeyboardInterrupt
+
+
+def _unraisable(lost: Any) -> None:
+    """Send Ctrl-C again that Python could not raise where it came, as while a process is forked.
+
+    Other errors that it cannot raise are, after Ctrl-C, of objects that are half made or gone.
+    """
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        again = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+    elif not _came.is_set():
         sys.__unraisablehook__(lost)
-        return
-    again = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-    again.daemon = True
-    again.start()
 
 
 def _exit(*_: object) -> NoReturn:
@@ -54,8 +63,8 @@ def exit_on_interrupt(main: Callable[[], object]) -> None:
     """
     is_command = signal.getsignal(signal.SIGINT) is _exit
     if is_command:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.unraisablehook = _send_again
+        signal.signal(signal.SIGINT, _raise)
+        sys.unraisablehook = _unraisable
     try:
         main()
     except KeyboardInterrupt as stop:

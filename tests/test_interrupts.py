@@ -49,8 +49,12 @@ def test_ctrl_c_that_python_loses_comes_again(monkeypatch, capfd):
         def __del__(self):
             signal.raise_signal(signal.SIGINT)
 
+    class HalfMade:
+        def __del__(self):
+            raise AttributeError("half made")
+
     def main():
-        lost = Lost()
+        lost, _half = Lost(), HalfMade()
         del lost
         time.sleep(20)
 

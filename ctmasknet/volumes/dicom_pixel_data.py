@@ -18,6 +18,8 @@ _LONG = frozenset(re.findall("..", "OBODOFOLOVOWSQSVUCUNURUTUV"))
 _KINDS = _LONG | frozenset(re.findall("..", "AEASATCSDADSDTFDFLISLOLTPNSHSLSSSTTMUIULUS"))
 _CUT = "found the end of the file amid its pixels"
 _DEFLATED, _PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"  # transfer syntaxes
+_BIG_ENDIAN = b"1.2.840.10008.1.2.2\0"
+_SMALL = 1 << 26  # bytes that may be asked for in vain: other programs are not strict about ends
 _MOST_META = 4096  # bytes in which the transfer syntax stands
 _CHUNK = 1 << 20
 
@@ -28,6 +30,7 @@ class PixelData:
     def __init__(self) -> None:
         self._stream: Any = None
         self._start, self._length, self._end = 0, 0, 0
+        self._kinds_stated, self._order = True, "<"
 
     def watch(self, stream: BinaryIO, path: Path) -> Any:
         """Return what pydicom is to read: a file, or an inflated copy of one that is deflated."""
@@ -36,6 +39,7 @@ class PixelData:
         stream.seek(0)
         self._stream, self._end = stream, os.fstat(stream.fileno()).st_size
         self._check_meta(head)
+        self._order = ">" if _BIG_ENDIAN in head else "<"
         if _DEFLATED in head:
             self._stream = _inflated(stream, path)
             self._end = len(self._stream.getvalue())
@@ -48,15 +52,43 @@ class PixelData:
                 self._check(tag, kind, length)
             return False
         self._start, self._length = self._stream.tell(), length
+        self._kinds_stated = kind is not None
         return True
 
     def problem(self, expected: int) -> str:
         """Return why pixels are missing of those that need so many bytes uncompressed, or ""."""
         left = self._end - self._start
         if self._length == _UNDEFINED:
-            return "" if self._has_all_items() else _CUT
+            return self._problem_behind(self._stream.tell()) if self._has_all_items() else _CUT
+        if self._length > max(left, _SMALL):  # GDCM takes it for deflated files
+            return f"found {left} bytes of {self._length} that are stated"
         found = max(0, min(self._length, left)) if self._start else 0
-        return f"found {found} bytes of pixels, expected {expected}" if found < expected else ""
+        if found < expected:
+            return f"found {found} bytes of pixels, expected {expected}"
+        return self._problem_behind(self._start + self._length)
+
+    def _problem_behind(self, place: int) -> str:
+        """Return what is wrong with elements behind the pixels, whose lengths GDCM believes, too.
+
+        Ends of sequences and items, without a kind, have a length of 32 bits; what is in them is
+        looked at as if it were not in them.
+        """
+        while place + 8 <= self._end:
+            self._stream.seek(place)
+            head = self._stream.read(12).ljust(12, b"\0")
+            if not any(head):  # padding
+                return ""
+            group, element, kind, length = struct.unpack(f"{self._order}HH2sH", head[:8])
+            place, name = place + 8, kind.decode("latin-1")
+            if not self._kinds_stated or group == _ITEM[0]:
+                (length,) = struct.unpack(f"{self._order}L", head[4:8])
+            elif name in _LONG or name not in _KINDS:
+                place, (length,) = place + 4, struct.unpack(f"{self._order}L", head[8:])
+            inside = group == _ITEM[0] or name == "SQ" or length == _UNDEFINED
+            if length != _UNDEFINED and length > max(self._end - place, _SMALL):
+                return f"element {group:04X}{element:04X} of {length} bytes behind the pixels"
+            place += 0 if inside else length
+        return ""
 
     def _check(self, tag: int, kind: str | None, length: int) -> None:
         """Raise a ValueError for an element that is longer than the file: GDCM takes its memory."""

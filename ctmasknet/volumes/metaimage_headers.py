@@ -59,6 +59,8 @@ def check_metaimage(path: Path) -> bool:
     size = voxels * channels * _TYPES[kind]
     if fields.get("CompressedData", "False").lower() == "true":
         packed = _whole_number(fields, "CompressedDataSize", "0", r"\d{1,15}")
+        if start and not packed:  # ITK takes the whole file for pixels
+            raise _wrong(fields, "CompressedDataSize", "the bytes of the pixels")
         _check_packed(path, file, start, packed, size)
         return False
     _check_size(file.stat().st_size - start, size)
@@ -70,11 +72,16 @@ def _check_packed(path: Path, file: Path, start: int, packed: int, size: int) ->
     found = file.stat().st_size - start
     _check_size(found, packed)
     check_unpacked(path, packed or found, size)
-    unpacked, inflate = 0, zlib.decompressobj()
+    unpacked, left, inflate = 0, packed or found, zlib.decompressobj()
     with file.open("rb") as stream:
         stream.seek(start)
         try:
-            while unpacked < size and (chunk := inflate.unconsumed_tail or stream.read(_CHUNK)):
+            while unpacked < size:
+                if not (chunk := inflate.unconsumed_tail):
+                    chunk = stream.read(min(_CHUNK, left))  # ITK, too, takes what is stated
+                    left -= len(chunk)
+                if not chunk:
+                    break
                 unpacked += len(inflate.decompress(chunk, _CHUNK))
         except zlib.error as error:
             raise HeaderError(str(error)) from None

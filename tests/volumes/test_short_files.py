@@ -1,5 +1,6 @@
 """Pixels that are not in a file: each short one is read twice, with other things in memory."""
 
+import re
 import zlib
 
 import numpy as np
@@ -107,3 +108,50 @@ def test_a_compressed_volume_that_ends_early(tmp_path, hu):
     header += f"CompressedData = True\nCompressedDataSize = {len(packed)}\n"
     path.write_bytes(f"{header}ElementDataFile = LOCAL\n".encode() + packed)
     refused_twice(read_volume, path)
+
+
+@pytest.mark.parametrize("syntax", ["plain", DeflatedExplicitVRLittleEndian])
+def test_pixels_of_dicom_that_are_stated_to_be_gigabytes(tmp_path, hu, syntax):
+    (path,) = write_series(tmp_path, hu[:1])
+    data = path.read_bytes()
+    head, found, pixels = data.rpartition(b"\xe0\x7f\x10\0OW\0\0")
+    assert found
+    data = head + found + (2**31).to_bytes(4, "little") + pixels[4:]
+    if syntax != "plain":
+        start = 144 + int.from_bytes(data[140:144], "little")  # of what is deflated
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        meta = data[:start].replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99")
+        meta = meta.replace(
+            b"UI\x14\x001.2.840.10008.1.2.1.99", b"UI\x16\x001.2.840.10008.1.2.1.99"
+        )
+        meta = meta[:140] + (start - 144 + 2).to_bytes(4, "little") + meta[144:]
+        data = meta + packer.compress(data[start:]) + packer.flush()
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"000\.dcm: .*bytes of 2147483648 that are stated"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("stated", [b"2", b"0", b""])
+@pytest.mark.parametrize("suffix", [".mha", ".mhd"])
+def test_packed_pixels_of_another_length_than_is_stated(tmp_path, hu, suffix, stated):
+    path = tmp_path / f"a{suffix}"
+    sitk.WriteImage(image_of(hu), str(path), useCompression=True)
+    line = b"CompressedDataSize = " + stated + b"\n" if stated else b""
+    path.write_bytes(re.sub(rb"CompressedDataSize = \d+\n", line, path.read_bytes()))
+    if suffix == ".mhd" and stated != b"2":  # the whole file
+        assert np.array_equal(read_volume(path).hu, hu)
+        return
+    refused_twice(read_volume, path)
+
+
+@pytest.mark.parametrize("kind", [b"UN\0\0", b"OB\0\0"])
+def test_what_follows_the_pixels_of_dicom(tmp_path, hu, kind):
+    """GDCM takes the memory that an element there states; a little too much is left to it."""
+    (path,) = write_series(tmp_path, hu[:1])
+    whole = path.read_bytes()
+    element = b"\xfc\xff\xfc\xff" + kind
+    path.write_bytes(whole + element + (8).to_bytes(4, "little") + bytes(8))
+    assert np.array_equal(read_volume(path).hu, hu[:1])
+    path.write_bytes(whole + element + (2**31).to_bytes(4, "little") + bytes(8))
+    with pytest.raises(ValueError, match=r"000\.dcm: .*element FFFCFFFC of 2147483648 bytes"):
+        read_volume(path)
