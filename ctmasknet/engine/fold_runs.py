@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ..atomic_write import atomic_write
 from ..data.image_lists import find_classes, load_image_list, write_image_list
+from ..data.list_paths import allow_data_roots
 from ..data.splits import split_records
 from ..evaluation.run_comparison import compare_runs
 from ..modeling import is_one_shot, reads_boxes
@@ -132,6 +133,7 @@ class FoldRuns:
     def _write_folds(self) -> None:
         classes = find_classes([str(self.images)])
         records = load_image_list(self.images, classes)
+        allow_data_roots([str(self.images.parent)])  # the folds' lists lie elsewhere
         weights = {str(i): 1.0 for i in range(self.folds)}
         parts = [*split_records(records, weights, self.seed).values()]
         (self.output / "folds").mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ def test_a_share_that_cannot_be_drawn_is_refused(files, tmp_path):
     with pytest.raises(ValueError, match="SAMPLER_TRAIN is Rep.*: set it to TrainingSampler"):
         repeat = ("DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler")
         config(files, tmp_path, *FREE, *share, *repeat)
-    with pytest.raises(ValueError, match="SHARE is 0.25, but a CT-Mask-Net reads no lesions"):
+    with pytest.raises(ValueError, match="SHARE is 0.25, but a classifier reads no lesions"):
         config((), tmp_path, *share, name="ctmasknet/R18_T1_heads_BN")
 
 
