@@ -292,7 +292,7 @@ def test_the_lung_decides_and_the_report_says_so(predict_and_report, tmp_path):
 
 def test_rules_can_be_switched_off_by_name(predict, tmp_path):
     source = chest_scan(tmp_path)
-    options = ("--without", "lung-slices", "--without", "lung-lesions")
+    options = [x for rule in ("lung-slices", "lung-lesions", "domes") for x in ("--without", rule)]
     assert predict(source, options=options)[0] == 0
     result = result_of(tmp_path / "out" / "chest")
     assert all(x["searched"] for x in result["slices"])
