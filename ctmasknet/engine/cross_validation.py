@@ -4,7 +4,6 @@ Files in the output folder: truth.json (all lesions), folds/ (COCO files of each
 (ordinary training runs), then results.json and row.md of the finished folds.
 """
 
-import hashlib
 import itertools
 import json
 import logging
@@ -20,7 +19,6 @@ from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
 from ..atomic_write import atomic_write
-from ..data.coco_entries import read_json
 from ..data.coco_lesions import in_file, located_images, read_coco_lesions
 from ..data.folds import merged_coco, split_folds
 from ..data.lesion_masks import write_coco
@@ -32,12 +30,12 @@ from ..evaluation.lesion_report import LesionReportSettings
 from ..evaluation.lesion_set import LesionSet
 from ..evaluation.results import DETECTIONS, RESULTS, read_results, write_results
 from ..provenance import machine
+from .finished_folds import is_finished, key_of, mark_finished, training_seconds
 from .reports import prediction_folder
 from .run_lock import run_lock
 from .setup import check_files, load_config, set_up
 from .trainer import ProgressTrainer
 
-FINISHED = "finished.json"
 ROW = "row.md"
 
 
@@ -147,19 +145,10 @@ class CrossValidation:
         files = [self.part(index, kind) for kind in ("train", "test")]
         files += [x for x in (self.lesion_free, self.lesion_free_check) if x]
         content += [path.read_text() for path in files]
-        return hashlib.sha256("\n".join(content).encode()).hexdigest()
+        return key_of(content)
 
     def _finished(self, index: int, key: str) -> bool:
-        path = self.output / f"fold_{index}" / FINISHED
-        if not path.is_file():
-            return False
-        found = read_json(path, "a finished fold")
-        if not isinstance(found, dict) or found.get("key") != key:
-            raise ValueError(
-                f"{path.parent}: finished with other settings or data: remove it, or name another "
-                "output folder"
-            )
-        return True
+        return is_finished(self.output / f"fold_{index}", key)
 
     def _train(self, index: int, key: str) -> None:
         cfg = self.config(index)
@@ -180,8 +169,7 @@ class CrossValidation:
             trainer.resume_or_load(resume=True)
             trainer.train()
         seconds = read_results(Path(cfg.OUTPUT_DIR) / RESULTS)["seconds"]["training"] or 0
-        with atomic_write(Path(cfg.OUTPUT_DIR) / FINISHED) as partial:
-            partial.write_text(json.dumps({"key": key, "seconds": seconds}))
+        mark_finished(Path(cfg.OUTPUT_DIR), key, seconds)
 
     def _check_folds_of(self, other: Path, index: int) -> None:
         """Raise a ValueError unless the other's model of this fold held out the same slices."""
@@ -210,7 +198,7 @@ class CrossValidation:
         settings = LesionReportSettings.from_cfg(load_config(self.config_file, self.opts, False))
         free = [self._lesion_free_found(cfg) for cfg in cfgs] if self.lesion_free_check else []
         statistics = FoldStatistics(sets["pixels"], sets["test"], fold_of, settings, free)
-        seconds = [json.loads((Path(c.OUTPUT_DIR) / FINISHED).read_text())["seconds"] for c in cfgs]
+        seconds = [training_seconds(Path(c.OUTPUT_DIR)) for c in cfgs]
         about = {
             "model": cfgs[0].MODEL.NAME,
             "config": self.config_file,

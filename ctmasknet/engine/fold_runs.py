@@ -4,8 +4,6 @@ Files in the output folder: folds/ (image lists), RUN/fold_0/ ... (ordinary trai
 what `evaluation.run_comparison` writes.
 """
 
-import hashlib
-import json
 import os
 import shlex
 import subprocess
@@ -18,7 +16,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..atomic_write import atomic_write
 from ..data.image_lists import find_classes, load_image_list, write_image_list
 from ..data.list_paths import allow_data_roots
 from ..data.splits import split_records
@@ -26,9 +23,8 @@ from ..evaluation.run_comparison import compare_runs
 from ..modeling import is_one_shot, reads_boxes
 from ..provenance import sha256_of
 from ..shipped_models import find_weights
+from .finished_folds import is_finished, key_of, mark_finished
 from .setup import load_config
-
-FINISHED = "finished.json"
 
 
 @dataclass(frozen=True)
@@ -162,18 +158,10 @@ class FoldRuns:
         files = [path for path in (self.lesions,) if path]
         files += [path for path in (find_weights(self.weights),) if self.weights and path.is_file()]
         content += [sha256_of(path) for path in files]
-        return hashlib.sha256("\n".join(content).encode()).hexdigest()
+        return key_of(content)
 
     def _finished(self, run: Run, index: int, words: Sequence[str]) -> bool:
-        path = self._folder(run, index) / FINISHED
-        if not path.is_file():
-            return False
-        if json.loads(path.read_text())["key"] != self._key(words, index):
-            raise ValueError(
-                f"{path.parent}: finished with other settings or data: remove it, or name another "
-                "output folder"
-            )
-        return True
+        return is_finished(self._folder(run, index), self._key(words, index))
 
     def _train(self, run: Run, index: int, words: Sequence[str], jobs: int) -> int:
         """Train a fold in a process of its own; returns its exit code."""
@@ -187,8 +175,7 @@ class FoldRuns:
         with (folder / "console.txt").open("w") as console:
             done = subprocess.run(command, stdout=console, stderr=subprocess.STDOUT, env=env)
         if not done.returncode:
-            with atomic_write(folder / FINISHED) as partial:
-                partial.write_text(json.dumps({"key": self._key(words, index)}))
+            mark_finished(folder, self._key(words, index))
         return done.returncode
 
     def _compare(self) -> dict[str, Any]:

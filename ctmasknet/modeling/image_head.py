@@ -3,6 +3,8 @@
 Shapes: B images, N ranked boxes, D numbers in a row, C image classes.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.utils.registry import Registry
@@ -36,7 +38,7 @@ def image_loss(logits: torch.Tensor, labels: torch.Tensor, loss: str) -> torch.T
     return F.binary_cross_entropy_with_logits(logits, target)
 
 
-class ImageHead(nn.Module):
+class ImageHead(nn.Module, ABC):
     """A module that maps RankedBoxes of B images to image logits (B, C).
 
     On a CPU an accelerated model calls it from several threads at a time, in training, too. A head
@@ -72,9 +74,9 @@ class ImageHead(nn.Module):
         head = cfg.MODEL.IMAGE_HEAD
         return {"num_classes": head.NUM_CLASSES, "loss": head.LOSS}
 
+    @abstractmethod
     def forward(self, ranked: RankedBoxes) -> torch.Tensor:
         """Map the ranked boxes of B images to image logits (B, C)."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def losses(self, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return scalars by name, each of which is logged under its own.

@@ -5,6 +5,7 @@ They train, evaluate and report as CT-Mask-Net does, on the same lists.
 Shapes: B images of H x W pixels, X features of an image, C image classes.
 """
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from functools import partial
 
@@ -24,7 +25,7 @@ from .image_output import image_classes, image_labels
 from .precision import PRECISIONS, autocast, dtype_of, full_precision
 
 
-class ImageModel(nn.Module):
+class ImageModel(nn.Module, ABC):
     """Features of an image and a linear classifier; a subclass has `features`.
 
     Images are never padded: those of one size go through the network together, so an image's
@@ -84,9 +85,9 @@ class ImageModel(nn.Module):
         """Return where images are computed."""
         return self.classifier.weight.device
 
+    @abstractmethod
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return features (B, X) of images (B, 3, H, W), float in 0..255."""
-        raise NotImplementedError(f"{type(self).__name__} has no features")
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """Return images with the mean and deviation of MODEL.PIXEL_MEAN and PIXEL_STD taken out."""

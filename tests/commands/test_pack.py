@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from prediction_files import result_of
 from tiny_models import small_cfg, tiny_model
 
@@ -19,7 +18,8 @@ from ctmasknet.data.registration import register_paths
 from ctmasknet.engine import load_config
 from ctmasknet.inference.model_spec import find_model
 
-pytestmark = pytest.mark.slow  # whole networks, commands or data sets
+# Whole networks, commands or data sets; what a test registers is forgotten.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_data_sets")]
 
 SMALL = (
     *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "SOLVER.MAX_ITER", "2"),
@@ -141,16 +141,6 @@ def test_help_names_the_models_in_the_package(command, shipped):
     for name in ("predict", "evaluate", "train"):
         printed = " ".join(command(name, "--help")[1].split())
         assert "package (medseg)" in printed and "a path here wins over a name" in printed
-
-
-@pytest.fixture(autouse=True)
-def own_data_sets():
-    """What a test registers is forgotten: others have files of the same names."""
-    before = set(DatasetCatalog)
-    yield
-    for name in set(DatasetCatalog) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
 
 
 def test_evaluate_and_train_from_it(command, shipped, phantoms, tmp_path):

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from tiny_models import tiny_model
 
@@ -12,7 +11,8 @@ from ctmasknet.checkpoint import load_weights
 from ctmasknet.data.phantom import write_phantom
 from ctmasknet.engine import load_config
 
-pytestmark = pytest.mark.slow  # whole networks, commands and data sets
+# Whole networks, commands and data sets; what a test registers is forgotten.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_data_sets")]
 
 HEADS = ["R18_T1_pooled", "R18_T1_attention", "R18_T1_set", "R18_T1_attention_global"]
 PIXELS = ["ResNet18", "MobileNetV3", "IntensityHistogram"]
@@ -23,16 +23,6 @@ SMALL = (
     *("SOLVER.CHECKPOINT_PERIOD", "10", "MODEL.RPN.POST_NMS_TOPK_TEST", "30"),
     *("MODEL.RANKED_BOXES.NUM", "8", "TEST.BOOTSTRAP_RESAMPLES", "20"),
 )
-
-
-@pytest.fixture(autouse=True)
-def own_data_sets():
-    """What a test registers is forgotten: others have files of the same names."""
-    before = set(DatasetCatalog)
-    yield
-    for name in set(DatasetCatalog) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
 
 
 @pytest.fixture(scope="module")
