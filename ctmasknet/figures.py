@@ -81,7 +81,12 @@ def save_figure(
         figure.savefig(partial, dpi=120, bbox_inches="tight" if tight else None)
 
 
-def svg_uri(figure: "Figure") -> str:
+def svg_uri(picture: str) -> str:
+    """Return an SVG picture as a data URI."""
+    return _data_uri("svg+xml", io.BytesIO(picture.encode()))
+
+
+def figure_uri(figure: "Figure") -> str:
     """Return a figure as an SVG data URI, the same bytes each time."""
     import matplotlib
 

@@ -54,8 +54,8 @@ def test_saved_whole_with_the_line_at_its_foot(tmp_path, foot):
 
 
 def test_a_drawing_is_the_same_each_time_and_knows_no_date():
-    uri = figures.svg_uri(a_figure())
-    assert uri == figures.svg_uri(a_figure())
+    uri = figures.figure_uri(a_figure())
+    assert uri == figures.figure_uri(a_figure())
     kind, content = uri.split(",")
     assert kind == "data:image/svg+xml;base64" and b"<dc:date>" not in base64.b64decode(content)
 

@@ -16,9 +16,9 @@ from ..figures import (
     ORANGE,
     PURPLE,
     VERMILION,
+    figure_uri,
     picture_uri,
     plain_lines,
-    svg_uri,
 )
 from .confounding import Position
 from .groups import area_shares, instances_per_slice
@@ -56,7 +56,7 @@ def _count_figure(splits: Sequence[Split], lesion_class: str | None, name: str) 
     beyond = f" ({_MOST_BARS}: that many or more)" if top == _MOST_BARS else ""
     ax.set_xlabel(plain_lines(f"{name}: instances in a slice{beyond}", _LETTERS))
     ax.set_ylabel("share of slices")
-    return svg_uri(figure)
+    return figure_uri(figure)
 
 
 def _area_figure(splits: Sequence[Split], lesion_class: str | None, name: str) -> str:
@@ -75,7 +75,7 @@ def _area_figure(splits: Sequence[Split], lesion_class: str | None, name: str) -
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel(plain_lines(f"{name}: area of an instance, as a share of its image", _LETTERS))
     ax.set_ylabel("share of instances")
-    return svg_uri(figure)
+    return figure_uri(figure)
 
 
 def position_figure(position: Position) -> str:
@@ -93,7 +93,7 @@ def position_figure(position: Position) -> str:
     ax.set_xlabel("slice number")
     ax.set_ylabel("share of slices")
     _legend(ax)
-    return svg_uri(figure)
+    return figure_uri(figure)
 
 
 def picture(path: str) -> str:

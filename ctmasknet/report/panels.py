@@ -7,35 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from ..figures import BLACK, lesion_colour, plain_lines, save_figure
 from ..inference.predictions import Instance
 from ..modeling.mask_head import MASK_CUT
 from .overlay import draw_instances, enlargement, instance_labels
+from .score_maps import HALF_RANGE, colour_table, score_map_picture
 
-# Blue below the cut, pale at it, red above it: perceptual, and told apart by the colour-blind. The
-# range is fixed, so that slices can be compared; nearly all of the demo's mask logits on phantoms
-# lie in it.
-_MAP, _HALF_RANGE = colormaps["RdBu_r"], 6.0
-_NORM = Normalize(MASK_CUT - _HALF_RANGE, MASK_CUT + _HALF_RANGE)
-_OUTSIDE = (48, 48, 48)  # the colour outside the boxes
 _LETTERS = 40  # on a line of a label: about half a panel
-
-
-def score_map_picture(score_map: np.ndarray) -> np.ndarray:
-    """Colour raw mask logits (H, W), which are NaN outside all boxes; return (H, W, 3) uint8 RGB.
-
-    The scale is fixed: dark blue at -5.5 and below, pale at the masks' cut of 0.5, dark red at 6.5
-    and above; dark grey outside the boxes.
-    """
-    picture = _MAP(_NORM(np.nan_to_num(score_map, nan=MASK_CUT)), bytes=True)[..., :3].copy()
-    picture[np.isnan(score_map)] = _OUTSIDE
-    return picture
 
 
 def save_panels(path: Path, panels: Sequence[tuple[str, np.ndarray]], title: str) -> None:
@@ -89,7 +72,8 @@ def show_lesions(
 def show_scores(ax: Axes, score_map: np.ndarray) -> None:
     """Show a score map with its scale; see `score_map_picture`."""
     _show(ax, score_map_picture(score_map))
-    colours = ScalarMappable(_NORM, _MAP)
+    scale = Normalize(MASK_CUT - HALF_RANGE, MASK_CUT + HALF_RANGE)
+    colours = ScalarMappable(scale, ListedColormap(colour_table() / 255))
     bar = ax.figure.colorbar(colours, ax=ax, extend="both", shrink=0.8, pad=0.02)
     bar.set_label("highest raw mask logit")
     ticks = [MASK_CUT + step for step in (-6, -3, 0, 3, 6)]

@@ -1,10 +1,10 @@
 """Text in pictures, in letters of most languages: OpenCV's own fonts have English ones alone."""
 
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import fill
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -36,4 +36,6 @@ def _drawn(text: str, colour: tuple[int, int, int]) -> np.ndarray:
 
 @cache
 def _font() -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), _FONT), _SIZE)
+    found = find_spec("matplotlib")  # its files are enough: importing it takes time
+    assert found is not None and found.origin is not None
+    return ImageFont.truetype(Path(found.origin).with_name("mpl-data") / _FONT, _SIZE)

@@ -15,6 +15,7 @@ from ..quantification.case import Case, KeySlice
 from ..quantification.lobes import LARGEST_SCORE
 from ..quantification.quantify import severity
 from ..wording import NOTICE, area_text, counted, percent, volume_text
+from . import report_charts as charts
 from . import report_figures as figures
 from . import report_tables as tables
 from .html_pages import render
@@ -66,7 +67,7 @@ def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
         loose=None if case.scan else tables.loose_slices(case),
         # Notes on the lung come first: they say why its share is missing.
         first_notes=sorted(case.notes, key=lambda note: "lung" not in note.lower())[:_FIRST_NOTES],
-        chart=figures.scan_chart(case, [key.index for key in key_slices]),
+        chart=charts.scan_chart(case, [key.index for key in key_slices]),
         shown=[_show(case, key) for key in key_slices],
         lesions=tables.lesions(case),
         lesion_count=sum(len(s.instances) for s in case.slices),
@@ -159,7 +160,7 @@ def _show(case: Case, key: KeySlice) -> dict[str, Any]:
     reasons = scores = None
     if ranked is not None and answer is not None and len(ranked.boxes):
         reasons = figures.contribution_picture(ranked, key.image, answer)
-        scores = figures.score_figure(ranked, prediction.lesion_classes)
+        scores = charts.score_figure(ranked, prediction.lesion_classes)
     score_map = key.score_map
     return {
         "title": name[:1].upper() + name[1:] if case.scan else name,
