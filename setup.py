@@ -4,5 +4,6 @@ from setuptools import find_packages, setup
 
 setup(
     packages=[*find_packages(include=["ctmasknet*"]), "ctmasknet.configs"],
+    py_modules=["ctmasknet_command"],
     package_dir={"ctmasknet.configs": "configs"},
 )

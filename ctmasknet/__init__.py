@@ -5,9 +5,11 @@ Detectron2. Research use only, never for diagnosis.
 """
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import interrupts  # noqa: F401  before all that takes time
+from .lazy_names import lazy_names
+from .lean_imports import import_torchvision
 
 try:
     import detectron2  # noqa: F401
@@ -21,6 +23,7 @@ except ImportError as error:
 with warnings.catch_warnings():
     # Detectron2 uses torch.jit.script, which current PyTorch warns about: nothing for our users.
     warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
+    import_torchvision()  # before Detectron2 does
     from . import modeling  # noqa: F401  only registration
 
 from .config import add_ctmasknet_config, get_cfg
@@ -33,12 +36,5 @@ __version__ = "0.1.0"
 __all__ = ["Predictor", "add_ctmasknet_config", "get_cfg"]
 
 register_builtin()
-
-
-def __getattr__(name: str) -> Any:
-    """Import what prediction needs when it is asked for: training does without."""
-    if name == "Predictor":
-        from .inference import Predictor
-
-        return Predictor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Training does without what prediction needs.
+__getattr__ = lazy_names(__name__, {"Predictor": "inference"})

@@ -5,40 +5,16 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from . import __version__
-from .command_line import new_parser, parse, run_script
-from .wording import NOTICE
+from ctmasknet_command import COMMANDS, new_parser
 
-_DESCRIPTION = f"""Lesions and classes of chest CT. {NOTICE}
-
-  ctmasknet demo                                                    both models on drawn phantoms
-  ctmasknet train quick/lesion_R18_T1 --train train.json --validation val.json --output lesions
-  ctmasknet predict scan.nii.gz --model lesions --output results
-
-`ctmasknet COMMAND --help` explains each.
-"""
-# Each is a module of `commands` with a function add_NAME; only the one that is asked for is loaded.
-COMMANDS = {
-    "train": "a lesion model or a CT-Mask-Net, on your data by their paths",
-    "train-scans": "a head that classifies scans from predictions of their slices",
-    "evaluate": "a model on a data set, or files of predictions of any system",
-    "predict": "scans and slices to lesions, measures, classes and reports",
-    "prepare": "masks, scans and lists to data sets; other weights to ours",
-    "audit": "leaks between splits of a data set, damaged files, confounders",
-    "compare": "two models on the same data, or many in a table",
-    "demo": "both models trained, evaluated and shown on drawn phantoms",
-    "pack": "a trained model in one file, with its config, classes and terms",
-    "info": "versions, hardware, configs, models and data sets at hand",
-}
+from .command_line import parse, run_script
+from .limits import SetLimits
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with arguments, those of the command line if None."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    parser = new_parser(_DESCRIPTION)
-    parser.prog = "ctmasknet"
-    parser.add_argument("--version", action="version", version=f"ctmasknet {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser, commands = new_parser(SetLimits)
     for name, text in COMMANDS.items():
         if name in arguments[:1]:
             name = name.replace("-", "_")

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ctmasknet_command
+
 OPTION, VARIABLE = "--limits", "CTMASKNET_LIMITS"
 
 
@@ -70,16 +72,12 @@ def limits_are_raised() -> bool:
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
     """Add the option, which sets the environment variable."""
-    parser.add_argument(
-        OPTION,
-        action=_SetLimits,
-        default=argparse.SUPPRESS,
-        metavar="N",
-        help="allow scans, images and archives N times as large as usual (default: 1)",
-    )
+    ctmasknet_command.add_limits(parser, SetLimits)
 
 
-class _SetLimits(argparse.Action):
+class SetLimits(argparse.Action):
+    """Sets the environment variable."""
+
     def __call__(self, parser: Any, namespace: Any, value: Any, option: Any = None) -> None:
         os.environ[VARIABLE] = value
         try:

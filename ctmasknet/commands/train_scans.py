@@ -5,9 +5,10 @@ from pathlib import Path
 
 from ..command_line import new_subparser
 from ..engine.scan_training import train_scan_head
-from ..evaluation.aggregation import MEAN, levels
+from ..evaluation.aggregation import levels
 from ..evaluation.image_metrics import classification_metrics
 from ..evaluation.prediction_table import read_predictions
+from ..evaluation.rules import MEAN
 from ..evaluation.scan_rules import write_scan_head
 from ..modeling.scan_head import POOLS
 from ..wording import NOTICE, counted

@@ -37,7 +37,6 @@ from ..shipped_configs import CONFIGS, find_config
 from ..shipped_models import find_weights, is_model_file
 from .checkpoints import find_resume_point
 from .lesion_classes import RUN_CONFIG, check_lesion_keys, match_lesion_classes
-from .reports import datasets_to_predict
 from .sampling import has_lesions
 
 logger = logging.getLogger(__name__)
@@ -56,6 +55,8 @@ def config_from_args(args: Namespace) -> CfgNode:
     Raises:
         FileNotFoundError, ValueError: see `load_config` and `check_files`.
     """
+    from .reports import datasets_to_predict  # with statistics and figures
+
     cfg = load_config(args.config_file, args.opts, resume=args.resume)
     check_files(cfg, datasets_to_predict(cfg) if args.eval_only else None)
     set_up(cfg, args)

@@ -10,7 +10,7 @@ from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
 from detectron2.utils import comm
 
 from ..atomic_write import atomic_files
-from .aggregation import MEAN, levels
+from .aggregation import levels
 from .coco_ap import coco_metrics, run_coco
 from .lesion_files import read_lesions
 from .lesion_report import LesionReportSettings, measure_lesions
@@ -18,6 +18,7 @@ from .lesion_set import LesionSet
 from .metric_names import metric_suffix
 from .prediction_table import PREDICTIONS, make_table, names_without_folders, write_predictions
 from .results import DETECTIONS
+from .rules import MEAN
 from .tasks import measure
 from .text import confusion_table, lesion_task
 

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 
 from ..atomic_write import atomic_files
 from ..wording import counted
-from .aggregation import MEAN, Level, Rule, choose_rule, levels
+from .aggregation import Level, choose_rule, levels
 from .bootstrap import RESAMPLES, SEED, group_indices, interval_warnings
 from .calibration import (
     at_limit,
@@ -25,6 +25,7 @@ from .calibration import (
 from .image_figures import save_confusion_matrix, save_reliability
 from .prediction_table import PredictionTable
 from .results import RESULTS, read_results, write_results
+from .rules import MEAN, Rule
 from .scan_rules import ScanHeadRule, check_rule, find_rule
 from .tasks import describe_intervals, measure
 

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from ..atomic_write import atomic_write
 from ..figures import BLUE, DARK_GREY, save_figure
-from .aggregation import MEAN, levels
+from .aggregation import levels
 from .bootstrap import RESAMPLES, SEED, Interval, difference, intervals
 from .prediction_table import PREDICTIONS, PredictionTable, make_table, read_predictions
 from .results import RESULTS, read_results, write_results
+from .rules import MEAN
 from .tasks import Measured, measure
 
 METRICS = ("accuracy", "auroc_macro", "brier", "ece")

@@ -7,16 +7,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ..modeling.scan_head import ScanHead
 from ..wording import NOTICE
-from .aggregation import Rule, parse_rule
-from .prediction_table import PredictionTable
 from .results import write_json
+from .rules import Rule, parse_rule
+
+if TYPE_CHECKING:
+    from .prediction_table import PredictionTable
 
 _KEYS = {"pool", "hidden", "classes", "weights", "trained_on"}
 
@@ -96,7 +98,7 @@ def write_scan_head(path: Path, rule: ScanHeadRule) -> None:
 
 
 def check_rule(
-    rule: Rule, class_names: Sequence[str], table: PredictionTable | None = None
+    rule: Rule, class_names: Sequence[str], table: "PredictionTable | None" = None
 ) -> None:
     """Raise a ValueError for a scan head of other classes, or one trained on the table's slices."""
     if not isinstance(rule, ScanHeadRule) or rule.content is None:

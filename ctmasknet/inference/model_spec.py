@@ -18,7 +18,7 @@ from ..checkpoint.settings import (
 )
 from ..data.window import Window
 from ..engine import load_config
-from ..engine.hooks import BEST_WEIGHTS
+from ..engine.checkpoints import BEST_WEIGHTS
 from ..engine.lesion_classes import (
     RUN_CONFIG,
     check_lesion_keys,

@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from tqdm import tqdm
 
 from ..data.window import Window
-from ..evaluation.aggregation import Rule
+from ..evaluation.rules import Rule
 from ..evaluation.scan_rules import check_rule, find_rule
 from ..lung import Box, LungMask, has_lung
 from ..volumes.volume import Volume

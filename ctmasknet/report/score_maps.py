@@ -8,9 +8,7 @@ from ..modeling.mask_head import MASK_CUT
 # range is fixed, so that slices can be compared; nearly all of the demo's mask logits on phantoms
 # lie in it. Colours: ColorBrewer's RdBu, reversed.
 HALF_RANGE = 6.0
-_BLUE_TO_RED = bytes.fromhex(
-    "0530612166ac4393c392c5ded1e5f0f7f7f7fddbc7f4a582d6604db2182b67001f"
-)
+_BLUE_TO_RED = bytes.fromhex("0530612166ac4393c392c5ded1e5f0f7f7f7fddbc7f4a582d6604db2182b67001f")
 _OUTSIDE = (48, 48, 48)  # the colour outside the boxes
 
 

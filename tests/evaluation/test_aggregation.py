@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from ctmasknet.evaluation.aggregation import MEAN, RULES, choose_rule, levels, parse_rule
+from ctmasknet.evaluation.aggregation import choose_rule, levels
 from ctmasknet.evaluation.prediction_table import make_table
+from ctmasknet.evaluation.rules import MEAN, RULES, parse_rule
 
 # Two groups, interleaved: slices 0, 2, 3 and slices 1, 4.
 GROUPS = np.array([0, 1, 0, 0, 1])

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from ctmasknet.engine.scan_training import train_scan_head
-from ctmasknet.evaluation.aggregation import MEAN, levels
+from ctmasknet.evaluation.aggregation import levels
 from ctmasknet.evaluation.comparison import compare
 from ctmasknet.evaluation.image_report import ImageReportSettings, report_images
 from ctmasknet.evaluation.prediction_table import make_table, write_predictions
+from ctmasknet.evaluation.rules import MEAN
 from ctmasknet.evaluation.scan_rules import (
     ScanHeadRule,
     check_rule,
