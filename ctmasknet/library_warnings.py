@@ -5,12 +5,14 @@ What matters of them becomes a note of ours: `collected_warnings` is for those w
 
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LOGGERS = ("pydicom", "highdicom", "nibabel", "torch.fx._symbolic_trace")
 _log = logging.getLogger(__name__)
+_one_thread = threading.RLock()
 
 
 def quiet_libraries() -> None:
@@ -33,8 +35,13 @@ def _log_warning(message, category, filename, lineno, file=None, line=None):  # 
 def collected_warnings() -> Iterator[list[str]]:
     """Yield a list that gets the text of each warning, and of each record of the libraries' logs.
 
-    Not for several threads at once, as Python's `catch_warnings` is not.
+    One thread at a time, as Python's `catch_warnings` is for one alone: others wait.
     """
+    with _one_thread:
+        yield from _collected()
+
+
+def _collected() -> Iterator[list[str]]:
     texts: list[str] = []
     handler = _Collector(texts)
     loggers = [logging.getLogger(name) for name in _LOGGERS]

@@ -5,7 +5,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,15 +17,18 @@ from tqdm import tqdm
 
 from ..data.images import read_slice
 from ..data.window import Window, say_windowed_once
+from ..errors import ErrorPolicy
 from ..inference.inputs import Input, file_states
 from ..inference.predictor import Predictor
+from ..inference.read_ahead import ReadAhead
 from ..provenance import versions
 from ..pseudonyms import Names
-from ..quantification.build_case import QuantificationOptions, build_case
+from ..quantification.build_case import QuantificationOptions, build_case, read_scan
 from ..quantification.case import Case, KeySlice, choose_key_slices
 from ..quantification.hidden_case import hide_case, hide_run
 from ..quantification.lung_rules import FIELD_OF_VIEW, RULES
 from ..report.case_files import REPORT, write_case
+from ..volumes.volume import Volume
 from ..wording import NOTICE
 from .results import describe_result, made_from, read_result, write_summary
 
@@ -41,6 +45,13 @@ class Run:
     results: list[dict[str, Any]] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)  # names of inputs that were done already
     problems: list[str] = field(default_factory=list)  # what could not be used, a line each
+
+    def fail(self, source: Input, error: BaseException) -> None:
+        """Record and say that an input failed; errors that are known say what and where."""
+        known = isinstance(error, FileNotFoundError | ValueError | FloatingPointError)
+        what = "" if known else f"{source.path}: {type(error).__name__}: "
+        self.problems.append(f"{what}{error}")
+        tqdm.write(f"{source.name}: failed")
 
 
 def predict_inputs(
@@ -65,30 +76,64 @@ def predict_inputs(
     about = _describe_run(predictor, options, command)
     if names:
         about = hide_run(about, options.lung, names)
-    try:
-        for source in tqdm(inputs, "inputs", unit="input", disable=len(inputs) == 1):
-            folder = output / source.folder
-            try:
-                mine = {**about, "input_fingerprint": _fingerprint(source, options, names)}
-                result = read_result(folder) if resume else None
-                if result is not None and made_from(result["about"]) == made_from(mine):
+    # Beside each other: the next scan is read, one is predicted, the last one is written.
+    ahead = ReadAhead(
+        (x for x in inputs if x.is_scan and not (resume and read_result(output / x.folder))),
+        lambda source: read_scan(source, options),
+    )
+    with ThreadPoolExecutor(1) as writer:
+        waiting: list[_Written] = []  # one or none
+        try:
+            for source in tqdm(inputs, "inputs", unit="input", disable=len(inputs) == 1):
+                folder, found = output / source.folder, None
+                try:
+                    mine = {**about, "input_fingerprint": _fingerprint(source, options, names)}
+                    result = read_result(folder) if resume else None
+                    if result is None or made_from(result["about"]) != made_from(mine):
+                        found = _predict(predictor, source, options, mine, names, ahead.take)
+                except _FAILURES as error:
+                    _record(run, waiting, names)
+                    run.fail(source, error)
+                    continue
+                _record(run, waiting, names)
+                if found:
+                    case, shown, problems = found
+                    future = writer.submit(_write, folder, case, shown)
+                    waiting.append(_Written(source, folder, future, problems))
+                elif result:
                     run.resumed.append(source.name)
                     problems = result["problems"]
-                    problems = [names.reveal(line) for line in problems] if names else problems
-                else:
-                    result, problems = _predict(predictor, source, folder, options, mine, names)
-                    called = f"{source.path} is " if names else ""
-                    tqdm.write(f"{called}{describe_result(result)}\n  {folder / REPORT}")
-                run.problems.extend(problems)
-                run.results.append(result)
-            except _FAILURES as error:
-                known = isinstance(error, FileNotFoundError | ValueError | FloatingPointError)
-                what = "" if known else f"{source.path}: {type(error).__name__}: "
-                run.problems.append(f"{what}{error}")  # those that are known say what and where
-                tqdm.write(f"{source.name}: failed")
-    finally:
-        write_summary(output)  # of an interrupted run, too
+                    run.problems += [names.reveal(line) for line in problems] if names else problems
+                    run.results.append(result)
+        finally:
+            _record(run, waiting, names)
+            write_summary(output)  # of an interrupted run, too
     return run
+
+
+@dataclass
+class _Written:
+    """An input whose results are being written."""
+
+    source: Input
+    folder: Path
+    result: Future[dict[str, Any]]  # its result.json
+    problems: Sequence[str]
+
+
+def _record(run: Run, waiting: list[_Written], names: Names | None) -> None:
+    """Wait until what is being written is there, and say so."""
+    while waiting:
+        written = waiting.pop()
+        try:
+            result = written.result.result()
+        except _FAILURES as error:
+            run.fail(written.source, error)
+            continue
+        called = f"{written.source.path} is " if names else ""
+        tqdm.write(f"{called}{describe_result(result)}\n  {written.folder / REPORT}")
+        run.problems.extend(written.problems)
+        run.results.append(result)
 
 
 def _describe_run(
@@ -137,19 +182,24 @@ def _fingerprint(source: Input, options: QuantificationOptions, names: Names | N
 def _predict(
     predictor: Predictor,
     source: Input,
-    folder: Path,
     options: QuantificationOptions,
     about: dict[str, Any],
     names: Names | None,
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Predict one input and put its folder in place; return its result.json, and problems."""
-    case = build_case(predictor, source, options, about)
+    read: Callable[[Input], tuple[Volume, ErrorPolicy]],
+) -> tuple[Case, list[KeySlice], tuple[str, ...]]:
+    """Predict one input; return what is to be written of it, and its problems."""
+    case = build_case(predictor, source, options, about, read)
     for line in case.volume.skipped if case.volume else ():
         if line not in case.problems:  # those are listed at the end
             tqdm.write(f"note: {line}")
     shown, problems = _key_slices(predictor, case, options.window), case.problems
     if names:
         case = hide_case(case, source, options.lung, names)
+    return case, shown, problems
+
+
+def _write(folder: Path, case: Case, shown: list[KeySlice]) -> dict[str, Any]:
+    """Put the folder of an input in place; return its result.json."""
     partial, old = (folder.with_name(f".{folder.name}.{os.getpid()}{x}") for x in ("", ".old"))
     try:
         write_case(partial, case, shown)
@@ -165,7 +215,7 @@ def _predict(
             shutil.rmtree(place, ignore_errors=True)
     result = read_result(folder)
     assert result is not None
-    return result, problems
+    return result
 
 
 def _key_slices(predictor: Predictor, case: Case, window: Window) -> list[KeySlice]:

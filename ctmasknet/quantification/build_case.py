@@ -1,6 +1,6 @@
 """An input -> its Case: read, predicted, measured."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,24 @@ class QuantificationOptions:
     rules: frozenset[str] = frozenset(RULES)  # names of RULES that are on
 
 
+def read_scan(source: Input, options: QuantificationOptions) -> tuple[Volume, ErrorPolicy]:
+    """Read a scan; return it with what was wrong or is to be known. Errors as `build_case`."""
+    errors = collecting()
+    return source.read(options.window, options.series, errors), errors
+
+
 def build_case(
-    predictor: Predictor, source: Input, options: QuantificationOptions, about: dict[str, Any]
+    predictor: Predictor,
+    source: Input,
+    options: QuantificationOptions,
+    about: dict[str, Any],
+    read: Callable[[Input], tuple[Volume, ErrorPolicy]] | None = None,
 ) -> Case:
-    """Read, predict and measure an input; a bar shows the remaining time. `about` as in Case.
+    """Read, predict and measure an input; a bar shows the remaining time.
+
+    Args:
+        about: as in Case.
+        read: gives what `read_scan` would of the scan.
 
     Raises a FileNotFoundError or ValueError if nothing of the input, or not the lung mask given for
     a scan, can be used; a NotFiniteError if a slice gives NaN or infinity.
@@ -49,7 +63,7 @@ def build_case(
     errors = collecting()
     volume = scan = None
     if source.is_scan:
-        volume = source.read(options.window, options.series, errors)
+        volume, errors = read(source) if read else read_scan(source, options)
         scan, quantities, notes = _measured_scan(predictor, volume, source.name, options)
         slices = scan.slices
     else:
