@@ -64,12 +64,16 @@ def join(
     pasted = raw if isinstance(raw, ROIMasks) else ROIMasks(raw[:, 0])
     masks = pasted.to_bitmasks(detections.pred_boxes, *size, MASK_CUT).tensor
     lesion = probs[-1] < 1 - threshold
-    alone = _mean_over(masks, lesion) < COVERED
+    alone = _means_over(masks, lesion[None].float())[:, 0] < COVERED
     masks, others = masks[alone], detections[alone]
     parts, labels = _components(probs, lesion, min_area)
     boxes = BitMasks(parts).get_bounding_boxes().tensor.to(masks.device)
-    scores = others.scores * _mean_over(masks, probs[others.pred_classes])
-    scores = torch.cat([_mean_over(parts, probs[labels]), scores])
+    scores = torch.cat(
+        [
+            _mean_of_class(parts, probs, labels),
+            others.scores * _mean_of_class(masks, probs, others.pred_classes),
+        ]
+    )
     order = scores.argsort(descending=True, stable=True)
     return Instances(
         size,
@@ -98,6 +102,15 @@ def _components(
     return torch.from_numpy(stacked).to(device), torch.tensor(classes, dtype=torch.int64).to(device)
 
 
-def _mean_over(masks: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Return the means (n,) of values, (H, W) or (n, H, W), within masks (n, H, W); 0 of none."""
-    return (values * masks).sum(dim=(1, 2)) / masks.sum(dim=(1, 2)).clamp(min=1)
+def _mean_of_class(masks: torch.Tensor, probs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Return the mean probability (n,) of its class within each mask."""
+    return _means_over(masks, probs).gather(1, classes[:, None])[:, 0]
+
+
+def _means_over(masks: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Return the means (n, C) of values (C, H, W) within masks (n, H, W); 0 of empty ones.
+
+    As a product of matrices, which is several times as fast as sums over masked values.
+    """
+    inside = masks.flatten(1).to(values.dtype)
+    return inside @ values.flatten(1).T / inside.sum(dim=1, keepdim=True).clamp(min=1)
