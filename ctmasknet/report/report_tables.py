@@ -126,8 +126,8 @@ def scan_lesions(found: Sequence[Lesion]) -> Table:
         ("slices", [_from_to(x.first_slice, x.last_slice) for x in found]),
         ("volume", ["" if x.volume_ml is None else volume_text(x.volume_ml) for x in found]),
         ("longest diameter", _measured(found, "diameter_mm", "mm")),
-        ("mean", _measured(found, "mean_hu", "HU")),
-        ("lowest", _measured(found, "min_hu", "HU")),
+        ("mean HU", _measured(found, "mean_hu")),
+        ("lowest HU", _measured(found, "min_hu")),
         ("score", [f"{x.score:.2f}" for x in found]),
     ]
     known = [(title, cells) for title, cells in columns if any(cells) or not found]
@@ -152,9 +152,9 @@ def _from_to(first: int, last: int) -> str:
     return str(first) if first == last else f"{first} to {last}"
 
 
-def _measured(lesions: Sequence[Lesion], name: str, unit: str) -> list[str]:
+def _measured(lesions: Sequence[Lesion], name: str, unit: str = "") -> list[str]:
     values = [getattr(x, name) for x in lesions]
-    return ["" if value is None else f"{value:.0f} {unit}" for value in values]
+    return ["" if value is None else f"{value:.0f} {unit}".strip() for value in values]
 
 
 def _numbers(values: np.ndarray) -> list[str]:

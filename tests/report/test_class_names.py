@@ -57,7 +57,11 @@ def test_a_nodule_and_an_effusion_in_every_file(series, tmp_path):
     case = write_case(out, a_case(series), [KeySlice(2, GREY, None)])
     assert case.notes == ()
     with open(out / "lesions.csv", newline="") as file:
-        assert [row["class"] for row in csv.DictReader(file)] == ["nodule", *CLASSES]
+        found = [(row["lesion_id"], row["class"]) for row in csv.DictReader(file)]
+    assert found == [("1", "nodule"), ("2", "pleural effusion")]
+    with open(out / "outlines.csv", newline="") as file:
+        outlines = [(row["class"], row["lesion_id"]) for row in csv.DictReader(file)]
+    assert outlines == [("nodule", "1"), ("nodule", "1"), ("pleural effusion", "2")]
     with open(out / "labels.csv", newline="") as file:
         labels = {row["label"]: row["class"] for row in csv.DictReader(file)}
     assert labels == {"1": "nodule", "2": "pleural effusion"}
@@ -83,8 +87,8 @@ def test_the_segmentation_reads_back_with_names_and_codes(series, tmp_path):
         for one in map(segmentation.get_segment_description, (1, 2))
     ]
     assert told == [
-        ("nodule", "27925004", "Nodule"),
-        ("pleural effusion", "60046008", "Pleural effusion"),
+        ("nodule 1", "27925004", "Nodule"),
+        ("pleural effusion 2", "60046008", "Pleural effusion"),
     ]
     frames = segmentation.get_volume(combine_segments=True).array
     assert [np.count_nonzero(frames == k) for k in (1, 2)] == [40, 9]
