@@ -128,7 +128,6 @@ def _segments(
     segments = []
     for number, name in enumerate(lesions or lesion_classes, start=1):
         code = known[name]
-        tracked = {"tracking_id": f"lesion {number}", "tracking_uid": NewUID()} if lesions else {}
         segment = SegmentDescription(
             segment_number=number,
             segment_label=f"{name[:_LONGEST_NAME]} {number}" if lesions else name,
@@ -140,7 +139,8 @@ def _segments(
             algorithm_identification=algorithm,
             anatomic_regions=[code.region] if code.region else None,
             display_color=CIELabColor.from_rgb(*colours[name]),
-            **tracked,
+            tracking_id=f"lesion {number}" if lesions else None,
+            tracking_uid=NewUID() if lesions else None,
         )
         segment.SegmentDescription = name
         segments.append(segment)

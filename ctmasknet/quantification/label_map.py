@@ -40,6 +40,7 @@ def outline_map(prediction: SlicePrediction) -> np.ndarray:
     # The best is painted last; only the part of the slice around an outline is touched.
     for index in sorted(range(len(found)), key=lambda i: (found[i].score, -i)):
         mask = found[index].mask
+        assert mask is not None
         x, y, width, height = map(int, mask_util.toBbox(found[index].rle))
         box = np.s_[y : y + height, x : x + width]
         outlines[box][mask[box]] = index + 1

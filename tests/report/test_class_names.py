@@ -3,11 +3,13 @@
 import csv
 import gzip
 import json
+from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
+import SimpleITK as sitk
 from dicom_files import SIZE, lung_hu, save_volume, write_series
 from report_cases import ABOUT, a_scan, a_slice, an_instance, loose, pictures
 from report_page import Page
@@ -42,7 +44,7 @@ def a_case(volume, classes=CLASSES):
         SlicePrediction((SIZE, SIZE), classes, one, True, pixel_mm=(0.7, 0.7)) for one in found
     )
     scan = ScanPrediction(slices, "scan", "p7", "1", volume.spacing)
-    measured = quantify(slices, volume.spacing)
+    measured = quantify(slices, volume.spacing, hu=volume.hu)
     return Case("scan_7", "scan", slices, scan, volume, measured, ABOUT)
 
 
@@ -92,6 +94,40 @@ def test_the_segmentation_reads_back_with_names_and_codes(series, tmp_path):
     ]
     frames = segmentation.get_volume(combine_segments=True).array
     assert [np.count_nonzero(frames == k) for k in (1, 2)] == [40, 9]
+
+
+def test_every_file_has_the_same_lesions(series, tmp_path):
+    out = tmp_path / "out"
+    write_case(out, a_case(series), [KeySlice(2, GREY, None)])
+    ids, classes = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(out / name)))
+        for name in ("lesion_ids.nii.gz", "lesions.nii.gz")
+    )
+    assert ids.dtype == np.uint16
+    with open(out / "lesions.csv", newline="") as file:
+        lesions = list(csv.DictReader(file))
+    result = json.loads((out / "result.json").read_text())
+    assert [x["volume_ml"] for x in result["lesions"]] == pytest.approx(
+        [np.count_nonzero(ids == k) * 0.7 * 0.7 * 2 / 1000 for k in (1, 2)]
+    )
+    total = result["quantities"]["lesions"]["any lesion"]
+    assert total["volume_ml"] == pytest.approx(sum(float(x["volume_ml"]) for x in lesions))
+    assert total["lesions_3d"] == len(lesions) == ids.max() == 2
+    for lesion in lesions:
+        own = ids == int(lesion["lesion_id"])
+        assert np.unique(classes[own]) == CLASSES.index(lesion["class"]) + 1
+        slices = np.flatnonzero(own.any(axis=(1, 2)))
+        assert [int(lesion[x]) for x in ("first_slice", "last_slice")] == [slices[0], slices[-1]]
+        assert float(lesion["mean_hu"]) == pytest.approx(series.hu[own].mean())
+    array = hd.seg.segread(out / "lesions.seg.dcm").get_volume(combine_segments=True).array
+    assert [np.count_nonzero(array == k) for k in (1, 2)] == [int(x["voxels"]) for x in lesions]
+
+
+def test_boxes_alone_are_listed_one_by_one(tmp_path):
+    boxes = [a_slice([an_instance("GGO", 0.9, 1, 2, 3, 4, masked=False)], masks=False)] * 2
+    write_case(tmp_path, replace(a_scan(boxes), volume=object()), [])
+    assert not (tmp_path / "outlines.csv").exists()
+    assert (tmp_path / "lesions.csv").read_text().startswith("slice,file,")
 
 
 def test_a_class_without_a_code_is_noted(series, tmp_path):
