@@ -110,7 +110,7 @@ def _read_truth(path: Path) -> COCO:
         "annotations": [
             # Ids by their order, whatever they are in the file.
             {"id": number, "segmentation": mask, **{k: lesion[k] for k in _LESION_KEYS}}
-            | ({"lesion_id": lesion["lesion_id"]} if "lesion_id" in lesion else {})
+            | ({"lesion_id": lesion["lesion_id"]} if lesion.get("lesion_id") is not None else {})
             for number, (lesion, mask) in enumerate(
                 zip(content["annotations"], masks, strict=True), start=1
             )

@@ -39,11 +39,10 @@ def outline_map(prediction: SlicePrediction) -> np.ndarray:
     outlines = np.zeros(prediction.size, np.uint16)
     # The best is painted last; only the part of the slice around an outline is touched.
     for index in sorted(range(len(found)), key=lambda i: (found[i].score, -i)):
-        mask = found[index].mask
-        assert mask is not None
-        x, y, width, height = map(int, mask_util.toBbox(found[index].rle))
+        rle = found[index].rle
+        x, y, width, height = map(int, mask_util.toBbox(rle))
         box = np.s_[y : y + height, x : x + width]
-        outlines[box][mask[box]] = index + 1
+        outlines[box][mask_util.decode(rle)[box].view(bool)] = index + 1
     return outlines
 
 
@@ -58,7 +57,7 @@ def label_map(prediction: SlicePrediction) -> np.ndarray:
             f"{_MOST_CLASSES}: label maps have 8 bits"
         )
     named = [prediction.lesion_classes.index(x.lesion_class) + 1 for x in prediction.instances]
-    return np.array([0, *named], np.uint8)[outline_map(prediction)]
+    return np.array([0, *named], np.uint8).take(outline_map(prediction))
 
 
 def label_volume(slices: Sequence[SlicePrediction]) -> np.ndarray:
@@ -72,7 +71,10 @@ def label_volume(slices: Sequence[SlicePrediction]) -> np.ndarray:
             f"found {len(kinds)} different sizes or classes among {len(slices)} slices, expected "
             "the slices of one scan"
         )
-    return np.stack([label_map(prediction) for prediction in slices])
+    volume = np.empty((len(slices), *slices[0].size), np.uint8)
+    for labels, prediction in zip(volume, slices, strict=True):
+        labels[:] = label_map(prediction)
+    return volume
 
 
 def lesion_volume(
@@ -82,12 +84,11 @@ def lesion_volume(
 
     `lesion_ids` are those of `Quantities`. It covers what `label_volume` does.
     """
-    return np.stack(
-        [
-            np.array([0, *ids], np.uint16)[outline_map(prediction)]
-            for prediction, ids in zip(slices, lesion_ids, strict=True)
-        ]
-    )
+    volume = np.zeros((len(slices), *slices[0].size), np.uint16)
+    for lesions, prediction, ids in zip(volume, slices, lesion_ids, strict=True):
+        if ids:
+            lesions[:] = np.array([0, *ids], np.uint16).take(outline_map(prediction))
+    return volume
 
 
 def write_slice_masks(

@@ -108,7 +108,7 @@ def find_lesions(
     for z, (prediction, numbers) in enumerate(zip(slices, linked, strict=True)):
         if not len(numbers):
             continue
-        lesions = np.array([-1, *numbers], np.int32)[outline_map(prediction)]
+        lesions = np.array([-1, *numbers], np.int32).take(outline_map(prediction))
         for number in np.unique(numbers).tolist():
             own = [x for x, n in zip(prediction.instances, numbers, strict=True) if n == number]
             if section := _section(z, lesions, number, own, scan):
