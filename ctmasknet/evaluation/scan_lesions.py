@@ -118,54 +118,46 @@ class _Lesions:
 
 
 def _true_lesions(images: Sequence[LesionImage]) -> _Lesions:
-    masks, classes = ([getattr(x, f"true_{y}") for x in images] for y in ("masks", "classes"))
-    scores = [np.zeros(len(part)) for part in masks]
-    if not all(x for image in images for x in image.true_lesions):
-        return _united(masks, classes, scores, _linked(images, masks, classes))
-    ids: dict[tuple[int, str], int] = {}
-    numbers = [
-        [
-            ids.setdefault(key, len(ids))
-            for key in zip(part.tolist(), image.true_lesions, strict=True)
-        ]
-        for part, image in zip(classes, images, strict=True)
-    ]
-    return _united(masks, classes, scores, numbers)
+    numbers = None
+    if all(lesion_id for image in images for lesion_id in image.true_lesions):
+        known: dict[tuple[int, str], int] = {}
+        pairs = [zip(x.true_classes.tolist(), x.true_lesions, strict=True) for x in images]
+        numbers = [[known.setdefault(pair, len(known)) for pair in part] for part in pairs]
+    scores = [np.zeros(len(x.true_masks)) for x in images]
+    masks, classes = [x.true_masks for x in images], [x.true_classes for x in images]
+    return _joined(images, masks, classes, scores, numbers)
 
 
 def _found_lesions(images: Sequence[LesionImage], score_thresh: float) -> _Lesions:
     kept = [np.flatnonzero(image.scores >= score_thresh) for image in images]
     pairs = list(zip(images, kept, strict=True))
-    masks = [[image.found_masks[i] for i in chosen] for image, chosen in pairs]
-    classes = [image.found_classes[chosen] for image, chosen in pairs]
-    scores = [image.scores[chosen] for image, chosen in pairs]
-    return _united(masks, classes, scores, _linked(images, masks, classes))
+    masks = [[image.found_masks[i] for i in own] for image, own in pairs]
+    classes = [image.found_classes[own] for image, own in pairs]
+    return _joined(images, masks, classes, [image.scores[own] for image, own in pairs])
 
 
-def _linked(
-    images: Sequence[LesionImage], masks: Sequence[Sequence[Rle]], classes: Sequence[np.ndarray]
-) -> list[list[int]]:
-    numbers = [image.slice_index or 0 for image in images]
-    return [x.tolist() for x in link_outlines(masks, [x.tolist() for x in classes], numbers)]
-
-
-def _united(
+def _joined(
+    images: Sequence[LesionImage],
     masks: Sequence[Sequence[Rle]],
     classes: Sequence[np.ndarray],
     scores: Sequence[np.ndarray],
-    numbers: Sequence[Sequence[int]],
+    numbers: Sequence[Sequence[int]] | None = None,
 ) -> _Lesions:
-    """Unite the outlines of each lesion on each slice."""
-    count = 1 + max((max(part, default=-1) for part in numbers), default=-1)
+    """Join outlines to lesions, by the number of each outline's lesion or else by linking them."""
+    if numbers is None:
+        places = [image.slice_index or 0 for image in images]
+        linked = link_outlines(masks, [part.tolist() for part in classes], places)
+        numbers = [part.tolist() for part in linked]
+    count = 1 + max((number for part in numbers for number in part), default=-1)
     of_lesions, best = np.zeros(count, np.int64), np.zeros(count)
-    united = []
+    on_slices = []
     for outlines, names, values, part in zip(masks, classes, scores, numbers, strict=True):
         own = defaultdict(list)
         for mask, name, score, number in zip(outlines, names, values, part, strict=True):
             own[number].append(mask)
             of_lesions[number], best[number] = name, max(best[number], score)
-        united.append({number: mask_util.merge(parts) for number, parts in own.items()})
-    return _Lesions(of_lesions, best, united)
+        on_slices.append({number: mask_util.merge(parts) for number, parts in own.items()})
+    return _Lesions(of_lesions, best, on_slices)
 
 
 def _matched(truth: _Lesions, found: _Lesions) -> tuple[np.ndarray, np.ndarray]:
