@@ -100,7 +100,7 @@ def loose_slices(case: Case) -> Table:
 def lesions(case: Case) -> Table:
     """Return a row for each of the MOST_LESIONS largest lesions, the largest first."""
     if case.lesions is not None:
-        return scan_lesions(case.lesions[:MOST_LESIONS])
+        return scan_lesions(case)
     names = slice_names(case)
     found = [(names[i], lesion) for i, s in enumerate(case.slices) for lesion in s.instances]
     found = sorted(found, key=lambda pair: _size(pair[1]), reverse=True)[:MOST_LESIONS]
@@ -116,8 +116,9 @@ def lesions(case: Case) -> Table:
     return Table(columns, named=2)
 
 
-def scan_lesions(found: Sequence[Lesion]) -> Table:
-    """Return a row for each lesion in three dimensions; columns of which nothing is known lack."""
+def scan_lesions(case: Case) -> Table:
+    """Do the same in three dimensions; columns of which nothing is known are left out."""
+    found = (case.lesions or ())[:MOST_LESIONS]
     columns: list[tuple[str, list[str]]] = [
         ("lesion", [str(x.lesion_id) for x in found]),
         ("class", [x.lesion_class for x in found]),
