@@ -123,11 +123,17 @@ def test_every_file_has_the_same_lesions(series, tmp_path):
     assert [np.count_nonzero(array == k) for k in (1, 2)] == [int(x["voxels"]) for x in lesions]
 
 
-def test_boxes_alone_are_listed_one_by_one(tmp_path):
-    boxes = [a_slice([an_instance("GGO", 0.9, 1, 2, 3, 4, masked=False)], masks=False)] * 2
-    write_case(tmp_path, replace(a_scan(boxes), volume=object()), [])
-    assert not (tmp_path / "outlines.csv").exists()
-    assert (tmp_path / "lesions.csv").read_text().startswith("slice,file,")
+def test_boxes_alone_are_listed_one_by_one(series, tmp_path):
+    boxes = [replace(s, instances=(), has_masks=False) for s in a_case(series).slices]
+    boxes[1] = replace(boxes[1], instances=(Instance("nodule", 0.9, (2, 3, 6, 8)),))
+    scan = ScanPrediction(tuple(boxes), "scan", "p7", "1", series.spacing)
+    measured = quantify(boxes, series.spacing)
+    case = Case("scan_7", "scan", scan.slices, scan, series, measured, ABOUT)
+    write_case(tmp_path / "out", case, [])
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {"lesions.csv", "report.html", "result.json"}
+    header, line = (tmp_path / "out" / "lesions.csv").read_text().splitlines()
+    assert header.startswith("slice,file,") and line.startswith("1,,2.0,nodule,0.9,")
 
 
 def test_a_class_without_a_code_is_noted(series, tmp_path):

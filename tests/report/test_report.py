@@ -235,9 +235,9 @@ def test_a_report_of_300_slices_is_small(tmp_path):
     found = [an_instance("GGO", 0.9, 4, 8, 12, 24), an_instance("C", 0.6, 40, 40, 44, 44)]
     slices = [a_slice(found, [0.0, rng.normal()]) for _ in range(300)]
     large = (512, 512)  # noise is the hardest to compress
-    for index in (0, 150):
+    for index in (1, 150):
         slices[index] = replace(a_slice([], [0.0, 3.0]), size=large)
-    case = a_scan(slices[1:2] * 300)
+    case = a_scan(slices[:1] * 300)
     case = replace(case, slices=tuple(slices), scan=replace(case.scan, slices=tuple(slices)))
     keys = [
         KeySlice(
@@ -245,7 +245,7 @@ def test_a_report_of_300_slices_is_small(tmp_path):
             rng.integers(0, 256, (*large, 3), dtype=np.uint8),
             rng.normal(size=large).astype(np.float32),
         )
-        for index in (0, 150)
+        for index in (1, 150)
     ]
     path = tmp_path / "deep" / "report.html"
     write_report(path, case, keys)
