@@ -39,7 +39,9 @@ def read_lesions(
 ) -> LesionSet:
     """Read the truth and the detections of a system.
 
-    The truth is as `read_coco_lesions` reads it; images may have "patient" and "scan".
+    The truth is as `read_coco_lesions` reads it; images may have "patient", "scan" and
+    "slice_index" (whole numbers from the feet to the head, neighbours differ by 1), annotations
+    "lesion_id": the same for all outlines of a lesion in a scan.
     Detections are lists of {image_id, category_id, score (0 to 1), bbox [x, y, w, h],
     segmentation (RLE)}, e.g. one for each fold of a cross-validation, and their category ids are
     the truth's. Or they are such lists as "annotations" of a dictionary with its own "categories":
@@ -76,10 +78,12 @@ def read_lesions(
             image["file_name"],
             image.get("patient", ""),
             image.get("scan", ""),
+            image.get("slice_index"),
             image["height"],
             image["width"],
             [x["segmentation"] for x in lesions],
             np.array([label[x["category_id"]] for x in lesions], dtype=np.int64),
+            [str(x.get("lesion_id", "")) for x in lesions],
             np.array([x["area"] for x in lesions], dtype=np.float64),
             [x["segmentation"] for x in mine if "segmentation" in x],
             np.array([label[x["category_id"]] for x in mine], dtype=np.int64),
@@ -105,7 +109,8 @@ def _read_truth(path: Path) -> COCO:
         "categories": _with_metrics(path, read_categories(path, content["categories"])),
         "annotations": [
             # Ids by their order, whatever they are in the file.
-            {"id": number, "segmentation": mask, **{key: lesion[key] for key in _LESION_KEYS}}
+            {"id": number, "segmentation": mask, **{k: lesion[k] for k in _LESION_KEYS}}
+            | ({"lesion_id": lesion["lesion_id"]} if lesion.get("lesion_id") is not None else {})
             for number, (lesion, mask) in enumerate(
                 zip(content["annotations"], masks, strict=True), start=1
             )
@@ -130,10 +135,15 @@ def _with_metrics(path: Path, categories: list[dict]) -> list[dict]:
 def _read_images(path: Path, items: list[dict]) -> list[dict]:
     """Keep what metrics need of images."""
     images = []
-    for item in items:
-        known = {
+    for index, item in enumerate(items):
+        known: dict[str, Any] = {
             key: str(item[key]) for key in ("patient", "scan") if item.get(key) not in (None, "")
         }
+        if (place := item.get("slice_index")) is not None:
+            known["slice_index"] = place
+            with at_entry(path, "image", index):
+                if type(place) is not int:
+                    raise ValueError(f"slice_index is {place!r}, expected a whole number")
         images.append({key: item[key] for key in ("id", "file_name", "height", "width")} | known)
     # By name, not by id: the same images in two files, whatever their ids, are drawn alike.
     files = [image["file_name"] for image in images]

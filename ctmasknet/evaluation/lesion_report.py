@@ -19,6 +19,7 @@ from .lesion_set import LesionSet
 from .per_image_ap import IOU_THRESHOLDS, MAX_DETECTIONS, SCORE_THRESH
 from .pixel_metrics import PIXEL_SCORE_THRESH, write_per_image
 from .results import DETECTIONS, GROUND_TRUTH, RESULTS, read_results, write_results
+from .scan_lesions import ScanSet, group_scans
 from .tasks import Measured, describe_intervals, measure
 
 PER_IMAGE = "per_image.csv"
@@ -60,8 +61,14 @@ class LesionReportSettings:
 def measure_lesions(
     lesions: LesionSet, settings: LesionReportSettings, training: bool = False
 ) -> dict[str, Measured]:
-    """Return task -> its statistic on a set of lesions; `training` as in `measure`."""
-    return measure("lesions", {"image": (lesions, settings)}, lesions.masks, training)
+    """Return task -> its statistic on a set of lesions; `training` as in `measure`.
+
+    Tasks of scans are there where all slices tell their scan and place (see `group_scans`).
+    """
+    samples: dict[str, tuple] = {"image": (lesions, settings)}
+    if isinstance(scans := group_scans(lesions), ScanSet):
+        samples["scan"] = (scans, settings)
+    return measure("lesions", samples, lesions.masks, training)
 
 
 def report_lesions(
@@ -106,6 +113,8 @@ def _draw(
     names, judged = lesions.class_names, "segm" if lesions.masks else "bbox"
     curves = statistics["froc"].curves()
     save_froc(output / "froc.png", curves, names, settings.froc_iou, judged)
+    if "lesion_3d" in statistics:
+        curves["lesion_3d"] = statistics["lesion_3d"].curve()
     found = precision_recall(statistics[judged].evaluation, names)
     save_precision_recall(output / "precision_recall.png", found, judged)
     if lesions.masks:
@@ -151,6 +160,8 @@ def _warnings(lesions: LesionSet, settings: LesionReportSettings) -> list[str]:
         )
     if not lesions.masks:
         warnings.append("boxes only: the detections have no masks, so nothing is said of masks")
+    if isinstance(problem := group_scans(lesions), str) and problem:
+        warnings.append(f"nothing is said of lesions in three dimensions: {problem}")
     if settings.resamples:
         warnings += interval_warnings(group_indices(lesions.patients))
     return warnings

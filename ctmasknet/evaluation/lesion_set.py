@@ -23,10 +23,12 @@ class LesionImage:
     file_name: str
     patient: str  # "" where the truth does not tell
     scan: str  # likewise
+    slice_index: int | None  # its place in the scan, from the feet to the head; None: unknown
     height: int
     width: int
     true_masks: list[dict]  # G compressed RLEs, without crowds
     true_classes: np.ndarray  # (G,) int64 in 0..K-1
+    true_lesions: list[str]  # G ids of lesions in three dimensions; "" where the truth has none
     true_areas: np.ndarray  # (G,) float64, in pixels, as the truth states them
     found_masks: list[dict]  # D compressed RLEs by falling score; none where there are boxes only
     found_classes: np.ndarray  # (D,) int64 in 0..K-1

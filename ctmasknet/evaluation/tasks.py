@@ -19,6 +19,7 @@ from .froc import FrocStatistic
 from .image_metrics import ImageStatistic
 from .per_image_ap import PerImageAPStatistic
 from .pixel_metrics import PixelStatistic
+from .scan_lesions import LESION_IOU, ScanLesionStatistic
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,11 @@ class Task:
     Attributes:
         name: key in results.json; "name/metric" in metrics.json and TEST.BEST_METRIC.
         kind: "lesions" or "images", as in results.json.
-        statistic: samples -> `bootstrap.Statistic`. Of lesions it takes a `LesionSet` and
-            `LesionReportSettings`, of images a `Level`.
+        statistic: samples -> `bootstrap.Statistic`. Of lesions it takes a `LesionSet`, or of scans
+            a `ScanSet`, and `LesionReportSettings`, of images a `Level`.
         title: heads the table; {names of settings} are filled in.
-        level: the samples of images: "image" (slices), "scan" or "patient".
+        level: the samples: "image" (slices), "scan" or, of images, "patient"; left out where
+            slices are not known to be of scans.
         needs_masks: of lesions: left out where detections are boxes only.
         in_training: also computed on validation data while training.
         metrics: statistic -> metric -> value; None: the statistic has all metrics. Metrics that
@@ -105,6 +107,7 @@ def measure(
         )
         for task in TASKS.values()
         if task.kind == kind
+        and task.level in samples
         and (masks or not task.needs_masks)
         and (task.in_training or not training)
     }
@@ -187,6 +190,16 @@ _BUILTIN = (
         "FROC (froc): sensitivity at false positives per slice, IoU of {froc_iou:g} or more",
         in_training=False,
         columns={"sensitivity at 1 FP": "sensitivity_1_fp"},
+    ),
+    Task(
+        "lesion_3d",
+        "lesions",
+        lambda scans, settings: ScanLesionStatistic(scans, settings.pixel_score_thresh),
+        "lesions in three dimensions (lesion_3d): sensitivity and false positives per scan,\n"
+        f"outlines that score {{pixel_score_thresh:g}} or more, IoU of {LESION_IOU:g} or more",
+        level="scan",
+        needs_masks=True,
+        in_training=False,
     ),
     Task(
         "pixel",

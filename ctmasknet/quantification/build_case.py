@@ -118,7 +118,8 @@ def _measured_scan(
     if found is not None and DOMES in options.rules:
         slices, domes = without_domes(scan.slices, found)
         scan, notes = replace(scan, slices=slices), [*notes, *domes]
-    quantities = quantify(scan.slices, scan.spacing, lung=lung)
+    hu = volume.hu if volume.windowed is None else None
+    quantities = quantify(scan.slices, scan.spacing, lung=lung, hu=hu)
     return scan, quantities, [*notes, *_outside_lung(quantities)]
 
 

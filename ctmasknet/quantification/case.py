@@ -8,6 +8,7 @@ import numpy as np
 
 from ..inference.predictions import ScanPrediction, SlicePrediction, class_probabilities
 from ..volumes.volume import Volume
+from .lesion_measures import Lesion
 from .quantify import Quantities
 
 _MOST = 6
@@ -37,6 +38,16 @@ class Case:
     notes: tuple[str, ...] = ()  # files left out, why there is no share of the lung, ...
     problems: tuple[str, ...] = ()  # those of the notes that tell of files that cannot be used
     files: tuple[str, ...] = ()  # where slices were read from, if `source` of them is a pseudonym
+
+    @property
+    def lesions(self) -> tuple[Lesion, ...] | None:
+        """Return a scan's lesions in three dimensions; None of slices and of boxes alone."""
+        return self.quantities.lesions if self.scan else None
+
+    @property
+    def lesion_classes(self) -> tuple[str, ...]:
+        """Return the names of the model's lesion classes."""
+        return self.slices[0].lesion_classes
 
     @property
     def image_classes(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from .label_map import check_labels
 from .segment_codes import PRIVATE_SCHEME, segment_codes
 
 _SERIES_NUMBER = 1000  # above those of scanners
+_LONGEST_NAME = 58  # of the 64 characters of a label, with an id after it
 
 
 def write_dicom_seg(
@@ -37,17 +38,31 @@ def write_dicom_seg(
     labels: np.ndarray,
     lesion_classes: Sequence[str],
     about: Mapping[str, Any],
+    lesions: Sequence[str] = (),
 ) -> None:
-    """Write lesions as a binary DICOM Segmentation, one segment for each class, found or not.
+    """Write lesions as a binary DICOM Segmentation, one segment for each lesion.
+
+    The number of a segment is the lesion's id. It is labelled with class and id ("GGO 3"), which
+    are in its SegmentDescription ("GGO") and TrackingID ("lesion 3"), too, and coded by
+    `segment_codes`. Without lesions there is a segment for each class, labelled with its name.
 
     Frames without lesions are left out, as viewers expect. A scan without any lesion has one empty
     frame for each segment, since a segmentation needs frames.
 
-    The headers of the volume's DICOM files are read again. `labels` is (Z, Y, X) uint8, 0
-    background, k the k-th class. Segments are labelled with the names of their classes and coded by
-    `segment_codes`. "models" and "versions" of `about` (see Case) become the algorithm. Raises a
-    ValueError if the volume is not from DICOM, labels do not fit it, or its files lack what a
-    segmentation refers to, such as FrameOfReferenceUID.
+    The headers of the volume's DICOM files are read again.
+
+    Args:
+        path: the file to write.
+        volume: the scan.
+        labels: (Z, Y, X) uint8 or uint16, 0 background, k the lesion with the id k; without
+            lesions the k-th class.
+        lesion_classes: names of the model's classes.
+        about: its "models" and "versions" (see Case) become the algorithm.
+        lesions: the class of each lesion, in the order of ids from 1 on.
+
+    Raises:
+        ValueError: the volume is not from DICOM, labels do not fit it, or its files lack what a
+            segmentation refers to, such as FrameOfReferenceUID.
     """
     check_labels(labels, volume)
     if not (volume.identifiers and volume.slice_files):
@@ -55,7 +70,7 @@ def write_dicom_seg(
             f"{volume.source}: no DICOM files with one slice each, which a DICOM segmentation "
             "refers to: use the NIfTI mask"
         )
-    segments, version = _segments(lesion_classes, about), about["versions"]["ctmasknet"]
+    segments, version = _segments(lesion_classes, lesions, about), about["versions"]["ctmasknet"]
     found = bool(labels.any())
     used = labels if found else labels[:1]
     with _as_unusable(volume), collected_warnings():
@@ -98,7 +113,9 @@ def _as_unusable(volume: Volume) -> Iterator[None]:
         ) from None
 
 
-def _segments(lesion_classes: Sequence[str], about: Mapping[str, Any]) -> list[SegmentDescription]:
+def _segments(
+    lesion_classes: Sequence[str], lesions: Sequence[str], about: Mapping[str, Any]
+) -> list[SegmentDescription]:
     models = {x["role"]: f"{x['name']} (SHA-256 {x['sha256']})" for x in about["models"]}
     algorithm = AlgorithmIdentificationSequence(
         name="ctmasknet",
@@ -106,11 +123,14 @@ def _segments(lesion_classes: Sequence[str], about: Mapping[str, Any]) -> list[S
         version=about["versions"]["ctmasknet"],
         parameters=models,
     )
-    named = zip(lesion_classes, segment_codes(lesion_classes), strict=True)
-    return [
-        SegmentDescription(
+    colours = {x: rgb(lesion_colour(index)) for index, x in enumerate(lesion_classes)}
+    known = dict(zip(lesion_classes, segment_codes(lesion_classes), strict=True))
+    segments = []
+    for number, name in enumerate(lesions or lesion_classes, start=1):
+        code = known[name]
+        segment = SegmentDescription(
             segment_number=number,
-            segment_label=name,
+            segment_label=f"{name[:_LONGEST_NAME]} {number}" if lesions else name,
             # Of every class, whatever its name: lesion models are trained on what is abnormal,
             # and a narrower category would say of unknown classes what nobody knows.
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
@@ -118,10 +138,13 @@ def _segments(lesion_classes: Sequence[str], about: Mapping[str, Any]) -> list[S
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             anatomic_regions=[code.region] if code.region else None,
-            display_color=CIELabColor.from_rgb(*rgb(lesion_colour(number - 1))),
+            display_color=CIELabColor.from_rgb(*colours[name]),
+            tracking_id=f"lesion {number}" if lesions else None,
+            tracking_uid=NewUID() if lesions else None,
         )
-        for number, (name, code) in enumerate(named, start=1)
-    ]
+        segment.SegmentDescription = name
+        segments.append(segment)
+    return segments
 
 
 def _text_options(lesion_classes: Sequence[str]) -> dict[str, Any]:

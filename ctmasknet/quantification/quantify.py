@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from ..inference.predictions import SlicePrediction
 from ..lung import LungMask
-from .grown_lung import NEIGHBOURS, bounding_box, grown_lung
+from .grown_lung import grown_lung
 from .label_map import label_volume
+from .lesion_measures import Lesion, find_lesions
 from .lobes import count_by_lobe
 
 ANY_LESION = "any lesion"
@@ -36,8 +36,10 @@ class Quantities:
         instances: (Z, A) int64, instances on each slice; "any lesion" is their sum.
         areas_px: (Z, A) int64, pixels on each slice; None without a mask head.
         pixel_mm2: (Z,) float64; NaN where unknown.
-        lesions: (A,) int64, lesions in three dimensions (26-connected, of each class on its own);
-            None of single slices or without masks.
+        lesions: lesions in three dimensions, in the order of their ids; None of single slices or
+            without masks.
+        lesion_ids: for each slice the id of each instance, 0 where others cover its lesion; empty
+            where `lesions` is None.
         volumes_ml: (A,) float64; None of single slices, of unknown spacing or without masks.
         lung_px: (Z,) int64, pixels of the lung, 0 for single slices without a lung mask among
             others with one (see `join`); None without any.
@@ -53,7 +55,8 @@ class Quantities:
     instances: np.ndarray
     areas_px: np.ndarray | None
     pixel_mm2: np.ndarray
-    lesions: np.ndarray | None = None
+    lesions: tuple[Lesion, ...] | None = None
+    lesion_ids: tuple[tuple[int, ...], ...] = ()
     volumes_ml: np.ndarray | None = None
     lung_px: np.ndarray | None = None
     lung_method: str = ""
@@ -62,21 +65,32 @@ class Quantities:
     lobe_px: np.ndarray | None = None
     lobe_lesion_px: np.ndarray | None = None
 
+    @property
+    def lesion_counts(self) -> np.ndarray | None:
+        """Count the lesions in three dimensions: (A,) int64, "any lesion" is their sum."""
+        if self.lesions is None:
+            return None
+        classes = self.names[: max(1, len(self.names) - 1)]
+        found = [x.lesion_class for x in self.lesions]
+        return _with_any(np.array([[found.count(name) for name in classes]], np.int64))[0]
+
 
 def quantify(
     slices: Sequence[SlicePrediction],
     spacing: tuple[float, float, float] | None = None,
     lung: LungMask | None = None,
+    hu: np.ndarray | None = None,
 ) -> Quantities:
     """Measure the lesions of a scan, or of a single slice; `join` puts single slices together.
 
-    Takes about 3 bytes for each voxel, and 6 for each in the lesions' bounding box.
+    Takes about 3 bytes for each voxel.
 
     Args:
-        slices: Z predictions of one size by one model.
+        slices: Z predictions of one size by one model, of a scan lowest first.
         spacing: (z, y, x) in mm; None if unknown.
         lung: of the same slices, (Z, H, W); if it grows, lesions that lie in it by a half or more
             become part of it.
+        hu: (Z, H, W), HU of the same slices, for the lesions' density; None if unknown.
 
     Raises:
         ValueError: no slices, different models, or sizes that do not fit.
@@ -84,18 +98,20 @@ def quantify(
     _check(slices, lung)
     classes = slices[0].lesion_classes
     areas = lesions = volumes = inside = by_lobe = None
+    ids: tuple[tuple[int, ...], ...] = ()
     lung_mask = lung.mask if lung else None
     voxel_ml = float(np.prod(spacing)) / 1000 if spacing else None
     if slices[0].has_masks:
         labels = label_volume(slices)
         areas = _count_pixels(labels, len(classes))
         volumes = areas.sum(axis=0) * voxel_ml if voxel_ml else None
-        lesions = _count_lesions(labels, len(classes))
         if lung:
             lung_mask = grown_lung(lung.mask, labels > 0) if lung.grows else lung.mask
             inside = _count_pixels(labels * lung_mask, len(classes))
             if lung.lobes is not None:
                 by_lobe = count_by_lobe(labels, lung.lobes, len(classes))
+        lobes = lung.lobes if lung else None
+        lesions, ids = find_lesions(slices, spacing, hu, lung_mask, lobes)
     lung_px = lung_mask.sum(axis=(1, 2)) if lung_mask is not None else None
     return Quantities(
         names=(*classes, _any_name(classes)) if len(classes) > 1 else classes,
@@ -103,6 +119,7 @@ def quantify(
         areas_px=areas,
         pixel_mm2=np.array([_pixel_mm2(found, spacing) for found in slices]),
         lesions=lesions,
+        lesion_ids=ids,
         volumes_ml=volumes,
         lung_px=lung_px,
         lung_method=lung.method if lung else "",
@@ -228,15 +245,6 @@ def _with_any(counts: np.ndarray) -> np.ndarray:
     if counts.shape[1] == 1:
         return counts
     return np.concatenate([counts, counts.sum(axis=1, keepdims=True)], axis=1)
-
-
-def _count_lesions(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Count the 26-connected components in a label volume: (A,) int64."""
-    labels = labels[bounding_box(labels > 0)]
-    counts = [ndimage.label(labels == k, NEIGHBOURS)[1] for k in range(1, classes + 1)]
-    if classes > 1:
-        counts.append(ndimage.label(labels > 0, NEIGHBOURS)[1])
-    return np.array(counts, np.int64)
 
 
 def _concatenated(parts: Sequence[Quantities], name: str) -> np.ndarray | None:

@@ -1,8 +1,8 @@
 """A case -> the files of its folder.
 
 result.json, lesions.csv and report.html of every case, and as the model allows ranked_boxes.csv;
-of a scan lesions.nii.gz and, where its source is DICOM, lesions.seg.dcm; of slices masks/ and
-overlays/; beside label maps labels.csv, with their classes.
+of a scan outlines.csv, lesions.nii.gz, lesion_ids.nii.gz and, where its source is DICOM,
+lesions.seg.dcm; of slices masks/ and overlays/; beside label maps labels.csv, with their classes.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from ..inference.inputs import numbered_apart
 from ..inference.predictions import SlicePrediction
 from ..quantification.case import Case, KeySlice
 from ..quantification.label_map import (
-    label_volume,
+    lesion_volume,
     write_label_names,
     write_nifti_mask,
     write_slice_masks,
@@ -28,11 +28,11 @@ from ..wording import NOTICE, counted
 from .overlay import draw_instances
 from .picture_text import text_picture
 from .report import write_report
-from .tables import write_lesions, write_ranked_boxes, write_result
+from .tables import write_lesions, write_outlines, write_ranked_boxes, write_result
 
 RESULT, REPORT = "result.json", "report.html"
-LESIONS, RANKED_BOXES = "lesions.csv", "ranked_boxes.csv"
-NIFTI_MASK, DICOM_SEG = "lesions.nii.gz", "lesions.seg.dcm"
+LESIONS, OUTLINES, RANKED_BOXES = "lesions.csv", "outlines.csv", "ranked_boxes.csv"
+NIFTI_MASK, NIFTI_IDS, DICOM_SEG = "lesions.nii.gz", "lesion_ids.nii.gz", "lesions.seg.dcm"
 _MARGIN = 4  # pixels around a title
 MASKS, OVERLAYS, LABELS = "masks", "overlays", "labels.csv"
 
@@ -48,8 +48,12 @@ def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case
     elif case.slices[0].has_masks:
         case = _write_volume_masks(folder, case)
     if case.slices[0].has_masks:
-        write_label_names(folder / LABELS, case.slices[0].lesion_classes)
-    write_lesions(folder / LESIONS, case)
+        write_label_names(folder / LABELS, case.lesion_classes)
+    if case.lesions is None:
+        write_outlines(folder / LESIONS, case)
+    else:
+        write_lesions(folder / LESIONS, case.lesions)
+        write_outlines(folder / OUTLINES, case)
     if case.image_classes and all(x.ranked_boxes for x in case.slices if x.classification):
         write_ranked_boxes(folder / RANKED_BOXES, case)
     write_report(folder / REPORT, case, key_slices)
@@ -59,8 +63,11 @@ def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case
 
 def _write_volume_masks(folder: Path, case: Case) -> Case:
     assert case.volume is not None
-    labels, classes = label_volume(case.slices), case.slices[0].lesion_classes
+    ids, classes = lesion_volume(case.slices, case.quantities.lesion_ids), case.lesion_classes
+    lesions = [x.lesion_class for x in case.lesions or ()]
+    labels = np.array([0, *(classes.index(name) + 1 for name in lesions)], np.uint8)[ids]
     write_nifti_mask(folder / NIFTI_MASK, case.volume, labels, classes)
+    write_nifti_mask(folder / NIFTI_IDS, case.volume, ids)
     if "SeriesInstanceUID" not in case.volume.identifiers:
         return case  # no DICOM: there is nothing that a DICOM SEG could refer to
     require("ct")
@@ -68,7 +75,7 @@ def _write_volume_masks(folder: Path, case: Case) -> Case:
     from ..quantification.segment_codes import private_code_notes
 
     try:
-        write_dicom_seg(folder / DICOM_SEG, case.volume, labels, classes, case.about)
+        write_dicom_seg(folder / DICOM_SEG, case.volume, ids, classes, case.about, lesions)
     except ValueError as error:
         return replace(case, notes=(*case.notes, f"No DICOM SEG: {error}"))
     return replace(case, notes=(*case.notes, *private_code_notes(classes)))

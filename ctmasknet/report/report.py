@@ -70,8 +70,8 @@ def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
         chart=charts.scan_chart(case, [key.index for key in key_slices]),
         shown=[_show(case, key) for key in key_slices],
         lesions=tables.lesions(case),
+        lesion_words=tables.lesion_words(case),
         lesion_count=sum(len(s.instances) for s in case.slices),
-        most_lesions=tables.MOST_LESIONS,
     )
 
 
@@ -115,7 +115,7 @@ def _headlines(case: Case) -> list[tuple[str, str, str]]:
     on_slices = f"on {touched:,} of {counted(len(case.slices), 'slice')}"
     if quantities.lesions is not None:
         seen = f"in three dimensions; {counted(instances, 'outline')} {on_slices}"
-        found = [("Lesions", f"{int(quantities.lesions[-1]):,}", seen)]
+        found = [("Lesions", f"{len(quantities.lesions):,}", seen)]
     else:
         what = "Lesions" if case.slices[0].has_masks else "Lesion boxes"
         found = [(what, f"{instances:,}", on_slices)]

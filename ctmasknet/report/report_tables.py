@@ -8,9 +8,10 @@ import numpy as np
 
 from ..inference.predictions import Instance
 from ..quantification.case import Case
+from ..quantification.lesion_measures import Lesion
 from ..quantification.lobes import LOBES
 from ..quantification.quantify import lobe_shares, slice_shares
-from ..wording import UNKNOWN, area_text, percent, volume_text
+from ..wording import UNKNOWN, area_text, counted, percent, volume_text
 from .tables import lobe_scores, lobe_volumes_ml, lung_shares, total_area
 
 MOST_LESIONS = 100  # rows; all of them are in lesions.csv
@@ -45,8 +46,8 @@ def lesion_sums(case: Case) -> Table:
     quantities, of_lung = case.quantities, lung_shares(case)
     what = "outlines on slices" if case.slices[0].has_masks else "boxes on slices"
     columns = [("lesion", list(quantities.names))]
-    if quantities.lesions is not None:
-        columns.append(("lesions in 3-D", _numbers(quantities.lesions)))
+    if quantities.lesion_counts is not None:
+        columns.append(("lesions in 3-D", _numbers(quantities.lesion_counts)))
     columns.append((what, _numbers(quantities.instances.sum(axis=0))))
     columns.append(("slices with any", _numbers((quantities.instances > 0).sum(axis=0))))
     if quantities.volumes_ml is not None:
@@ -98,6 +99,8 @@ def loose_slices(case: Case) -> Table:
 
 def lesions(case: Case) -> Table:
     """Return a row for each of the MOST_LESIONS largest lesions, the largest first."""
+    if case.lesions is not None:
+        return scan_lesions(case)
     names = slice_names(case)
     found = [(names[i], lesion) for i, s in enumerate(case.slices) for lesion in s.instances]
     found = sorted(found, key=lambda pair: _size(pair[1]), reverse=True)[:MOST_LESIONS]
@@ -111,6 +114,48 @@ def lesions(case: Case) -> Table:
     if case.slices[0].has_masks:
         columns.append(("area", [area_text(x.area_px, x.area_mm2) for x in instances]))
     return Table(columns, named=2)
+
+
+def scan_lesions(case: Case) -> Table:
+    """Do the same in three dimensions; columns of which nothing is known are left out."""
+    found = (case.lesions or ())[:MOST_LESIONS]
+    columns: list[tuple[str, list[str]]] = [
+        ("lesion", [str(x.lesion_id) for x in found]),
+        ("class", [x.lesion_class for x in found]),
+        ("lies in", [x.lobe or (f"{x.side} lung" if x.side else "") for x in found]),
+        ("largest on", [f"slice {x.largest_slice}" for x in found]),
+        ("slices", [_from_to(x.first_slice, x.last_slice) for x in found]),
+        ("volume", ["" if x.volume_ml is None else volume_text(x.volume_ml) for x in found]),
+        ("longest diameter", _measured(found, "diameter_mm", "mm")),
+        ("mean HU", _measured(found, "mean_hu")),
+        ("lowest HU", _measured(found, "min_hu")),
+        ("score", [f"{x.score:.2f}" for x in found]),
+    ]
+    known = [(title, cells) for title, cells in columns if any(cells) or not found]
+    return Table(known, named=sum(title in ("lesion", "class", "lies in") for title, _ in known))
+
+
+def lesion_words(case: Case) -> str:
+    """Say which lesions `lesions` lists, and where all of them are."""
+    what = "outline" if case.slices[0].has_masks else "box"
+    count, more = sum(len(s.instances) for s in case.slices), ""
+    if case.lesions is not None:
+        more = f" The {counted(count, 'outline')} on slices are in outlines.csv."
+        what, count = "lesion", len(case.lesions)
+    all_of_them = counted(count, what)
+    if count == 1:
+        return f"The only {what}; lesions.csv has it too.{more}"
+    first = f"The {MOST_LESIONS} largest of" if count > MOST_LESIONS else "All"
+    return f"{first} {all_of_them}, the largest first; lesions.csv has all of them.{more}"
+
+
+def _from_to(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"
+
+
+def _measured(lesions: Sequence[Lesion], name: str, unit: str = "") -> list[str]:
+    values = [getattr(x, name) for x in lesions]
+    return ["" if value is None else f"{value:.0f} {unit}".strip() for value in values]
 
 
 def _numbers(values: np.ndarray) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is known of a case as result.json, lesions.csv and ranked_boxes.csv.
+"""What is known of a case as result.json, lesions.csv, outlines.csv and ranked_boxes.csv.
 
 Numbers have at most six decimals. What is unknown is null, or empty in CSV. Slices count from 0 at
 the lowest, positions are in mm above it, boxes in pixels.
@@ -16,12 +16,18 @@ from ..atomic_write import atomic_write
 from ..csv_cells import write_rows
 from ..inference.predictions import Classification, Instance
 from ..quantification.case import Case
+from ..quantification.lesion_measures import Lesion
 from ..quantification.lobes import LOBES, lobe_score
 from ..quantification.quantify import Quantities, lobe_shares, severity, shares, slice_shares
 from ..wording import NOTICE
 
 _BOX = ("x0", "y0", "x1", "y1")
-LESION_COLUMNS = ("slice", "file", "position_mm", "class", "score", *_BOX, "area_px", "area_mm2")
+LESION_COLUMNS = (
+    *("lesion_id", "class", "score", "voxels", "volume_ml", "diameter_mm", "largest_slice"),
+    *("first_slice", "last_slice", "mean_hu", "min_hu", "side", "lobe"),
+)
+_ATTRIBUTES = {"class": "lesion_class"}
+OUTLINE_COLUMNS = ("slice", "file", "position_mm", "class", "score", *_BOX, "area_px", "area_mm2")
 RANKED_BOX_COLUMNS = ("slice", "file", "rank", "lesion_class", "score", *_BOX)
 
 
@@ -29,7 +35,7 @@ def result_json(case: Case) -> dict[str, Any]:
     """Return everything but masks and ranked boxes, in plain types.
 
     "kind" is "scan" or "slices". Of loose slices "patient", "scan", "spacing_mm", "class",
-    "probabilities" and "aggregation" are null, as are volumes, shares and severity.
+    "probabilities", "aggregation" and "lesions" are null, as are volumes, shares and severity.
     """
     scan = case.scan
     spacing = scan.spacing if scan else None
@@ -45,6 +51,7 @@ def result_json(case: Case) -> dict[str, Any]:
         **_answer(classification),
         "aggregation": scan.rule if scan and classification else None,
         "quantities": _sums(case),
+        "lesions": None if case.lesions is None else [_lesion(x) for x in case.lesions],
         "slices": _slices(case),
         "notes": list(case.notes),
         "problems": list(case.problems),
@@ -59,15 +66,25 @@ def write_result(path: str | os.PathLike, case: Case) -> None:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
-def write_lesions(path: str | os.PathLike, case: Case) -> None:
-    """Write a CSV with LESION_COLUMNS and a line for each instance, best first on each slice."""
+def write_lesions(path: str | os.PathLike, lesions: Sequence[Lesion]) -> None:
+    """Write a CSV with LESION_COLUMNS and a line for each lesion of a scan, the largest first."""
+    _write_csv(path, LESION_COLUMNS, [list(_lesion(x).values()) for x in lesions])
+
+
+def write_outlines(path: str | os.PathLike, case: Case) -> None:
+    """Write a CSV with OUTLINE_COLUMNS and a line for each instance, best first on each slice.
+
+    Where lesions in three dimensions are known, lesion_id is the last column; see `Quantities`.
+    """
     rows = []
     for index, prediction in enumerate(case.slices):
-        for instance in prediction.instances:
-            name, score, box, *areas = _lesion(instance).values()
-            place = _number(position_mm(case, index))
-            rows.append([index, prediction.source, place, name, score, *box, *areas])
-    _write_csv(path, LESION_COLUMNS, rows)
+        place = _number(position_mm(case, index))
+        for instance, lesion_id in zip(prediction.instances, _ids(case, index), strict=True):
+            name, score, box, *areas = _outline(instance).values()
+            row = [index, prediction.source, place, name, score, *box, *areas]
+            rows.append(row if case.lesions is None else [*row, lesion_id])
+    known = () if case.lesions is None else ("lesion_id",)
+    _write_csv(path, [*OUTLINE_COLUMNS, *known], rows)
 
 
 def write_ranked_boxes(path: str | os.PathLike, case: Case) -> None:
@@ -152,7 +169,12 @@ def _slices(case: Case) -> list[dict[str, Any]]:
                 "field": list(prediction.field) if prediction.field else None,
                 **_answer(answer),
                 "logits": _named(answer.class_names, answer.logits) if answer else None,
-                "lesions": [_lesion(instance) for instance in prediction.instances],
+                "lesions": [
+                    {**_outline(instance), "lesion_id": lesion_id}
+                    for instance, lesion_id in zip(
+                        prediction.instances, _ids(case, index), strict=True
+                    )
+                ],
                 "areas": areas,
                 "lung_px": None if quantities.lung_px is None else int(quantities.lung_px[index]),
                 "share_of_lung": _named(quantities.names, of_lung[index]),
@@ -161,7 +183,20 @@ def _slices(case: Case) -> list[dict[str, Any]]:
     return slices
 
 
-def _lesion(instance: Instance) -> dict[str, Any]:
+def _lesion(lesion: Lesion) -> dict[str, Any]:
+    """Return what is known of a lesion, in the order of LESION_COLUMNS."""
+    values = ((name, getattr(lesion, _ATTRIBUTES.get(name, name))) for name in LESION_COLUMNS)
+    return {name: _number(x) if isinstance(x, float) else x for name, x in values}
+
+
+def _ids(case: Case, index: int) -> Sequence[int | None]:
+    """Return the lesion of each instance of a slice: None without one of its own, or unknown."""
+    if case.lesions is None:
+        return [None] * len(case.slices[index].instances)
+    return [lesion_id or None for lesion_id in case.quantities.lesion_ids[index]]
+
+
+def _outline(instance: Instance) -> dict[str, Any]:
     return {
         "class": instance.lesion_class,
         "score": _number(instance.score),
@@ -178,7 +213,7 @@ def _sums(case: Case) -> dict[str, Any]:
     lesions = {}
     for column, name in enumerate(quantities.names):
         px, mm2 = total_area(quantities, column)
-        count, volumes = quantities.lesions, quantities.volumes_ml
+        count, volumes = quantities.lesion_counts, quantities.volumes_ml
         lesions[name] = {
             "instances": int(quantities.instances[:, column].sum()),
             "area_px": px,

@@ -367,3 +367,28 @@ def test_labels_must_fit(tmp_path):
         with pytest.raises(ValueError, match=r"expected \(5, 12, 16\) in uint8"):
             write_dicom_seg(tmp_path / "seg.dcm", volume, labels, ("lesion",), ABOUT)
     assert [path.name for path in tmp_path.iterdir()] == ["ct"]
+
+
+def test_a_segment_for_each_lesion(tmp_path):
+    volume = read_volume(save_series(tmp_path / "ct"))
+    found = bright(volume) > 0
+    ids = np.zeros(volume.hu.shape, np.uint16)
+    ids[found] = np.arange(found.sum()) + 1
+    number = int(ids.max())
+    names = [("GGO", "long name of a class " * 3)[k % 2] for k in range(number)]
+    path = tmp_path / "seg.dcm"
+    write_dicom_seg(path, volume, ids, ("GGO", names[1]), ABOUT, names)
+    segmentation = hd.seg.segread(path)
+    assert segmentation.number_of_segments == number > 20
+    for lesion_id in (1, 2, number):
+        assert np.allclose(points_of(segmentation, lesion_id), points_in(volume, ids == lesion_id))
+    first, second = (segmentation.get_segment_description(k) for k in (1, 2))
+    assert (first.segment_label, first.SegmentDescription) == ("GGO 1", "GGO")
+    assert (first.tracking_id, second.tracking_id) == ("lesion 1", "lesion 2")
+    assert first.tracking_uid != second.tracking_uid
+    assert first.segmented_property_type.value == "112120"
+    assert len(second.segment_label) <= 64 and second.segment_label.endswith(" 2")
+    colours = [
+        segmentation.get_segment_description(k).RecommendedDisplayCIELabValue for k in (1, 2, 3)
+    ]
+    assert colours[0] == colours[2] != colours[1]

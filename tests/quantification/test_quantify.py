@@ -55,8 +55,12 @@ def test_a_scan_with_two_classes():
     assert quantities.instances.tolist() == [[1, 1, 2], [1, 0, 1], [0, 0, 0], [0, 1, 1]]
     assert quantities.areas_px.tolist() == [[8, 6, 14], [2, 0, 2], [0, 0, 0], [0, 2, 2]]
     assert quantities.pixel_mm2.tolist() == [4.0] * 4
-    # The second slice's GGO touches the first's C by a corner, but not its GGO.
-    assert quantities.lesions.tolist() == [2, 2, 2]
+    # No outline lies on one of its class on another slice; "any lesion" is the sum.
+    assert quantities.lesion_counts.tolist() == [2, 2, 4]
+    assert [(x.lesion_class, x.voxels) for x in quantities.lesions] == [
+        *(("GGO", 8), ("C", 6), ("GGO", 2), ("C", 2)),
+    ]
+    assert quantities.lesion_ids == ((1, 2), (3,), (), (4,))
     assert quantities.volumes_ml == pytest.approx([0.2, 0.16, 0.36])
     assert quantities.lung_px is quantities.lung_volume_ml is quantities.lung_lesion_px is None
     assert quantities.lung_method == ""
@@ -69,7 +73,7 @@ def test_one_class_stands_for_itself():
     quantities = quantify(slices, SPACING, lung=lung_of(1))
     assert quantities.names == ("lesion",)
     assert quantities.instances.tolist() == [[1]] and quantities.areas_px.tolist() == [[3]]
-    assert quantities.lesions.tolist() == [1]
+    assert quantities.lesion_counts.tolist() == [1]
     assert shares(quantities).tolist() == [3 / 40]
 
 
@@ -129,6 +133,7 @@ def test_single_slices_do_not_lie_on_each_other():
     lung = bent_lung(1, np.s_[5:7])
     quantities = join([quantify([one], lung=lung) for one in slices])
     assert quantities.lesions is quantities.volumes_ml is quantities.lung_volume_ml is None
+    assert quantities.lesion_counts is None and quantities.lesion_ids == ()
     assert quantities.pixel_mm2.tolist() == [2.0] * 4
     # Now nothing joins the first slice's lesion to the lung.
     assert quantities.lung_px.tolist() == [31, 32, 31, 31]
@@ -166,7 +171,7 @@ def test_boxes_without_masks_are_only_counted():
 def test_nothing_found_and_nothing_known():
     quantities = quantify([found()] * 3, None, lung=lung_of(3, columns=np.s_[0:0], grows=True))
     assert quantities.areas_px.tolist() == [[0, 0, 0]] * 3
-    assert quantities.lesions.tolist() == [0, 0, 0]
+    assert quantities.lesion_counts.tolist() == [0, 0, 0] and quantities.lesions == ()
     assert quantities.volumes_ml is None and np.isnan(quantities.pixel_mm2).all()
     assert np.isnan(shares(quantities)).all() and np.isnan(slice_shares(quantities)).all()
     healthy = quantify([found()], SPACING, lung=lung_of(1))

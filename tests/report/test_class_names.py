@@ -3,11 +3,13 @@
 import csv
 import gzip
 import json
+from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
+import SimpleITK as sitk
 from dicom_files import SIZE, lung_hu, save_volume, write_series
 from report_cases import ABOUT, a_scan, a_slice, an_instance, loose, pictures
 from report_page import Page
@@ -42,7 +44,7 @@ def a_case(volume, classes=CLASSES):
         SlicePrediction((SIZE, SIZE), classes, one, True, pixel_mm=(0.7, 0.7)) for one in found
     )
     scan = ScanPrediction(slices, "scan", "p7", "1", volume.spacing)
-    measured = quantify(slices, volume.spacing)
+    measured = quantify(slices, volume.spacing, hu=volume.hu)
     return Case("scan_7", "scan", slices, scan, volume, measured, ABOUT)
 
 
@@ -57,7 +59,11 @@ def test_a_nodule_and_an_effusion_in_every_file(series, tmp_path):
     case = write_case(out, a_case(series), [KeySlice(2, GREY, None)])
     assert case.notes == ()
     with open(out / "lesions.csv", newline="") as file:
-        assert [row["class"] for row in csv.DictReader(file)] == ["nodule", *CLASSES]
+        found = [(row["lesion_id"], row["class"]) for row in csv.DictReader(file)]
+    assert found == [("1", "nodule"), ("2", "pleural effusion")]
+    with open(out / "outlines.csv", newline="") as file:
+        outlines = [(row["class"], row["lesion_id"]) for row in csv.DictReader(file)]
+    assert outlines == [("nodule", "1"), ("nodule", "1"), ("pleural effusion", "2")]
     with open(out / "labels.csv", newline="") as file:
         labels = {row["label"]: row["class"] for row in csv.DictReader(file)}
     assert labels == {"1": "nodule", "2": "pleural effusion"}
@@ -83,11 +89,51 @@ def test_the_segmentation_reads_back_with_names_and_codes(series, tmp_path):
         for one in map(segmentation.get_segment_description, (1, 2))
     ]
     assert told == [
-        ("nodule", "27925004", "Nodule"),
-        ("pleural effusion", "60046008", "Pleural effusion"),
+        ("nodule 1", "27925004", "Nodule"),
+        ("pleural effusion 2", "60046008", "Pleural effusion"),
     ]
     frames = segmentation.get_volume(combine_segments=True).array
     assert [np.count_nonzero(frames == k) for k in (1, 2)] == [40, 9]
+
+
+def test_every_file_has_the_same_lesions(series, tmp_path):
+    out = tmp_path / "out"
+    write_case(out, a_case(series), [KeySlice(2, GREY, None)])
+    ids, classes = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(out / name)))
+        for name in ("lesion_ids.nii.gz", "lesions.nii.gz")
+    )
+    assert ids.dtype == np.uint16
+    with open(out / "lesions.csv", newline="") as file:
+        lesions = list(csv.DictReader(file))
+    result = json.loads((out / "result.json").read_text())
+    assert [x["volume_ml"] for x in result["lesions"]] == pytest.approx(
+        [np.count_nonzero(ids == k) * 0.7 * 0.7 * 2 / 1000 for k in (1, 2)]
+    )
+    total = result["quantities"]["lesions"]["any lesion"]
+    assert total["volume_ml"] == pytest.approx(sum(float(x["volume_ml"]) for x in lesions))
+    assert total["lesions_3d"] == len(lesions) == ids.max() == 2
+    for lesion in lesions:
+        own = ids == int(lesion["lesion_id"])
+        assert np.unique(classes[own]) == CLASSES.index(lesion["class"]) + 1
+        slices = np.flatnonzero(own.any(axis=(1, 2)))
+        assert [int(lesion[x]) for x in ("first_slice", "last_slice")] == [slices[0], slices[-1]]
+        assert float(lesion["mean_hu"]) == pytest.approx(series.hu[own].mean())
+    array = hd.seg.segread(out / "lesions.seg.dcm").get_volume(combine_segments=True).array
+    assert [np.count_nonzero(array == k) for k in (1, 2)] == [int(x["voxels"]) for x in lesions]
+
+
+def test_boxes_alone_are_listed_one_by_one(series, tmp_path):
+    boxes = [replace(s, instances=(), has_masks=False) for s in a_case(series).slices]
+    boxes[1] = replace(boxes[1], instances=(Instance("nodule", 0.9, (2, 3, 6, 8)),))
+    scan = ScanPrediction(tuple(boxes), "scan", "p7", "1", series.spacing)
+    measured = quantify(boxes, series.spacing)
+    case = Case("scan_7", "scan", scan.slices, scan, series, measured, ABOUT)
+    write_case(tmp_path / "out", case, [])
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {"lesions.csv", "report.html", "result.json"}
+    header, line = (tmp_path / "out" / "lesions.csv").read_text().splitlines()
+    assert header.startswith("slice,file,") and line.startswith("1,,2.0,nodule,0.9,")
 
 
 def test_a_class_without_a_code_is_noted(series, tmp_path):

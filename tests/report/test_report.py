@@ -80,7 +80,9 @@ def test_numbers_of_a_scan():
     assert re.search(r"GGO 1 1 1 0\.06 ml 3\.1%", text)
     assert re.search(r"C 1 1 1 <0\.01 ml 0\.0%", text)
     assert "severity band: <5 %" in text and "a threshold" in text
-    assert "slice 0 GGO 0.93 4, 8 to 12, 24 32 mm²" in text
+    # 8 x 16 pixels of 0.5 mm are 8.9 mm from corner to corner.
+    assert "All 2 lesions, the largest first; lesions.csv has all of them." in text
+    assert "1 GGO slice 0 0 0.06 ml 9 mm 0.93" in text
 
 
 def test_lobes_and_their_score():
@@ -222,7 +224,7 @@ def test_each_key_slice_is_one_block():
 
 def test_table_has_the_100_largest_lesions():
     many = [an_instance("GGO", 0.9, 0, 0, 1 + i % 60, 1 + i // 60) for i in range(150)]
-    text = page(a_scan([a_slice(many)])).text
+    text = page(loose([a_slice(many)])).text
     assert "The 100 largest of 150 outlines" in text and "lesions.csv has all of them" in text
     assert text.count(" GGO 0.90 ") == 100
     assert text.index("0, 0 to 60, 2 ") < text.index("0, 0 to 30, 3 ")
@@ -233,9 +235,9 @@ def test_a_report_of_300_slices_is_small(tmp_path):
     found = [an_instance("GGO", 0.9, 4, 8, 12, 24), an_instance("C", 0.6, 40, 40, 44, 44)]
     slices = [a_slice(found, [0.0, rng.normal()]) for _ in range(300)]
     large = (512, 512)  # noise is the hardest to compress
-    for index in (0, 150):
+    for index in (1, 150):
         slices[index] = replace(a_slice([], [0.0, 3.0]), size=large)
-    case = a_scan(slices[1:2] * 300)
+    case = a_scan(slices[:1] * 300)
     case = replace(case, slices=tuple(slices), scan=replace(case.scan, slices=tuple(slices)))
     keys = [
         KeySlice(
@@ -243,7 +245,7 @@ def test_a_report_of_300_slices_is_small(tmp_path):
             rng.integers(0, 256, (*large, 3), dtype=np.uint8),
             rng.normal(size=large).astype(np.float32),
         )
-        for index in (0, 150)
+        for index in (1, 150)
     ]
     path = tmp_path / "deep" / "report.html"
     write_report(path, case, keys)

@@ -1,4 +1,4 @@
-"""result.json, lesions.csv and ranked_boxes.csv: their numbers."""
+"""result.json, lesions.csv, outlines.csv and ranked_boxes.csv: their numbers."""
 
 import csv
 import json
@@ -15,10 +15,12 @@ from ctmasknet.inference.predictions import (
     SlicePrediction,
 )
 from ctmasknet.quantification.case import Case
+from ctmasknet.quantification.lesion_measures import Lesion
 from ctmasknet.quantification.quantify import Quantities, severity
 from ctmasknet.report.tables import (
     result_json,
     write_lesions,
+    write_outlines,
     write_ranked_boxes,
     write_result,
 )
@@ -26,6 +28,9 @@ from ctmasknet.wording import NOTICE
 
 CLASSES = ("Control", "COVID-19")
 LESION = Instance("GGO", np.float32(0.9), (1.0, 1.5, 3.0, 3.25), {}, 4, 1.0)
+IN_3D = Lesion(
+    *(1, "GGO", 0.9, 4, 0.0025, 1.4142136, 0, 0, 0, -612.25, -700.0, "left", "left upper"),
+)
 ABOUT = {"versions": {"ctmasknet": "1"}}
 
 
@@ -54,7 +59,8 @@ def quantities(**changes):
         "instances": np.array([[1, 0, 1], [0, 0, 0]]),
         "areas_px": np.array([[4, 0, 4], [0, 0, 0]]),
         "pixel_mm2": np.array([0.25, 0.25]),
-        "lesions": np.array([1, 0, 1]),
+        "lesions": (IN_3D,),
+        "lesion_ids": ((1,), ()),
         "volumes_ml": np.array([0.0025, 0, 0.0025]),
         "lung_px": np.array([8, 12]),
         "lung_method": "threshold",
@@ -69,6 +75,7 @@ NOTHING_KNOWN = {
     "areas_px": None,
     "pixel_mm2": np.array([np.nan, np.nan]),
     "lesions": None,
+    "lesion_ids": (),
     "volumes_ml": None,
     "lung_px": None,
     "lung_method": "",
@@ -97,7 +104,13 @@ def classified():
 
 def loose(instances=(), **changes):
     pictures = (a_slice(instances, "über/a,b.png"), a_slice())
-    changes = {"lesions": None, "volumes_ml": None, "lung_volume_ml": None, **changes}
+    changes = {
+        "lesions": None,
+        "lesion_ids": (),
+        "volumes_ml": None,
+        "lung_volume_ml": None,
+        **changes,
+    }
     return Case("x", "folder", pictures, None, None, quantities(**changes), ABOUT)
 
 
@@ -134,6 +147,23 @@ def test_result_of_a_classified_scan():
         "lobes": None,
         "ct_score": None,
     }
+    assert result["lesions"] == [
+        {
+            "lesion_id": 1,
+            "class": "GGO",
+            "score": 0.9,
+            "voxels": 4,
+            "volume_ml": 0.0025,
+            "diameter_mm": 1.414214,
+            "largest_slice": 0,
+            "first_slice": 0,
+            "last_slice": 0,
+            "mean_hu": -612.25,
+            "min_hu": -700.0,
+            "side": "left",
+            "lobe": "left upper",
+        }
+    ]
     first, second = result["slices"]
     assert first == {
         "index": 0,
@@ -152,6 +182,7 @@ def test_result_of_a_classified_scan():
                 "box": [1.0, 1.5, 3.0, 3.25],
                 "area_px": 4,
                 "area_mm2": 1.0,
+                "lesion_id": 1,
             }
         ],
         "areas": {
@@ -203,7 +234,7 @@ def test_lobes_have_shares_and_scores():
 
 def test_a_lung_of_nothing_has_no_share():
     nothing = {"lung_px": np.zeros(2, int), "lung_lesion_px": np.zeros((2, 3), int)}
-    result = result_json(a_scan([a_slice(), a_slice()], **nothing))
+    result = result_json(a_scan([a_slice([LESION]), a_slice()], **nothing))
     assert result["quantities"]["lesions"]["any lesion"]["share_of_lung"] is None
     assert result["quantities"]["severity"] is None
 
@@ -219,8 +250,17 @@ def test_area_in_mm2_is_null_where_one_slice_has_none():
 def test_single_slices_belong_to_no_scan(tmp_path):
     result = result_json(loose([LESION]))
     assert result["kind"] == "slices"
-    for key in ("patient", "scan", "spacing_mm", "class", "probabilities", "aggregation"):
+    for key in (
+        "patient",
+        "scan",
+        "spacing_mm",
+        "class",
+        "probabilities",
+        "aggregation",
+        "lesions",
+    ):
         assert result[key] is None, key
+    assert result["slices"][0]["lesions"][0]["lesion_id"] is None
     assert result["slices"][0]["file"] == "über/a,b.png"
     assert result["slices"][1]["position_mm"] is None and result["slices"][1]["file"] is None
     assert result["quantities"]["lesions"]["GGO"]["lesions_3d"] is None
@@ -234,11 +274,22 @@ def test_result_reads_back_as_it_was(tmp_path):
         assert "\\u" not in text and text.endswith("}\n")
 
 
-def test_a_line_for_each_lesion(tmp_path):
+def test_a_line_for_each_lesion_of_a_scan(tmp_path):
+    bare = Lesion(2, "C", 0.5, 3, None, None, 1, 0, 1, None, None, None, None)
+    write_lesions(tmp_path / "lesions.csv", [IN_3D, bare])
+    assert (tmp_path / "lesions.csv").read_text().splitlines() == [
+        "lesion_id,class,score,voxels,volume_ml,diameter_mm,largest_slice,first_slice,last_slice,"
+        "mean_hu,min_hu,side,lobe",
+        "1,GGO,0.9,4,0.0025,1.414214,0,0,0,-612.25,-700.0,left,left upper",
+        "2,C,0.5,3,,,1,0,1,,,,",
+    ]
+
+
+def test_a_line_for_each_outline(tmp_path):
     second = Instance("C", 0.123456789, (0.0, 0.0, 1.0, 2.0), None, None, None)
-    case = a_scan([a_slice([LESION, second], "a,1.dcm"), a_slice([second], "b.dcm")])
-    write_lesions(tmp_path / "lesions.csv", case)
-    rows = read_csv(tmp_path / "lesions.csv")
+    slices = [a_slice([LESION, second], "a,1.dcm"), a_slice([second], "b.dcm")]
+    write_outlines(tmp_path / "outlines.csv", a_scan(slices, lesion_ids=((1, 0), (2,))))
+    rows = read_csv(tmp_path / "outlines.csv")
     assert rows[0] == {
         "slice": "0",
         "file": "a,1.dcm",
@@ -251,16 +302,19 @@ def test_a_line_for_each_lesion(tmp_path):
         "y1": "3.25",
         "area_px": "4",
         "area_mm2": "1.0",
+        "lesion_id": "1",
     }
     assert [(row["slice"], row["position_mm"], row["score"]) for row in rows[1:]] == [
         ("0", "0.0", "0.123457"),
         ("1", "2.5", "0.123457"),
     ]
     assert rows[2]["area_px"] == rows[2]["area_mm2"] == ""
+    # Covered by others, an outline has no lesion of its own.
+    assert [row["lesion_id"] for row in rows] == ["1", "", "2"]
 
 
 def test_without_lesions_the_header_stands_alone(tmp_path):
-    write_lesions(tmp_path / "new" / "lesions.csv", loose())
+    write_outlines(tmp_path / "new" / "lesions.csv", loose())
     text = (tmp_path / "new" / "lesions.csv").read_text()
     assert text == "slice,file,position_mm,class,score,x0,y0,x1,y1,area_px,area_mm2\n"
 
