@@ -51,13 +51,14 @@ def predict_inputs(
     command: str,
     resume: bool = False,
     names: Names | None = None,
+    viewer: bool = True,
 ) -> Run:
     """Predict inputs and write their folders and summary.csv.
 
     An input that cannot be used does not stop the others; nothing is written for it. With `resume`,
     what was done with the same models, settings and input stays. `command` is named in the results,
-    which with `names` call everything by pseudonyms. Raises an OSError if the output cannot be
-    written.
+    which with `names` call everything by pseudonyms. `viewer` puts all slices of scans into their
+    reports. Raises an OSError if the output cannot be written.
     """
     if not all(source.is_scan for source in inputs):  # of scans their reader says so
         say_windowed_once(options.window)
@@ -76,7 +77,9 @@ def predict_inputs(
                     problems = result["problems"]
                     problems = [names.reveal(line) for line in problems] if names else problems
                 else:
-                    result, problems = _predict(predictor, source, folder, options, mine, names)
+                    result, problems = _predict(
+                        predictor, source, folder, options, mine, names, viewer
+                    )
                     called = f"{source.path} is " if names else ""
                     tqdm.write(f"{called}{describe_result(result)}\n  {folder / REPORT}")
                 run.problems.extend(problems)
@@ -141,6 +144,7 @@ def _predict(
     options: QuantificationOptions,
     about: dict[str, Any],
     names: Names | None,
+    viewer: bool,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Predict one input and put its folder in place; return its result.json, and problems."""
     case = build_case(predictor, source, options, about)
@@ -152,7 +156,7 @@ def _predict(
         case = hide_case(case, source, options.lung, names)
     partial, old = (folder.with_name(f".{folder.name}.{os.getpid()}{x}") for x in ("", ".old"))
     try:
-        write_case(partial, case, shown)
+        write_case(partial, case, shown, viewer)
         if folder.exists():
             folder.rename(old)
         partial.rename(folder)

@@ -37,8 +37,13 @@ _MARGIN = 4  # pixels around a title
 MASKS, OVERLAYS, LABELS = "masks", "overlays", "labels.csv"
 
 
-def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case:
-    """Write a case's files into a folder, made if missing; return it, noting files left out."""
+def write_case(
+    folder: Path, case: Case, key_slices: Sequence[KeySlice], viewer: bool = True
+) -> Case:
+    """Write a case's files into a folder, made if missing; return it, noting files left out.
+
+    `viewer` puts all slices of a scan into its report.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if case.volume is None:
         names = _names_apart([Path(prediction.source).name for prediction in case.slices])
@@ -52,7 +57,7 @@ def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case
     write_lesions(folder / LESIONS, case)
     if case.image_classes and all(x.ranked_boxes for x in case.slices if x.classification):
         write_ranked_boxes(folder / RANKED_BOXES, case)
-    write_report(folder / REPORT, case, key_slices)
+    write_report(folder / REPORT, case, key_slices, viewer)
     write_result(folder / RESULT, case)
     return case
 
