@@ -46,7 +46,7 @@ def write_case(
     """
     folder.mkdir(parents=True, exist_ok=True)
     if case.volume is None:
-        names = _names_apart([Path(prediction.source).name for prediction in case.slices])
+        names = names_apart([Path(prediction.source).name for prediction in case.slices])
         if case.slices[0].has_masks:
             write_slice_masks(folder / MASKS, case.slices, names)
         _write_overlays(folder / OVERLAYS, case, names)
@@ -104,7 +104,7 @@ def _title(prediction: SlicePrediction) -> str:
     return title
 
 
-def _names_apart(files: Sequence[str]) -> list[str]:
+def names_apart(files: Sequence[str]) -> list[str]:
     """Stems; with the suffix where two files differ by that alone."""
     stems = Counter(Path(file).stem for file in files)
     return numbered_apart(f if stems[Path(f).stem] > 1 else Path(f).stem for f in files)
