@@ -119,9 +119,10 @@ def _describe(prediction: SlicePrediction) -> dict[str, Any]:
 
 
 def _lesion(prediction: SlicePrediction, found: Instance) -> dict[str, Any]:
+    counts = found.rle["counts"] if found.rle else None
     return {
         "class": prediction.lesion_classes.index(found.lesion_class),
         "score": round(float(found.score), 2),
         "box": [round(float(x), 1) for x in found.box],
-        "mask": found.rle["counts"] if found.rle else None,
+        "mask": counts.decode() if isinstance(counts, bytes) else counts,
     }
