@@ -12,6 +12,7 @@ from ..inference.inputs import Input, find_inputs
 from ..pseudonyms import Names, names_file
 from ..quantification.hidden_case import name_inputs
 from ..report.correction_files import Result, export_slices, read_results
+from ..report.correction_volumes import export_volumes
 from ..wording import NOTICE
 from .results import with_identifiers
 
@@ -19,13 +20,15 @@ _DESCRIPTION = f"""Write predicted lesions for programs in which they are correc
 
 INPUT is what was given to `ctmasknet predict`, RESULTS the folder that it wrote. DIR gets the
 slices as PNG in the window of the models, and their lesions: for CVAT as COCO, for Label Studio as
-tasks with predictions. `ctmasknet prepare corrected` makes a data set of what comes back.
+tasks with predictions. `ctmasknet prepare corrected` makes a data set of what comes back. Or, with
+--format volumes, DIR gets scans and label maps for 3D Slicer and ITK-SNAP, which
+`ctmasknet prepare volumes` takes back.
 
   ctmasknet predict scan.nii.gz --model medseg --output results
   ctmasknet export scan.nii.gz --results results --output to_correct
   ctmasknet export scan.nii.gz --results results --output to_correct --format label-studio
 """
-FORMATS = ("cvat", "label-studio")
+FORMATS = ("cvat", "label-studio", "volumes")
 
 
 def add_export(commands: argparse._SubParsersAction) -> None:
@@ -65,11 +68,14 @@ def run_export(args: argparse.Namespace) -> None:
     if args.output.exists() and (not args.output.is_dir() or any(args.output.iterdir())):
         raise ValueError(f"{args.output}: is there already, expected a new or empty folder")
     results = _find_results(args, inputs)
-    url = args.image_url if args.format == "label-studio" else None
     target = args.output.resolve()
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        found = export_slices(results, partial, url)
+        if args.format == "volumes":
+            found = export_volumes(results, partial)
+        else:
+            url = args.image_url if args.format == "label-studio" else None
+            found = export_slices(results, partial, url)
         if target.exists():
             target.rmdir()
         partial.rename(target)

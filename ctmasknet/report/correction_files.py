@@ -14,6 +14,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 from PIL import Image
 
+from ..data.coco_entries import read_json
 from ..data.corrected import EXPORTED
 from ..data.images import read_mask, read_slice
 from ..data.label_studio import label_config, label_studio_tasks
@@ -47,6 +48,11 @@ class Result:
         """The window that the models saw."""
         return Window.parse(self.content["about"]["settings"]["window"])
 
+    @property
+    def series(self) -> str | None:
+        """The series that was taken of several."""
+        return self.content["about"]["settings"].get("series")
+
 
 def read_results(folder: Path, source: Input) -> Result:
     """Read the results of an input from their folder.
@@ -58,7 +64,9 @@ def read_results(folder: Path, source: Input) -> Result:
             f"{folder / RESULT}: no results of {source.path}; predict it first, from the same path "
             "and with the same file of names"
         )
-    content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    content = read_json(folder / RESULT, "results")
+    if not isinstance(content, dict) or not {"about", "slices", "patient"} <= content.keys():
+        raise ValueError(f"{folder / RESULT}: are no results of `ctmasknet predict`")
     if not (folder / LABELS).is_file():
         raise ValueError(
             f"{folder}: found boxes without masks, expected lesions with masks: predict it again "
@@ -69,6 +77,17 @@ def read_results(folder: Path, source: Input) -> Result:
     return Result(source, folder, content, {name: colour for _, name, colour in rows})
 
 
+def check_classes(results: Sequence[Result]) -> dict[str, str]:
+    """Return the lesion classes of all results, with colours; a ValueError if they differ."""
+    colours = results[0].colours
+    if other := next((x for x in results if x.colours != colours), None):
+        raise ValueError(
+            f"{other.folder}: has the classes {', '.join(other.colours)}, expected "
+            f"{', '.join(colours)} as {results[0].folder}: export them into folders of their own"
+        )
+    return colours
+
+
 def export_slices(results: Sequence[Result], folder: Path, url: str | None) -> str:
     """Write slices, 8-bit PNG in the models' window, and their lesions; return it in words.
 
@@ -76,12 +95,7 @@ def export_slices(results: Sequence[Result], folder: Path, url: str | None) -> s
     are left out. With `url`, by which Label Studio finds the slices, TASKS and INTERFACE are for
     it. Raises a ValueError for results of models with other classes, or masks that do not fit.
     """
-    colours = results[0].colours
-    if other := next((x for x in results if x.colours != colours), None):
-        raise ValueError(
-            f"{other.folder}: has the classes {', '.join(other.colours)}, expected "
-            f"{', '.join(colours)} as {results[0].folder}: export them into folders of their own"
-        )
+    colours = check_classes(results)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     folder.mkdir(parents=True, exist_ok=True)

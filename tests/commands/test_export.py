@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 
 from ctmasknet.__main__ import main
@@ -244,11 +245,35 @@ def test_loose_slices_come_back(tmp_path, capsys):
     assert (read_mask(out / "loose_b.png.png") == read_slice(folder / "b.png")[..., 0]).all()
 
 
+def test_volumes_for_slicer_and_itk_snap(predicted, capsys):
+    out, printed = export(capsys, predicted, "--format", "volumes")
+    assert "1 scan, lesions of the classes GGO, C" in printed
+    volume, was = read_volume(out / "scans" / "case.nii.gz"), read_volume(predicted.scan)
+    assert (volume.hu == was.hu).all() and volume.origin == pytest.approx(was.origin)
+    for name in ("masks/case.nii.gz", "slicer/case.seg.nrrd"):
+        image = sitk.ReadImage(str(out / name))
+        assert (sitk.GetArrayFromImage(image) == predicted.labels).all()
+        assert image.GetOrigin() == pytest.approx(was.origin)
+        assert image.GetSpacing() == pytest.approx(was.spacing[::-1])
+    fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    assert (fields["Segment0_Name"], fields["Segment1_Name"]) == ("GGO", "C")
+    assert (fields["Segment0_LabelValue"], fields["Segment1_LabelValue"]) == ("1", "2")
+    assert fields["Segment0_Color"] == "0.901961 0.623529 0.000000"
+    assert fields["Segment1_Extent"] == "0 19 0 23 0 3"
+    lines = (out / "itk_snap_labels.txt").read_text().splitlines()
+    assert lines[0] == "# ITK-SnAP Label Description File"
+    assert lines[-2].split() == ["1", "230", "159", "0", "1", "1", "1", '"GGO"']
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda root: shutil.rmtree(root / "results" / "case"), "no such file of names"),
         (lambda root: (root / "results" / "case" / "labels.csv").unlink(), "boxes without masks"),
+        (
+            lambda root: (root / "results/case/result.json").write_text("{}"),
+            "no such file of names",
+        ),
         (lambda root: (root / "out").write_text("x"), "expected a new or empty folder"),
         (lambda root: shutil.rmtree(root / "results"), "no such folder of results"),
     ],
