@@ -41,12 +41,9 @@ def export_volumes(results: Sequence[Result], folder: Path) -> str:
         write_volume(volume, folder / SCANS / f"{name}.nii.gz")
         shutil.copyfile(result.folder / NIFTI_MASK, folder / LABEL_MAPS / f"{name}.nii.gz")
         segmentation = folder / SEGMENTATIONS / f"{name}.seg.nrrd"
-        write_segmentation(segmentation, labels, volume, result.colours)
-    text = itk_snap_labels(results[0].colours)
-    (folder / ITK_SNAP_LABELS).write_text(text, encoding="utf-8")
-    return (
-        f"{counted(len(results), 'scan')}, lesions of the classes {', '.join(results[0].colours)}"
-    )
+        write_segmentation(segmentation, labels, volume, colours)
+    (folder / ITK_SNAP_LABELS).write_text(itk_snap_labels(colours), encoding="utf-8")
+    return f"{counted(len(results), 'scan')}, lesions of the classes {', '.join(colours)}"
 
 
 def write_segmentation(
