@@ -272,7 +272,7 @@ def test_volumes_for_slicer_and_itk_snap(predicted, capsys):
         (lambda root: (root / "results" / "case" / "labels.csv").unlink(), "boxes without masks"),
         (
             lambda root: (root / "results/case/result.json").write_text("{}"),
-            "no such file of names",
+            "are no results of",
         ),
         (lambda root: (root / "out").write_text("x"), "expected a new or empty folder"),
         (lambda root: shutil.rmtree(root / "results"), "no such folder of results"),
