@@ -53,7 +53,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     add(
         "--no-viewer",
         action="store_true",
-        help="leave all but the key slices of scans out of reports, which are then below 1 MB",
+        help="leave all but the key slices of scans out of reports, which are small then",
     )
     add = parser.add_argument_group("model").add_argument
     add(

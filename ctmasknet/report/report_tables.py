@@ -114,9 +114,10 @@ def lesions(case: Case) -> Table:
     return Table(columns, named=2, places=[place(index, x.box) for index, x in found])
 
 
-def place(index: int, box: Sequence[float]) -> dict[str, object]:
-    """Return attributes of a row that leads to a slice of the viewer and marks a box there."""
-    return {"data-slice": index, "data-box": ",".join(f"{x:.1f}" for x in box)}
+def place(index: int, box: Sequence[float] | None = None) -> dict[str, object]:
+    """Return attributes of a row that leads to a slice of the viewer, and marks a box there."""
+    marked = {} if box is None else {"data-box": ",".join(f"{x:.1f}" for x in box)}
+    return {"data-slice": index, **marked}
 
 
 def _numbers(values: np.ndarray) -> list[str]:

@@ -176,10 +176,14 @@
   find("slice-higher").addEventListener("click", () => go(current + 1));
 
   // The wheel turns slices once the picture was clicked, so that it does not stop who scrolls the page.
+  let turned = 0; // pixels; touchpads send many small turns
   screen.addEventListener("wheel", (event) => {
-    if (document.activeElement !== screen || event.ctrlKey || !event.deltaY) return;
+    if (document.activeElement !== screen || event.ctrlKey) return;
     event.preventDefault();
-    go(current - Math.sign(event.deltaY));
+    turned += event.deltaMode ? 60 * Math.sign(event.deltaY) : event.deltaY;
+    if (Math.abs(turned) < 60) return;
+    go(current - Math.sign(turned));
+    turned = 0;
   }, {passive: false});
 
   // Dragging to the side turns slices; up and down a finger scrolls the page.

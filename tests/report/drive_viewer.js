@@ -40,6 +40,7 @@ async function step(name, act) { act(); await wait(); note(name); }
   await step("wheel before a click", () => wheel(-100));
   screen_.focus();
   await step("wheel up", () => wheel(-100));
+  await step("touchpad", () => { for (let i = 0; i < 13; i++) wheel(-10); });
   await step("slider", () => { number.value = 6; number.dispatchEvent(new Event("input")); });
   await step("higher", () => document.getElementById("slice-higher").click());
   screen_.setPointerCapture = () => {}; // there is no such pointer

@@ -222,7 +222,7 @@ def test_keys_wheel_slider_buttons_and_fingers_turn_slices(seen):
     assert places["start"] == places["outlines on"] == 3
     assert [places[x] for x in ("up", "down", "end", "beyond")] == [4, 3, 11, 11]
     assert [places[x] for x in ("page down", "home")] == [1, 0]
-    assert [places[x] for x in ("wheel before a click", "wheel up")] == [0, 1]
+    assert [places[x] for x in ("wheel before a click", "wheel up", "touchpad")] == [0, 1, 3]
     assert [places[x] for x in ("slider", "higher", "drag")] == [6, 7, 9]
     assert all(one["slider"] == one["drawn"] for one in seen.values() if isinstance(one, dict))
 
