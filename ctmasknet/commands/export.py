@@ -11,8 +11,9 @@ from ..extras import require
 from ..inference.inputs import Input, find_inputs
 from ..pseudonyms import Names, names_file
 from ..quantification.hidden_case import name_inputs
-from ..report.correction_files import Result, export_slices, read_results
+from ..report.correction_files import export_slices
 from ..report.correction_volumes import export_volumes
+from ..report.written_results import Result, read_results
 from ..wording import NOTICE
 from .results import with_identifiers
 
@@ -88,6 +89,8 @@ def _find_results(args: argparse.Namespace, inputs: list[Input]) -> list[Result]
     """Return the results of inputs, under their names or their pseudonyms."""
     if not args.results.is_dir():
         raise FileNotFoundError(f"{args.results}: no such folder of results")
-    if not with_identifiers(args.results):
-        inputs = name_inputs(inputs, Names.existing(names_file(args.results, args.names)))
-    return [read_results(args.results / item.folder, item) for item in inputs]
+    if with_identifiers(args.results):
+        return [read_results(args.results / item.folder, item) for item in inputs]
+    names = Names.existing(names_file(args.results, args.names))
+    hidden = name_inputs(inputs, names)
+    return [read_results(args.results / item.folder, item, names.reveal) for item in hidden]

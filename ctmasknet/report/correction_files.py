@@ -3,7 +3,6 @@
 Shapes: Z slices of H x W pixels. Values of label maps: 0 is background, k the k-th lesion class.
 """
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,78 +13,26 @@ import numpy as np
 import pycocotools.mask as mask_util
 from PIL import Image
 
-from ..data.coco_entries import read_json
 from ..data.corrected import EXPORTED
 from ..data.images import read_mask, read_slice
 from ..data.label_studio import label_config, label_studio_tasks
 from ..data.lesion_masks import component_instances, lesion_categories, write_coco
-from ..data.window import Window
-from ..errors import RAISE
-from ..inference.inputs import Input
-from ..quantification.label_map import LABEL_COLUMNS
-from ..volumes import sitk
-from ..volumes.safe_reader import checked_reader
-from ..volumes.sitk_headers import unpacked_nifti
-from ..volumes.volume import Volume
 from ..wording import counted
-from .case_files import LABELS, MASKS, NIFTI_MASK, RESULT, names_apart
+from .case_files import MASKS, NIFTI_MASK
+from .written_results import Result, check_classes, read_label_volume
 
 CVAT_LABELS = "cvat_labels.json"
+NIFTI_IDS = "lesion_ids.nii.gz"  # beside the label map, where results number lesions
 TASKS, INTERFACE = "label_studio_tasks.json", "label_studio_interface.xml"
 
 
-@dataclass(frozen=True)
-class Result:
-    """What `ctmasknet predict` has written of an input."""
-
-    source: Input
-    folder: Path
-    content: dict[str, Any]  # of result.json
-    colours: dict[str, str]  # lesion class -> "#rrggbb", in the order of labels
-
-    @property
-    def window(self) -> Window:
-        """The window that the models saw."""
-        return Window.parse(self.content["about"]["settings"]["window"])
-
-    @property
-    def series(self) -> str | None:
-        """The series that was taken of several."""
-        return self.content["about"]["settings"].get("series")
-
-
-def read_results(folder: Path, source: Input) -> Result:
-    """Read the results of an input from their folder.
-
-    Raises a FileNotFoundError if there are none, a ValueError if they have no masks.
-    """
-    if not (folder / RESULT).is_file():
-        raise FileNotFoundError(
-            f"{folder / RESULT}: no results of {source.path}; predict it first, from the same path "
-            "and with the same file of names"
-        )
-    content = read_json(folder / RESULT, "results")
-    if not isinstance(content, dict) or not {"about", "slices", "patient"} <= content.keys():
-        raise ValueError(f"{folder / RESULT}: are no results of `ctmasknet predict`")
-    if not (folder / LABELS).is_file():
-        raise ValueError(
-            f"{folder}: found boxes without masks, expected lesions with masks: predict it again "
-            "with --lesion-model"
-        )
-    with (folder / LABELS).open(newline="", encoding="utf-8") as stream:
-        rows = [[row[name] for name in LABEL_COLUMNS] for row in csv.DictReader(stream)]
-    return Result(source, folder, content, {name: colour for _, name, colour in rows})
-
-
-def check_classes(results: Sequence[Result]) -> dict[str, str]:
-    """Return the lesion classes of all results, with colours; a ValueError if they differ."""
-    colours = results[0].colours
-    if other := next((x for x in results if x.colours != colours), None):
-        raise ValueError(
-            f"{other.folder}: has the classes {', '.join(other.colours)}, expected "
-            f"{', '.join(colours)} as {results[0].folder}: export them into folders of their own"
-        )
-    return colours
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    name: str  # of its file
+    image: np.ndarray  # (H, W) or (H, W, 3) uint8
+    labels: np.ndarray  # (H, W)
+    ids: np.ndarray | None  # (H, W), which lesion in three dimensions, if that is known
+    known: dict[str, Any]  # patient, scan, slice_index, spacing
 
 
 def export_slices(results: Sequence[Result], folder: Path, url: str | None) -> str:
@@ -100,15 +47,14 @@ def export_slices(results: Sequence[Result], folder: Path, url: str | None) -> s
     annotations: list[dict[str, Any]] = []
     folder.mkdir(parents=True, exist_ok=True)
     for result in results:
-        for name, image, labels, known in _slices(result):
-            if (folder / name).exists() or image.shape[:2] != labels.shape:
-                raise ValueError(
-                    f"{result.folder}: its masks are of other slices; predict it again"
-                )
-            Image.fromarray(image).save(folder / name)
-            size = {"height": labels.shape[0], "width": labels.shape[1]}
-            images.append({"id": len(images) + 1, "file_name": name, **size, **known})
-            for lesion in _instances(labels, len(colours)):
+        for one in _slices(result):
+            if (folder / one.name).exists() or one.image.shape[:2] != one.labels.shape:
+                raise ValueError(f"{result.folder}: has masks of other slices; predict it again")
+            Image.fromarray(one.image).save(folder / one.name)
+            height, width = one.labels.shape
+            size = {"height": height, "width": width}
+            images.append({"id": len(images) + 1, "file_name": one.name, **size, **one.known})
+            for lesion in _instances(one, len(colours)):
                 ids = {"id": len(annotations) + 1, "image_id": len(images)}
                 annotations.append({**ids, **lesion})
     coco = {
@@ -131,56 +77,47 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _slices(result: Result) -> Iterator[tuple[str, np.ndarray, np.ndarray, dict[str, Any]]]:
-    """Yield of each searched slice a file name, pixels, label map, and what is known of it."""
-    stem, content = result.source.folder, result.content
-    searched = [x["index"] for x in content["slices"] if x["searched"]]
-    if result.source.is_scan:
-        volume = result.source.read(
-            result.window, content["about"]["settings"].get("series"), RAISE
-        )
-        labels = read_label_volume(result.folder / NIFTI_MASK, volume)
-        known = {"patient": content["patient"], "scan": stem}
-        if volume.measured:
-            known["spacing"] = list(volume.spacing)
-        for z in searched:
-            grey = volume.window_for(result.window).to_uint8(volume.hu[z])
-            yield f"{stem}_{z:04d}.png", grey, labels[z], {**known, "slice_index": z}
+def _slices(result: Result) -> Iterator[_Slice]:
+    """Yield the searched slices of a result."""
+    stem = result.source.folder
+    if not result.source.is_scan:
+        for index in result.searched:
+            image, mask = read_slice(result.source.files[index]), f"{result.masks[index]}.png"
+            grey = (image == image[..., :1]).all()
+            labels = read_mask(result.folder / MASKS / mask)
+            yield _Slice(f"{stem}_{mask}", image[..., 0] if grey else image, labels, None, {})
         return
-    names = names_apart([Path(x["file"]).name for x in content["slices"]])
-    if len(names) != len(result.source.files):
-        raise ValueError(
-            f"{result.folder}: has {counted(len(names), 'slice')}, of which some are no longer in "
-            f"{result.source.path}, or others have come: predict it again"
-        )
-    for index in searched:
-        image = read_slice(result.source.files[index])
-        pixels = image[..., 0] if (image == image[..., :1]).all() else image
-        mask = f"{names[index]}.png"
-        yield f"{stem}_{mask}", pixels, read_mask(result.folder / MASKS / mask), {}
+    volume = result.read()
+    labels = read_label_volume(result.folder / NIFTI_MASK, volume)
+    numbered = (result.folder / NIFTI_IDS).is_file()
+    ids = read_label_volume(result.folder / NIFTI_IDS, volume) if numbered else None
+    known: dict[str, Any] = {"patient": result.patient, "scan": stem}
+    if volume.measured:
+        known["spacing"] = list(volume.spacing)
+    window = volume.window_for(result.window)
+    for z in result.searched:
+        grey = window.to_uint8(volume.hu[z])
+        own = None if ids is None else ids[z]
+        yield _Slice(f"{stem}_{z:04d}.png", grey, labels[z], own, {**known, "slice_index": z})
 
 
-def read_label_volume(path: Path, volume: Volume) -> np.ndarray:
-    """Read the label map (Z, H, W) that `predict` wrote; a ValueError if it is of another scan."""
-    with unpacked_nifti(path) as plain:
-        image = checked_reader(plain, path)[0].Execute()
-    labels = sitk.GetArrayFromImage(image)
-    away = np.abs(np.subtract(image.GetOrigin(), volume.origin)).max()
-    if labels.shape != volume.hu.shape or away > volume.spacing[2] / 2:
-        raise ValueError(
-            f"{path}: found {labels.shape} voxels (z, y, x), which do not lie as the "
-            f"{volume.hu.shape} of {volume.source}: the results are of another scan: predict it"
-        )
-    return labels
+def _instances(one: _Slice, classes: int) -> Iterator[dict[str, Any]]:
+    """Yield the outlines of a slice as COCO annotations, with plain run lengths.
 
-
-def _instances(labels: np.ndarray, classes: int) -> Iterator[dict[str, Any]]:
-    """Yield the outlines in a label map as COCO annotations, with plain run lengths.
-
-    CVAT and others read run lengths as numbers; few read COCO's compressed string.
+    They are the connected patches of a class, and of a lesion where those are known: lesions that
+    touch stay apart. CVAT and others read run lengths as numbers; few read COCO's compressed text.
     """
     for category in range(1, classes + 1):
-        for lesion in component_instances(labels == category, category, 0):
+        mask = one.labels == category
+        if one.ids is None:
+            found = component_instances(mask, category, 0)
+        else:
+            found = [
+                {**lesion, "lesion_id": int(number)}
+                for number in np.unique(one.ids[mask])
+                for lesion in component_instances(mask & (one.ids == number), category, 0)
+            ]
+        for lesion in found:
             yield {**lesion, "segmentation": run_lengths(lesion["segmentation"])}
 
 

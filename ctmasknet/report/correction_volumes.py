@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import RAISE
 from ..figures import rgb
 from ..volumes import sitk
 from ..volumes.sitk_files import write_volume
 from ..volumes.volume import Volume
 from ..wording import counted
 from .case_files import NIFTI_MASK
-from .correction_files import Result, check_classes, read_label_volume
+from .written_results import Result, check_classes, read_label_volume
 
 SCANS, LABEL_MAPS, SEGMENTATIONS = "scans", "masks", "slicer"
 ITK_SNAP_LABELS = "itk_snap_labels.txt"
@@ -35,7 +34,7 @@ def export_volumes(results: Sequence[Result], folder: Path) -> str:
     for name in (SCANS, LABEL_MAPS, SEGMENTATIONS):
         (folder / name).mkdir(parents=True)
     for result in results:
-        volume = result.source.read(result.window, result.series, RAISE)
+        volume = result.read()
         name = result.source.folder
         labels = read_label_volume(result.folder / NIFTI_MASK, volume)
         write_volume(volume, folder / SCANS / f"{name}.nii.gz")
