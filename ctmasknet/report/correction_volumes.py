@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..csv_cells import write_rows
 from ..figures import rgb
 from ..volumes import sitk
 from ..volumes.sitk_files import write_volume
@@ -15,6 +16,8 @@ from .case_files import NIFTI_MASK
 from .written_results import Result, check_classes, read_label_volume
 
 SCANS, LABEL_MAPS, SEGMENTATIONS = "scans", "masks", "slicer"
+LIST = "scans.csv"
+_LIST_COLUMNS = ("file", "mask", "patient", "scan")  # as `ctmasknet prepare volumes` reads them
 ITK_SNAP_LABELS = "itk_snap_labels.txt"
 _FIELDS = "#  IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL"
 
@@ -23,7 +26,8 @@ def export_volumes(results: Sequence[Result], folder: Path) -> str:
     """Write scans and their lesions as volumes; return it in words.
 
     SCANS has the HU and LABEL_MAPS the lesions, NIfTI of one name; SEGMENTATIONS the lesions with
-    names and colours as 3D Slicer reads them, ITK_SNAP_LABELS names and colours for ITK-SNAP.
+    names and colours as 3D Slicer reads them, ITK_SNAP_LABELS names and colours for ITK-SNAP. LIST
+    says which are whose.
     Raises a ValueError for slices that are no scan, and as `export_slices`.
     """
     colours = check_classes(results)
@@ -33,14 +37,19 @@ def export_volumes(results: Sequence[Result], folder: Path) -> str:
         )
     for name in (SCANS, LABEL_MAPS, SEGMENTATIONS):
         (folder / name).mkdir(parents=True)
+    rows = []
     for result in results:
         volume = result.read()
         name = result.source.folder
         labels = read_label_volume(result.folder / NIFTI_MASK, volume)
-        write_volume(volume, folder / SCANS / f"{name}.nii.gz")
-        shutil.copyfile(result.folder / NIFTI_MASK, folder / LABEL_MAPS / f"{name}.nii.gz")
+        scan, mask = f"{SCANS}/{name}.nii.gz", f"{LABEL_MAPS}/{name}.nii.gz"
+        write_volume(volume, folder / scan)
+        shutil.copyfile(result.folder / NIFTI_MASK, folder / mask)
+        rows.append((scan, mask, result.patient or name, name))
         segmentation = folder / SEGMENTATIONS / f"{name}.seg.nrrd"
         write_segmentation(segmentation, labels, volume, colours)
+    with (folder / LIST).open("w", newline="", encoding="utf-8") as stream:
+        write_rows(stream, [_LIST_COLUMNS, *rows])
     (folder / ITK_SNAP_LABELS).write_text(itk_snap_labels(colours), encoding="utf-8")
     return f"{counted(len(results), 'scan')}, lesions of the classes {', '.join(colours)}"
 

@@ -97,6 +97,8 @@ def test_volumes_for_slicer_and_itk_snap(predicted, capsys):
     assert (fields["Segment0_LabelValue"], fields["Segment1_LabelValue"]) == ("1", "2")
     assert fields["Segment0_Color"] == "0.901961 0.623529 0.000000"
     assert fields["Segment1_Extent"] == "0 19 0 23 0 3"
+    rows = (out / "scans.csv").read_text().splitlines()
+    assert rows == ["file,mask,patient,scan", "scans/case.nii.gz,masks/case.nii.gz,p7,case"]
     lines = (out / "itk_snap_labels.txt").read_text().splitlines()
     assert lines[0] == "# ITK-SnAP Label Description File"
     assert lines[-2].split() == ["1", "230", "159", "0", "1", "1", "1", '"GGO"']
