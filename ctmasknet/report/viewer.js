@@ -64,7 +64,9 @@
     await image.decode();
     scratch.drawImage(image, 0, 0);
     const pixels = scratch.getImageData(0, 0, width, height).data;
-    return Uint8Array.from({length: width * height}, (_, at) => pixels[4 * at]);
+    const codes = new Uint8Array(width * height);
+    for (let at = 0; at < codes.length; at++) codes[at] = pixels[4 * at];
+    return codes;
   }
 
   // COCO's compressed run lengths, by column -> 1 inside, (height x width) by row
