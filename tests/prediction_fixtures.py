@@ -92,7 +92,7 @@ def predict_and_report(runs, tmp_path, capsys, monkeypatch, predictors):
 def predict(predict_and_report, monkeypatch):
     """As `predict_and_report`, with reports of one word: figures take longer than all the rest."""
 
-    def write_report(path, case, key_slices):
+    def write_report(path, case, key_slices, viewer):
         path.write_text(case.name)
 
     monkeypatch.setattr("ctmasknet.report.case_files.write_report", write_report)

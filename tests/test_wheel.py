@@ -106,7 +106,7 @@ def test_the_wheel_has_configs_templates_models_and_no_tools(wheel):
     inside = {name.removeprefix("ctmasknet/") for name in names}
     configs = {name.removeprefix("configs/") for name in inside if name.startswith("configs/")}
     assert configs == files_of("configs", "*.yaml")
-    for pattern in ("*.py", "*.jinja", "py.typed", "*.safetensors"):
+    for pattern in ("*.py", "*.jinja", "*.js", "py.typed", "*.safetensors"):
         assert files_of("ctmasknet", pattern) <= inside
     assert MODEL in names
     assert "ctmasknet_detectron2/detectron2_864913f0.sha256" in names

@@ -50,6 +50,11 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     add("inputs", nargs="+", metavar="INPUT", help="scans, images, folders")
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     add_names(parser, "results, and write DICOM segmentations, which need them")
+    add(
+        "--no-viewer",
+        action="store_true",
+        help="leave all but the key slices of scans out of reports, which are small then",
+    )
     add = parser.add_argument_group("model").add_argument
     add(
         "--model",
@@ -185,7 +190,14 @@ def run_predict(args: argparse.Namespace) -> int:
         print(f"computing in {predictor.precision} on {predictor.device}")
         try:
             run = predict_inputs(
-                predictor, inputs, args.output, options, args.command_line, args.resume, names
+                predictor,
+                inputs,
+                args.output,
+                options,
+                args.command_line,
+                args.resume,
+                names,
+                not args.no_viewer,
             )
         except KeyboardInterrupt:
             print(f"\ninterrupted; what is done is in {args.output}: go on with --resume")

@@ -62,13 +62,14 @@ def predict_inputs(
     command: str,
     resume: bool = False,
     names: Names | None = None,
+    viewer: bool = True,
 ) -> Run:
     """Predict inputs and write their folders and summary.csv.
 
     An input that cannot be used does not stop the others; nothing is written for it. With `resume`,
     what was done with the same models, settings and input stays. `command` is named in the results,
-    which with `names` call everything by pseudonyms. Raises an OSError if the output cannot be
-    written.
+    which with `names` call everything by pseudonyms. `viewer` puts all slices of scans into their
+    reports. Raises an OSError if the output cannot be written.
     """
     if not all(source.is_scan for source in inputs):  # of scans their reader says so
         say_windowed_once(options.window)
@@ -98,7 +99,7 @@ def predict_inputs(
                 _record(run, waiting, names)
                 if found:
                     case, shown, problems = found
-                    future = writer.submit(_write, folder, case, shown)
+                    future = writer.submit(_write, folder, case, shown, viewer)
                     waiting.append(_Written(source, folder, future, problems))
                 elif result:
                     run.resumed.append(source.name)
@@ -198,11 +199,11 @@ def _predict(
     return case, shown, problems
 
 
-def _write(folder: Path, case: Case, shown: list[KeySlice]) -> dict[str, Any]:
+def _write(folder: Path, case: Case, shown: list[KeySlice], viewer: bool) -> dict[str, Any]:
     """Put the folder of an input in place; return its result.json."""
     partial, old = (folder.with_name(f".{folder.name}.{os.getpid()}{x}") for x in ("", ".old"))
     try:
-        write_case(partial, case, shown)
+        write_case(partial, case, shown, viewer)
         if folder.exists():
             folder.rename(old)
         partial.rename(folder)

@@ -47,7 +47,9 @@ class CocoLesions(NamedTuple):
     repairs: tuple[str, ...]  # what the file has otherwise, in words
 
 
-def read_coco_lesions(path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> CocoLesions:
+def read_coco_lesions(
+    path: str | os.PathLike, errors: ErrorPolicy = RAISE, crowds: bool = True
+) -> CocoLesions:
     """Read and check a COCO file of lesions.
 
     Images have "id", "file_name", "height" and "width"; lesions have "image_id", "category_id" and
@@ -58,6 +60,7 @@ def read_coco_lesions(path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> C
     Args:
         path: UTF-8 JSON, perhaps with a byte-order mark.
         errors: policy for single lesions that cannot be used.
+        crowds: False takes crowds as lesions like others, as programs call masks crowds.
 
     Returns:
         The content, with further keys of images and annotations as they are.
@@ -94,7 +97,8 @@ def read_coco_lesions(path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> C
     if path.read_bytes()[:3] == b"\xef\xbb\xbf":
         repairs.append("a byte-order mark is left out")
     _say(path, repairs)
-    _check_crowds(path, lesions, errors)
+    if crowds:
+        _check_crowds(path, lesions, errors)
     return CocoLesions({**content, "annotations": lesions}, masks, tuple(repairs))
 
 

@@ -37,11 +37,16 @@ _MARGIN = 4  # pixels around a title
 MASKS, OVERLAYS, LABELS = "masks", "overlays", "labels.csv"
 
 
-def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case:
-    """Write a case's files into a folder, made if missing; return it, noting files left out."""
+def write_case(
+    folder: Path, case: Case, key_slices: Sequence[KeySlice], viewer: bool = True
+) -> Case:
+    """Write a case's files into a folder, made if missing; return it, noting files left out.
+
+    `viewer` puts all slices of a scan into its report.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if case.volume is None:
-        names = _names_apart([Path(prediction.source).name for prediction in case.slices])
+        names = names_apart([Path(prediction.source).name for prediction in case.slices])
         if case.slices[0].has_masks:
             write_slice_masks(folder / MASKS, case.slices, names)
         _write_overlays(folder / OVERLAYS, case, names)
@@ -56,7 +61,7 @@ def write_case(folder: Path, case: Case, key_slices: Sequence[KeySlice]) -> Case
         write_outlines(folder / OUTLINES, case)
     if case.image_classes and all(x.ranked_boxes for x in case.slices if x.classification):
         write_ranked_boxes(folder / RANKED_BOXES, case)
-    write_report(folder / REPORT, case, key_slices)
+    write_report(folder / REPORT, case, key_slices, viewer)
     write_result(folder / RESULT, case)
     return case
 
@@ -106,7 +111,7 @@ def _title(prediction: SlicePrediction) -> str:
     return title
 
 
-def _names_apart(files: Sequence[str]) -> list[str]:
+def names_apart(files: Sequence[str]) -> list[str]:
     """Stems; with the suffix where two files differ by that alone."""
     stems = Counter(Path(file).stem for file in files)
     return numbered_apart(f if stems[Path(f).stem] > 1 else Path(f).stem for f in files)

@@ -1,4 +1,7 @@
-"""A case as one HTML page that loads nothing and runs no script."""
+"""A case as one HTML page that loads nothing; of a scan its only script shows slice by slice.
+
+Without JavaScript all but that viewer is there.
+"""
 
 import os
 from collections.abc import Sequence
@@ -21,32 +24,39 @@ from . import report_tables as tables
 from .html_pages import render
 from .overlay import AGAINST, FOR
 from .tables import lobe_scores, lung_shares, position_mm, total_area
+from .viewer import content_policy, make_viewer
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _FIRST_NOTES = 3  # shown in the summary
 
 
-def write_report(path: str | os.PathLike, case: Case, key_slices: Sequence[KeySlice]) -> None:
+def write_report(
+    path: str | os.PathLike, case: Case, key_slices: Sequence[KeySlice], viewer: bool = True
+) -> None:
     """Write the HTML report of a case, whole or not at all.
 
     Args:
         key_slices: the slices that are shown, in order; see `case.choose_key_slices`.
+        viewer: whether all slices of a scan are in it.
 
     Raises:
         ValueError: the case has no slice, or the key slices are not its own.
     """
-    page = as_html(case, key_slices)
+    page = as_html(case, key_slices, viewer)
     with atomic_write(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
-def as_html(case: Case, key_slices: Sequence[KeySlice]) -> str:
+def as_html(case: Case, key_slices: Sequence[KeySlice], viewer: bool = True) -> str:
     """Return the page that `write_report` writes."""
     _check(case, key_slices)
     first = case.slices[0]
+    shown = make_viewer(case) if viewer else None
     return render(
         _TEMPLATE,
         case=case,
+        viewer=shown,
+        policy=content_policy(shown),
         about=case.about,
         notice=NOTICE,
         answer=case.scan.classification if case.scan else None,

@@ -1,6 +1,6 @@
 """The numbers of a report as tables of text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Table:
 
     columns: Sequence[tuple[str, Sequence[str]]]  # title and cells; classes may be called alike
     named: int  # columns from the left that are names; the others are numbers
+    places: Sequence[Mapping[str, object]] = ()  # of each row, for the viewer: see `place`
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
@@ -102,18 +103,24 @@ def lesions(case: Case) -> Table:
     if case.lesions is not None:
         return scan_lesions(case)
     names = slice_names(case)
-    found = [(names[i], lesion) for i, s in enumerate(case.slices) for lesion in s.instances]
+    found = [(index, lesion) for index, s in enumerate(case.slices) for lesion in s.instances]
     found = sorted(found, key=lambda pair: _size(pair[1]), reverse=True)[:MOST_LESIONS]
     instances = [lesion for _, lesion in found]
     columns = [
-        ("slice", [name for name, _ in found]),
+        ("slice", [names[index] for index, _ in found]),
         ("class", [x.lesion_class for x in instances]),
         ("score", [f"{x.score:.2f}" for x in instances]),
         ("box: x, y to x, y in px", [_BOX.format(*x.box) for x in instances]),
     ]
     if case.slices[0].has_masks:
         columns.append(("area", [area_text(x.area_px, x.area_mm2) for x in instances]))
-    return Table(columns, named=2)
+    return Table(columns, named=2, places=[place(index, x.box) for index, x in found])
+
+
+def place(index: int, box: Sequence[float] | None = None) -> dict[str, object]:
+    """Return attributes of a row that leads to a slice of the viewer, and marks a box there."""
+    marked = {} if box is None else {"data-box": ",".join(f"{x:.1f}" for x in box)}
+    return {"data-slice": index, **marked}
 
 
 def scan_lesions(case: Case) -> Table:

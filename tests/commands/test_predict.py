@@ -61,6 +61,14 @@ def test_a_folder_of_slices(predict_and_report, slices, tmp_path):
     assert overlay.width == 700 and 20 < overlay.height - 7 * 80 < 60
 
 
+def test_the_viewer_of_a_scan_can_be_left_out(predict_and_report, scan, tmp_path):
+    assert predict_and_report(scan)[0] == 0
+    report = tmp_path / "out" / "scan" / "report.html"
+    assert 'id="scan-data"' in report.read_text(encoding="utf-8")
+    assert predict_and_report(scan, options=("--no-viewer", "--overwrite"))[0] == 0
+    assert "<script" not in report.read_text(encoding="utf-8")
+
+
 def test_a_scan_in_every_format_has_one_answer(predict, scan, tmp_path):
     volume = read_volume(scan)
     for suffix in (".nii.gz", ".mha", ".nrrd"):
