@@ -139,7 +139,17 @@ def scan_lesions(case: Case) -> Table:
         ("score", [f"{x.score:.2f}" for x in found]),
     ]
     known = [(title, cells) for title, cells in columns if any(cells) or not found]
-    return Table(known, named=sum(title in ("lesion", "class", "lies in") for title, _ in known))
+    named = sum(title in ("lesion", "class", "lies in") for title, _ in known)
+    return Table(known, named, places=[_place_of(case, x) for x in found])
+
+
+def _place_of(case: Case, lesion: Lesion) -> dict[str, object]:
+    """Return the place of a lesion where it is largest: the box around its outlines there."""
+    index = lesion.largest_slice
+    ids = (case.quantities.lesion_ids or [()])[index]
+    own = zip(case.slices[index].instances, ids, strict=True)
+    boxes = np.array([x.box for x, number in own if number == lesion.lesion_id])
+    return place(index, [*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)])
 
 
 def lesion_words(case: Case) -> str:
