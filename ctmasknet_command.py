@@ -24,10 +24,10 @@ COMMANDS = {
     "predict": "scans and slices to lesions, measures, classes and reports",
     "export": "predicted lesions to the programs in which they are corrected",
     "prepare": "masks, scans and lists to data sets; other weights to ours",
-    "audit": "leaks between splits of a data set, damaged files, confounders",
+    "audit": "leaks between splits, damaged files, confounders",
     "compare": "two models on the same data, or many in a table",
     "demo": "both models trained, evaluated and shown on drawn phantoms",
-    "pack": "a trained model in one file, with its config, classes and terms",
+    "pack": "a trained model in one file, with config, classes and terms",
     "info": "versions, hardware, configs, models and data sets at hand",
 }
 
