@@ -6,8 +6,9 @@ that it is a part of, from 1 in each scan.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,12 +44,13 @@ def lesion_ids(images: Sequence[dict], lesions: Sequence[dict]) -> list[int | No
         For each annotation its number, from 1 in each scan in the order of slices and annotations;
         None of a crowd, and where an image has no "scan" and "slice_index".
     """
-    places = {x["id"]: (x["scan"], x["slice_index"]) for x in images if {*SCAN_KEYS[::2]} <= {*x}}
-    found: dict[Hashable, list[int]] = defaultdict(list)  # scan, slice, class -> indices
+    places = {
+        x["id"]: (x["scan"], x["slice_index"]) for x in images if "scan" in x and "slice_index" in x
+    }
+    found: dict[tuple[Any, int, Any], list[int]] = defaultdict(list)  # scan, slice, class
     for index, lesion in enumerate(lesions):
         if lesion["image_id"] in places and not lesion.get("iscrowd"):
-            scan, z = places[lesion["image_id"]]
-            found[scan, z, lesion["category_id"]].append(index)
+            found[(*places[lesion["image_id"]], lesion["category_id"])].append(index)
     parent = list(range(len(lesions)))
 
     def root(index: int) -> int:
@@ -56,18 +58,15 @@ def lesion_ids(images: Sequence[dict], lesions: Sequence[dict]) -> list[int | No
             parent[index] = index = parent[parent[index]]
         return index
 
-    for (scan, z, category), lower in found.items():  # type: ignore[misc]
+    for (scan, z, category), lower in found.items():
         for one, other in product(lower, found.get((scan, z + 1, category), ())):
             if root(one) != root(other) and _touch(lesions[one], lesions[other]):
                 parent[root(other)] = root(one)
-    numbers: dict[Hashable, dict[int, int]] = defaultdict(dict)
+    numbers: dict[Any, dict[int, int]] = defaultdict(dict)
     made: list[int | None] = [None] * len(lesions)
-    for (scan, _, _), index in sorted(  # type: ignore[misc]
-        ((key, index) for key, members in found.items() for index in members),
-        key=lambda item: (item[0][1], item[1]),  # type: ignore[index]
-    ):
-        own = numbers[scan]
-        made[index] = own.setdefault(root(index), len(own) + 1)
+    order = sorted((z, index, scan) for (scan, z, _), own in found.items() for index in own)
+    for _, index, scan in order:
+        made[index] = numbers[scan].setdefault(root(index), len(numbers[scan]) + 1)
     return made
 
 
