@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.classes import MaskValues
 from ..data.images import require_readable
+from ..data.mask_rule import BACKGROUND
 from ..extras import require
 from ..library_warnings import collected_warnings
 from ..limits import SCAN, check_limit
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 _SOP_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"  # Segmentation Storage
 _UNUSABLE = (AttributeError, IndexError, KeyError, NotImplementedError, TypeError, ValueError)
 _OFF = 0.5  # pixels, and steps between slices, that a frame's corners may be off
-_MOST = 255  # segments of labels in 8 bits
 
 
 def referenced_series(path: Path) -> set[str] | None:
@@ -36,16 +37,24 @@ def referenced_series(path: Path) -> set[str] | None:
         return None
 
 
-def read_seg(path: Path, volume: Volume) -> tuple[np.ndarray, dict[int, str]]:
+def read_seg(
+    path: Path, volume: Volume, values: MaskValues | None = None
+) -> tuple[np.ndarray, MaskValues]:
     """Read a binary segmentation of a volume, each frame by its place in the patient.
 
+    Args:
+        path: the file.
+        volume: the scan.
+        values: the classes of segments by their numbers; None takes the segments' labels, or their
+            descriptions where segments are single lesions ("GGO 3", described as "GGO").
+
     Returns:
-        (Z, Y, X) uint8, 0 or the number of the segment; number -> its label.
+        (Z, Y, X) uint8, and what the values in it mean.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: no binary segmentation, frames that do not lie on the volume's slices, or
-            segments that overlap.
+        ValueError: no binary segmentation, segments without a usable class, frames that do not lie
+            on the volume's slices, or segments of several classes that overlap.
     """
     require_readable(path)
     if not volume.even:
@@ -61,34 +70,49 @@ def read_seg(path: Path, volume: Volume) -> tuple[np.ndarray, dict[int, str]]:
         rows, columns = int(dataset.Rows), int(dataset.Columns)
         frames = list(dataset.PerFrameFunctionalGroupsSequence)
         check_limit(path, len(frames) * rows * columns, SCAN)
-        names = {int(x.SegmentNumber): str(x.SegmentLabel) for x in dataset.SegmentSequence}
-        if not set(names) <= set(range(1, _MOST + 1)):
-            raise ValueError(f"its segments have the numbers {list(names)}, expected 1 to {_MOST}")
+        class_of = {int(x.SegmentNumber): _class_of(x, values) for x in dataset.SegmentSequence}
+        meaning = MaskValues(dict(enumerate(dict.fromkeys(class_of.values()), start=1)))
         with collected_warnings():
             pixels = dataset.pixel_array.reshape(len(frames), rows, columns)
     except _UNUSABLE as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise ValueError(f"{path}: cannot be read as a DICOM segmentation ({reason})") from None
+    value_of = {name: value for value, name in meaning.names.items()}
     labels = np.zeros(volume.hu.shape, np.uint8)
     for frame, groups in zip(pixels, _groups(dataset, frames), strict=True):
         try:
             number = int(groups["SegmentIdentificationSequence"].ReferencedSegmentNumber)
+            name = class_of[number]
             position = np.array(groups["PlanePositionSequence"].ImagePositionPatient, float)
             cosines = groups["PlaneOrientationSequence"].ImageOrientationPatient
             spacing = np.array(groups["PixelMeasuresSequence"].PixelSpacing, float)
         except _UNUSABLE as error:
             raise ValueError(f"{path}: a frame lacks its place or segment ({error})") from None
+        if name == BACKGROUND:  # such as the lung, which lesions lie in
+            continue
+        value = value_of[name]
         steps = np.array(cosines, float).reshape(2, 3) * spacing[::-1, np.newaxis]
         z, turned = _on_slice(path, volume, frame, position, steps)
         inside, own = turned > 0, labels[z]
-        if other := set(np.unique(own[inside]).tolist()) - {0, number}:
-            shared = f"{names.get(number)} and {names.get(min(other))}"
+        if other := set(np.unique(own[inside]).tolist()) - {0, value}:
+            shared = f"{name} and {meaning.names[min(other)]}"
             raise ValueError(
-                f"{path}: the segments {shared} overlap in slice {z}: a voxel has one class; make "
+                f"{path}: segments of {shared} overlap in slice {z}: a voxel has one class; make "
                 "them disjoint"
             )
-        own[inside] = number
-    return labels, names
+        own[inside] = value
+    return labels, meaning
+
+
+def _class_of(segment: "Dataset", values: MaskValues | None) -> str:
+    number, label = int(segment.SegmentNumber), str(segment.SegmentLabel)
+    if values:
+        if number not in values.names:
+            raise ValueError(f"segment {number} ({label}) is not named by --values")
+        return values.names[number]
+    described = str(segment.get("SegmentDescription", ""))
+    single = described and label.rpartition(" ")[2] == str(number)
+    return described if single and described.startswith(label.rpartition(" ")[0]) else label
 
 
 def _read(path: Path, **options: Any) -> "Dataset":

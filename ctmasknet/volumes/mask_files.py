@@ -100,7 +100,7 @@ def read_scan_mask(path: Path, volume: Volume, values: MaskValues | None) -> Sca
     Args:
         path: a file with one of VOLUME_SUFFIXES, or a DICOM segmentation.
         volume: the scan.
-        values: what its values, or segments' numbers, mean; None takes segments' labels.
+        values: what its values, or the numbers of its segments, mean; None: see `read_seg`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -108,13 +108,7 @@ def read_scan_mask(path: Path, volume: Volume, values: MaskValues | None) -> Sca
             whose meaning is not known.
     """
     if not volume_suffix(path) and is_dicom(path):
-        labels, names = read_seg(path, volume)
-        try:
-            meaning = values or MaskValues(names)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}; name the segments by --values") from None
-        _require_known(path, labels, meaning)
-        return ScanMask(labels, meaning, Layout.of_volume(volume))
+        return ScanMask(*read_seg(path, volume, values), Layout.of_volume(volume))
     found, layout = read_labels(path, volume, "mask")
     low, high = found.min(), found.max()
     if low < 0 or high > 255 or (found != np.floor(found)).any():

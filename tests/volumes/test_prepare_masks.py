@@ -350,6 +350,28 @@ def test_dicom_segmentations(tmp_path, run, back, axes):
     assert np.allclose(found.GetOrigin(), volume.origin)
 
 
+def test_segments_of_single_lesions_have_their_class(tmp_path, run):
+    write_series(tmp_path / "scan", lung_hu(), FrameOfReferenceUID="1.2.5")
+    labels = np.where(lesions_of() == 2, 3, lesions_of())
+    labels[3][labels[3] == 1] = 2
+    save_seg(tmp_path / "x.dcm", read_volume(tmp_path / "scan"), labels, ("a", "b", "c"))
+    dataset = highdicom.seg.segread(tmp_path / "x.dcm")
+    for segment, name in zip(dataset.SegmentSequence, ("GGO", "GGO", "C"), strict=True):
+        segment.SegmentLabel = f"{name} {segment.SegmentNumber}"
+        segment.SegmentDescription = name
+    dataset.save_as(tmp_path / "lesions.dcm")
+    words = (tmp_path / "scan", "--masks", tmp_path / "lesions.dcm", "--output", tmp_path / "out")
+    assert run(*words)[0] == 0
+    coco = read_coco_lesions(tmp_path / "out/lesions.json").coco
+    assert [x["name"] for x in coco["categories"]] == ["GGO", "C"]
+    assert [x["lesion_id"] for x in coco["annotations"]] == [1, 1, 1, 2, 3]
+    code, _, err = run(*words, "--values", "1=GGO,2=GGO", "--overwrite")
+    assert code == 2 and "segment 3 (C 3) is not named by --values" in err
+    assert run(*words, "--values", "1=GGO,2=background,3=background", "--overwrite")[0] == 0
+    coco = read_coco_lesions(tmp_path / "out/lesions.json").coco
+    assert [x["bbox"] for x in coco["annotations"]] == [[2, 2, 3, 3], [5, 5, 3, 3]]
+
+
 def test_segmentations_that_do_not_fit(tmp_path, run):
     write_series(tmp_path / "scan", lung_hu(), FrameOfReferenceUID="1.2.5")
     write_series(tmp_path / "far", lung_hu(), step=3.0, FrameOfReferenceUID="1.2.5")
