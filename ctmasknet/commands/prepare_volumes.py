@@ -163,9 +163,9 @@ def _volume_entries(args: argparse.Namespace) -> tuple[list[VolumeEntry], Lesion
     values = MaskValues.parse(args.values) if args.values else None
     first: Path = args.inputs[0]
     if args.masks:
-        return _scans(args.inputs, args.errors), LesionSlices(
-            MaskFiles(args.masks, args.errors), values
-        )
+        entries = _scans(args.inputs, args.errors)
+        masks = MaskFiles(args.masks, [entry.path for entry in entries], args.errors)
+        return entries, LesionSlices(masks, values)
     if is_nnunet(first) and len(args.inputs) == 1:
         cases, values = read_nnunet(first, values, args.errors)
         entries = [VolumeEntry(x.image, "", x.name, x.name, mask=x.labels) for x in cases]

@@ -3,6 +3,7 @@
 Shapes: Z, Y, X are the axes of the scan, upright.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,15 +34,17 @@ class ScanMask:
 class MaskFiles:
     """The masks of a folder at any depth, or one mask."""
 
-    def __init__(self, path: Path, errors: ErrorPolicy = RAISE):
+    def __init__(self, path: Path, scans: Sequence[Path] = (), errors: ErrorPolicy = RAISE):
         """Find them.
 
         Args:
             path: a folder, or a file with one of VOLUME_SUFFIXES or a DICOM segmentation.
+            scans: files and folders of the scans, of which files may lie beside their masks.
             errors: policy for subfolders that cannot be listed.
 
         Raises:
             FileNotFoundError: no such file or folder, or no mask in it.
+            ValueError: one mask for several scans.
         """
         self._path = path
         self._names: dict[Path, set[str]] = {}  # of volume files: stem and first folder
@@ -51,9 +54,14 @@ class MaskFiles:
             raise FileNotFoundError(f"{path}: no such file or folder of masks")
         self._alone = path if path.is_file() else None
         if self._alone:
+            if len(scans) > 1:
+                raise ValueError(f"{path}: one mask for {len(scans)} scans, name their folder")
             return
         found = sort_files(path, errors)
+        own = {scan.resolve() for scan in scans}
         for file in found.volumes:
+            if file.resolve() in own:
+                continue
             folders = file.relative_to(path).parts[:-1]
             self._names[file] = {file.name[: -len(volume_suffix(file))], *folders[:1]}
         for file in found.dicom:
@@ -69,14 +77,19 @@ class MaskFiles:
     def find(self, name: str, volume: Volume) -> Path:
         """Return the mask of a scan, by the name of its file or folder or by its series.
 
-        `name` may end in nnU-Net's _0000. Raises a ValueError for none or several.
+        The mask of "p1" is called "p1", or else "p1-label" or "p1_lesions"; `name` may also end in
+        nnU-Net's _0000. Raises a ValueError for none or several.
         """
         if self._alone:
             return self._alone
         uid = volume.identifiers.get(_SERIES)
-        found = [file for file, names in self._names.items() if name in names]
-        if not found:
-            found = [file for file, names in self._names.items() if case_name(name) in names]
+        found: list[Path] = []
+        for fits in (
+            lambda other: other == name,
+            lambda other: other == case_name(name),
+            lambda other: other.startswith((f"{name}_", f"{name}-", f"{name}.")),
+        ):
+            found = found or [file for file, names in self._names.items() if any(map(fits, names))]
         found += [file for file, series in self._series.items() if uid in series]
         if len(found) != 1:
             several = f"{counted(len(found), 'mask')} of it in" if found else "no mask of it in"

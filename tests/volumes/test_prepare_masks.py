@@ -246,6 +246,26 @@ def test_what_does_not_fit_is_refused(cases, run, tmp_path):
     assert {x["scan"] for x in read_coco_lesions(out / "lesions.json").coco["images"]} == {"b"}
 
 
+def test_masks_beside_their_scans(cases, run, tmp_path):
+    (cases / "masks/a.nrrd").rename(cases / "scans/a-label.nrrd")
+    (cases / "masks/b.nii.gz").rename(cases / "scans/b_lesions.nii.gz")
+    words = ("--masks", cases / "scans", "--values", VALUES, "--output", tmp_path / "out")
+    code, printed, err = run(cases / "scans", *words)
+    assert code == 0, err
+    assert "of none of these" not in printed
+    images = read_coco_lesions(tmp_path / "out/lesions.json").coco["images"]
+    assert [x["scan"] for x in images] == ["a"] * 8 + ["b"] * 6
+    save_volume(cases / "scans/a-other.nrrd", lesions_of())
+    code, _, err = run(cases / "scans", *words, "--overwrite")
+    assert code == 2 and "a.nii.gz: 2 masks of it in" in err
+
+
+def test_one_mask_of_several_scans_is_refused(cases, run, tmp_path):
+    words = ("--masks", cases / "masks/a.nrrd", "--values", VALUES, "--output", tmp_path / "out")
+    code, _, err = run(cases / "scans", *words)
+    assert code == 2 and "a.nrrd: one mask for 2 scans" in err
+
+
 def test_a_list_with_masks_and_pseudonyms(cases, command, tmp_path):
     lines = ["file,mask,patient,scan", "scans/a.nii.gz,masks/a.nrrd,p1,s1"]
     lines += ["scans/b.nii.gz,masks/b.nii.gz,p1,s2"]
