@@ -78,14 +78,20 @@ def write_lesion_volumes(
         by_scan[str(image["scan"])].append(image)
     said = ",".join(f"{value}={name}" for name, value in values.items())
     description = said if len(said.encode()) <= NIFTI_DESCRIPTION else ""
+    files = {scan: _file(names.reveal(scan) if names else scan) for scan in by_scan}
     with atomic_files(output, last=_ABOUT) as partial:
         for scan, images in by_scan.items():
             labels = _paint(*layouts[scan], images, by_image, values)
-            name = names.reveal(scan) if names else scan
-            layouts[scan][0].write(labels, partial / f"{name}.nii.gz", description)
+            layouts[scan][0].write(labels, partial / files[scan], description)
         about = nnunet_json([*values], [*values.values()], len(by_scan))
         (partial / _ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
     return f"{output}: {counted(len(by_scan), 'label map')} of {said}"
+
+
+def _file(scan: str) -> str:
+    if set(scan) & set("/\\:\0"):
+        raise ValueError(f"scan {scan!r}: expected a name for a file, without / \\ and :")
+    return f"{scan}.nii.gz"
 
 
 def _layouts(data: Path, coco: dict) -> dict[str, tuple[Layout, list[int]]]:

@@ -18,6 +18,7 @@ from ctmasknet.data.mapper import SliceMapper
 from ctmasknet.data.registration import register_paths
 from ctmasknet.data.window import LUNG
 from ctmasknet.engine import Trainer, load_config
+from ctmasknet.engine.ranked_file import key_of_rows
 from ctmasknet.engine.setup import check_files
 from ctmasknet.fast import accelerate
 from ctmasknet.inference import Predictor
@@ -201,6 +202,12 @@ def test_a_packed_model_keeps_them(run_of, command, tmp_path):
     path = tmp_path / "own.safetensors"
     assert command("pack", run_of("lesion", "neighbours"), path)[0] == 0
     assert find_model(path).cfg.INPUT.CHANNELS == "neighbours"
+
+
+def test_ranked_boxes_are_kept_apart_by_channels(tmp_path):
+    model = tiny_model("ctmasknet")
+    cfgs = [tiny_cfg("ctmasknet", "INPUT.CHANNELS", channels) for channels in CHANNELS]
+    assert len({key_of_rows(cfg, model, [], training=True) for cfg in cfgs}) == 3
 
 
 def test_an_unknown_value_is_refused():

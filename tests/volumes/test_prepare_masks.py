@@ -201,6 +201,13 @@ def test_a_data_set_that_knows_no_scans_is_refused(prepared, back, tmp_path):
     assert not (tmp_path / "back").exists()
 
 
+def test_a_scan_does_not_lead_out_of_the_folder(prepared, back, tmp_path):
+    prepared.write_text(prepared.read_text().replace('"scan": "a"', '"scan": "../a"'))
+    code, _, err = back(prepared, "--output", tmp_path / "back")
+    assert code == 2 and "scan '../a': expected a name for a file" in err
+    assert not (tmp_path / "back").exists() and not (tmp_path / "a.nii.gz").exists()
+
+
 def test_no_scan_is_split_and_keys_survive(prepared):
     coco = read_coco_lesions(prepared).coco
     parts = split_coco(coco, {"train": 1, "val": 1}, seed=0)
