@@ -3,7 +3,6 @@
 Shapes: F frames of R x C pixels; Z, Y, X are the axes of the scan, upright.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,18 +21,18 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _SOP_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"  # Segmentation Storage
-_UNUSABLE = (AttributeError, IndexError, KeyError, NotImplementedError, TypeError, ValueError)
 _OFF = 0.5  # pixels, and steps between slices, that a frame's corners may be off
 
 
 def referenced_series(path: Path) -> set[str] | None:
     """Return the SeriesInstanceUIDs that a segmentation refers to; None of any other file."""
+    require("ct", "pydicom")
     try:
         dataset = _read(path, stop_before_pixels=True)
         if dataset.get("SOPClassUID") != _SOP_CLASS:
             return None
         return {str(x.SeriesInstanceUID) for x in dataset.get("ReferencedSeriesSequence", ())}
-    except (*_UNUSABLE, OSError):
+    except Exception:  # damaged, it may raise anything
         return None
 
 
@@ -56,6 +55,7 @@ def read_seg(
         ValueError: no binary segmentation, segments without a usable class, frames that do not lie
             on the volume's slices, or segments of several classes that overlap.
     """
+    require("ct", "pydicom")
     require_readable(path)
     if not volume.even:
         raise ValueError(
@@ -74,24 +74,25 @@ def read_seg(
         meaning = MaskValues(dict(enumerate(dict.fromkeys(class_of.values()), start=1)))
         with collected_warnings():
             pixels = dataset.pixel_array.reshape(len(frames), rows, columns)
-    except _UNUSABLE as error:
+        all_groups = _groups(dataset, frames)
+    except Exception as error:  # damaged, it may raise anything
         reason = str(error).removeprefix(f"{path}: ")
         raise ValueError(f"{path}: cannot be read as a DICOM segmentation ({reason})") from None
     value_of = {name: value for value, name in meaning.names.items()}
     labels = np.zeros(volume.hu.shape, np.uint8)
-    for frame, groups in zip(pixels, _groups(dataset, frames), strict=True):
+    for frame, groups in zip(pixels, all_groups, strict=True):
         try:
             number = int(groups["SegmentIdentificationSequence"].ReferencedSegmentNumber)
             name = class_of[number]
-            position = np.array(groups["PlanePositionSequence"].ImagePositionPatient, float)
-            cosines = groups["PlaneOrientationSequence"].ImageOrientationPatient
-            spacing = np.array(groups["PixelMeasuresSequence"].PixelSpacing, float)
-        except _UNUSABLE as error:
+            position = _numbers(groups["PlanePositionSequence"].ImagePositionPatient, 3)
+            cosines = _numbers(groups["PlaneOrientationSequence"].ImageOrientationPatient, 6)
+            spacing = _numbers(groups["PixelMeasuresSequence"].PixelSpacing, 2)
+        except Exception as error:
             raise ValueError(f"{path}: a frame lacks its place or segment ({error})") from None
         if name == BACKGROUND:  # such as the lung, which lesions lie in
             continue
         value = value_of[name]
-        steps = np.array(cosines, float).reshape(2, 3) * spacing[::-1, np.newaxis]
+        steps = cosines.reshape(2, 3) * spacing[::-1, np.newaxis]
         z, turned = _on_slice(path, volume, frame, position, steps)
         inside, own = turned > 0, labels[z]
         if other := set(np.unique(own[inside]).tolist()) - {0, value}:
@@ -116,22 +117,27 @@ def _class_of(segment: "Dataset", values: MaskValues | None) -> str:
 
 
 def _read(path: Path, **options: Any) -> "Dataset":
-    require("ct", "pydicom")
     import pydicom
 
     with collected_warnings():
         return pydicom.dcmread(path, force=True, **options)
 
 
-def _groups(dataset: "Dataset", frames: list["Dataset"]) -> Iterator[dict[str, "Dataset"]]:
-    """Yield keyword -> first item of the functional groups of each frame, those shared included."""
+def _groups(dataset: "Dataset", frames: list["Dataset"]) -> list[dict[str, "Dataset"]]:
+    """Return keyword -> first item of the functional groups of each frame, with those shared."""
     shared = _items(dataset.get("SharedFunctionalGroupsSequence", [None])[0])
-    for frame in frames:
-        yield {**shared, **_items(frame)}
+    return [{**shared, **_items(frame)} for frame in frames]
 
 
 def _items(groups: "Dataset | None") -> dict[str, "Dataset"]:
     return {x.keyword: x.value[0] for x in groups or () if x.VR == "SQ" and len(x.value)}
+
+
+def _numbers(values: Any, count: int) -> np.ndarray:
+    numbers = np.array(values, float)
+    if numbers.shape != (count,) or not np.isfinite(numbers).all():
+        raise ValueError(f"found {values}, expected {count} numbers")
+    return numbers
 
 
 def _on_slice(
