@@ -4,6 +4,7 @@ Shapes: Z, Y, X are the axes of a scan, upright.
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..data.coco_entries import read_categories, read_entries, read_json, read_n
 from ..data.coco_lesions import read_coco_lesions
 from ..data.nnunet import nnunet_json
 from ..errors import RAISE, ErrorPolicy
+from ..limits import SCAN, check_limit
 from ..pseudonyms import Names
 from ..wording import counted
 from .label_files import Layout
@@ -100,6 +102,7 @@ def _layouts(data: Path, coco: dict) -> dict[str, tuple[Layout, list[int]]]:
     try:
         for item in coco[SCANS]:
             layout, box = Layout.from_json(item), [int(x) for x in item["box"]]
+            check_limit(item["scan"], math.prod(layout.size), SCAN)
             _, height, width = layout.upright_size
             x0, y0, x1, y1 = box
             if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
@@ -148,9 +151,12 @@ def _read_detections(
 def _values(coco: dict, found: Sequence[str]) -> dict[str, int]:
     """Return class -> value: as in the masks the data set is made from, or else 1 to K."""
     names = [x["name"] for x in coco["categories"]]
-    given = coco.get("info", {}).get("mask_values")
+    info = coco.get("info")
+    given = info.get("mask_values") if isinstance(info, dict) else None
     if isinstance(given, dict) and {*names, *found} <= set(given):
-        return {name: int(given[name]) for name in names}
+        values = {name: given[name] for name in names}
+        if all(type(x) is int and 0 < x < 256 for x in values.values()):
+            return values
     names = [*found] if not set(found) <= set(names) else names
     return {name: value for value, name in enumerate(names, start=1)}
 
