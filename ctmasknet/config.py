@@ -61,6 +61,12 @@ def add_ctmasknet_config(cfg: CfgNode) -> None:
     cfg.INPUT.FIELD_MARGIN = 10.0
     # Width and level in HU: the window that 8-bit slices have, and that prediction gives to scans.
     cfg.INPUT.WINDOW = (WINDOW_WIDTH, WINDOW_LEVEL)
+    # What the three channels hold. "grey": the slice in that window, three times, as in the papers.
+    # "windows": the slice in the windows mediastinum, INPUT.WINDOW and wide (2000,0). "neighbours":
+    # the slice below, itself, and the one above; the first and the last slice of a scan stand for
+    # the neighbour that they lack. Slices prepared as files must have been made so
+    # (`ctmasknet prepare volumes --channels`); others are refused.
+    cfg.INPUT.CHANNELS = "grey"
 
     # Augmentations of training slices beside INPUT.RANDOM_FLIP; 0 leaves one out.
     cfg.INPUT.AUGMENT = CfgNode()

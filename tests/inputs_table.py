@@ -299,6 +299,44 @@ a class in two spellings (Nodule, nodule)
   -> refused
   = data/test_mask_rule.py::test_a_lesion_class_in_two_spellings_is_refused
 
+## Masks of scans: `prepare volumes --masks`, lists with masks, nnU-Net's folders
+masks stored along other axes, or with another first corner, than the scan
+  -> read, and written back as they were
+  = volumes/test_prepare_masks.py::test_there_and_back_again
+a mask of another size, spacing or place
+  -> refused with both geometries: resample it
+  = volumes/test_prepare_masks.py::test_what_does_not_fit_is_refused
+values that are not named, no whole numbers, probabilities, the scan itself
+  -> refused
+  = volumes/test_prepare_masks.py::test_what_does_not_fit_is_refused
+a scan without a mask
+  -> refused
+  = volumes/test_prepare_masks.py::test_what_does_not_fit_is_refused
+a mask of none of the scans
+  -> left out and noted
+  = volumes/test_prepare_masks.py::test_what_does_not_fit_is_refused
+DICOM SEG of a series stored in any direction
+  -> read, frames by their places; matched by the series it refers to
+  = volumes/test_prepare_masks.py::test_dicom_segmentations
+DICOM SEG with a segment for each lesion
+  -> lesions of the class that segments are described by
+  = volumes/test_prepare_masks.py::test_segments_of_single_lesions_have_their_class
+DICOM SEG whose segments of several classes overlap, or that is fractional
+  -> refused
+  = volumes/test_prepare_masks.py::test_segmentations_that_do_not_fit
+labels of nnU-Net in the form of version 1 or 2
+  -> read
+  = volumes/test_prepare_masks.py::test_nnunet_there_and_back
+region-based labels of nnU-Net, an ignore label, several channels, images or labels alone
+  -> refused
+  = volumes/test_prepare_masks.py::test_what_of_nnunet_is_refused
+slices with other channels than INPUT.CHANNELS
+  -> refused in training, evaluation and prediction
+  = data/test_channels.py::test_a_slice_with_other_channels_is_refused
+single grey slices, and 8-bit scans, where a model reads windows or neighbours that they lack
+  -> refused
+  = engine/test_channels.py::test_what_cannot_have_the_channels_is_refused
+
 ## Lists in CSV
 lists as Excel saves them in UTF-8 (byte-order mark, Windows line ends)
   -> read

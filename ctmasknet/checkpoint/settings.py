@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
+from ..data.channels import GREY
 from ..modeling import CTMaskNet, ImageModel
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ KEY = "settings"  # in checkpoint files
 LESION_CLASSES = "DATASETS.LESION_CLASSES"  # names in the order of indices, joined by commas
 IMAGE_CLASSES = "DATASETS.IMAGE_CLASSES"  # the same in JSON: labels may have commas
 TRAINING_DATA = "DATASETS.TRAIN"  # not compared, but shown in reports
+CHANNELS = "INPUT.CHANNELS"  # compared where a model is used: training may start from others
 WINDOW = "window"  # "width,level" in HU of the slices trained on; model files have it
 
 
@@ -131,9 +133,11 @@ class SettingsRecord:
         training_data: Sequence[str] = (),
         lesion_classes: Sequence[str] = (),
         image_classes: Sequence[str] = (),
+        channels: str = GREY,
     ):
-        """Record a model's settings, the names or paths of its training data, and its classes."""
+        """Record a model's settings, names or paths of its training data, classes and channels."""
         self._settings = settings_of(model, lesion_classes, image_classes)
+        self._settings[CHANNELS] = channels
         self._settings[TRAINING_DATA] = ", ".join(training_data)
 
     def state_dict(self) -> dict[str, str]:

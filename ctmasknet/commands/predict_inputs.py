@@ -227,9 +227,10 @@ def _key_slices(predictor: Predictor, case: Case, window: Window) -> list[KeySli
     ):
         if case.volume is not None:
             image = case.volume.slice(index, window)
+            seen = case.volume.slice(index, window, predictor.models.channels[1])
         else:
-            image = read_slice(case.slices[index].source)
+            image = seen = read_slice(case.slices[index].source)
         prediction = case.slices[index]
-        score_map = predictor.score_map(image, prediction.field) if prediction.searched else None
+        score_map = predictor.score_map(seen, prediction.field) if prediction.searched else None
         found.append(KeySlice(index, image, score_map))
     return found

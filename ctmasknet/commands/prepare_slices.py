@@ -1,13 +1,11 @@
-"""`ctmasknet prepare volumes`, `covidx`, `split` and `phantom`: slices with their lists."""
+"""`ctmasknet prepare covidx`, `split` and `phantom`: slices with their lists."""
 
 import argparse
 from pathlib import Path
 
 from ..command_line import (
-    add_names,
     add_skip_bad,
     new_subparser,
-    open_names,
     options_of,
     print_skipped,
 )
@@ -17,25 +15,8 @@ from ..data.list_paths import add_data_root
 from ..data.phantom import write_phantom
 from ..data.prepare import prepare_covidx
 from ..data.splits import split_file
-from ..data.window import WINDOWS, Window, say_windowed_once
-from ..lung import FIELDS
-from ..volumes.volume_slices import VolumeEntry, read_volume_list, write_slices
+from ..data.window import say_windowed_once
 
-_VOLUMES = """Cut CT volumes into windowed 8-bit slices with the image list that training reads.
-
-A volume is a folder or zip of DICOM files or images, or a NIfTI, MetaImage or NRRD file. Name a
-list of them (CSV file,label,patient,scan; `file` is relative to the list), or the volumes
-themselves with one --label. Writes DIR/slices/{scan}/{z}.png, from the feet to the head, and
-DIR/slices.csv. Without a list, patient and scan are those in the DICOM files, or the file's name;
-in DIR they are pseudonyms, the same for a patient in every run that shares the file --names.
-With --field-of-view lung or body, the slices of a scan are cropped to the box of all its lung or
-body and 10 mm more: what is read from them is in pixels of the crop. With --slice-labels, what
-radiologists said of single slices stands beside them in the list.
-
-  ctmasknet prepare volumes scans.csv --output slices
-  ctmasknet prepare volumes scan1.zip scan2.nii.gz --label COVID-19 --output slices
-  ctmasknet prepare volumes healthy.zip --label Control --field-of-view lung --output healthy
-"""
 _COVIDX = """Turn a split list of COVIDx-CT into an image list, whole or a sample of it.
 
   ctmasknet prepare covidx train_COVIDx_CT-1.txt train3000.csv --images images --per-class 1000
@@ -61,43 +42,6 @@ The same seed gives the same bytes, on any number of threads.
 
   ctmasknet prepare phantom --size 256
 """
-
-
-def add_volumes(parts: argparse._SubParsersAction) -> None:
-    """Add the command to the subcommands of a parser."""
-    parser = new_subparser(
-        parts, "volumes", _VOLUMES, _run_volumes, help="CT volumes to slices and their list"
-    )
-    parser.add_argument(
-        "inputs", type=Path, nargs="+", metavar="INPUT", help="a list.csv, or volumes"
-    )
-    parser.add_argument("--label", help="class name or number of the volumes named here")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make")
-    add_names(parser, "the list and its folders")
-    parser.add_argument(
-        "--window",
-        default="lung",
-        help=f"WIDTH,LEVEL in HU, or one of {', '.join(WINDOWS)} (default: lung, the papers'); "
-        "8-bit volumes are taken to have it",
-    )
-    parser.add_argument(
-        "--field-of-view",
-        choices=FIELDS,
-        default="image",
-        help="what of the slices is written; lung leaves slices without lung out, and a scan in "
-        "which none is found is an error (default: %(default)s, all)",
-    )
-    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID to take of several")
-    parser.add_argument(
-        "--slice-labels",
-        type=Path,
-        metavar="CSV",
-        help="columns to write beside the slices, as infected; its column file has folder/name of "
-        "the DICOM files",
-    )
-    add_skip_bad(parser)
-    add_data_root(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace earlier slices in DIR")
 
 
 def add_covidx(parts: argparse._SubParsersAction) -> None:
@@ -161,40 +105,6 @@ def add_phantom(parts: argparse._SubParsersAction) -> None:
     )
     add("--threads", type=int, default=2, help="that draw at the same time (default: 2)")
     add("--overwrite", action="store_true", help="replace an earlier phantom")
-
-
-def _run_volumes(args: argparse.Namespace) -> None:
-    entries = _volume_entries(args)
-    names = open_names(args)
-    table = write_slices(
-        entries,
-        args.output,
-        window=Window.parse(args.window),
-        series=args.series,
-        field_of_view=args.field_of_view,
-        slice_labels=args.slice_labels,
-        errors=args.errors,
-        overwrite=args.overwrite,
-        names=names,
-    )
-    print(table)
-    print(f"{args.output / 'slices.csv'}: the list of the slices")
-    if names:
-        print(f"{names.path}: whose the pseudonyms are; keep it to yourself")
-    print_skipped(args.errors)
-
-
-def _volume_entries(args: argparse.Namespace) -> list[VolumeEntry]:
-    lists = [path for path in args.inputs if path.suffix.lower() == ".csv"]
-    if lists:
-        if len(args.inputs) > 1 or args.label is not None:
-            raise ValueError(
-                f"{lists[0]}: expected this list alone, without --label: it has labels"
-            )
-        return read_volume_list(lists[0], args.errors)
-    if not args.label:
-        raise ValueError("no --label: name the class of these volumes, or give a list (CSV)")
-    return [VolumeEntry(path, args.label) for path in args.inputs]
 
 
 def _run_covidx(args: argparse.Namespace) -> None:

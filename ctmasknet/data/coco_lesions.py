@@ -31,6 +31,7 @@ from .coco_entries import (
 from .list_paths import listed_path
 from .mask_rule import check_lesion_names
 from .rle import MAX_PIXELS
+from .scan_lesions import check_scan_keys
 
 logger = logging.getLogger(__name__)
 # Conventions of boxes differ by a pixel at each side, polygons from their pixels by another.
@@ -176,6 +177,7 @@ def _check_images(path: Path, images: list) -> None:
             for key in ("patient", "scan"):
                 if isinstance(image.get(key), list | dict):
                     raise ValueError(f"{key} is {image[key]!r}, expected a name")
+            check_scan_keys(image)
             if any(type(x) is not int or x < 1 for x in (height, width)):
                 raise ValueError(f"height is {height!r}, width {width!r}, expected pixels")
             if too_many := limit_problem(height * width, SLICE):

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from ..limits import SLICE, check_limit, limits_are_raised
+from .channels import CHANNELS_TEXT, GREY, require_channels
 from .classes import WINDOW_LEVEL, WINDOW_WIDTH
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -34,14 +35,17 @@ _TO_8_BIT = (
 _T = TypeVar("_T")
 
 
-def check_slice(path: str | os.PathLike) -> tuple[int, int]:
+def check_slice(path: str | os.PathLike, channels: str | None = None) -> tuple[int, int]:
     """Check by its header, and its alpha channel, that a file is one 8-bit grey or RGB image.
 
-    Returns (height, width) in pixels of what `read_slice` will return. FileNotFoundError: no such
-    file. ValueError: not an image, or another kind of image; the message says what to do.
+    `channels` are those that it must have (see `channels.py`); None leaves that open. Returns
+    (height, width) in pixels of what `read_slice` will return. FileNotFoundError: no such file.
+    ValueError: not an image, or another kind of image; the message says what to do.
     """
     with _open(path) as image:
         _check_mode(path, image, "8-bit grey or RGB")
+        if channels is not None:
+            require_channels(path, image.info.get(CHANNELS_TEXT, GREY), channels)
         width, height = image.size
         # Without "exif" in info, getexif() would decode a PNG in vain.
         exif = _decoded(path, image.getexif) if "exif" in image.info else {}

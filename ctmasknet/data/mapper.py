@@ -12,6 +12,7 @@ from detectron2.data import transforms as T
 
 from ..lung import Box, FieldOfView
 from .augment import build_intensity_and_shape
+from .channels import GREY, check_channels
 from .images import check_slice, read_slice
 from .mask_layers import transform_masks
 from .paste import paste_lesions
@@ -32,6 +33,7 @@ class SliceMapper(DatasetMapper):
         *args,
         field_of_view: FieldOfView | None = None,
         window: Window = LUNG,
+        channels: str = GREY,
         paste: float = 0.0,
         paste_from: Sequence[dict] = (),
         **kwargs,
@@ -42,12 +44,13 @@ class SliceMapper(DatasetMapper):
             args, kwargs: those of DatasetMapper.
             field_of_view: what is left of a slice; None leaves all.
             window: that slices have.
+            channels: that slices must have.
             paste: chance that lesions of `paste_from` (dataset dicts) are pasted.
             paste_from: dataset dicts with lesions.
         """
         super().__init__(*args, **kwargs)
         self._field_of_view = field_of_view or FieldOfView()
-        self._window = window
+        self._window, self._channels = window, channels
         self._fields: dict[str, Box | None] = {}
         self._paste, self._paste_from = paste, paste_from
 
@@ -64,6 +67,7 @@ class SliceMapper(DatasetMapper):
         ret["augmentations"] = more + ret["augmentations"]
         ret["field_of_view"] = configured_field_of_view(cfg)
         ret["window"] = Window(*cfg.INPUT.WINDOW)
+        ret["channels"] = check_channels(cfg.INPUT.CHANNELS)
         if more or ret["field_of_view"].kind != "image":
             ret["recompute_boxes"] = cfg.MODEL.MASK_ON  # of rotated or cut lesions
         if is_train and cfg.INPUT.AUGMENT.PASTE:
@@ -83,7 +87,9 @@ class SliceMapper(DatasetMapper):
         return mapped
 
     def _map(self, dataset_dict: dict) -> dict:
-        check_slice(dataset_dict["file_name"])  # read_image would turn 16 bits into 8
+        check_slice(
+            dataset_dict["file_name"], self._channels
+        )  # read_image would turn 16 bits into 8
         try:
             field = self._field(dataset_dict["file_name"])
             if field is None:

@@ -21,8 +21,9 @@ from .coco_lesions import category_names, in_file, located_images, read_coco_les
 from .covidx import listed_sample, read_covidx_list
 from .image_lists import load_image_list
 from .images import require_files
+from .scan_lesions import LESION_ID, SCAN_KEYS
 
-_IMAGE_KEYS = ("height", "width", "patient", "scan")
+_IMAGE_KEYS = ("height", "width", *SCAN_KEYS)
 _id = operator.itemgetter("id")
 _SOURCES: dict[str, str] = {}  # name -> the path or data set that it comes from
 _FILES: dict[str, Path] = {}  # name -> its file, which may not be there
@@ -67,7 +68,8 @@ def lesion_records(coco: dict, root: str, labels: Mapping[int | str, int]) -> li
     """
     own: dict[int | str, list[dict]] = {image["id"]: [] for image in coco["images"]}
     for item in coco["annotations"]:
-        lesion = {key: item[key] for key in ("iscrowd", "bbox", "segmentation")}
+        keys = ("iscrowd", "bbox", "segmentation", LESION_ID)
+        lesion = {key: item[key] for key in keys if key in item}
         label = {"category_id": labels[item["category_id"]], "bbox_mode": BoxMode.XYWH_ABS}
         own[item["image_id"]].append({**lesion, **label})
     return [

@@ -25,6 +25,7 @@ from .coco_lesions import (
 from .lesion_masks import component_instances, lesion_categories, write_coco
 from .mask_rule import PAPERS_RULES, MaskRule
 from .registration import register_derived_dataset
+from .scan_lesions import LESION_ID, lesion_ids
 
 _LONGEST_SUFFIX = 60  # characters that class names add to a file's name
 
@@ -33,7 +34,8 @@ def regroup(coco: dict, mask_type: str, min_area: int, order: Sequence[str] = ()
     """Convert lesions to another mask type or order of classes and drop the tiny ones.
 
     Classes that are merged become the 8-connected components of their union, others keep their
-    instances. Crowd annotations (iscrowd) are kept, unmerged.
+    instances; where lesions have a "lesion_id", they are then numbered anew. Crowd annotations
+    (iscrowd) are kept, unmerged.
 
     Args:
         coco: checked COCO dictionary (see `CocoLesions`); it is not changed.
@@ -55,20 +57,25 @@ def regroup(coco: dict, mask_type: str, min_area: int, order: Sequence[str] = ()
     for item in coco["annotations"]:
         if (category := classes.new_ids[item["category_id"]]) is not None:
             by_image[item["image_id"]].append({**item, "category_id": category})
+    numbered = bool(classes.merged) and any(LESION_ID in x for x in coco["annotations"])
     annotations: list[dict] = []
     for image in coco["images"]:
         mine = by_image[image["id"]]
         crowds = [item for item in mine if item.get("iscrowd")]
         lesions = [item for item in mine if not item.get("iscrowd")]
-        kept = _larger(
-            [x for x in lesions if x["category_id"] not in classes.merged], image, min_area
-        )
+        kept = _measured([x for x in lesions if x["category_id"] not in classes.merged], image)
         for category in classes.merged:
             parts = [item for item in lesions if item["category_id"] == category]
-            kept += _merged(parts, image, category, min_area)
-        for item in kept + crowds:
-            ids = {"id": len(annotations) + 1, "image_id": image["id"]}
-            annotations.append({**item, **ids})
+            kept += _merged(parts, image, category)
+        annotations += [{**item, "image_id": image["id"]} for item in kept + crowds]
+    if numbered:  # before the tiny ones go, which may be a bridge
+        image_of = {image["id"]: image for image in coco["images"]}
+        coded = [{**x, "segmentation": _rle(x, image_of[x["image_id"]])} for x in annotations]
+        for item, number in zip(annotations, lesion_ids(coco["images"], coded), strict=True):
+            item[LESION_ID] = number
+    annotations = [x for x in annotations if x.get("iscrowd") or x["area"] > min_area]
+    for number, item in enumerate(annotations, start=1):
+        item["id"] = number
     info = {"mask_type": mask_type, "min_area": min_area}
     return {
         **coco,
@@ -181,16 +188,15 @@ def _suffix(coco: dict, mask_type: str, classes: Sequence[str]) -> str:
     return f"{listed}_{hashlib.sha256(made_of.encode()).hexdigest()[:6]}"
 
 
-def _merged(lesions: list[dict], image: dict, category: int, min_area: int) -> list[dict]:
+def _merged(lesions: list[dict], image: dict, category: int) -> list[dict]:
     if not lesions:
         return []
     union = mask_util.decode(mask_util.merge([_rle(item, image) for item in lesions]))
-    return component_instances(union, category, min_area)
+    return component_instances(union, category, min_area=0)
 
 
-def _larger(lesions: list[dict], image: dict, min_area: int) -> list[dict]:
-    measured = [{**item, "area": int(mask_util.area(_rle(item, image)))} for item in lesions]
-    return [item for item in measured if item["area"] > min_area]
+def _measured(lesions: list[dict], image: dict) -> list[dict]:
+    return [{**item, "area": int(mask_util.area(_rle(item, image)))} for item in lesions]
 
 
 def _rle(item: dict, image: dict) -> dict:

@@ -102,10 +102,14 @@ def split_records(
 def split_coco(coco: dict, weights: Mapping[str, float], seed: int) -> dict[str, dict]:
     """Split a COCO dictionary of lesions; see `split_patients`.
 
-    A patient's label is the set of the lesions' classes. An image without a "patient" counts as a
-    patient of its own. ValueError: an annotation of an image that is not there.
+    A patient's label is the set of the lesions' classes. A scan, or else an image, without a
+    "patient" counts as a patient of its own. ValueError: an annotation of an image that is not
+    there.
     """
-    patient_of = {image["id"]: image.get("patient", image["file_name"]) for image in coco["images"]}
+    patient_of = {
+        image["id"]: image.get("patient", image.get("scan", image["file_name"]))
+        for image in coco["images"]
+    }
     classes: dict[str, set[int]] = {patient: set() for patient in patient_of.values()}
     for item in coco["annotations"]:
         if item["image_id"] not in patient_of:

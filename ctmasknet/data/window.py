@@ -116,6 +116,7 @@ WINDOWS = {
     "mediastinum": Window(350, 50),
     "abdomen": Window(400, 50),
     "bone": Window(1800, 400),
+    "wide": Window(2000, 0),
 }
 
 

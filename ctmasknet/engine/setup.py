@@ -20,6 +20,7 @@ from ..checkpoint.loading import stored_image_classes
 from ..checkpoint.model_file import read_model_config
 from ..config import get_cfg
 from ..config_files import merge_config_file
+from ..data.channels import check_channels
 from ..data.classes import IMAGE_CLASSES
 from ..data.coco_lesions import SET_CROWD
 from ..data.image_lists import find_classes
@@ -235,7 +236,7 @@ def check_files(cfg: CfgNode, names: Sequence[str] | None = None) -> None:
     for name in _names(cfg) if names is None else names:
         records = DatasetCatalog.get(name)
         for record in tqdm(records, f"check {name}", unit="slice", leave=False, disable=None):
-            check_slice(record["file_name"])
+            check_slice(record["file_name"], check_channels(cfg.INPUT.CHANNELS))
         _check_classes(cfg, name)
         if name in cfg.DATASETS.TRAIN:
             _check_not_skipped(cfg, name, records)

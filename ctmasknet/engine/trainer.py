@@ -57,7 +57,8 @@ class Trainer(SliceTrainer):
     def __init__(self, cfg: CfgNode):
         super().__init__(cfg)
         training_data = [*map(dataset_source, cfg.DATASETS.TRAIN)]
-        record = SettingsRecord(unwrapped(self.model), training_data, *_classes(cfg))
+        classes, channels = _classes(cfg), cfg.INPUT.CHANNELS
+        record = SettingsRecord(unwrapped(self.model), training_data, *classes, channels)
         self.checkpointer.add_checkpointable(KEY, record)
         self._batch = BatchNames()
         self.model.register_forward_pre_hook(self._batch)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.images import IMAGE_SUFFIXES, read_slice
+from ..data.channels import GREY, require_unlike, slice_channels
+from ..data.images import IMAGE_SUFFIXES, check_slice, read_slice
 from ..data.window import LUNG, Window
 from ..errors import ErrorPolicy, collecting
 from ..volumes.dicom_acquisitions import describe_group, group_series
@@ -207,25 +208,32 @@ def is_slice(source: Source) -> bool:
     return isinstance(source, np.ndarray)
 
 
-def read_source(source: Source, window: str | Window | None) -> tuple[np.ndarray, str]:
+def read_source(
+    source: Source, window: str | Window | None, channels: str = GREY
+) -> tuple[np.ndarray, str]:
     """Read a slice; return (H, W, 3) uint8 RGB and its file ("" of an array).
 
-    HU are windowed, by the papers' window if None. Raises a FileNotFoundError or ValueError for a
-    file or an array that is no slice.
+    HU are windowed, by the papers' window if None. `channels` are what the model reads, which HU
+    can have as "windows", and other slices only if they have been made so. Raises a
+    FileNotFoundError or ValueError for a file or an array that is no slice, or has other channels.
     """
     if not isinstance(source, np.ndarray):
+        check_slice(str(source), channels)
         return read_slice(str(source)), str(source)
     if source.dtype == np.uint8 and source.ndim == 3 and source.shape[2] == 3 and source.size:
+        require_unlike(source, channels)
         return source, ""
     if source.ndim != 2 or not source.size or source.dtype.kind not in "iuf":
         raise ValueError(
             f"found an array of shape {source.shape} and type {source.dtype}, expected a slice: "
             "(H, W) or (H, W, 3) uint8, or (H, W) of HU; give a scan as a Volume"
         )
-    grey = source
-    if grey.dtype != np.uint8:
-        problem = hu_problem(source) if np.isfinite(source).all() else "found NaN or infinity"
-        if problem:
-            raise ValueError(f"an array of type {source.dtype}: {problem}")
-        grey = Window.parse(LUNG if window is None else window).to_uint8(source)
-    return np.repeat(grey[..., np.newaxis], 3, axis=-1), ""
+    if source.dtype == np.uint8:
+        grey = np.repeat(source[..., np.newaxis], 3, axis=-1)
+        require_unlike(grey, channels)
+        return grey, ""
+    problem = hu_problem(source) if np.isfinite(source).all() else "found NaN or infinity"
+    if problem:
+        raise ValueError(f"an array of type {source.dtype}: {problem}")
+    own = Window.parse(LUNG if window is None else window)
+    return slice_channels(source[np.newaxis], 0, own, channels), ""

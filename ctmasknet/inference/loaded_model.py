@@ -7,6 +7,7 @@ import torch
 from detectron2.modeling import build_model
 
 from ..checkpoint import load_weights
+from ..data.channels import check_channels
 from ..data.mapper import build_test_resize, configured_field_of_view
 from ..errors import parts_named
 from ..fast import accelerate
@@ -23,7 +24,7 @@ class LoadedModel:
 
     `lesion_classes` are the names in the order of `pred_classes`, `image_classes` those in the
     order of the logits (none for a lesion model). `precision` is that of convolutions and matrices,
-    `field_of_view` what the network is to see of a slice.
+    `field_of_view` what the network is to see of a slice, `channels` what its three channels hold.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class LoadedModel:
             accelerate(self.model)
         self._resize = build_test_resize(cfg)
         self.field_of_view = configured_field_of_view(cfg)
+        self.channels = check_channels(cfg.INPUT.CHANNELS)
         self._bgr = cfg.INPUT.FORMAT == "BGR"
         self.finds_lesions = not isinstance(self.model, ImageModel)
         self.reads_boxes = isinstance(self.model, CTMaskNet)

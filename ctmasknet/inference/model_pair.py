@@ -3,12 +3,15 @@
 Shapes: slices of H x W pixels.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
 
+from ..data.channels import GREY, require_unlike
+from ..data.images import check_slice
 from ..data.window import LUNG, Window
 from ..modeling.mask_head import MASK_CUT
 from .fields import Fields, FieldsOfView
@@ -27,6 +30,7 @@ class ModelPair:
     Attributes:
         classifier, lesions: a CT-Mask-Net gives classes, a model with masks lesions; may be one.
         windows: of HU, of the two.
+        channels: what the three channels of their images hold (`data.channels`), of the two.
         fields_of_view: of the two.
     """
 
@@ -39,7 +43,19 @@ class ModelPair:
             Window.parse(window or model.spec.window or LUNG) for model in (classifier, lesions)
         )
         self.windows = own, other
+        self.channels = classifier.channels, lesions.channels
         self.fields_of_view = FieldsOfView(classifier.field_of_view, lesions.field_of_view)
+
+    def check_channels(self, image: np.ndarray, source: str) -> None:
+        """Raise a ValueError for a slice (H, W, 3) with other channels than the models read.
+
+        A file tells what it has; an image without one must differ from grey where they do.
+        """
+        for channels in dict.fromkeys(self.channels):
+            if source and os.path.isfile(source):
+                check_slice(source, channels)
+            else:
+                require_unlike(image, channels)
 
     def run(
         self,
@@ -91,6 +107,8 @@ class ModelPair:
             "window": " and ".join(dict.fromkeys(map(str, self.windows))),
             "lesion_nms_iou": self.lesions.spec.cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST,
         }
+        if set(self.channels) != {GREY}:
+            settings["channels"] = " and ".join(dict.fromkeys(self.channels))
         if self.lesions.has_masks:
             settings["mask_cut"] = MASK_CUT
         if self.classifier.reads_boxes:

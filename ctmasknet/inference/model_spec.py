@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 
 from ..checkpoint import read_checkpoint
 from ..checkpoint.settings import (
+    CHANNELS,
     TRAINING_DATA,
     WINDOW,
     check_image_classes,
@@ -122,6 +123,11 @@ def find_model(
         raise ValueError(f"{weights}: a whole model: name it as the model, without {config}")
     settings = read_checkpoint(weights).settings
     trained_on = settings.get(TRAINING_DATA) or _run_training_data(weights)
+    if settings.get(CHANNELS, cfg.INPUT.CHANNELS) != cfg.INPUT.CHANNELS:
+        raise ValueError(
+            f"{weights}: trained with {CHANNELS} {settings[CHANNELS]}, the config says "
+            f"{cfg.INPUT.CHANNELS}; use the config it was trained with"
+        )
     stored = lesion_classes_in(settings)
     check_lesion_classes(weights, stored, cfg.DATASETS.LESION_CLASSES)
     name = cfg.MODEL.NAME or "model"

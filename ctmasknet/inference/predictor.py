@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, starmap
 from pathlib import Path
 from typing import Any
 
@@ -169,27 +169,30 @@ class Predictor:
         """Predict slices as they come, in order, with few more than `batch_size` in memory.
 
         Args:
-            slices: pairs of an image, (H, W, 3) uint8 RGB, and its file ("" if it has none).
+            slices: pairs of an image, (H, W, 3) uint8 RGB with the channels that the models read,
+                and its file ("" if it has none).
             pixel_mm: (height, width) of a pixel of all of them; None if unknown.
             window: that they are taken to have, where a model sees the body or the lung alone;
                 None is `self.window`.
         """
         own = self.window if window is None else Window.parse(window)
-        alike = (
-            ((image, image), source, self.models.fields_of_view.of_slice(image, pixel_mm, own))
-            for image, source in slices
-        )
-        return self._run(alike, pixel_mm)
+
+        def paired(image: np.ndarray, source: str) -> PairedSlice:
+            self.models.check_channels(image, source)
+            fields = self.models.fields_of_view.of_slice(image, pixel_mm, own)
+            return (image, image), source, fields
+
+        return self._run(starmap(paired, slices), pixel_mm)
 
     def _predict_loose(
         self, sources: Iterable[Source], window: str | Window | None
     ) -> Iterator[SlicePrediction]:
-        windows = self._windows(window)
+        windows, channels = self._windows(window), self.models.channels
 
         def read(source: Source) -> PairedSlice:
-            image, name = other, _ = read_source(source, windows[1])
-            if windows[0] != windows[1] and isinstance(source, np.ndarray):
-                other, _ = read_source(source, windows[0])
+            image, name = other, _ = read_source(source, windows[1], channels[1])
+            if (windows[0], channels[0]) != (windows[1], channels[1]):
+                other, _ = read_source(source, windows[0], channels[0])
             fields = self.models.fields_of_view.of_slice(image, None, windows[1])
             return (other, image), name, fields
 
@@ -223,11 +226,12 @@ class Predictor:
         if lung is not None and not without_lung:
             searched = has_lung(lung.mask, spacing)
         files = volume.slice_files or [""] * len(volume)
+        own, shared = zip(windows, self.models.channels, strict=True)
 
         def read(z: int) -> PairedSlice:
-            image = other = volume.slice(z, windows[1])
-            if windows[0] != windows[1]:
-                other = volume.slice(z, windows[0])
+            image = other = volume.slice(z, *shared)
+            if own != shared:
+                other = volume.slice(z, *own)
             return (other, image), files[z], fields
 
         chosen = map(read, np.flatnonzero(searched).tolist())
@@ -260,7 +264,7 @@ class Predictor:
         """Combine the raw masks of a slice's lesions into one map.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, with the channels that the lesion model reads.
             field: the part in which lesions are looked for, that of its prediction; None is all.
 
         Returns:

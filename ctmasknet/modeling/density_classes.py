@@ -40,13 +40,14 @@ class DensityClasses:
 
         Args:
             probs: (K + 1, H, W), background last.
-            image: (channels, H, W), grey values of 0 to 255.
+            image: (channels, H, W), grey values of 0 to 255; the middle one is in the window.
 
         Returns:
             (K + 1, H, W), background as it was; the denser of two classes has half at their cut.
         """
         size = [min(_KERNEL, 2 * ((side - 1) // 2) + 1) for side in image.shape[1:]]
-        grey = gaussian_blur(image.mean(dim=0, keepdim=True).float(), size[::-1], [_SIGMA])
+        middle = len(image) // 2
+        grey = gaussian_blur(image[middle : middle + 1].float(), size[::-1], [_SIGMA])
         hu = self.window.low + grey * (self.window.width / 255)
         denser = [torch.sigmoid((hu - cut) / _SOFTNESS) for cut in self.cuts]
         bounds = torch.cat([torch.ones_like(hu), *denser, torch.zeros_like(hu)])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.channels import GREY, channel_windows, slice_channels
 from ..data.window import LUNG, Window
 from ..errors import RAISE, ErrorPolicy
 
@@ -64,18 +65,27 @@ class Volume:
     def __len__(self) -> int:
         return len(self.hu)
 
-    def slice(self, index: int, window: str | Window | None = None) -> np.ndarray:
-        """Return a slice as the models take it: (Y, X, 3) uint8, RGB with equal channels.
+    def slice(
+        self, index: int, window: str | Window | None = None, channels: str = GREY
+    ) -> np.ndarray:
+        """Return a slice as the models take it: (Y, X, 3) uint8, RGB.
 
         Args:
             index: 0 is the lowest slice (nearest the feet).
             window: see `window_for`.
+            channels: see `data.channels.slice_channels`; "grey" makes them equal.
 
         Raises:
             IndexError: there is no such slice.
+            ValueError: windows that 8-bit input does not have, or neighbours in a volume of one.
         """
-        grey = self.window_for(window).to_uint8(self.hu[index])
-        return np.repeat(grey[..., np.newaxis], 3, axis=-1)
+        own = self.window_for(window)
+        for other in channel_windows(own, channels):
+            self.window_for(other)
+        try:
+            return slice_channels(self.hu, range(len(self))[index], own, channels)
+        except ValueError as error:
+            raise ValueError(f"{self.source}: {error}") from None
 
     def slices(self, window: str | Window | None = None) -> Iterator[np.ndarray]:
         """Iterate over the slices from the lowest to the highest; see `slice`."""
@@ -132,7 +142,7 @@ def upright_volume(
             voxels are beyond VOXEL.
     """
     direction = np.asarray(direction, float)
-    order = nearest_axes(direction)
+    order, upwards, turned = upright_axes(direction)
     flips = direction[range(3), order] < 0
     corner = np.array(origin, float)
     for column in np.array(order)[flips]:
@@ -144,7 +154,6 @@ def upright_volume(
             f"{source}: found slices turned by {angle:.0f} degrees, expected axial ones (at most "
             f"{MAX_OBLIQUE:.0f}): resample it to axial slices, or choose an axial series"
         )
-    upwards = [2 - column for column in reversed(order)]  # the array's axes in the order z, y, x
     z, y, x = (float(spacing[axis]) for axis in upwards)
     if not all(VOXEL[0] <= side <= VOXEL[1] for side in (z, y, x)):
         raise ValueError(
@@ -156,13 +165,12 @@ def upright_volume(
             f"{source}: found axial pixels of {y:.4g} x {x:.4g} mm, expected square ones: this is "
             "no axial series; resample it to axial slices, or choose an axial series"
         )
-    turned = np.flip(hu.transpose(upwards), tuple(np.flatnonzero(flips[::-1])))
     files = tuple(slice_files) if order[2] == 2 else ()
     name = source.resolve().name
     if source.is_file():
         name = Path(without_gz(name)).stem
     return Volume(
-        hu=turned,
+        hu=np.flip(hu.transpose(upwards), turned),
         spacing=(z, y, x),
         origin=(float(corner[0]), float(corner[1]), float(corner[2])),
         direction=axes,
@@ -172,6 +180,18 @@ def upright_volume(
         slice_files=files[::-1] if flips[2] else files,
         **known,
     )
+
+
+def upright_axes(direction: np.ndarray) -> tuple[list[int], list[int], tuple[int, ...]]:
+    """Return how an array (K, J, I) is turned upright, so that it can be turned back.
+
+    Returns:
+        `nearest_axes`; the array's axes in the order z, y, x; which of these are then flipped.
+    """
+    order = nearest_axes(direction)
+    flips = np.asarray(direction)[range(3), order] < 0
+    flipped = tuple(int(axis) for axis in np.flatnonzero(flips[::-1]))
+    return order, [2 - column for column in reversed(order)], flipped
 
 
 def without_gz(name: str) -> str:

@@ -12,60 +12,22 @@ import numpy as np
 from tqdm import tqdm
 
 from ..csv_cells import write_rows
-from ..data.list_files import COLUMNS, read_csv
-from ..data.list_paths import listed_path
+from ..data.channels import GREY, write_channels
+from ..data.lesion_masks import describe_coco, write_coco
+from ..data.list_files import COLUMNS
 from ..data.slice_labels import read_slice_columns, slice_key
 from ..data.window import Window
 from ..errors import RAISE, ErrorPolicy
 from ..lung import Box, FieldOfView, find_lung, has_lung
 from ..pseudonyms import Names
 from ..wording import counted
+from .lesion_slices import LesionSlices
 from .volume import Volume
 from .volume_files import read_volume
+from .volume_list import VolumeEntry
 
-_FOLDER, _LIST = "slices", "slices.csv"
+_FOLDER, _LIST, LESIONS = "slices", "slices.csv", "lesions.json"
 _LONGEST = 255  # bytes in a file's name, on the usual file systems
-
-
-@dataclass(frozen=True)
-class VolumeEntry:
-    """A volume to be cut into slices."""
-
-    path: Path  # as `read_volume` takes it
-    label: str  # of all its slices: a number or a class name
-    patient: str = ""  # "" takes the volume's own, as for `scan`
-    scan: str = ""
-    place: str = ""  # where it is listed ("list.csv, line 2"), for messages
-
-
-def read_volume_list(csv_path: str | os.PathLike, errors: ErrorPolicy = RAISE) -> list[VolumeEntry]:
-    """Read a list of labelled volumes: UTF-8 CSV with the header `file,label,patient,scan`.
-
-    Files are relative to the list (`listed_path`). Unusable lines are errors to handle; a list
-    without any usable line is a ValueError.
-    """
-    path = Path(csv_path)
-    entries = []
-    for line, row in read_csv(path, "list of volumes"):
-        place = f"{path}, line {line}"
-        file, label, patient, scan = values = [(row[name] or "").strip() for name in COLUMNS]
-        if not all(values):
-            missing = COLUMNS[values.index("")]
-            hint = f"; give each volume a {missing} of its own if it is unknown"
-            hint = hint if missing in ("patient", "scan") else ""
-            errors.handle(f"{place}: no value for '{missing}' (too few fields?){hint}")
-            continue
-        try:
-            volume = Path(listed_path(file, path.parent))
-        except ValueError as error:
-            errors.handle(f"{place}: {error}")
-            continue
-        entries.append(VolumeEntry(volume, label, patient, scan, place))
-    if not entries:
-        raise ValueError(
-            f"{path}: found no usable volume, expected a line for each after the header"
-        )
-    return entries
 
 
 def write_slices(
@@ -76,6 +38,8 @@ def write_slices(
     series: str | None = None,
     field_of_view: str = "image",
     slice_labels: Path | None = None,
+    channels: str = GREY,
+    lesions: LesionSlices | None = None,
     errors: ErrorPolicy = RAISE,
     overwrite: bool = False,
     names: Names | None = None,
@@ -85,6 +49,10 @@ def write_slices(
     With the field of view "body" or "lung" (see `FieldOfView`) the slices of a scan are cropped to
     one box, and with "lung" those without lung are left out; the others keep their z. A scan in
     which no lung is found is then a bad volume.
+
+    With other `channels` than grey (see `data.channels.slice_channels`) the slices are RGB.
+
+    With `lesions`, which has the masks of the volumes, the list is lesions.json, a COCO file.
 
     The columns of `slice_labels` (see `read_slice_columns`) are written beside the slices of the
     files that it lists. A scan of which it lists none is then a bad volume.
@@ -111,19 +79,32 @@ def write_slices(
     try:
         for entry in tqdm(entries, desc="volumes", unit="volume", disable=None):
             try:
-                volume = read_volume(entry.path, series=series, window=window, errors=errors)
+                volume = read_volume(
+                    entry.path,
+                    files=entry.files,
+                    series=None if entry.files else series,
+                    window=window,
+                    errors=errors,
+                )
+                mask = lesions and lesions.read(entry.name, entry.mask, volume)
                 if names:
                     entry = _hidden(entry, volume, names)
                 scan = _free_name(entry, volume, rows)
                 part = _find_part(volume, field)
                 labels.check(volume)
+                chosen = volume.window_for(window)
+                volume.slice(0, chosen, channels)  # it may not have them
             except (ValueError, FileNotFoundError) as error:
                 place = f"{entry.place}: " if entry.place else ""
                 said = f"{place}{error}"
                 errors.handle(type(error)(names.reveal(said) if names else said))
                 continue
-            chosen = volume.window_for(window)
-            rows[scan] = _write_volume(volume, part, entry, scan, root, chosen, labels)
+            rows[scan] = _write_volume(volume, part, entry, scan, root, chosen, channels, labels)
+            if lesions and mask:
+                kept = [*zip(part.numbers, (line[0] for line in rows[scan]), strict=True)]
+                lesions.add(
+                    scan, entry.patient or volume.patient, volume, mask, part.box, kept, errors
+                )
             line = _describe(volume, part, scan, chosen)
             table.append(f"{line}: {entry.path}" if names else line)
         if not rows:
@@ -131,9 +112,14 @@ def write_slices(
                 f"{output}: nothing to write, all {len(entries)} volumes are unusable; the first: "
                 f"{errors.first}"
             )
-        with (root / _LIST).open("w", newline="", encoding="utf-8") as stream:
-            head = (*COLUMNS, *labels.columns)
-            write_rows(stream, [head, *chain.from_iterable(rows.values())])
+        if lesions:
+            table.append(describe_coco(coco := lesions.coco()))
+            write_coco(coco, root / LESIONS)
+            lesions.describe_unused(errors)
+        else:
+            with (root / _LIST).open("w", newline="", encoding="utf-8") as stream:
+                head = (*COLUMNS, *labels.columns)
+                write_rows(stream, [head, *chain.from_iterable(rows.values())])
         if names:
             names.save()
         _put_in_place(root, target)
@@ -153,11 +139,13 @@ def _put_in_place(root: Path, target: Path) -> None:
     if not target.exists():
         root.rename(target)
         return
-    (target / _LIST).unlink(missing_ok=True)
+    for name in (_LIST, LESIONS):
+        (target / name).unlink(missing_ok=True)
     if (target / _FOLDER).exists():
         shutil.rmtree(target / _FOLDER)
-    for name in (_FOLDER, _LIST):  # the list last: where it is, the slices are
-        (root / name).rename(target / name)
+    for name in (_FOLDER, _LIST, LESIONS):  # the list last: where it is, the slices are
+        if (root / name).exists():
+            (root / name).rename(target / name)
 
 
 class _SliceLabels:
@@ -213,6 +201,7 @@ def _write_volume(
     scan: str,
     root: Path,
     window: Window,
+    channels: str,
     labels: "_SliceLabels",
 ) -> list[tuple[str, ...]]:
     """Write a volume's slices; return their lines of the list."""
@@ -221,7 +210,10 @@ def _write_volume(
     x0, y0, x1, y1 = part.box
     for z in part.numbers:
         file = f"{_FOLDER}/{scan}/{z:04d}.png"
-        if not cv2.imwrite(str(root / file), window.to_uint8(volume.hu[z, y0:y1, x0:x1])):
+        if channels != GREY:
+            image = volume.slice(z, window, channels)[y0:y1, x0:x1]
+            write_channels(root / file, image, channels)
+        elif not cv2.imwrite(str(root / file), window.to_uint8(volume.hu[z, y0:y1, x0:x1])):
             raise OSError(f"{root / file}: cannot be written; is the disk full?")
         known = (file, entry.label, entry.patient or volume.patient, scan)
         lines.append((*known, *labels.of(volume, z)))
@@ -268,6 +260,6 @@ def _check_output(output: Path, overwrite: bool) -> None:
             f"{output}: found {len(found)} entries, expected an empty or new folder; choose "
             "another one or pass --overwrite"
         )
-    foreign = [name for name in found if name not in (_FOLDER, _LIST)]
+    foreign = [name for name in found if name not in (_FOLDER, _LIST, LESIONS)]
     if foreign:
         raise ValueError(f"{output}: found {foreign[0]}, which this command did not write")

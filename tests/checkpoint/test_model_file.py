@@ -157,7 +157,7 @@ def test_missing_metadata(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("key", "text", "message"),
     [
-        ("window", "wide", "unusable metadata: window 'wide'"),
+        ("window", "soft", "unusable metadata: window 'soft'"),
         ("DATASETS.IMAGE_CLASSES", "Control,COVID-19", "unusable metadata"),
         ("DATASETS.IMAGE_CLASSES", "3", "unusable metadata"),
     ],

@@ -83,7 +83,7 @@ def test_what_it_prints(command, runs, tmp_path):
     [
         (("nowhere", "own.safetensors"), "error: nowhere: no such config file or model"),
         (("RUN", "own.pth"), "own.pth: the output must end in .safetensors"),
-        (("RUN", "own.safetensors", "--window", "wide"), "error: window 'wide': expected WIDTH"),
+        (("RUN", "own.safetensors", "--window", "soft"), "error: window 'soft': expected WIDTH"),
         (("R18_T1", "own.safetensors"), "error: R18_T1: no weights; name a checkpoint"),
     ],
 )

@@ -25,7 +25,7 @@ from ctmasknet.data.regroup import regrouped_dataset
 from ctmasknet.data.splits import split_file
 from ctmasknet.engine import load_config
 from ctmasknet.errors import collecting
-from ctmasknet.volumes.volume_slices import read_volume_list
+from ctmasknet.volumes.volume_list import read_volume_list
 
 OUTSIDE = "lies outside .*add --data-root {0}, or a folder above it"
 

@@ -9,7 +9,8 @@ from ctmasknet.data.window import LUNG
 from ctmasknet.errors import collecting
 from ctmasknet.inference.inputs import find_inputs
 from ctmasknet.volumes import VOLUME_FORMATS, VolumeFormat, read_volume, upright_volume
-from ctmasknet.volumes.volume_slices import VolumeEntry, write_slices
+from ctmasknet.volumes.volume_list import VolumeEntry
+from ctmasknet.volumes.volume_slices import write_slices
 
 
 def read_npz(path, options):

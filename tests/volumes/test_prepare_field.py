@@ -1,5 +1,7 @@
 """Scans whose slices are cropped to what the network sees."""
 
+import json
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -8,7 +10,8 @@ from ctmasknet.data.image_lists import load_image_list
 from ctmasknet.data.images import read_slice
 from ctmasknet.errors import collecting
 from ctmasknet.volumes import read_volume
-from ctmasknet.volumes.volume_slices import VolumeEntry, write_slices
+from ctmasknet.volumes.volume_list import VolumeEntry
+from ctmasknet.volumes.volume_slices import write_slices
 
 BOX = np.s_[48:143, 33:168]  # of the lungs, and 10 mm more
 
@@ -67,3 +70,26 @@ def test_a_scan_without_lung_is_refused_or_skipped(scan, tmp_path):
     assert len(load_image_list(tmp_path / "out/slices.csv")) == 3 and len(errors.messages) == 1
     with pytest.raises(ValueError, match="is 'chest', expected one of image, body, lung"):
         write_slices(entries, tmp_path / "other", field_of_view="chest")
+
+
+def test_lesions_of_a_crop_go_back_to_their_place(scan, tmp_path, command):
+    labels = np.zeros((5, 200, 200), np.uint8)
+    labels[2:4, 90:100, 55:65] = 1
+    labels[0, 90:100, 60] = labels[3, 0, 0] = 1  # on a slice without lung; outside the body
+    image = sitk.GetImageFromArray(labels)
+    image.CopyInformation(sitk.ReadImage(str(scan)))
+    sitk.WriteImage(image, str(tmp_path / "mask.mha"))
+    status, printed, _ = command(
+        *("prepare", "volumes", scan, "--masks", tmp_path / "mask.mha", "--values", "1=GGO"),
+        *("--keep-identifiers", "--field-of-view", "lung", "--output", tmp_path / "out"),
+    )
+    assert status == 0
+    assert "note: healthy: 11 lesion voxels outside the field of view left out" in printed
+    path = tmp_path / "out/lesions.json"
+    coco = json.loads(path.read_text())
+    assert [x["slice_index"] for x in coco["images"]] == [2, 3, 4]
+    assert [x["bbox"] for x in coco["annotations"]] == [[55 - 33, 90 - 48, 10, 10]] * 2
+    assert command("prepare", "label-maps", path, "--output", tmp_path / "back")[0] == 0
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "back/healthy.nii.gz")))
+    labels[0] = labels[3, 0, 0] = 0
+    assert np.array_equal(found, labels)

@@ -15,7 +15,8 @@ from ctmasknet.data.images import read_slice
 from ctmasknet.errors import collecting
 from ctmasknet.volumes import volume_files, volume_slices
 from ctmasknet.volumes.volume_files import read_volume
-from ctmasknet.volumes.volume_slices import VolumeEntry, read_volume_list, write_slices
+from ctmasknet.volumes.volume_list import VolumeEntry, read_volume_list
+from ctmasknet.volumes.volume_slices import write_slices
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from ctmasknet.evaluation.lesion_files import read_lesions
 from ctmasknet.evaluation.prediction_table import read_predictions
 from ctmasknet.volumes import read_volume
 from ctmasknet.volumes.label_maps import is_label_volume
-from ctmasknet.volumes.volume_slices import read_volume_list
+from ctmasknet.volumes.volume_list import read_volume_list
 
 from . import models, seeds
 from .seeds import Seed, dump_json
