@@ -102,7 +102,8 @@ def test_the_sdist_has_what_the_tests_read_and_no_data(sdist):
 def test_the_wheel_has_configs_templates_models_and_no_tools(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert {name.partition("/")[0] for name in names} == {"ctmasknet", "ctmasknet_detectron2"}
+    packages = {"ctmasknet", "ctmasknet_command.py", "ctmasknet_detectron2"}
+    assert {name.partition("/")[0] for name in names} == packages
     inside = {name.removeprefix("ctmasknet/") for name in names}
     configs = {name.removeprefix("configs/") for name in inside if name.startswith("configs/")}
     assert configs == files_of("configs", "*.yaml")

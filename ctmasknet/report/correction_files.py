@@ -18,11 +18,10 @@ from ..data.images import read_mask, read_slice
 from ..data.label_studio import label_config, label_studio_tasks
 from ..data.lesion_masks import component_instances, lesion_categories, write_coco
 from ..wording import counted
-from .case_files import MASKS, NIFTI_MASK
+from .case_files import MASKS, NIFTI_IDS, NIFTI_MASK
 from .written_results import Result, check_classes, read_label_volume
 
 CVAT_LABELS = "cvat_labels.json"
-NIFTI_IDS = "lesion_ids.nii.gz"  # beside the label map, where results number lesions
 TASKS, INTERFACE = "label_studio_tasks.json", "label_studio_interface.xml"
 
 
