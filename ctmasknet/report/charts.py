@@ -173,7 +173,7 @@ def legend(names: Sequence[tuple[str, str, str]], width: float) -> tuple[str, fl
     """
     found, x, y = [], 0.0, 0.0
     for name, colour, dashes in names:
-        wide = 40 + LETTER * len(name)
+        wide = 48 + LETTER * len(name)
         if x and x + wide > width:
             x, y = 0.0, y + _LINE + 2
         look = f'stroke="{colour}" stroke-width="2.4" stroke-dasharray="{dashes or "none"}"'

@@ -37,14 +37,18 @@ def score_figure(ranked: RankedBoxTable, lesion_classes: Sequence[str]) -> Pictu
     parts = [f'<g transform="translate({_EDGE} 6)">{key}</g>']
     top += 6.0
     count = len(ranked.boxes)
+    rows = []
     for what, shown in [("top", TOP)] * (count > TOP) + [("all", count)]:
         of = f"{what} {counted(shown, 'box')}"
-        panels = _score_histogram(scores[:shown], of), _score_over_area(ranked, shown, colours, of)
+        histogram = _score_histogram(scores[:shown], of)
+        rows.append((histogram, _score_over_area(ranked, shown, colours, of)))
+    margins = [max(panel.margin for panel in column) for column in zip(*rows, strict=True)]
+    for row in rows:
         left = 0.0
-        for panel in panels:
-            parts.append(panel.svg(left + panel.margin, top + _GAP))
-            left += panel.margin + panel.width + _EDGE
-        top += _GAP + _HEIGHT + panels[0].foot
+        for panel, margin in zip(row, margins, strict=True):
+            parts.append(panel.svg(left + margin, top + _GAP))
+            left += margin + panel.width + _EDGE
+        top += _GAP + _HEIGHT + row[0].foot
     return Picture(svg_uri(page(parts, left, top)), alt)
 
 
