@@ -22,7 +22,6 @@ COMMANDS = {
     "train-scans": "a head that classifies scans from predictions of their slices",
     "evaluate": "a model on a data set, or files of predictions of any system",
     "predict": "scans and slices to lesions, measures, classes and reports",
-    "export": "predicted lesions to the programs in which they are corrected",
     "prepare": "masks, scans and lists to data sets; other weights to ours",
     "audit": "leaks between splits, damaged files, confounders",
     "compare": "two models on the same data, or many in a table",

@@ -5,6 +5,7 @@ import argparse
 from ..command_line import new_subparser
 from ..wording import NOTICE
 from .prepare_corrected import add_corrected
+from .prepare_correction import add_correction
 from .prepare_lesions import add_dataset, add_lesion_free, add_masks
 from .prepare_slices import add_covidx, add_phantom, add_split
 from .prepare_volumes import add_label_maps, add_volumes
@@ -24,8 +25,7 @@ def add_prepare(commands: argparse._SubParsersAction) -> None:
     parser = new_subparser(commands, "prepare", _DESCRIPTION)
     parts = parser.add_subparsers(required=True, metavar="WHAT")
     for add in (
-        *(add_masks, add_corrected, add_lesion_free, add_dataset, add_volumes, add_label_maps),
-        add_covidx,
-        *(add_split, add_phantom, add_weights),
+        *(add_masks, add_lesion_free, add_dataset, add_volumes, add_label_maps, add_correction),
+        *(add_corrected, add_covidx, add_split, add_phantom, add_weights),
     ):
         add(parts)

@@ -1,7 +1,7 @@
 """Lesions that were corrected in CVAT or Label Studio -> a COCO file of lesions for training.
 
 Both forget what they do not know: patients and scans come from the folder that
-`ctmasknet export` wrote, and slices are found by the names of their files.
+`ctmasknet prepare correction` wrote, and slices are found by the names of their files.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from .label_studio import is_label_studio, read_label_studio
 from .lesion_masks import describe_coco, lesion_categories, write_coco
 from .list_paths import reading_advice, relative_path
 
-EXPORTED = "instances_predictions.json"  # of `ctmasknet export`
+EXPORTED = "instances_predictions.json"  # of `ctmasknet prepare correction`
 Lesions = dict[str, list[dict[str, Any]]]  # name of a slice -> "class", "size", "segmentation"
 
 
@@ -31,7 +31,7 @@ def prepare_corrected(
     """Turn corrected lesions into a COCO file; return what was written, in words.
 
     Args:
-        folder: that `ctmasknet export` wrote, with its slices.
+        folder: that `ctmasknet prepare correction` wrote, with its slices.
         corrected: CVAT's export as COCO 1.0, a .zip or the .json in it, or Label Studio's as JSON.
         output: a .json to write. Slices that nobody has submitted are left out.
         errors: policy for single lesions that cannot be used.

@@ -1,6 +1,6 @@
 import pytest
+from correction_exports import predicted  # noqa: F401
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from export_files import predicted  # noqa: F401
 from prediction_fixtures import (  # noqa: F401
     predict,
     predict_and_report,

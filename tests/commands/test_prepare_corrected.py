@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export_files import SIZE, export, masks_of, records_of, run
+from correction_exports import SIZE, export, masks_of, records_of, run
 
 from ctmasknet.data.label_studio import brush_rle
 

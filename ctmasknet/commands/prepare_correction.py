@@ -1,4 +1,4 @@
-"""`ctmasknet export`: predictions to programs in which they are corrected."""
+"""`ctmasknet prepare correction`: predictions to programs in which they are corrected."""
 
 import argparse
 import os
@@ -26,15 +26,22 @@ tasks with predictions. `ctmasknet prepare corrected` makes a data set of what c
 `ctmasknet prepare volumes` takes back.
 
   ctmasknet predict scan.nii.gz --model medseg --output results
-  ctmasknet export scan.nii.gz --results results --output to_correct
-  ctmasknet export scan.nii.gz --results results --output to_correct --format label-studio
+  ctmasknet prepare correction scan.nii.gz --results results --output to_correct
+  ctmasknet prepare correction scan.nii.gz --results results --output to_correct \\
+      --format label-studio
 """
 FORMATS = ("cvat", "label-studio", "volumes")
 
 
-def add_export(commands: argparse._SubParsersAction) -> None:
+def add_correction(parts: argparse._SubParsersAction) -> None:
     """Add the command to the subcommands of a parser."""
-    parser = new_subparser(commands, "export", _DESCRIPTION, run_export)
+    parser = new_subparser(
+        parts,
+        "correction",
+        _DESCRIPTION,
+        run_correction,
+        help="predictions to CVAT, Label Studio, 3D Slicer or ITK-SNAP",
+    )
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="scans, images, folders, as they were predicted")
     add("--results", required=True, type=Path, metavar="RESULTS", help="folder of their results")
@@ -56,8 +63,8 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     )
 
 
-def run_export(args: argparse.Namespace) -> None:
-    """Run `ctmasknet export`.
+def run_correction(args: argparse.Namespace) -> None:
+    """Run `ctmasknet prepare correction`.
 
     Raises a FileNotFoundError or ValueError where inputs or results lack or do not fit.
     """

@@ -9,7 +9,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 import SimpleITK as sitk
-from export_files import SIZE, export, masks_of, records_of, run, write_results
+from correction_exports import SIZE, export, masks_of, records_of, run, write_results
 from PIL import Image
 
 from ctmasknet.data.images import read_mask, read_slice
@@ -126,7 +126,15 @@ def test_a_folder_that_has_changed_is_told(tmp_path, capsys):
         folder / "new.png"
     )
     write_results(results, [str(folder / "old.png")], kind="slices", patient=None)
-    words = ("export", folder, "--results", tmp_path / "results", "--output", tmp_path / "out")
+    words = (
+        "prepare",
+        "correction",
+        folder,
+        "--results",
+        tmp_path / "results",
+        "--output",
+        tmp_path / "out",
+    )
     code, _, errors = run(capsys, *words)
     assert code == 2 and "are results of other slices than" in errors
     code, _, errors = run(capsys, *words, "--as-scan")
@@ -150,7 +158,7 @@ def test_results_that_do_not_do(predicted, capsys, change, message):
     change(predicted.root)
     before = sorted(predicted.root.iterdir())
     words = ("--results", predicted.root / "results", "--output", predicted.root / "out")
-    code, _, errors = run(capsys, "export", predicted.scan, *words)
+    code, _, errors = run(capsys, "prepare", "correction", predicted.scan, *words)
     assert code == 2 and message in errors and errors.count("\n") == 1
     assert sorted(predicted.root.iterdir()) == before
 
@@ -162,7 +170,7 @@ def test_results_of_another_scan(predicted, capsys):
         predicted.scan,
     )
     words = ("--results", predicted.root / "results", "--output", predicted.root / "out")
-    code, _, errors = run(capsys, "export", predicted.scan, *words)
+    code, _, errors = run(capsys, "prepare", "correction", predicted.scan, *words)
     assert code == 2 and "the results are of another scan" in errors
     assert not (predicted.root / "out").exists()
 

@@ -59,7 +59,15 @@ def write_results(folder, files, **more):
 
 def export(capsys, predicted, *more, name="out"):
     out = predicted.root / name
-    words = ("export", predicted.scan, "--results", predicted.root / "results", "--output", out)
+    words = (
+        "prepare",
+        "correction",
+        predicted.scan,
+        "--results",
+        predicted.root / "results",
+        "--output",
+        out,
+    )
     code, printed, errors = run(capsys, *words, *more)
     assert code == 0, errors
     return out, printed
