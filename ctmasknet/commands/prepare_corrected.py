@@ -9,7 +9,7 @@ from ..data.corrected import prepare_corrected
 _DESCRIPTION = """Turn lesions corrected in CVAT or Label Studio into COCO JSON for training.
 
 FOLDER is what `ctmasknet prepare correction` wrote, with the slices; CORRECTED is CVAT's export as
-COCO 1.0 (the .zip, or the .json in it) or Label Studio's as JSON. Slices that it lacks are left out.
+COCO 1.0 (.zip, or the .json in it) or Label Studio's as JSON. Slices that it lacks are left out.
 
   ctmasknet prepare correction scan.nii.gz --results results --output to_correct
   ctmasknet prepare corrected to_correct task.zip corrected.json
