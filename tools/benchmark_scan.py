@@ -33,15 +33,25 @@ from ctmasknet.volumes import read_volume
 ROOT = Path(__file__).parents[1]
 
 
-def clocked() -> str:
-    """Return the program that runs the command and prints the seconds of each stage."""
-    return f"""
+# Module and function -> its stage.
+STAGES = {
+    "inference.predictor:Predictor:__init__": "models",
+    "inference.inputs:Input:read": "reading",
+    "quantification.lung_source:LungSource:of_scan": "lung",
+    "inference.loaded_model:LoadedModel:__call__": "networks",
+    "quantification.build_case:quantify": "measures",
+    "report.case_files:write_report": "report",
+    "quantification.dicom_seg:write_dicom_seg": "DICOM SEG",
+    "report.case_files:write_nifti_mask": "NIfTI",
+}
+# Runs the command with a clock around each of them: its words are the time of its start, STAGES and
+# those of `ctmasknet`.
+PROGRAM = """
 import functools, importlib, json, sys, time
-begun, stages = float(sys.argv.pop(1)), {STAGES!r}
+begun, stages = float(sys.argv[1]), json.loads(sys.argv[2])
 from ctmasknet.__main__ import main
 import ctmasknet.commands.predict
-spent = dict.fromkeys(["import", *stages.values()], 0.0)
-spent["import"] = time.time() - begun
+spent = {"import": time.time() - begun, **dict.fromkeys(stages.values(), 0.0)}
 
 def clock(owner, name, stage):
     inner = getattr(owner, name)
@@ -60,26 +70,12 @@ for place, stage in stages.items():
     clock(owner, name, stage)
 code = 0
 try:
-    main(sys.argv[1:])
+    main(sys.argv[3:])
 except SystemExit as end:
     code = end.code
-spent["whole command"] = time.time() - begun
-print("STAGES", json.dumps(spent))
+print("STAGES", json.dumps({**spent, "whole command": time.time() - begun}))
 sys.exit(code)
 """
-
-
-# Module and function -> its stage.
-STAGES = {
-    "inference.predictor:Predictor:__init__": "models",
-    "inference.inputs:Input:read": "reading",
-    "quantification.lung_source:LungSource:of_scan": "lung",
-    "inference.loaded_model:LoadedModel:__call__": "networks",
-    "quantification.build_case:quantify": "measures",
-    "report.case_files:write_report": "report",
-    "quantification.dicom_seg:write_dicom_seg": "DICOM SEG",
-    "report.case_files:write_nifti_mask": "NIfTI",
-}
 
 
 def main() -> None:
@@ -130,7 +126,7 @@ def run(clone: Path, scans: list[Path], output: Path, args: argparse.Namespace) 
     words += ["--lesion-model", args.lesion_model] if args.lesion_model else []
     words += ["--keep-identifiers"]  # with it the DICOM SEG is written
     done = subprocess.run(
-        [sys.executable, "-c", clocked(), str(time.time()), *words],
+        [sys.executable, "-c", PROGRAM, str(time.time()), json.dumps(STAGES), *words],
         env={**os.environ, "PYTHONPATH": str(clone)},
         capture_output=True,
         text=True,
