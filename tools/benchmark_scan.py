@@ -126,7 +126,7 @@ def run(clone: Path, scans: list[Path], output: Path, args: argparse.Namespace) 
     words += ["--lesion-model", args.lesion_model] if args.lesion_model else []
     words += ["--keep-identifiers"]  # with it the DICOM SEG is written
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(time.time()), json.dumps(STAGES), *words],
+        [sys.executable, "-P", "-c", PROGRAM, str(time.time()), json.dumps(STAGES), *words],
         env={**os.environ, "PYTHONPATH": str(clone)},
         capture_output=True,
         text=True,
