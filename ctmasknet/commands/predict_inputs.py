@@ -93,21 +93,22 @@ def predict_inputs(
                     if result is None or made_from(result["about"]) != made_from(mine):
                         found = _predict(predictor, source, options, mine, names, ahead.take)
                 except _FAILURES as error:
-                    _record(run, waiting, names)
+                    _record(run, waiting)
                     run.fail(source, error)
                     continue
-                _record(run, waiting, names)
+                _record(run, waiting)
                 if found:
                     case, shown, problems = found
-                    future = writer.submit(_write, folder, case, shown, viewer)
-                    waiting.append(_Written(source, folder, future, problems))
+                    called = f"{source.path} is " if names else ""
+                    future = writer.submit(_write, folder, case, shown, viewer, called)
+                    waiting.append(_Written(source, future, problems))
                 elif result:
                     run.resumed.append(source.name)
                     problems = result["problems"]
                     run.problems += [names.reveal(line) for line in problems] if names else problems
                     run.results.append(result)
         finally:
-            _record(run, waiting, names)
+            _record(run, waiting)
             write_summary(output)  # of an interrupted run, too
     return run
 
@@ -117,13 +118,12 @@ class _Written:
     """An input whose results are being written."""
 
     source: Input
-    folder: Path
     result: Future[dict[str, Any]]  # its result.json
     problems: Sequence[str]
 
 
-def _record(run: Run, waiting: list[_Written], names: Names | None) -> None:
-    """Wait until what is being written is there, and say so."""
+def _record(run: Run, waiting: list[_Written]) -> None:
+    """Wait until what is being written is there, or failed."""
     while waiting:
         written = waiting.pop()
         try:
@@ -131,8 +131,6 @@ def _record(run: Run, waiting: list[_Written], names: Names | None) -> None:
         except _FAILURES as error:
             run.fail(written.source, error)
             continue
-        called = f"{written.source.path} is " if names else ""
-        tqdm.write(f"{called}{describe_result(result)}\n  {written.folder / REPORT}")
         run.problems.extend(written.problems)
         run.results.append(result)
 
@@ -199,8 +197,10 @@ def _predict(
     return case, shown, problems
 
 
-def _write(folder: Path, case: Case, shown: list[KeySlice], viewer: bool) -> dict[str, Any]:
-    """Put the folder of an input in place; return its result.json."""
+def _write(
+    folder: Path, case: Case, shown: list[KeySlice], viewer: bool, called: str
+) -> dict[str, Any]:
+    """Put the folder of an input in place and say so; return its result.json."""
     partial, old = (folder.with_name(f".{folder.name}.{os.getpid()}{x}") for x in ("", ".old"))
     try:
         write_case(partial, case, shown, viewer)
@@ -216,6 +216,7 @@ def _write(folder: Path, case: Case, shown: list[KeySlice], viewer: bool) -> dic
             shutil.rmtree(place, ignore_errors=True)
     result = read_result(folder)
     assert result is not None
+    tqdm.write(f"{called}{describe_result(result)}\n  {folder / REPORT}")
     return result
 
 
